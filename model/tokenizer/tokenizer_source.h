@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/token.h"
+
+namespace peerage {
+
+// The tokenizer fields of a GGUF file, as stored.
+struct GgufTokenizer {
+  std::string model;  // "gpt2"
+  std::string pre;    // "smollm", ...
+  std::vector<std::string> tokens;
+  std::vector<int32_t> token_types;  // 1 normal, 3 control, 4 user defined, ...
+  std::vector<std::string> merges;
+  std::optional<TokenId> bos_id;
+  std::optional<TokenId> eos_id;
+  std::optional<TokenId> unknown_id;
+  std::optional<bool> add_bos;
+  std::optional<std::string> chat_template;
+};
+
+// The tokenizer files of a Hugging Face directory, as text; absent files are empty.
+struct HuggingFaceTokenizer {
+  std::string tokenizer_json;
+  std::string tokenizer_config_json;
+  std::string chat_template;  // chat_template.jinja
+  std::string generation_config_json;
+};
+
+// What a checkpoint says about its tokenizer: exactly one of the two is set.
+struct TokenizerSource {
+  std::optional<GgufTokenizer> gguf;
+  std::optional<HuggingFaceTokenizer> hugging_face;
+  // From the model's config: config.json may name these where the tokenizer's files do not.
+  std::optional<TokenId> config_bos_id;
+  std::vector<TokenId> config_eos_ids;
+  int vocab_size = 0;  // rows of the embedding; the tokenizer may know fewer tokens
+};
+
+}  // namespace peerage

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model/language_model.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/engine/clock.h"
+#include "server/engine/observer.h"
+#include "server/engine/request.h"
+#include "server/engine/response_sink.h"
+
+namespace peerage {
+
+struct EngineOptions {
+  int32_t max_batch_tokens = 512;     // per step
+  int32_t max_sequences = 64;         // computed at the same time
+  int32_t max_queued_requests = 256;  // waiting to start
+  absl::Duration slow_reader_timeout = absl::Seconds(5);
+};
+
+// Names a submitted request for Cancel and Wake.
+using RequestHandle = uint64_t;
+
+struct EngineStatus {
+  int32_t requests_waiting = 0;
+  int32_t requests_running = 0;
+  int32_t kv_blocks_total = 0;
+  int32_t kv_blocks_free = 0;
+  uint64_t steps = 0;
+  bool draining = false;
+};
+
+// The door to a model: requests become batches become steps on the worker's thread.
+//
+// Threads: safe from many threads. The destructor cancels what runs and joins the worker.
+class Engine {
+ public:
+  // `tokenizer`, `clock` and `observer` must outlive the engine.
+  Engine(const EngineOptions& options, std::unique_ptr<LanguageModel> model,
+         const Tokenizer* tokenizer, const Clock* clock, EngineObserver* observer);
+  ~Engine();
+
+  // Admission. On success the sink gets exactly one OnDone; on an error it gets nothing.
+  // UNAVAILABLE while draining, DEADLINE_EXCEEDED when already late, OUT_OF_RANGE for what can
+  // never fit (context length, KV blocks, sequences), RESOURCE_EXHAUSTED when the queue is full.
+  absl::StatusOr<RequestHandle> Submit(GenerateRequest request, std::shared_ptr<ResponseSink> sink);
+  absl::StatusOr<RequestHandle> Submit(ScoreRequest request, std::shared_ptr<ResponseSink> sink);
+
+  // The request leaves within one step, its sink gets CANCELLED. Nothing happens when it is gone.
+  void Cancel(RequestHandle handle);
+
+  // A sink has room again.
+  void Wake();
+
+  // Stops admission and returns once every request has ended, or at `deadline` (then cancels the
+  // rest with UNAVAILABLE). Idempotent; safe from several threads.
+  void Drain(absl::Time deadline);
+
+  // Stops admission and returns at once.
+  void StopAdmission();
+
+  EngineStatus status() const;
+  const ModelDescription& model() const;
+  const ModelCapacity& capacity() const;
+
+ private:
+  class Core;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace peerage

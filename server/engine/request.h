@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "model/language_model.h"
+#include "model/token.h"
+
+namespace peerage {
+
+// What callers asked for, validated and with every default resolved; immutable once submitted.
+
+struct SchedulingParams {
+  int32_t priority = 0;  // lower runs sooner
+  std::string tenant;
+  std::string cache_salt;
+  absl::Time arrival = absl::InfinitePast();           // when the call reached the server
+  absl::Time queue_deadline = absl::InfiniteFuture();  // not started by then: DEADLINE_EXCEEDED
+  absl::Time deadline = absl::InfiniteFuture();        // the call's
+};
+
+struct StoppingRules {
+  uint32_t max_tokens = 1;  // at least 1
+  uint32_t min_tokens = 0;  // stop strings do not match before; ids: SamplingParams::masked_ids
+  std::vector<std::string> stop;
+  std::vector<TokenId> stop_token_ids;
+  std::vector<TokenId> end_ids;  // the model's end-of-sequence ids; empty with ignore_eos
+};
+
+struct GenerateRequest {
+  std::string id;
+  std::vector<TokenId> prompt;  // at least one token
+  SamplingParams sampling;
+  uint32_t candidates = 1;
+  StoppingRules stopping;
+  int32_t alternatives = -1;  // per generated token, 0..20; -1: no log-probabilities
+  bool prompt_logprobs = false;
+  SchedulingParams scheduling;
+};
+
+struct ScoreRequest {
+  std::string id;
+  std::vector<TokenId> context;                     // may be empty
+  std::vector<std::vector<TokenId>> continuations;  // each of at least one token
+  int32_t alternatives = 0;                         // per token, 0..20
+  SchedulingParams scheduling;
+};
+
+}  // namespace peerage
