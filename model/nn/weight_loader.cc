@@ -14,25 +14,6 @@ using kernels::PackedMatrix;
 
 constexpr int kRowsAtOnce = 64;  // converted and packed by one thread at a time
 
-// Stored rows of a tensor as rows of the packed format's own stored type.
-struct RowConversion {
-  TensorType from;
-  kernels::WeightFormat to;
-  int64_t width;
-
-  bool needed() const { return from != kernels::StoredType(to); }
-
-  void Convert(const uint8_t* stored, std::vector<float>& values, uint8_t* row) const {
-    if (from == TensorType::kQ4_0 && to == kernels::WeightFormat::kQ4_1) {
-      kernels::Q4_1FromQ4_0(stored, width, row);
-      return;
-    }
-    values.resize(width);
-    kernels::DequantizeRow(from, stored, width, values.data());
-    kernels::QuantizeRow(to, values.data(), width, row);
-  }
-};
-
 }  // namespace
 
 absl::StatusOr<LinearLayer> WeightLoader::Linear(const std::vector<std::string>& names) {
@@ -83,20 +64,23 @@ absl::Status WeightLoader::PackInto(const PackedMatrix& matrix, int first_output
                                     const std::string& name) {
   ASSIGN_OR_RETURN(const TensorInfo* tensor, Read(name));
   const int rows = static_cast<int>(tensor->shape[0]);
-  const RowConversion conversion{tensor->type, matrix.format, tensor->shape[1]};
-  const size_t stored_bytes = RowBytes(tensor->type, tensor->shape[1]);
-  const size_t row_bytes = RowBytes(kernels::StoredType(matrix.format), tensor->shape[1]);
+  const int64_t width = tensor->shape[1];
+  const size_t stored_bytes = RowBytes(tensor->type, width);
+  const size_t row_bytes = kernels::StoredRowBytes(matrix.format, width);
   uint8_t* tiles = const_cast<uint8_t*>(matrix.tiles);  // ours until the layer is handed out
   const auto pack = [&](int64_t begin, int64_t end, int) {
-    std::vector<float> values;
     std::vector<uint8_t> converted;
     for (int64_t row = begin; row < end; row += kRowsAtOnce) {
       const int count = static_cast<int>(std::min<int64_t>(kRowsAtOnce, end - row));
       const uint8_t* source = stored_.data() + row * stored_bytes;
-      if (conversion.needed()) {
+      if (tensor->type != kernels::StoredType(matrix.format)) {
         converted.resize(count * row_bytes);
         for (int i = 0; i < count; ++i) {
-          conversion.Convert(source + i * stored_bytes, values, converted.data() + i * row_bytes);
+          kernels::ConvertRow({.from = tensor->type,
+                               .to = matrix.format,
+                               .row = source + i * stored_bytes,
+                               .n = width},
+                              converted.data() + i * row_bytes);
         }
         source = converted.data();
       }
