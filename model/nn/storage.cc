@@ -44,7 +44,6 @@ uint8_t* Arena::Take(size_t bytes) {
 
 void InitializeTorch() {
   at::set_num_threads(1);
-  at::set_num_interop_threads(1);
 }
 
 }  // namespace peerage::nn

@@ -29,11 +29,15 @@ std::vector<std::string> ModelNames() {
 
 class TinyModelTest : public testing::TestWithParam<std::string> {
  protected:
-  std::string path() const { return std::string(kModels) + "/" + GetParam(); }
+  std::string folder() const { return std::string(kModels) + "/" + GetParam(); }
+  std::string path() const {
+    const std::string gguf = folder() + "/model.gguf";
+    return std::filesystem::exists(gguf) ? gguf : folder();
+  }
 };
 
 TEST_P(TinyModelTest, LogProbabilitiesEqualTheReference) {
-  std::ifstream file(path() + "/expected.json");
+  std::ifstream file(folder() + "/expected.json");
   const json expected = json::parse(file);
   const auto model =
       LoadOrDie(path(), {.weights_dtype = nn::WeightsDtype::kF32, .kv_cache_bytes = 8 << 20});
@@ -47,7 +51,7 @@ TEST_P(TinyModelTest, LogProbabilitiesEqualTheReference) {
 }
 
 TEST_P(TinyModelTest, BitsDoNotDependOnChunksOrThreads) {
-  std::ifstream file(path() + "/expected.json");
+  std::ifstream file(folder() + "/expected.json");
   const json expected = json::parse(file);
   const std::vector<TokenId> tokens = expected["sequences"][0]["tokens"];
   const auto one = LoadOrDie(path(), {.threads = 1, .kv_cache_bytes = 8 << 20});
