@@ -49,6 +49,7 @@ bench: release ## Measures kernels and the engine
 compare: release ## Measures beside llama.cpp in one run (builds llama.cpp the first time)
 	@bench/peers/llama_cpp.sh
 	@build/deps/venv/bin/python bench/serving/compare_llama_cpp.py --model $(MODEL)
+	@build/deps/venv/bin/python bench/serving/perplexity_llama_cpp.py --model $(MODEL)
 
 .PHONY: format
 format: ## Formats every source with clang-format

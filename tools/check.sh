@@ -70,4 +70,5 @@ done
 
 stage "release build and every test"
 build release
+"$python" tools/check_docs.py --bin build/release/bin
 run_tests release

@@ -2,7 +2,8 @@
 """Keeps README.md and docs/ true: links, paths, commands and options that they name exist.
 
   * a relative link leads to a file;
-  * `a/path` in code quotes whose first part is a folder of ours exists (build/ is not checked);
+  * `a/path` in code quotes whose first part is a folder of ours exists (build/ is not checked, nor
+    a file called x, which stands for any);
   * in ```sh blocks: `make VERB` is a verb of the Makefile, a script exists, and every --option of
     one of our programs is in its --help, when the program is built (--bin FOLDER).
 
@@ -36,6 +37,8 @@ def check_links(path, text):
 
 def check_paths(text):
     for quoted in re.findall(r"`([\w.-]+/[\w./-]*)`", text):
+        if re.search(r"/[xX]([._][\w.]*)?$", quoted):
+            continue
         if quoted.split("/")[0] in FOLDERS and not (ROOT / quoted).exists():
             if not list(ROOT.glob(quoted + ".*")):  # `model/kernels/linear` for its .h and .cc
                 yield f"path {quoted}, which does not exist"
