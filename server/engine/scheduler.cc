@@ -214,10 +214,7 @@ void Scheduler::AddDecodes(int32_t limit) {
     });
     decodes_.resize(limit);
   }
-  for (Sequence* sequence : decodes_) {
-    sequence->last_step = step_;
-    batch_.chunks.push_back({.sequence = sequence, .tokens = 1});
-  }
+  for (Sequence* sequence : decodes_) AddChunk(*sequence, 1);
 }
 
 void Scheduler::AddPrefills(int32_t budget) {
@@ -225,8 +222,13 @@ void Scheduler::AddPrefills(int32_t budget) {
     if (budget == 0) return;
     const int32_t tokens = std::min(budget, sequence->pending());
     budget -= tokens;
-    batch_.chunks.push_back({.sequence = sequence, .tokens = tokens});
+    AddChunk(*sequence, tokens);
   }
+}
+
+void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
+  sequence.last_step = step_;
+  batch_.chunks.push_back({.sequence = &sequence, .tokens = tokens});
 }
 
 absl::Status Scheduler::CheckMayContinue(const RunningRequest& request, absl::Time now) const {

@@ -73,6 +73,8 @@ class Scheduler {
 
   // In order of priority, then arrival.
   absl::Span<const std::unique_ptr<RunningRequest>> running() const { return running_; }
+  // Calls of Schedule so far; what Sequence::last_step counts.
+  uint64_t step() const { return step_; }
   int32_t num_blocks() const { return blocks_.num_blocks(); }
   int32_t num_free_blocks() const { return blocks_.num_free(); }
 
@@ -91,6 +93,7 @@ class Scheduler {
   void CollectWork();
   void AddDecodes(int32_t limit);
   void AddPrefills(int32_t budget);
+  void AddChunk(Sequence& sequence, int32_t tokens);
 
   const SchedulerOptions options_;
   BlockAllocator blocks_;

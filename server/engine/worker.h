@@ -52,6 +52,9 @@ class Worker {
 
   WorkerStatus status() const;
 
+  // For the thread that calls Turn.
+  const Scheduler& scheduler() const { return scheduler_; }
+
  private:
   using Counts = std::pair<int32_t, int32_t>;  // requests running, waiting
 

@@ -14,7 +14,7 @@ GenerateReactor* GenerateReactor::Start(Engine* engine, GenerateRequest request,
   reactor->self_ = reactor;
   absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
-    reactor->submission_.Accepted(*handle);
+    reactor->submitted_.Accepted(*handle);
   } else {
     reactor->Finish(ToGrpcStatus(handle.status(), *context));
   }

@@ -9,7 +9,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
-#include "server/rpc/submission.h"
+#include "server/rpc/submitted_request.h"
 
 namespace peerage {
 
@@ -33,17 +33,17 @@ class GenerateReactor final : public grpc::ServerUnaryReactor, public ResponseSi
   void OnDone(absl::Status status, const Timings& timings) override;
 
   // grpc::ServerUnaryReactor:
-  void OnCancel() override { submission_.Cancel(); }
+  void OnCancel() override { submitted_.Cancel(); }
   void OnDone() override;
 
  private:
   GenerateReactor(Engine* engine, grpc::CallbackServerContext* context,
                   v1::GenerateResponse* response)
-      : context_(context), response_(response), submission_(engine) {}
+      : context_(context), response_(response), submitted_(engine) {}
 
   grpc::CallbackServerContext* const context_;
   v1::GenerateResponse* const response_;
-  Submission submission_;
+  SubmittedRequest submitted_;
   std::shared_ptr<GenerateReactor> self_;  // gRPC's hold, until its OnDone
 };
 

@@ -13,7 +13,7 @@ GenerateStreamReactor::GenerateStreamReactor(Engine* engine, uint32_t candidates
     : engine_(engine),
       context_(context),
       opening_(std::move(opening)),
-      submission_(engine),
+      submitted_(engine),
       gathered_(candidates),
       has_sent_(candidates, false) {
   for (uint32_t i = 0; i < candidates; ++i) gathered_[i].set_index(i);
@@ -27,7 +27,7 @@ GenerateStreamReactor* GenerateStreamReactor::Start(Engine* engine, GenerateRequ
   reactor->self_ = reactor;
   absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
-    reactor->submission_.Accepted(*handle);
+    reactor->submitted_.Accepted(*handle);
   } else {
     reactor->Do(reactor->queue_.Close(handle.status()));
   }
@@ -92,7 +92,7 @@ void GenerateStreamReactor::OnDone(absl::Status status, const Timings& timings) 
 }
 
 void GenerateStreamReactor::OnWriteDone(bool ok) {
-  if (!ok) submission_.Cancel();
+  if (!ok) submitted_.Cancel();
   Do(queue_.WriteDone(ok));
   if (queue_.TakeRoomAgain()) engine_->Wake();
 }

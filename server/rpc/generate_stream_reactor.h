@@ -10,7 +10,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
-#include "server/rpc/submission.h"
+#include "server/rpc/submitted_request.h"
 #include "server/rpc/write_queue.h"
 
 namespace peerage {
@@ -50,7 +50,7 @@ class GenerateStreamReactor final : public grpc::ServerWriteReactor<v1::Generate
 
   // grpc::ServerWriteReactor:
   void OnWriteDone(bool ok) override;
-  void OnCancel() override { submission_.Cancel(); }
+  void OnCancel() override { submitted_.Cancel(); }
   void OnDone() override;
 
  private:
@@ -66,7 +66,7 @@ class GenerateStreamReactor final : public grpc::ServerWriteReactor<v1::Generate
   Engine* const engine_;
   grpc::CallbackServerContext* const context_;
   const GenerateStreamOpening opening_;
-  Submission submission_;
+  SubmittedRequest submitted_;
   Queue queue_{kMaxQueuedTokens};
   std::shared_ptr<GenerateStreamReactor> self_;  // gRPC's hold, until its OnDone
 

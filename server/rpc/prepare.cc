@@ -13,10 +13,7 @@ template <typename Request>
 absl::StatusOr<Request> Counted(absl::StatusOr<Request> prepared, RequestKind kind,
                                 const Backend& backend) {
   if (!prepared.ok()) {
-    RequestEvent event;
-    event.kind = kind;
-    event.code = prepared.status().code();
-    backend.observer->OnRequestDone(event);
+    backend.observer->OnRequestDone({.kind = kind, .code = prepared.status().code()});
   }
   return prepared;
 }

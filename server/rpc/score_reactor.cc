@@ -14,7 +14,7 @@ ScoreReactor* ScoreReactor::Start(const Backend& backend, ScoreRequest request,
   reactor->self_ = reactor;
   absl::StatusOr<RequestHandle> handle = backend.engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
-    reactor->submission_.Accepted(*handle);
+    reactor->submitted_.Accepted(*handle);
   } else {
     reactor->Finish(ToGrpcStatus(handle.status(), *context));
   }

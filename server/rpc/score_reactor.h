@@ -10,7 +10,7 @@
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/backend.h"
-#include "server/rpc/submission.h"
+#include "server/rpc/submitted_request.h"
 
 namespace peerage {
 
@@ -30,7 +30,7 @@ class ScoreReactor final : public grpc::ServerUnaryReactor, public ResponseSink 
   void OnDone(absl::Status status, const Timings& timings) override;
 
   // grpc::ServerUnaryReactor:
-  void OnCancel() override { submission_.Cancel(); }
+  void OnCancel() override { submitted_.Cancel(); }
   void OnDone() override;
 
  private:
@@ -39,12 +39,12 @@ class ScoreReactor final : public grpc::ServerUnaryReactor, public ResponseSink 
       : context_(context),
         response_(response),
         tokenizer_(backend.model->tokenizer),
-        submission_(backend.engine) {}
+        submitted_(backend.engine) {}
 
   grpc::CallbackServerContext* const context_;
   v1::ScoreResponse* const response_;
   const Tokenizer* const tokenizer_;
-  Submission submission_;
+  SubmittedRequest submitted_;
   std::shared_ptr<ScoreReactor> self_;  // gRPC's hold, until its OnDone
 };
 

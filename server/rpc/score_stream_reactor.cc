@@ -6,7 +6,7 @@
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/opening.h"
 #include "server/rpc/prepare.h"
-#include "server/rpc/submission.h"
+#include "server/rpc/submitted_request.h"
 #include "server/rpc/to_proto.h"
 
 namespace peerage {
@@ -16,7 +16,7 @@ class ScoreStreamReactor::Item final : public ResponseSink,
                                        public std::enable_shared_from_this<Item> {
  public:
   Item(std::shared_ptr<ScoreStreamReactor> stream, std::string id)
-      : stream_(std::move(stream)), submission_(stream_->backend_.engine) {
+      : stream_(std::move(stream)), submitted_(stream_->backend_.engine) {
     answer_.set_id(std::move(id));
   }
 
@@ -29,10 +29,10 @@ class ScoreStreamReactor::Item final : public ResponseSink,
     *answer_.mutable_response() = OpenScore(*prepared, *backend.model, request.expert_trace());
     const auto handle = backend.engine->Submit(*std::move(prepared), shared_from_this());
     if (!handle.ok()) return Fail(handle.status());
-    submission_.Accepted(*handle);
+    submitted_.Accepted(*handle);
   }
 
-  void Cancel() { submission_.Cancel(); }
+  void Cancel() { submitted_.Cancel(); }
 
   void OnStarted() override {}
 
@@ -53,7 +53,7 @@ class ScoreStreamReactor::Item final : public ResponseSink,
   }
 
   const std::shared_ptr<ScoreStreamReactor> stream_;
-  Submission submission_;
+  SubmittedRequest submitted_;
   v1::ScoreStreamResponse answer_;
 };
 

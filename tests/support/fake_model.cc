@@ -106,8 +106,8 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
   for (const Chunk& chunk : input.chunks) histories.push_back(ReadHistory(chunk));
   for (const Chunk& chunk : input.chunks) Write(chunk);
 
-  scores_.assign(input.rows.size(), {});
-  alternatives_.assign(input.rows.size(), {});
+  scores_.clear();
+  alternatives_.clear();
   rows_.clear();
   for (const OutputRow& row : input.rows) {
     const Chunk& chunk = input.chunks[row.chunk];
@@ -176,8 +176,6 @@ void FakeModel::Write(const Chunk& chunk) {
 }
 
 void FakeModel::Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot) {
-  const size_t index = rows_.size();
-  rows_.emplace_back();
   std::vector<TokenId> targets(row.targets.begin(), row.targets.end());
   if (row.sample) {
     EXPECT_TRUE(targets.empty());
@@ -188,10 +186,11 @@ void FakeModel::Answer(const OutputRow& row, absl::Span<const TokenId> history, 
     slot.seen.push_back(targets[0]);
     ++slot.generated;
   }
+  scores_.emplace_back();
   for (TokenId token : targets) {
-    scores_[index].push_back({token, Logprob(history, token), Rank(history, token)});
+    scores_.back().push_back({token, Logprob(history, token), Rank(history, token)});
   }
-  alternatives_[index] = Alternatives(history, row.alternatives);
+  alternatives_.push_back(Alternatives(history, row.alternatives));
 }
 
 absl::Status FakeModel::PassGate() {

@@ -12,9 +12,9 @@ namespace peerage {
 // returned the handle that Engine::Cancel needs.
 //
 // Threads: safe from many.
-class Submission {
+class SubmittedRequest {
  public:
-  explicit Submission(Engine* engine) : engine_(engine) {}
+  explicit SubmittedRequest(Engine* engine) : engine_(engine) {}
 
   // The engine has accepted the request.
   void Accepted(RequestHandle handle) ABSL_LOCKS_EXCLUDED(mu_) {
