@@ -25,8 +25,9 @@ struct AttentionShape {
   float scale = 1;   // 1/sqrt(head_dim)
 };
 
-// One block of one layer: keys transposed [kv_heads][head_dim][32], then values
-// [kv_heads][32][head_dim]. A layer's cache is [num_blocks] such blocks.
+// One block of one layer: for each KV head its keys, transposed [head_dim][32], then its values
+// [32][head_dim]. An item reads one such run of each block, and longer runs come faster from
+// memory. A layer's cache is [num_blocks] such blocks.
 constexpr size_t KvBlockFloats(const AttentionShape& shape) {
   return size_t{2} * shape.kv_heads * shape.head_dim * kBlockTokens;
 }

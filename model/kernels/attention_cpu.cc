@@ -266,8 +266,8 @@ void AttentionTarget(const AttentionArgs& args, const AttentionItem& item) {
     const int last_position = group.lines[group.num_lines - 1].position;
     for (int b = 0; b * kBlockTokens <= last_position; ++b) {
       const float* keys = args.kv + item.blocks[b] * KvBlockFloats(shape);
-      keys += item.kv_head * head_floats;
-      const Block block{keys, keys + shape.kv_heads * head_floats, b * kBlockTokens};
+      keys += item.kv_head * 2 * head_floats;
+      const Block block{keys, keys + head_floats, b * kBlockTokens};
       for (int first = 0; first < group.num_lines;) {
         const Tile tile = TileAt(first, group.num_lines);
         AttendTile(block, tile, group);

@@ -11,7 +11,7 @@ void AttentionReference(const AttentionArgs& args, const AttentionItem& item) {
   const int heads_per_kv = heads / kv_heads;
   const auto key_head = [&](int position) {
     const int32_t block = item.blocks[position / kBlockTokens];
-    return args.kv + block * KvBlockFloats(args.shape) + item.kv_head * head_floats;
+    return args.kv + block * KvBlockFloats(args.shape) + 2 * item.kv_head * head_floats;
   };
   for (int line = 0; line < item.tokens * heads_per_kv; ++line) {
     const int t = line / heads_per_kv;
@@ -31,7 +31,7 @@ void AttentionReference(const AttentionArgs& args, const AttentionItem& item) {
     for (int i = 0; i < head_dim; ++i) {
       double y = 0;
       for (size_t j = 0; j < p.size(); ++j) {
-        const float* values = key_head(j) + kv_heads * head_floats;
+        const float* values = key_head(j) + head_floats;
         y += p[j] / sum * values[j % kBlockTokens * head_dim + i];
       }
       args.out[(item.row + t) * args.out_stride + head * head_dim + i] = static_cast<float>(y);

@@ -5,15 +5,15 @@
 namespace peerage::kernels {
 
 void StoreKv(const StoreKvArgs& args) {
-  const auto [heads, kv_heads, head_dim, scale] = args.shape;
-  const int width = kv_heads * head_dim;
+  const int head_dim = args.shape.head_dim;
+  const size_t head_floats = size_t{kBlockTokens} * head_dim;
   const int slot = args.position % kBlockTokens;
-  float* keys = args.block + slot;
-  for (int i = 0; i < width; ++i) keys[size_t{kBlockTokens} * i] = args.k[i];
-  float* values = args.block + size_t{kBlockTokens} * width + size_t{1} * slot * head_dim;
-  for (int head = 0; head < kv_heads; ++head) {
-    std::copy_n(args.v + head * head_dim, head_dim, values);
-    values += size_t{kBlockTokens} * head_dim;
+  for (int head = 0; head < args.shape.kv_heads; ++head) {
+    float* keys = args.block + 2 * head * head_floats;
+    float* values = keys + head_floats;
+    const float* k = args.k + head * head_dim;
+    for (int i = 0; i < head_dim; ++i) keys[i * kBlockTokens + slot] = k[i];
+    std::copy_n(args.v + head * head_dim, head_dim, values + slot * head_dim);
   }
 }
 

@@ -19,8 +19,8 @@ size_t TokenCount(const OutputRow& row) { return row.sample ? 1 : row.targets.si
 
 StepOutput OutputHead::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) {
   Lay(step.input);
-  sampler_scratch_.resize(pool.threads());
   const size_t vocab = projection_.outputs();
+  if (sampler_scratch_.empty()) sampler_scratch_.assign(pool.threads(), SamplerScratch(vocab));
   const size_t count = step.input.rows.size();
   for (size_t first = 0; first < count; first += Workspace::kLogitRows) {
     Project(pool, workspace, step, first);

@@ -42,7 +42,7 @@ class OutputHead {
   // False when the row's logits hold no distribution (NaN, or nothing finite).
   struct RowScratch {         // one thread's
     std::span<float> logits;  // [vocab]
-    std::vector<float>& sampler;
+    SamplerScratch& sampler;
   };
   bool Report(const Step& step, size_t row, std::span<float> logits, const RowScratch& scratch);
   size_t AlternativeCount(const OutputRow& row) const;
@@ -55,7 +55,7 @@ class OutputHead {
   std::vector<TokenAlternative> alternatives_;
   std::vector<RowOutput> rows_;
   std::vector<absl::Status> statuses_;
-  std::vector<std::vector<float>> sampler_scratch_;  // by thread
+  std::vector<SamplerScratch> sampler_scratch_;  // by thread
 };
 
 }  // namespace peerage::nn

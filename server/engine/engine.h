@@ -22,9 +22,6 @@ struct EngineOptions {
   absl::Duration slow_reader_timeout = absl::Seconds(5);
 };
 
-// Names a submitted request for Cancel and Wake.
-using RequestHandle = uint64_t;
-
 struct EngineStatus {
   int32_t requests_waiting = 0;
   int32_t requests_running = 0;
@@ -36,7 +33,8 @@ struct EngineStatus {
 
 // The door to a model: requests become batches become steps on the worker's thread.
 //
-// Threads: safe from many threads. The destructor cancels what runs and joins the worker.
+// Threads: safe from many threads. The destructor ends every request with UNAVAILABLE and joins the
+// worker.
 class Engine {
  public:
   // `tokenizer`, `clock` and `observer` must outlive the engine.

@@ -10,6 +10,9 @@
 
 namespace peerage {
 
+// Names a submitted request. Handles grow in the order of submission.
+using RequestHandle = uint64_t;
+
 // What callers asked for, validated and with every default resolved; immutable once submitted.
 
 struct SchedulingParams {

@@ -233,9 +233,11 @@ TEST(StoreKvTest, TransposesKeysAndKeepsValues) {
   StoreKv({shape, block.data(), 2 * kBlockTokens + 5, k.data(), v.data()});
 
   for (int head = 0; head < 2; ++head) {
+    const float* keys = block.data() + head * 2 * 3 * kBlockTokens;
+    const float* values = keys + 3 * kBlockTokens;
     for (int i = 0; i < 3; ++i) {
-      EXPECT_EQ(block[(head * 3 + i) * kBlockTokens + 5], k[head * 3 + i]);
-      EXPECT_EQ(block[2 * 3 * kBlockTokens + (head * kBlockTokens + 5) * 3 + i], v[head * 3 + i]);
+      EXPECT_EQ(keys[i * kBlockTokens + 5], k[head * 3 + i]);
+      EXPECT_EQ(values[5 * 3 + i], v[head * 3 + i]);
     }
   }
   EXPECT_EQ(std::count(block.begin(), block.end(), 0.0f), KvBlockFloats(shape) - 12);

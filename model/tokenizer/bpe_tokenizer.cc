@@ -1,0 +1,132 @@
+#include "model/tokenizer/bpe_tokenizer.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "model/status_macros.h"
+#include "model/tokenizer/chat_template.h"
+#include "model/tokenizer/text.h"
+#include "model/tokenizer/utf8.h"
+#include "model/tokenizer/vocabulary.h"
+
+namespace peerage {
+namespace {
+
+constexpr std::string_view kSystem = "system";
+constexpr std::string_view kAssistant = "assistant";
+constexpr std::array<std::string_view, 3> kRoles = {kSystem, "user", kAssistant};
+
+absl::Status CheckStopIds(const TokenizerDefinition& definition) {
+  const size_t vocab_size = definition.tokens.size();
+  const auto check = [vocab_size](std::string_view what, TokenId id) {
+    return id < vocab_size ? absl::OkStatus()
+                           : absl::InvalidArgumentError(Concat(
+                                 what, " ", id, " is not below the vocabulary size ", vocab_size));
+  };
+  if (definition.bos_id.has_value()) RETURN_IF_ERROR(check("bos token id", *definition.bos_id));
+  for (TokenId id : definition.eos_ids) RETURN_IF_ERROR(check("eos token id", id));
+  if (definition.add_bos && !definition.bos_id.has_value()) {
+    return absl::InvalidArgumentError(
+        "the tokenizer adds a BOS but does not say which token it is");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> BpeTokenizer::Create(TokenizerDefinition definition) {
+  RETURN_IF_ERROR(CheckStopIds(definition));
+  ASSIGN_OR_RETURN(const Vocabulary vocabulary, Vocabulary::Create(definition));
+  ASSIGN_OR_RETURN(ByteBpe::Options bpe, vocabulary.MakeBpe(definition));
+  return std::unique_ptr<Tokenizer>(new BpeTokenizer(Parts{
+      .bpe = ByteBpe(std::move(bpe)),
+      .added_tokens = AddedTokens(definition.added_tokens),
+      .pre_tokenizer = definition.pre_tokenizer,
+      .bytes = vocabulary.Bytes(),
+      .special = vocabulary.Special(),
+      .bos_id = definition.bos_id,
+      .eos_ids = definition.eos_ids,
+      .add_bos = definition.add_bos,
+      .chat = FindChat(definition),
+  }));
+}
+
+// A template is of use only where both of its tokens are found in text exactly as written, and
+// nothing but recognising them yields them: else a message could end its own turn.
+std::optional<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefinition& definition) {
+  const absl::StatusOr<ChatMl> chat_ml = RecogniseChatMl(definition.chat_template);
+  if (!chat_ml.ok()) return std::nullopt;
+  const auto find = [&](std::string_view content) -> std::optional<TokenId> {
+    for (const AddedToken& token : definition.added_tokens) {
+      if (token.content != content || definition.unknown == content) continue;
+      if (token.special && !token.single_word && !token.lstrip && !token.rstrip) return token.id;
+    }
+    return std::nullopt;
+  };
+  const std::optional<TokenId> start = find(ChatMl::kTurnStart);
+  const std::optional<TokenId> end = find(ChatMl::kTurnEnd);
+  if (!start.has_value() || !end.has_value()) return std::nullopt;
+  return Chat{chat_ml->default_system, *start, *end};
+}
+
+absl::StatusOr<std::vector<TokenId>> BpeTokenizer::Encode(std::string_view text,
+                                                          SpecialTokens special) const {
+  BpeEncoder encoder(parts_.bpe);
+  RETURN_IF_ERROR(AppendText(text, special, encoder));
+  return encoder.Take();
+}
+
+absl::Status BpeTokenizer::AppendText(std::string_view text, SpecialTokens special,
+                                      BpeEncoder& encoder) const {
+  if (text.size() > std::numeric_limits<int32_t>::max()) {
+    return absl::InvalidArgumentError("the text is longer than 2 GiB");
+  }
+  if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
+  for (const TextSegment& segment : parts_.added_tokens.Split(text, special)) {
+    if (segment.token.has_value()) {
+      encoder.Append(*segment.token);
+      continue;
+    }
+    ASSIGN_OR_RETURN(const PreTokenizedText words, parts_.pre_tokenizer.Split(segment.text));
+    for (std::string_view word : words.words) encoder.Append(word);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TokenId>> BpeTokenizer::EncodeChat(
+    absl::Span<const ChatTurn> turns) const {
+  if (!parts_.chat.has_value()) {
+    return absl::FailedPreconditionError("the model has no chat template that is understood");
+  }
+  if (turns.empty()) return absl::InvalidArgumentError("a conversation needs a message");
+
+  BpeEncoder encoder(parts_.bpe);
+  if (parts_.chat->default_system.has_value() && turns[0].role != kSystem) {
+    RETURN_IF_ERROR(AppendTurn(kSystem, *parts_.chat->default_system, encoder));
+  }
+  for (const ChatTurn& turn : turns) {
+    if (std::find(kRoles.begin(), kRoles.end(), turn.role) == kRoles.end()) {
+      return absl::InvalidArgumentError("a message's role is system, user or assistant");
+    }
+    RETURN_IF_ERROR(AppendTurn(turn.role, turn.content, encoder));
+  }
+  encoder.Append(parts_.chat->turn_start);
+  RETURN_IF_ERROR(AppendText(Concat(kAssistant, "\n"), SpecialTokens::kAsText, encoder));
+  return encoder.Take();
+}
+
+absl::Status BpeTokenizer::AppendTurn(std::string_view role, std::string_view content,
+                                      BpeEncoder& encoder) const {
+  encoder.Append(parts_.chat->turn_start);
+  // Role and content are one stretch of text, as in the rendered template.
+  RETURN_IF_ERROR(AppendText(Concat(role, "\n", content), SpecialTokens::kAsText, encoder));
+  encoder.Append(parts_.chat->turn_end);
+  return AppendText("\n", SpecialTokens::kAsText, encoder);
+}
+
+std::string_view BpeTokenizer::chat_template_name() const {
+  return parts_.chat.has_value() ? ChatMl::kName : std::string_view();
+}
+
+}  // namespace peerage

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "model/tokenizer/added_tokens.h"
+#include "model/tokenizer/byte_bpe.h"
+#include "model/tokenizer/pre_tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
+#include "model/tokenizer/tokenizer_definition.h"
+
+namespace peerage {
+
+// A text goes through added tokens, then the pre-tokenizer, then byte-pair merges.
+class BpeTokenizer : public Tokenizer {
+ public:
+  // INVALID_ARGUMENT names the token, merge or id that contradicts the rest.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(TokenizerDefinition definition);
+
+  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
+                                              SpecialTokens special) const override;
+  absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn> turns) const override;
+
+  std::string_view Bytes(TokenId id) const override { return parts_.bytes[id]; }
+  bool IsSpecial(TokenId id) const override { return parts_.special[id]; }
+  int vocab_size() const override { return static_cast<int>(parts_.bytes.size()); }
+  std::optional<TokenId> bos_id() const override { return parts_.bos_id; }
+  absl::Span<const TokenId> eos_ids() const override { return parts_.eos_ids; }
+  bool add_bos() const override { return parts_.add_bos; }
+  std::string_view chat_template_name() const override;
+
+ private:
+  // ChatML with the ids of its two tokens.
+  struct Chat {
+    std::optional<std::string> default_system;
+    TokenId turn_start;
+    TokenId turn_end;
+  };
+  struct Parts {
+    ByteBpe bpe;
+    AddedTokens added_tokens;
+    PreTokenizer pre_tokenizer;
+    std::vector<std::string> bytes;  // [vocab_size]
+    std::vector<bool> special;       // [vocab_size]
+    std::optional<TokenId> bos_id;
+    std::vector<TokenId> eos_ids;
+    bool add_bos;
+    std::optional<Chat> chat;
+  };
+
+  explicit BpeTokenizer(Parts parts) : parts_(std::move(parts)) {}
+
+  static std::optional<Chat> FindChat(const TokenizerDefinition& definition);
+  absl::Status AppendText(std::string_view text, SpecialTokens special, BpeEncoder& encoder) const;
+  absl::Status AppendTurn(std::string_view role, std::string_view content,
+                          BpeEncoder& encoder) const;
+
+  const Parts parts_;
+};
+
+}  // namespace peerage

@@ -1,0 +1,80 @@
+#include "model/tokenizer/chat_template.h"
+
+#include <array>
+#include <vector>
+
+#include "model/status_macros.h"
+#include "model/tokenizer/jinja.h"
+#include "model/tokenizer/text.h"
+#include "model/tokenizer/tokenizer.h"
+
+namespace peerage {
+namespace {
+
+constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
+constexpr int kMaxTurns = 3;
+
+std::string Turn(std::string_view role, std::string_view content) {
+  return Concat(ChatMl::kTurnStart, role, "\n", content, ChatMl::kTurnEnd, "\n");
+}
+
+std::string Expected(const ChatMl& chat_ml, const std::vector<ChatTurn>& turns) {
+  std::string text;
+  if (chat_ml.default_system.has_value() && turns[0].role != "system") {
+    text += Turn("system", *chat_ml.default_system);
+  }
+  for (const ChatTurn& turn : turns) text += Turn(turn.role, turn.content);
+  return Concat(text, ChatMl::kTurnStart, "assistant\n");
+}
+
+// All sequences of 1 to kMaxTurns roles. White space around a content shows whether it is kept.
+std::vector<std::vector<ChatTurn>> Conversations() {
+  std::vector<std::vector<ChatTurn>> all;
+  std::vector<std::vector<ChatTurn>> longest = {{}};
+  for (int turn = 0; turn < kMaxTurns; ++turn) {
+    std::vector<std::vector<ChatTurn>> longer;
+    for (const std::vector<ChatTurn>& turns : longest) {
+      for (std::string_view role : kRoles) {
+        longer.push_back(turns);
+        longer.back().push_back({std::string(role), Concat(" \ncontent ", turn, "\n ")});
+      }
+    }
+    all.insert(all.end(), longer.begin(), longer.end());
+    longest = std::move(longer);
+  }
+  return all;
+}
+
+// What a lone user's conversation has before the user's turn.
+absl::StatusOr<ChatMl> FindDefaultSystem(std::string_view jinja_template) {
+  const std::vector<ChatTurn> turns = {{"user", "content"}};
+  ASSIGN_OR_RETURN(const std::string rendered, RenderJinja(jinja_template, turns));
+  std::string_view before = rendered;
+  ChatMl chat_ml;
+  if (!ConsumeSuffix(before, Expected(chat_ml, turns))) {
+    return absl::UnimplementedError("the chat template is not ChatML");
+  }
+  if (before.empty()) return chat_ml;
+  if (!ConsumePrefix(before, Concat(ChatMl::kTurnStart, "system\n")) ||
+      !ConsumeSuffix(before, Concat(ChatMl::kTurnEnd, "\n")) ||
+      before.find("<|") != std::string_view::npos) {
+    return absl::UnimplementedError("the chat template's default is not one system message");
+  }
+  chat_ml.default_system = std::string(before);
+  return chat_ml;
+}
+
+}  // namespace
+
+absl::StatusOr<ChatMl> RecogniseChatMl(std::string_view jinja_template) {
+  ASSIGN_OR_RETURN(ChatMl chat_ml, FindDefaultSystem(jinja_template));
+  for (const std::vector<ChatTurn>& turns : Conversations()) {
+    ASSIGN_OR_RETURN(const std::string rendered, RenderJinja(jinja_template, turns));
+    if (rendered != Expected(chat_ml, turns)) {
+      return absl::UnimplementedError("the chat template is not ChatML");
+    }
+  }
+  return chat_ml;
+}
+
+}  // namespace peerage

@@ -1,0 +1,107 @@
+#include <algorithm>
+#include <array>
+
+#include "model/status_macros.h"
+#include "model/tokenizer/text.h"
+#include "model/tokenizer/tokenizer_definition.h"
+
+namespace peerage {
+namespace {
+
+// tokenizer.ggml.token_type; 6 (byte) belongs to SentencePiece vocabularies.
+enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5 };
+
+// Names in tokenizer.ggml.pre whose Hugging Face original is Digits, then ByteLevel.
+constexpr std::array<std::string_view, 5> kDigitsThenByteLevel = {"smollm", "starcoder", "refact",
+                                                                  "command-r", "codeshell"};
+
+constexpr std::string_view kLlama3Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+absl::Status ReadPreTokenizer(std::string_view name, TokenizerDefinition& definition) {
+  const PreTokenizerStep byte_level = ByteLevelStep(/*add_prefix_space=*/false, /*use_regex=*/true);
+  if (name == "gpt-2") {
+    definition.pre_tokenizer = PreTokenizer({byte_level});
+  } else if (std::find(kDigitsThenByteLevel.begin(), kDigitsThenByteLevel.end(), name) !=
+             kDigitsThenByteLevel.end()) {
+    definition.pre_tokenizer = PreTokenizer({DigitsStep(/*individual=*/true), byte_level});
+  } else if (name == "llama-bpe") {
+    ASSIGN_OR_RETURN(Pattern words, Pattern::Compile(kLlama3Words));
+    definition.pre_tokenizer =
+        PreTokenizer({{.pattern = std::make_shared<const Pattern>(std::move(words))}});
+    definition.ignore_merges = true;
+  } else {
+    return absl::UnimplementedError(
+        Concat("tokenizer.ggml.pre \"", name,
+               "\" is not supported (smollm, starcoder, refact, command-r, codeshell, gpt-2 "
+               "and llama-bpe are)"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadTokens(const GgufTokenizer& file, size_t vocab_size,
+                        TokenizerDefinition& definition) {
+  if (file.tokens.size() > vocab_size) {
+    return absl::InvalidArgumentError(Concat("tokenizer.ggml.tokens has ", file.tokens.size(),
+                                             " entries, the model only ", vocab_size));
+  }
+  if (!file.token_types.empty() && file.token_types.size() != file.tokens.size()) {
+    return absl::InvalidArgumentError(
+        Concat("tokenizer.ggml.token_type has ", file.token_types.size(),
+               " entries, tokenizer.ggml.tokens ", file.tokens.size()));
+  }
+  definition.tokens = file.tokens;
+  definition.tokens.resize(vocab_size);
+  for (size_t id = 0; id < file.token_types.size(); ++id) {
+    const int type = file.token_types[id];
+    if (type < kNormal || type > kUnused) {
+      return absl::UnimplementedError(
+          Concat("tokenizer.ggml.token_type[", id, "] is ", type, ": not supported"));
+    }
+    if (type == kNormal || type == kUnused) continue;
+    definition.added_tokens.push_back({.id = static_cast<TokenId>(id),
+                                       .content = file.tokens[id],
+                                       .special = type != kUserDefined});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadMerges(const GgufTokenizer& file, TokenizerDefinition& definition) {
+  definition.merges.reserve(file.merges.size());
+  for (size_t rank = 0; rank < file.merges.size(); ++rank) {
+    const std::string& merge = file.merges[rank];
+    const size_t space = merge.find(' ');
+    if (space == std::string::npos || merge.find(' ', space + 1) != std::string::npos) {
+      return absl::InvalidArgumentError(
+          Concat("tokenizer.ggml.merges[", rank, "] is not two tokens: \"", merge, "\""));
+    }
+    definition.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<TokenizerDefinition> ReadGgufTokenizer(const TokenizerSource& source) {
+  const GgufTokenizer& file = *source.gguf;
+  if (file.model != "gpt2") {
+    return absl::UnimplementedError(
+        Concat("tokenizer.ggml.model \"", file.model, "\" is not supported (only gpt2 is)"));
+  }
+  TokenizerDefinition definition;
+  RETURN_IF_ERROR(ReadPreTokenizer(file.pre, definition));
+  RETURN_IF_ERROR(ReadTokens(file, source.vocab_size, definition));
+  RETURN_IF_ERROR(ReadMerges(file, definition));
+  definition.bos_id = file.bos_id.has_value() ? file.bos_id : source.config_bos_id;
+  if (file.eos_id.has_value()) {
+    definition.eos_ids = {*file.eos_id};
+  } else {
+    definition.eos_ids = source.config_eos_ids;
+  }
+  definition.add_bos = file.add_bos.value_or(false);
+  definition.chat_template = file.chat_template.value_or("");
+  return definition;
+}
+
+}  // namespace peerage

@@ -1,0 +1,104 @@
+#include "model/tokenizer/pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <array>
+#include <string>
+
+#include "model/status_macros.h"
+#include "model/tokenizer/oniguruma_dialect.h"
+#include "model/tokenizer/text.h"
+#include "model/tokenizer/utf8.h"
+
+namespace peerage {
+namespace {
+
+constexpr uint32_t kMatchLimit = 10'000'000;  // steps of one match; a text of 1 MB needs about 1e6
+constexpr size_t kJitStackStart = 32 << 10;
+constexpr size_t kJitStackLimit = 8 << 20;
+
+std::string ErrorText(int code) {
+  std::array<unsigned char, 256> text{};
+  pcre2_get_error_message(code, text.data(), text.size());
+  return reinterpret_cast<const char*>(text.data());
+}
+
+}  // namespace
+
+void Pattern::CodeDeleter::operator()(pcre2_code* code) const { pcre2_code_free(code); }
+
+struct PatternMatcher::Memory {
+  pcre2_match_data* match;
+  pcre2_match_context* limits;
+  pcre2_jit_stack* jit_stack;
+};
+
+absl::StatusOr<Pattern> Pattern::CompilePcre2(std::string_view expression, uint32_t options) {
+  int error = 0;
+  size_t offset = 0;
+  pcre2_code* compiled =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
+                    options | PCRE2_UTF, &error, &offset, nullptr);
+  if (compiled == nullptr) {
+    return absl::InvalidArgumentError(
+        Concat("pattern \"", expression, "\": ", ErrorText(error), " at byte ", offset));
+  }
+  // Where the machine has no just-in-time compiler, matching interprets.
+  pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
+  return Pattern(compiled);
+}
+
+absl::StatusOr<Pattern> Pattern::Compile(std::string_view expression) {
+  ASSIGN_OR_RETURN(const std::string translated, TranslateOniguruma(expression));
+  // In Oniguruma's dialect ^ and $ always mean the ends of lines.
+  return CompilePcre2(translated, PCRE2_UCP | PCRE2_MULTILINE);
+}
+
+absl::StatusOr<Pattern> Pattern::Literal(std::string_view text) {
+  return CompilePcre2(text, PCRE2_LITERAL);
+}
+
+PatternMatcher::PatternMatcher(const Pattern& pattern)
+    : pattern_(pattern),
+      memory_(new Memory{
+          pcre2_match_data_create_from_pattern(pattern.code_.get(), nullptr),
+          pcre2_match_context_create(nullptr),
+          pcre2_jit_stack_create(kJitStackStart, kJitStackLimit, nullptr),
+      }) {
+  pcre2_set_match_limit(memory_->limits, kMatchLimit);
+  pcre2_jit_stack_assign(memory_->limits, nullptr, memory_->jit_stack);
+}
+
+PatternMatcher::~PatternMatcher() {
+  pcre2_match_data_free(memory_->match);
+  pcre2_match_context_free(memory_->limits);
+  pcre2_jit_stack_free(memory_->jit_stack);
+}
+
+absl::StatusOr<std::vector<TextRange>> PatternMatcher::FindAll(std::string_view text) {
+  std::vector<TextRange> matches;
+  size_t from = 0;
+  while (from <= text.size()) {
+    // The caller has validated the text; checking again at every match would be quadratic.
+    const int result =
+        pcre2_match(pattern_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                    from, PCRE2_NO_UTF_CHECK, memory_->match, memory_->limits);
+    if (result == PCRE2_ERROR_NOMATCH) break;
+    if (result < 0) {
+      return absl::InvalidArgumentError(
+          Concat("the text cannot be split into words: ", ErrorText(result)));
+    }
+    const size_t* ends = pcre2_get_ovector_pointer(memory_->match);
+    const TextRange match = {ends[0], ends[1]};
+    if (match.begin == match.end && !matches.empty() && matches.back().end == match.end) {
+      from += from < text.size() ? ReadUtf8(text.substr(from)).length : 1;
+      continue;
+    }
+    matches.push_back(match);
+    from = match.end;
+  }
+  return matches;
+}
+
+}  // namespace peerage

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+struct pcre2_real_code_8;  // PCRE2's compiled pattern
+
+namespace peerage {
+
+// A stretch of a text in bytes: [begin, end).
+struct TextRange {
+  size_t begin;
+  size_t end;
+};
+
+// A compiled regular expression over UTF-8 with Unicode properties.
+//
+// Threads: immutable; safe from many threads, each with its own PatternMatcher.
+class Pattern {
+ public:
+  // `expression` is in the dialect of Hugging Face tokenizers (Oniguruma). What Oniguruma and PCRE2
+  // understand differently is either translated (\s is exactly White_Space) or refused by name:
+  // UNIMPLEMENTED. A syntax error is INVALID_ARGUMENT.
+  static absl::StatusOr<Pattern> Compile(std::string_view expression);
+
+  // Matches `text` as it stands. Precondition: `text` is not empty.
+  static absl::StatusOr<Pattern> Literal(std::string_view text);
+
+ private:
+  friend class PatternMatcher;
+  struct CodeDeleter {
+    void operator()(pcre2_real_code_8* code) const;
+  };
+
+  explicit Pattern(pcre2_real_code_8* code) : code_(code) {}
+  static absl::StatusOr<Pattern> CompilePcre2(std::string_view expression, uint32_t options);
+
+  std::unique_ptr<pcre2_real_code_8, CodeDeleter> code_;
+};
+
+// The working memory of matching one pattern.
+//
+// Threads: none.
+class PatternMatcher {
+ public:
+  // Precondition: the pattern outlives the matcher.
+  explicit PatternMatcher(const Pattern& pattern);
+  ~PatternMatcher();
+  PatternMatcher(const PatternMatcher&) = delete;
+  PatternMatcher& operator=(const PatternMatcher&) = delete;
+
+  // Every match from left to right; an empty match never touches the end of the one before it.
+  // INVALID_ARGUMENT when the search exceeds the limit on backtracking.
+  // Precondition: `text` is valid UTF-8 and is looked at alone (look-around ends at its ends).
+  absl::StatusOr<std::vector<TextRange>> FindAll(std::string_view text);
+
+ private:
+  struct Memory;
+  const Pattern& pattern_;
+  const std::unique_ptr<Memory> memory_;
+};
+
+}  // namespace peerage

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace peerage {
+
+// Reads a JSON object. A key that an object repeats, nesting deeper than 32, and anything after the
+// object are INVALID_ARGUMENT, as is what JSON itself forbids. `file` names the text in errors.
+absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, std::string_view file);
+
+// UNIMPLEMENTED, naming the key, when `object` (at `path`) has one that is not in `known`.
+absl::Status CheckKeys(const nlohmann::json& object, std::string_view path,
+                       std::initializer_list<std::string_view> known);
+
+// The value of an optional key: `fallback` when it is absent or null, INVALID_ARGUMENT when it is
+// of another type. For T: bool, uint32_t, std::string.
+template <typename T>
+absl::StatusOr<T> OptionalField(const nlohmann::json& object, const char* key, T fallback);
+
+}  // namespace peerage

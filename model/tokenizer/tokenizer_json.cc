@@ -1,0 +1,289 @@
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "model/status_macros.h"
+#include "model/tokenizer/pre_tokenizer_json.h"
+#include "model/tokenizer/strict_json.h"
+#include "model/tokenizer/text.h"
+#include "model/tokenizer/tokenizer_definition.h"
+
+namespace peerage {
+
+using nlohmann::json;
+
+namespace {
+
+// The part of a file, as an object; null when it is absent or null.
+absl::StatusOr<const json*> OptionalObject(const json& file, const char* key) {
+  const auto found = file.find(key);
+  if (found == file.end() || found->is_null()) return nullptr;
+  if (!found->is_object()) {
+    return absl::InvalidArgumentError(Concat("tokenizer.json: ", key, " is not an object"));
+  }
+  return &*found;
+}
+
+// A part of which only "nothing" and some types are implemented.
+absl::StatusOr<const json*> PartOfType(const json& file, const char* key,
+                                       std::initializer_list<std::string_view> types) {
+  ASSIGN_OR_RETURN(const json* part, OptionalObject(file, key));
+  if (part == nullptr) return nullptr;
+  ASSIGN_OR_RETURN(const std::string type, OptionalField(*part, "type", std::string()));
+  if (std::find(types.begin(), types.end(), type) == types.end()) {
+    return absl::UnimplementedError(
+        Concat("tokenizer.json: ", key, " \"", type, "\" is not supported"));
+  }
+  return part;
+}
+
+// Options of the model whose only supported value changes nothing.
+absl::Status CheckNeutral(const json& model) {
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    ASSIGN_OR_RETURN(const std::string affix, OptionalField(model, key, std::string()));
+    if (!affix.empty()) return absl::UnimplementedError(Concat("model.", key));
+  }
+  for (const char* key : {"byte_fallback", "fuse_unk"}) {
+    ASSIGN_OR_RETURN(const bool on, OptionalField(model, key, false));
+    if (on) return absl::UnimplementedError(Concat("model.", key, " is not supported"));
+  }
+  const auto dropout = model.find("dropout");
+  if (dropout != model.end() && !dropout->is_null() && *dropout != 0.0) {
+    return absl::UnimplementedError("model.dropout is not supported");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadVocabulary(const json& model, size_t vocab_size, TokenizerDefinition& definition) {
+  const auto vocab = model.find("vocab");
+  if (vocab == model.end() || !vocab->is_object()) {
+    return absl::InvalidArgumentError("model.vocab is not an object");
+  }
+  definition.tokens.resize(vocab_size);
+  for (const auto& [token, id] : vocab->items()) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= vocab_size) {
+      return absl::InvalidArgumentError(
+          Concat("model.vocab: the id of \"", token, "\" is not a number below ", vocab_size));
+    }
+    std::string& written = definition.tokens[id.get<uint64_t>()];
+    if (!written.empty()) {
+      return absl::InvalidArgumentError(
+          Concat("model.vocab: \"", written, "\" and \"", token, "\" have the same id"));
+    }
+    written = token;
+  }
+  return absl::OkStatus();
+}
+
+// "left right", or ["left", "right"].
+absl::StatusOr<std::pair<std::string, std::string>> ReadMerge(const json& merge) {
+  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    return std::pair(merge[0].get<std::string>(), merge[1].get<std::string>());
+  }
+  if (merge.is_string()) {
+    const auto& written = merge.get_ref<const std::string&>();
+    const size_t space = written.find(' ');
+    if (space != std::string::npos && written.find(' ', space + 1) == std::string::npos) {
+      return std::pair(written.substr(0, space), written.substr(space + 1));
+    }
+  }
+  return absl::InvalidArgumentError(Concat("model.merges: ", merge.dump(), " is not two tokens"));
+}
+
+absl::Status ReadModel(const json& model, size_t vocab_size, TokenizerDefinition& definition) {
+  RETURN_IF_ERROR(
+      CheckKeys(model, "model",
+                {"type", "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix",
+                 "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"}));
+  // Early files leave the type out.
+  ASSIGN_OR_RETURN(const std::string type, OptionalField(model, "type", std::string("BPE")));
+  if (type != "BPE") {
+    return absl::UnimplementedError(Concat("model \"", type, "\" is not supported"));
+  }
+  RETURN_IF_ERROR(CheckNeutral(model));
+  RETURN_IF_ERROR(ReadVocabulary(model, vocab_size, definition));
+  ASSIGN_OR_RETURN(definition.ignore_merges, OptionalField(model, "ignore_merges", false));
+  ASSIGN_OR_RETURN(std::string unknown, OptionalField(model, "unk_token", std::string()));
+  if (!unknown.empty()) definition.unknown = std::move(unknown);
+
+  const auto merges = model.find("merges");
+  if (merges == model.end() || !merges->is_array()) {
+    return absl::InvalidArgumentError("model.merges is not a list");
+  }
+  definition.merges.reserve(merges->size());
+  for (const json& merge : *merges) {
+    ASSIGN_OR_RETURN(auto pair, ReadMerge(merge));
+    definition.merges.push_back(std::move(pair));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AddedToken> ReadAddedToken(const json& json) {
+  if (!json.is_object() || !json.contains("id") || !json.contains("content")) {
+    return absl::InvalidArgumentError("an entry of added_tokens has no id or no content");
+  }
+  RETURN_IF_ERROR(
+      CheckKeys(json, "added_tokens",
+                {"id", "content", "special", "single_word", "lstrip", "rstrip", "normalized"}));
+  AddedToken token;
+  ASSIGN_OR_RETURN(token.id, OptionalField<uint32_t>(json, "id", 0));
+  ASSIGN_OR_RETURN(token.content, OptionalField(json, "content", std::string()));
+  ASSIGN_OR_RETURN(token.special, OptionalField(json, "special", false));
+  ASSIGN_OR_RETURN(token.single_word, OptionalField(json, "single_word", false));
+  ASSIGN_OR_RETURN(token.lstrip, OptionalField(json, "lstrip", false));
+  ASSIGN_OR_RETURN(token.rstrip, OptionalField(json, "rstrip", false));
+  ASSIGN_OR_RETURN(token.normalized, OptionalField(json, "normalized", !token.special));
+  return token;
+}
+
+absl::Status ReadAddedTokens(const json& file, TokenizerDefinition& definition) {
+  const auto tokens = file.find("added_tokens");
+  if (tokens == file.end() || tokens->is_null()) return absl::OkStatus();
+  if (!tokens->is_array()) return absl::InvalidArgumentError("added_tokens is not a list");
+  for (const json& json : *tokens) {
+    ASSIGN_OR_RETURN(AddedToken token, ReadAddedToken(json));
+    definition.added_tokens.push_back(std::move(token));
+  }
+  return absl::OkStatus();
+}
+
+// The special token that a TemplateProcessing puts before a text; "" when none.
+absl::StatusOr<std::string> TokenBeforeText(const json& processor) {
+  ASSIGN_OR_RETURN(const std::string type, OptionalField(processor, "type", std::string()));
+  if (type == "Sequence") {
+    std::string before;
+    const auto parts = processor.find("processors");
+    if (parts == processor.end() || !parts->is_array()) {
+      return absl::InvalidArgumentError("post_processor Sequence has no list of processors");
+    }
+    for (const json& part : *parts) {
+      if (!part.is_object()) return absl::InvalidArgumentError("a post_processor is no object");
+      ASSIGN_OR_RETURN(const std::string token, TokenBeforeText(part));
+      if (before.empty()) before = token;
+    }
+    return before;
+  }
+  if (type == "ByteLevel") return std::string();
+  if (type != "TemplateProcessing") {
+    return absl::UnimplementedError(Concat("post_processor \"", type, "\" is not supported"));
+  }
+  const json first = processor.value(json::json_pointer("/single/0/SpecialToken/id"), json());
+  return first.is_string() ? first.get<std::string>() : std::string();
+}
+
+// The id of a token named in tokenizer_config.json or in the post-processor.
+absl::StatusOr<std::optional<TokenId>> IdOf(const TokenizerDefinition& definition,
+                                            const std::string& content) {
+  if (content.empty()) return std::nullopt;
+  for (const AddedToken& token : definition.added_tokens) {
+    if (token.content == content) return token.id;
+  }
+  const auto found = std::find(definition.tokens.begin(), definition.tokens.end(), content);
+  if (found == definition.tokens.end()) {
+    return absl::InvalidArgumentError(Concat("token \"", content, "\" does not exist"));
+  }
+  return static_cast<TokenId>(found - definition.tokens.begin());
+}
+
+// A token of tokenizer_config.json: its text, or an object with it.
+absl::StatusOr<std::string> NamedToken(const json& config, const char* key) {
+  const auto found = config.find(key);
+  if (found != config.end() && found->is_object()) {
+    return OptionalField(*found, "content", std::string());
+  }
+  return OptionalField(config, key, std::string());
+}
+
+// A number or a list of numbers; empty when absent or null.
+absl::StatusOr<std::vector<TokenId>> ReadIds(const json& config, const char* key) {
+  const json ids = config.value(key, json());
+  std::vector<TokenId> result;
+  if (ids.is_null()) return result;
+  for (const json& id : ids.is_array() ? ids : json::array({ids})) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > UINT32_MAX) {
+      return absl::InvalidArgumentError(Concat("\"", key, "\" is not a list of token ids"));
+    }
+    result.push_back(id.get<TokenId>());
+  }
+  return result;
+}
+
+absl::StatusOr<json> ParseOptionalFile(const std::string& text, std::string_view file) {
+  if (text.empty()) return json::object();
+  return ParseJsonObject(text, file);
+}
+
+absl::Status ReadBosAndEos(const TokenizerSource& source, const json& file, const json& config,
+                           TokenizerDefinition& definition) {
+  std::string processor_bos;
+  ASSIGN_OR_RETURN(const json* processor, OptionalObject(file, "post_processor"));
+  if (processor != nullptr) {
+    ASSIGN_OR_RETURN(processor_bos, TokenBeforeText(*processor));
+  }
+  ASSIGN_OR_RETURN(definition.add_bos,
+                   OptionalField(config, "add_bos_token", !processor_bos.empty()));
+
+  ASSIGN_OR_RETURN(const std::string config_bos, NamedToken(config, "bos_token"));
+  ASSIGN_OR_RETURN(definition.bos_id, IdOf(definition, config_bos));
+  if (!definition.bos_id.has_value()) definition.bos_id = source.config_bos_id;
+  if (!definition.bos_id.has_value()) {
+    ASSIGN_OR_RETURN(definition.bos_id, IdOf(definition, processor_bos));
+  }
+
+  ASSIGN_OR_RETURN(
+      const json generation,
+      ParseOptionalFile(source.hugging_face->generation_config_json, "generation_config.json"));
+  ASSIGN_OR_RETURN(definition.eos_ids, ReadIds(generation, "eos_token_id"));
+  if (definition.eos_ids.empty()) definition.eos_ids = source.config_eos_ids;
+  if (definition.eos_ids.empty()) {
+    ASSIGN_OR_RETURN(const std::string config_eos, NamedToken(config, "eos_token"));
+    ASSIGN_OR_RETURN(const std::optional<TokenId> eos, IdOf(definition, config_eos));
+    if (eos.has_value()) definition.eos_ids = {*eos};
+  }
+  return absl::OkStatus();
+}
+
+// chat_template.jinja, else tokenizer_config.json's template: one, or a list with a "default".
+std::string FindChatTemplate(const HuggingFaceTokenizer& files, const json& config) {
+  if (!files.chat_template.empty()) return files.chat_template;
+  const json found = config.value("chat_template", json());
+  if (found.is_string()) return found.get<std::string>();
+  if (!found.is_array()) return "";
+  for (const json& named : found) {
+    if (!named.is_object() || named.value("name", json()) != "default") continue;
+    const json text = named.value("template", json());
+    if (text.is_string()) return text.get<std::string>();
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::StatusOr<TokenizerDefinition> ReadHuggingFaceTokenizer(const TokenizerSource& source) {
+  const HuggingFaceTokenizer& files = *source.hugging_face;
+  ASSIGN_OR_RETURN(const json file, ParseJsonObject(files.tokenizer_json, "tokenizer.json"));
+  ASSIGN_OR_RETURN(const json config,
+                   ParseOptionalFile(files.tokenizer_config_json, "tokenizer_config.json"));
+  RETURN_IF_ERROR(CheckKeys(file, "tokenizer.json",
+                            {"version", "truncation", "padding", "added_tokens", "normalizer",
+                             "pre_tokenizer", "post_processor", "decoder", "model"}));
+  RETURN_IF_ERROR(PartOfType(file, "normalizer", {}).status());
+  RETURN_IF_ERROR(PartOfType(file, "decoder", {"ByteLevel"}).status());
+
+  TokenizerDefinition definition;
+  ASSIGN_OR_RETURN(const json* model, OptionalObject(file, "model"));
+  if (model == nullptr) return absl::InvalidArgumentError("tokenizer.json has no model");
+  RETURN_IF_ERROR(ReadModel(*model, source.vocab_size, definition));
+  RETURN_IF_ERROR(ReadAddedTokens(file, definition));
+  ASSIGN_OR_RETURN(const json* pre_tokenizer, OptionalObject(file, "pre_tokenizer"));
+  if (pre_tokenizer == nullptr) {
+    return absl::UnimplementedError("tokenizer.json without a pre_tokenizer is not supported");
+  }
+  ASSIGN_OR_RETURN(definition.pre_tokenizer, ReadPreTokenizer(*pre_tokenizer));
+  RETURN_IF_ERROR(ReadBosAndEos(source, file, config, definition));
+  definition.chat_template = FindChatTemplate(files, config);
+  return definition;
+}
+
+}  // namespace peerage

@@ -1,0 +1,99 @@
+#include "server/engine/generation.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace peerage {
+
+Generation::Generation(RequestHandle handle, GenerateRequest request,
+                       std::shared_ptr<ResponseSink> sink, const Tokenizer* tokenizer)
+    : RunningRequest(handle, std::move(sink)), request_(std::move(request)), tokenizer_(tokenizer) {
+  timeline_.arrival = request_.scheduling.arrival;
+  candidates_.reserve(request_.candidates);
+}
+
+std::optional<SequencePlan> Generation::NextSequence() const {
+  if (!HasMoreSequences()) return std::nullopt;
+  const int32_t positions = prompt_size() + static_cast<int32_t>(request_.stopping.max_tokens);
+  if (first_ == nullptr) return SequencePlan{.positions = positions};
+  if (first_->computed < prompt_size() - 1) return std::nullopt;
+  return SequencePlan{.parent = first_, .positions = positions};
+}
+
+std::unique_ptr<Sequence> Generation::StartSequence() {
+  auto sequence = std::make_unique<Sequence>();
+  sequence->index = static_cast<uint32_t>(candidates_.size());
+  candidates_.emplace_back(sequence->index, &request_.stopping, tokenizer_);
+  if (first_ == nullptr) {
+    first_ = sequence.get();
+    sequence->tokens.reserve(request_.prompt.size() + request_.stopping.max_tokens);
+    sequence->tokens = request_.prompt;
+    if (request_.candidates > 1) sequence->tokens.pop_back();
+  } else {
+    sequence->tokens = {request_.prompt.back()};
+    if (!HasMoreSequences()) first_->tokens.push_back(request_.prompt.back());
+  }
+  return sequence;
+}
+
+void Generation::AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const {
+  if (request_.prompt_logprobs && sequence.index == 0) {
+    const absl::Span<const TokenId> prompt = request_.prompt;
+    const int32_t scored = std::min(count, prompt_size() - 1 - sequence.computed);
+    for (int32_t row = 0; row < scored; ++row) {
+      step.Score(row, prompt.subspan(sequence.computed + row + 1, 1),
+                 std::max(request_.alternatives, 0));
+    }
+  }
+  if (sequence.computed + count >= prompt_size()) step.Sample(count - 1, request_.alternatives);
+}
+
+void Generation::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) {
+  std::vector<TokenLogprob> prompt_logprobs;
+  for (size_t i = 0; i < result.rows.size(); ++i) {
+    if (!result.rows[i].sample) prompt_logprobs.push_back(LogprobOf(result.outputs[i], 0));
+  }
+  if (!prompt_logprobs.empty()) {
+    sink().OnPromptLogprobs(static_cast<uint32_t>(result.first_position) + 1,
+                            std::move(prompt_logprobs));
+  }
+  if (!result.rows.empty() && result.rows.back().sample) {
+    DeliverToken(sequence, result.outputs.back(), now);
+  }
+}
+
+void Generation::DeliverStart() {
+  RunningRequest::DeliverStart();
+  if (request_.prompt_logprobs) sink().OnPromptLogprobs(0, {{.token = request_.prompt[0]}});
+}
+
+void Generation::DeliverToken(Sequence& sequence, const RowOutput& output, absl::Time now) {
+  const TokenId token = output.tokens[0].token;
+  timeline_.MarkToken(now);
+  Candidate::Progress progress = candidates_[sequence.index].Append(token, timeline_, now);
+
+  TokenDelta delta{
+      .candidate = sequence.index, .text = std::move(progress.text), .tokens = {token}};
+  if (request_.alternatives >= 0) delta.logprobs = {LogprobOf(output, 0)};
+  sink().OnDelta(std::move(delta));
+
+  if (progress.finish) {
+    sequence.finished = true;
+    ++num_finished_;
+    sink().OnFinished(*std::move(progress.finish));
+  } else {
+    sequence.tokens.push_back(token);
+    sequence.decoding = true;
+  }
+}
+
+RequestEvent Generation::Usage() const {
+  RequestEvent event{.kind = RequestKind::kGenerate};
+  if (started()) event.prompt_tokens = static_cast<uint32_t>(request_.prompt.size());
+  for (const Candidate& candidate : candidates_) {
+    event.completion_tokens += candidate.completion_tokens();
+  }
+  return event;
+}
+
+}  // namespace peerage

@@ -1,0 +1,140 @@
+#include "server/engine/request_queue.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace peerage {
+
+absl::Status RequestQueue::Add(Submission submission) {
+  absl::MutexLock lock(&mu_);
+  if (closed_) return absl::UnavailableError("the server is draining");
+  if (static_cast<int64_t>(waiting_.size()) >= capacity_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", capacity_, " requests are waiting"));
+  }
+  const Key key(submission.scheduling().priority, submission.handle);
+  waiting_.emplace(key, std::move(submission));
+  ++unfinished_;
+  Notify();
+  return absl::OkStatus();
+}
+
+void RequestQueue::Cancel(RequestHandle handle) {
+  absl::MutexLock lock(&mu_);
+  cancelled_.push_back(handle);
+  Notify();
+}
+
+void RequestQueue::CancelAll(absl::Status status) {
+  absl::MutexLock lock(&mu_);
+  cancel_all_ = std::move(status);
+  Notify();
+}
+
+void RequestQueue::Wake() {
+  absl::MutexLock lock(&mu_);
+  Notify();
+}
+
+void RequestQueue::Close() {
+  absl::MutexLock lock(&mu_);
+  closed_ = true;
+}
+
+bool RequestQueue::WaitUntilAllDone(absl::Time deadline) {
+  absl::MutexLock lock(&mu_);
+  while (unfinished_ > 0) {
+    const absl::Duration left = deadline - clock_->Now();
+    if (left <= absl::ZeroDuration()) return false;
+    progressed_.WaitWithTimeout(&mu_, left);
+  }
+  return true;
+}
+
+int32_t RequestQueue::num_waiting() const {
+  absl::MutexLock lock(&mu_);
+  return static_cast<int32_t>(waiting_.size());
+}
+
+bool RequestQueue::closed() const {
+  absl::MutexLock lock(&mu_);
+  return closed_;
+}
+
+QueueNews RequestQueue::TakeNews(absl::Time now) {
+  absl::MutexLock lock(&mu_);
+  has_news_ = false;
+  QueueNews news{.cancelled = std::exchange(cancelled_, {}), .cancel_all = cancel_all_};
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    const auto cancelled =
+        std::find(news.cancelled.begin(), news.cancelled.end(), it->second.handle);
+    absl::Status status = cancel_all_;
+    if (status.ok() && cancelled != news.cancelled.end()) {
+      status = absl::CancelledError("the request was cancelled");
+      news.cancelled.erase(cancelled);
+    }
+    if (status.ok()) status = CheckMayStart(it->second.scheduling(), now);
+    if (status.ok()) {
+      ++it;
+      continue;
+    }
+    news.ended.emplace_back(std::move(it->second), std::move(status));
+    it = waiting_.erase(it);
+  }
+  return news;
+}
+
+std::optional<Submission> RequestQueue::TakeFrontIf(
+    absl::FunctionRef<bool(const Submission&)> wanted) {
+  absl::MutexLock lock(&mu_);
+  if (waiting_.empty() || !wanted(waiting_.begin()->second)) return std::nullopt;
+  Submission submission = std::move(waiting_.begin()->second);
+  waiting_.erase(waiting_.begin());
+  return submission;
+}
+
+void RequestQueue::Done() {
+  absl::MutexLock lock(&mu_);
+  --unfinished_;
+  progressed_.SignalAll();
+}
+
+void RequestQueue::WaitForNews(absl::Time deadline) {
+  absl::MutexLock lock(&mu_);
+  deadline = std::min(deadline, EarliestExpiry());
+  while (!has_news_) {
+    const absl::Duration left = deadline - clock_->Now();
+    if (left <= absl::ZeroDuration()) return;
+    news_arrived_.WaitWithTimeout(&mu_, left);
+  }
+}
+
+void RequestQueue::Shutdown() {
+  absl::MutexLock lock(&mu_);
+  closed_ = true;
+  shut_down_ = true;
+  Notify();
+}
+
+bool RequestQueue::finished() const {
+  absl::MutexLock lock(&mu_);
+  return shut_down_ && unfinished_ == 0;
+}
+
+void RequestQueue::Notify() {
+  has_news_ = true;
+  news_arrived_.Signal();
+  progressed_.SignalAll();
+}
+
+absl::Time RequestQueue::EarliestExpiry() const {
+  absl::Time earliest = absl::InfiniteFuture();
+  for (const auto& [key, submission] : waiting_) {
+    const SchedulingParams& scheduling = submission.scheduling();
+    earliest = std::min({earliest, scheduling.deadline, scheduling.queue_deadline});
+  }
+  return earliest;
+}
+
+}  // namespace peerage

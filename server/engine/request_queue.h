@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/engine/clock.h"
+#include "server/engine/submission.h"
+
+namespace peerage {
+
+// What happened since the worker last looked.
+struct QueueNews {
+  std::vector<std::pair<Submission, absl::Status>> ended;  // without having started
+  std::vector<RequestHandle> cancelled;                    // not waiting: running, or gone
+  absl::Status cancel_all;                                 // not OK: what runs ends with it
+};
+
+// Bounded hand-over of requests from many threads to one worker, together with everything else that
+// wakes the worker. Waiting requests are in order of priority, then of submission.
+//
+// Every request that was added leaves through TakeNews or TakeFrontIf, and the worker says Done()
+// for it once it has ended.
+//
+// Threads: safe from many threads; the methods of the worker are for one.
+class RequestQueue {
+ public:
+  // Waiting requests are at most `capacity`. `clock` must outlive the queue.
+  RequestQueue(int32_t capacity, const Clock* clock) : capacity_(capacity), clock_(clock) {}
+
+  // UNAVAILABLE when closed, RESOURCE_EXHAUSTED when full.
+  absl::Status Add(Submission submission);
+  void Cancel(RequestHandle handle);
+  // Ends everything, waiting or running, with `status`. Precondition: closed, so that nothing
+  // follows.
+  void CancelAll(absl::Status status);
+  void Wake();
+  // No more Add. Idempotent.
+  void Close();
+  // True once every request that was added has ended, false at `deadline`.
+  bool WaitUntilAllDone(absl::Time deadline);
+
+  int32_t num_waiting() const;
+  bool closed() const;
+
+  // The worker's.
+  QueueNews TakeNews(absl::Time now);
+  std::optional<Submission> TakeFrontIf(absl::FunctionRef<bool(const Submission&)> wanted);
+  void Done();
+  // Sleeps until there is something new, at most until `deadline` or until a waiting request
+  // expires.
+  void WaitForNews(absl::Time deadline);
+  // Lets the worker go once everything that was added is done.
+  void Shutdown();
+  bool finished() const;
+
+ private:
+  // Lower runs sooner.
+  using Key = std::pair<int32_t, RequestHandle>;  // priority, order of submission
+
+  void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Time EarliestExpiry() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const int32_t capacity_;
+  const Clock* const clock_;
+
+  mutable absl::Mutex mu_;
+  absl::CondVar news_arrived_;  // for the worker
+  absl::CondVar progressed_;    // for WaitUntilAllDone
+  std::map<Key, Submission> waiting_ ABSL_GUARDED_BY(mu_);
+  std::vector<RequestHandle> cancelled_ ABSL_GUARDED_BY(mu_);
+  absl::Status cancel_all_ ABSL_GUARDED_BY(mu_);
+  int64_t unfinished_ ABSL_GUARDED_BY(mu_) = 0;
+  bool has_news_ ABSL_GUARDED_BY(mu_) = false;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool shut_down_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace peerage

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "model/language_model.h"
+#include "server/engine/observer.h"
+#include "server/engine/request.h"
+#include "server/engine/response_sink.h"
+#include "server/engine/sequence.h"
+#include "server/engine/step_builder.h"
+#include "server/engine/timeline.h"
+
+namespace peerage {
+
+// A sequence that a request would start next.
+struct SequencePlan {
+  const Sequence* parent = nullptr;  // to fork from, computed as far as it is shared; null: none
+  int32_t positions = 0;             // of the sequence at its longest, its parent's included
+};
+
+// What a request holds of the scheduler's resources beside what its sequences hold.
+struct Reservation {
+  std::vector<BlockId> blocks;
+  std::vector<SlotId> slots;
+  int32_t sequences = 0;
+};
+
+// An admitted request: which sequences it starts, what it asks of each chunk, and what becomes of
+// the results. Generation and Scoring say how; the scheduler decides when.
+//
+// Threads: none; belongs to one worker's scheduler.
+class RunningRequest {
+ public:
+  RunningRequest(RequestHandle handle, std::shared_ptr<ResponseSink> sink)
+      : handle_(handle), sink_(std::move(sink)) {}
+  virtual ~RunningRequest() = default;
+
+  virtual const SchedulingParams& scheduling() const = 0;
+  virtual const SamplingParams& sampling() const = 0;
+  virtual absl::Span<const TokenId> prompt() const = 0;  // what penalties look at
+
+  // Nothing when all have started, or when the next one waits for a result.
+  virtual std::optional<SequencePlan> NextSequence() const = 0;
+  virtual bool HasMoreSequences() const = 0;
+  // Starts what NextSequence told of. The caller gives it its slot and blocks.
+  virtual std::unique_ptr<Sequence> StartSequence() = 0;
+
+  // The rows wanted of the sequence's next `count` tokens, the chunk that was added last.
+  virtual void AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const = 0;
+  // Delivers what a step reported of a chunk whose tokens are now computed.
+  virtual void Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) = 0;
+  // Everything was delivered.
+  virtual bool done() const = 0;
+
+  // Kind and token counts.
+  virtual RequestEvent Usage() const = 0;
+
+  // The request's first step is scheduled.
+  void Begin(absl::Time now);
+  bool started() const { return timeline_.scheduled.has_value(); }
+
+  // Looks whether the reader keeps up. A parked request is not scheduled.
+  void UpdateParking(absl::Time now);
+  bool parked() const { return parked_since_.has_value(); }
+  absl::Time parked_since() const { return *parked_since_; }
+
+  // The request is to end with this error.
+  void Fail(absl::Status status);
+  const absl::Status& failure() const { return failure_; }
+
+  RequestHandle handle() const { return handle_; }
+  ResponseSink& sink() const { return *sink_; }
+  const Timeline& timeline() const { return timeline_; }
+
+  // Started and not finished; the scheduler's bookkeeping.
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  Reservation reservation;
+
+ protected:
+  // What goes to the sink before any result.
+  virtual void DeliverStart() { sink_->OnStarted(); }
+
+  Timeline timeline_;
+
+ private:
+  const RequestHandle handle_;
+  const std::shared_ptr<ResponseSink> sink_;
+  std::optional<absl::Time> parked_since_;
+  absl::Status failure_;
+};
+
+// The i-th token of a row, and the row's alternatives.
+TokenLogprob LogprobOf(const RowOutput& row, size_t i);
+
+}  // namespace peerage

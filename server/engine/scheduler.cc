@@ -1,0 +1,259 @@
+#include "server/engine/scheduler.h"
+
+#include <algorithm>
+#include <cassert>
+#include <tuple>
+#include <utility>
+
+#include "model/status_macros.h"
+#include "server/engine/submission.h"
+
+namespace peerage {
+namespace {
+
+// Moves the last `count` elements of `from` to the end of `to`.
+template <typename T>
+void MoveTail(std::vector<T>& from, size_t count, std::vector<T>& to) {
+  to.insert(to.end(), from.end() - count, from.end());
+  from.resize(from.size() - count);
+}
+
+bool RunsBefore(const RunningRequest& a, const RunningRequest& b) {
+  return std::pair(a.scheduling().priority, a.handle()) <
+         std::pair(b.scheduling().priority, b.handle());
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options), blocks_(options.num_blocks), free_sequences_(options.max_sequences) {
+  for (SlotId slot = options.num_slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+}
+
+bool Scheduler::Fits(const Demand& demand) const {
+  return demand.blocks <= blocks_.num_free() &&
+         demand.slots <= static_cast<int64_t>(free_slots_.size()) &&
+         demand.sequences <= free_sequences_;
+}
+
+RunningRequest& Scheduler::Admit(std::unique_ptr<RunningRequest> request, const Demand& demand) {
+  Reservation& reservation = request->reservation;
+  reservation.blocks.resize(demand.blocks);
+  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(reservation.blocks));
+  assert(fits);
+  MoveTail(free_slots_, demand.slots, reservation.slots);
+  reservation.sequences = static_cast<int32_t>(demand.sequences);
+  free_sequences_ -= reservation.sequences;
+
+  const auto place =
+      std::upper_bound(running_.begin(), running_.end(), request,
+                       [](const auto& a, const auto& b) { return RunsBefore(*a, *b); });
+  return **running_.insert(place, std::move(request));
+}
+
+const Batch& Scheduler::Schedule(bool requests_wait) {
+  ++step_;
+  batch_.started.clear();
+  batch_.copies.clear();
+  batch_.chunks.clear();
+
+  StartSequences(requests_wait);
+  CollectWork();
+  const int32_t budget = options_.max_batch_tokens;
+  const int64_t prefill_share =
+      prefill_is_due_ ? std::min<int64_t>(prefill_tokens_, std::max(budget / 2, 1)) : 0;
+  AddDecodes(budget - static_cast<int32_t>(prefill_share));
+  const int32_t left = budget - static_cast<int32_t>(batch_.chunks.size());
+  AddPrefills(left);
+  prefill_is_due_ = left == 0 && !prefills_.empty();
+  return batch_;
+}
+
+void Scheduler::StartSequences(bool requests_wait) {
+  for (const auto& request : running_) {
+    if (request->parked()) continue;
+    while (TryStart(*request, Source::kReservation)) continue;
+    if (!request->HasMoreSequences()) ReleaseReservation(*request);
+  }
+  if (requests_wait) return;
+  CollectWork();
+  for (const auto& request : running_) {
+    if (request->parked()) continue;
+    while (prefill_tokens_ < options_.max_batch_tokens && TryStart(*request, Source::kPool)) {
+      prefill_tokens_ += request->sequences.back()->pending();
+    }
+  }
+}
+
+bool Scheduler::TryStart(RunningRequest& request, Source source) {
+  const std::optional<SequencePlan> plan = request.NextSequence();
+  if (!plan) return false;
+  const int32_t fork_position = plan->parent == nullptr ? 0 : plan->parent->computed;
+  const int32_t shared_blocks = fork_position / options_.block_tokens;
+  const int32_t all_blocks = (plan->positions + options_.block_tokens - 1) / options_.block_tokens;
+  std::optional<Allotment> own = Allot(request.reservation, all_blocks - shared_blocks, source);
+  if (!own) return false;
+
+  std::unique_ptr<Sequence> sequence = request.StartSequence();
+  sequence->request = &request;
+  sequence->parent = plan->parent;
+  sequence->slot = own->slot;
+  sequence->borrowed = source == Source::kPool;
+  sequence->start = sequence->computed = fork_position;
+  sequence->blocks = std::move(own->blocks);
+  if (plan->parent != nullptr) {
+    const std::vector<BlockId>& parents = plan->parent->blocks;
+    if (fork_position % options_.block_tokens != 0) {
+      batch_.copies.push_back({.from = parents[shared_blocks], .to = sequence->blocks[0]});
+    }
+    blocks_.Share(absl::MakeSpan(parents).first(shared_blocks));
+    sequence->blocks.insert(sequence->blocks.begin(), parents.begin(),
+                            parents.begin() + shared_blocks);
+    sequence->shared_blocks = shared_blocks;
+  }
+  batch_.started.push_back(sequence.get());
+  request.sequences.push_back(std::move(sequence));
+  return true;
+}
+
+std::optional<Scheduler::Allotment> Scheduler::Allot(Reservation& reservation, int32_t blocks,
+                                                     Source source) {
+  Allotment allotment;
+  if (source == Source::kReservation) {
+    // A request with a slot left in reserve has the blocks to go with it: see DemandOf.
+    if (reservation.slots.empty()) return std::nullopt;
+    assert(blocks <= static_cast<int32_t>(reservation.blocks.size()));
+    allotment.slot = reservation.slots.back();
+    reservation.slots.pop_back();
+    MoveTail(reservation.blocks, blocks, allotment.blocks);
+    return allotment;
+  }
+  if (!Fits({.blocks = blocks, .slots = 1, .sequences = 1})) return std::nullopt;
+  --free_sequences_;
+  allotment.slot = free_slots_.back();
+  free_slots_.pop_back();
+  allotment.blocks.resize(blocks);
+  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(allotment.blocks));
+  return allotment;
+}
+
+void Scheduler::Finish(Sequence& sequence) {
+  RunningRequest& request = *sequence.request;
+  GiveBack(sequence);
+  if (!request.HasMoreSequences()) ReleaseReservation(request);
+  const auto place =
+      std::find_if(request.sequences.begin(), request.sequences.end(),
+                   [&sequence](const auto& candidate) { return candidate.get() == &sequence; });
+  request.sequences.erase(place);
+}
+
+std::unique_ptr<RunningRequest> Scheduler::Remove(RunningRequest& request) {
+  for (const auto& sequence : request.sequences) GiveBack(*sequence);
+  request.sequences.clear();
+  ReleaseReservation(request);
+  free_sequences_ += std::exchange(request.reservation.sequences, 0);
+
+  const auto place =
+      std::find_if(running_.begin(), running_.end(),
+                   [&request](const auto& candidate) { return candidate.get() == &request; });
+  std::unique_ptr<RunningRequest> removed = std::move(*place);
+  running_.erase(place);
+  return removed;
+}
+
+void Scheduler::GiveBack(Sequence& sequence) {
+  if (sequence.borrowed) {
+    ++free_sequences_;
+    free_slots_.push_back(sequence.slot);
+    blocks_.Release(sequence.blocks);
+    return;
+  }
+  Reservation& reservation = sequence.request->reservation;
+  reservation.slots.push_back(sequence.slot);
+  blocks_.Release(absl::MakeSpan(sequence.blocks).first(sequence.shared_blocks));
+  MoveTail(sequence.blocks, sequence.blocks.size() - sequence.shared_blocks, reservation.blocks);
+}
+
+// Gives up what nothing will start from: every reserved slot, its blocks and its right to run. The
+// context of a ScoreRequest shares that right with the continuation that follows it, so there may
+// be one slot more than there are rights.
+void Scheduler::ReleaseReservation(RunningRequest& request) {
+  Reservation& reservation = request.reservation;
+  const int32_t sequences =
+      std::min(reservation.sequences, static_cast<int32_t>(reservation.slots.size()));
+  reservation.sequences -= sequences;
+  free_sequences_ += sequences;
+  MoveTail(reservation.slots, reservation.slots.size(), free_slots_);
+  blocks_.Release(reservation.blocks);
+  reservation.blocks.clear();
+}
+
+void Scheduler::CollectWork() {
+  decodes_.clear();
+  prefills_.clear();
+  prefill_tokens_ = 0;
+  for (const auto& request : running_) {
+    if (request->parked()) continue;
+    for (const auto& sequence : request->sequences) {
+      if (sequence->pending() == 0) continue;
+      if (sequence->decoding) {
+        decodes_.push_back(sequence.get());
+      } else {
+        prefills_.push_back(sequence.get());
+        prefill_tokens_ += sequence->pending();
+      }
+    }
+  }
+}
+
+void Scheduler::AddDecodes(int32_t limit) {
+  if (static_cast<int64_t>(decodes_.size()) > limit) {
+    std::sort(decodes_.begin(), decodes_.end(), [](const Sequence* a, const Sequence* b) {
+      return std::tuple(a->last_step, a->request->handle(), a->index) <
+             std::tuple(b->last_step, b->request->handle(), b->index);
+    });
+    decodes_.resize(limit);
+  }
+  for (Sequence* sequence : decodes_) AddChunk(*sequence, 1);
+}
+
+void Scheduler::AddPrefills(int32_t budget) {
+  for (Sequence* sequence : prefills_) {
+    if (budget == 0) return;
+    const int32_t tokens = std::min(budget, sequence->pending());
+    budget -= tokens;
+    AddChunk(*sequence, tokens);
+  }
+}
+
+void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
+  sequence.last_step = step_;
+  batch_.chunks.push_back({.sequence = &sequence, .tokens = tokens});
+}
+
+absl::Status Scheduler::CheckMayContinue(const RunningRequest& request, absl::Time now) const {
+  const SchedulingParams& scheduling = request.scheduling();
+  if (!request.started()) RETURN_IF_ERROR(CheckMayStart(scheduling, now));
+  if (now >= scheduling.deadline) {
+    return absl::DeadlineExceededError("the deadline passed while the request was running");
+  }
+  if (request.parked() && now - request.parked_since() >= options_.slow_reader_timeout) {
+    return absl::ResourceExhaustedError("the reader is too slow");
+  }
+  return absl::OkStatus();
+}
+
+absl::Time Scheduler::NextExpiry() const {
+  absl::Time earliest = absl::InfiniteFuture();
+  for (const auto& request : running_) {
+    const SchedulingParams& scheduling = request->scheduling();
+    earliest = std::min(earliest, scheduling.deadline);
+    if (!request->started()) earliest = std::min(earliest, scheduling.queue_deadline);
+    if (request->parked()) {
+      earliest = std::min(earliest, request->parked_since() + options_.slow_reader_timeout);
+    }
+  }
+  return earliest;
+}
+
+}  // namespace peerage

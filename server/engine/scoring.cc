@@ -1,0 +1,109 @@
+#include "server/engine/scoring.h"
+
+#include <utility>
+
+namespace peerage {
+
+Scoring::Scoring(RequestHandle handle, ScoreRequest request, std::shared_ptr<ResponseSink> sink)
+    : RunningRequest(handle, std::move(sink)),
+      request_(std::move(request)),
+      scores_(request_.continuations.size()) {
+  timeline_.arrival = request_.scheduling.arrival;
+  for (size_t i = 0; i < request_.continuations.size(); ++i) {
+    first_tokens_.push_back(request_.continuations[i].front());
+    if (request_.continuations[i].size() > 1) long_ones_.push_back(static_cast<uint32_t>(i));
+  }
+}
+
+bool Scoring::HasMoreSequences() const {
+  const bool context_is_next = !request_.context.empty() && context_ == nullptr;
+  return context_is_next || num_started_ < long_ones_.size();
+}
+
+std::optional<SequencePlan> Scoring::NextSequence() const {
+  if (!HasMoreSequences()) return std::nullopt;
+  if (!request_.context.empty() && context_ == nullptr) {
+    return SequencePlan{.positions = context_size()};
+  }
+  if (context_ != nullptr && context_->computed < context_size()) return std::nullopt;
+  const auto& continuation = request_.continuations[long_ones_[num_started_]];
+  return SequencePlan{.parent = context_,
+                      .positions = context_size() + static_cast<int32_t>(continuation.size()) - 1};
+}
+
+std::unique_ptr<Sequence> Scoring::StartSequence() {
+  auto sequence = std::make_unique<Sequence>();
+  if (!request_.context.empty() && context_ == nullptr) {
+    context_ = sequence.get();
+    sequence->tokens = request_.context;
+    return sequence;
+  }
+  sequence->index = long_ones_[num_started_++];
+  const auto& continuation = request_.continuations[sequence->index];
+  sequence->tokens.assign(continuation.begin(), continuation.end() - 1);
+  return sequence;
+}
+
+void Scoring::AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const {
+  if (&sequence == context_) {
+    if (count == sequence.pending()) {
+      step.Score(count - 1, first_tokens_, request_.alternatives);
+    }
+    return;
+  }
+  const absl::Span<const TokenId> continuation = request_.continuations[sequence.index];
+  const int32_t first_target = sequence.computed - context_size() + 1;
+  for (int32_t row = 0; row < count; ++row) {
+    step.Score(row, continuation.subspan(first_target + row, 1), request_.alternatives);
+  }
+}
+
+void Scoring::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) {
+  if (result.rows.empty()) return;
+  timeline_.MarkToken(now);
+  if (&sequence == context_) {
+    DeliverFirstTokens(result.outputs[0]);
+    return;
+  }
+  for (const RowOutput& output : result.outputs) {
+    scores_[sequence.index].push_back(LogprobOf(output, 0));
+    ++scored_tokens_;
+  }
+  if (sequence.pending() == 0) {
+    sequence.finished = true;
+    DeliverScore(sequence.index);
+  }
+}
+
+void Scoring::DeliverStart() {
+  RunningRequest::DeliverStart();
+  if (!request_.context.empty()) return;
+  for (size_t i = 0; i < scores_.size(); ++i) scores_[i].push_back({.token = first_tokens_[i]});
+  scored_tokens_ += static_cast<uint32_t>(scores_.size());
+  DeliverShortOnes();
+}
+
+void Scoring::DeliverFirstTokens(const RowOutput& output) {
+  for (size_t i = 0; i < scores_.size(); ++i) scores_[i].push_back(LogprobOf(output, i));
+  scored_tokens_ += static_cast<uint32_t>(scores_.size());
+  DeliverShortOnes();
+}
+
+void Scoring::DeliverShortOnes() {
+  for (size_t i = 0; i < scores_.size(); ++i) {
+    if (request_.continuations[i].size() == 1) DeliverScore(static_cast<uint32_t>(i));
+  }
+}
+
+void Scoring::DeliverScore(uint32_t continuation) {
+  ++num_delivered_;
+  sink().OnScore({.continuation = continuation, .tokens = std::move(scores_[continuation])});
+}
+
+RequestEvent Scoring::Usage() const {
+  RequestEvent event{.kind = RequestKind::kScore, .completion_tokens = scored_tokens_};
+  if (started()) event.prompt_tokens = static_cast<uint32_t>(request_.context.size());
+  return event;
+}
+
+}  // namespace peerage

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/language_model.h"
+#include "model/token.h"
+
+namespace peerage {
+
+class RunningRequest;
+
+// Progress of one row of tokens through the model: a prompt, a candidate, a context or a
+// continuation. A forked sequence knows only the tokens from its fork on; what is before is in the
+// KV blocks that it shares with, or copied from, its parent.
+//
+// Threads: none; belongs to one worker's scheduler.
+struct Sequence {
+  RunningRequest* request = nullptr;
+  const Sequence* parent = nullptr;  // forked from; null for a fresh sequence
+  uint32_t index = 0;                // of the candidate or continuation
+
+  SlotId slot = -1;
+  std::vector<BlockId> blocks;  // in order of position
+  int32_t shared_blocks = 0;    // of them, in front: full blocks of the parent
+  bool borrowed = false;        // slot and own blocks are not from the request's reservation
+
+  int32_t start = 0;            // position of tokens[0]
+  std::vector<TokenId> tokens;  // known; generated ones are appended
+  int32_t computed = 0;         // positions below it are in the KV cache
+  bool decoding = false;        // its pending token was generated
+  bool finished = false;
+  uint64_t last_step = 0;  // that computed something of it, so that decodes can take turns
+
+  // Tokens that are known and not computed.
+  int32_t pending() const { return start + static_cast<int32_t>(tokens.size()) - computed; }
+
+  // The next `count` of them.
+  absl::Span<const TokenId> Next(int32_t count) const {
+    return absl::MakeSpan(tokens).subspan(computed - start, count);
+  }
+};
+
+}  // namespace peerage

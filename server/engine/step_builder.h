@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/language_model.h"
+
+namespace peerage {
+
+// What a step reported of one chunk: outputs[i] answers rows[i].
+struct ChunkResult {
+  int32_t first_position = 0;
+  absl::Span<const OutputRow> rows;
+  absl::Span<const RowOutput> outputs;
+};
+
+// Gathers the input of a step, and finds each chunk's part of the output. Reused from step to step,
+// so that a steady state allocates nothing.
+//
+// Threads: none. What the spans point to must live until the step is done.
+class StepBuilder {
+ public:
+  void Clear();
+  void AddChunk(const Chunk& chunk);
+
+  // Rows of the chunk that was added last. `row` is an index into its tokens.
+  void Sample(int32_t row, int32_t alternatives);
+  void Score(int32_t row, absl::Span<const TokenId> targets, int32_t alternatives);
+
+  // `copies` belongs to the caller.
+  StepInput Input(absl::Span<const BlockCopy> copies) const;
+
+  ChunkResult ResultOf(int32_t chunk, const StepOutput& output) const;
+
+ private:
+  std::vector<Chunk> chunks_;
+  std::vector<int32_t> first_row_;  // [chunks]
+  std::vector<OutputRow> rows_;
+};
+
+}  // namespace peerage

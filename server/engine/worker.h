@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "model/language_model.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/engine/clock.h"
+#include "server/engine/observer.h"
+#include "server/engine/request_queue.h"
+#include "server/engine/scheduler.h"
+#include "server/engine/step_builder.h"
+
+namespace peerage {
+
+// What a worker works with; all of it must outlive the worker.
+struct WorkerParts {
+  LanguageModel* model = nullptr;
+  const Tokenizer* tokenizer = nullptr;
+  const Clock* clock = nullptr;
+  EngineObserver* observer = nullptr;
+  RequestQueue* queue = nullptr;
+};
+
+struct WorkerStatus {
+  int32_t requests_running = 0;
+  int32_t kv_blocks_free = 0;
+  uint64_t steps = 0;
+};
+
+// Drives one model: takes requests from the queue, schedules, steps, delivers.
+//
+// Threads: Run and Turn belong to one thread; only that thread touches the model, the scheduler and
+// the sinks. status() is safe from many.
+class Worker {
+ public:
+  Worker(const WorkerParts& parts, const SchedulerOptions& options);
+
+  // Returns once the queue is shut down and everything in it is done.
+  void Run();
+
+  // One round without waiting: take, schedule, step, deliver. False when there was nothing to
+  // compute.
+  bool Turn();
+
+  WorkerStatus status() const;
+
+  // For the thread that calls Turn.
+  const Scheduler& scheduler() const { return scheduler_; }
+
+ private:
+  using Counts = std::pair<int32_t, int32_t>;  // requests running, waiting
+
+  struct Ended {
+    std::unique_ptr<RunningRequest> request;
+    absl::Status status;
+  };
+
+  void Take(absl::Time now);
+  void Refuse(const Submission& submission, absl::Status status, absl::Time now);
+  void RemoveLeaving(const QueueNews& news, absl::Time now);
+  absl::Status CheckMayContinue(const RunningRequest& request, const QueueNews& news,
+                                absl::Time now) const;
+  void Admit(Submission submission, absl::Time now);
+
+  void Open(const Sequence& sequence);
+  absl::StatusOr<StepOutput> Step(const Batch& batch, absl::Time now);
+  StepEvent Describe(const Batch& batch, absl::Duration duration) const;
+  void Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now);
+  void FinishSequences();
+  void RemoveDone();
+
+  void Remove(RunningRequest& request, absl::Status status);
+  void ReportCounts();
+  void ReportStep(StepEvent event);
+  Counts PublishCounts();
+  void AnnounceEnded(absl::Time now);
+
+  const WorkerParts parts_;
+
+  Scheduler scheduler_;
+  StepBuilder step_;
+  std::vector<Ended> ended_;  // removed from the scheduler, their sinks not told yet
+  Counts reported_;           // to the observer
+
+  mutable absl::Mutex mu_;
+  WorkerStatus status_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace peerage

@@ -1,0 +1,105 @@
+#include "server/rpc/admin_service.h"
+
+#include <atomic>
+#include <utility>
+
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/peer.h"
+
+namespace peerage {
+
+// One Drain call, waiting for the end of the drain or for its own cancellation.
+class AdminService::DrainReactor final : public grpc::ServerUnaryReactor {
+ public:
+  static std::shared_ptr<DrainReactor> New() {
+    const std::shared_ptr<DrainReactor> reactor(new DrainReactor);
+    reactor->self_ = reactor;
+    return reactor;
+  }
+
+  void End(const grpc::Status& status) {
+    if (!ended_.exchange(true)) Finish(status);
+  }
+
+  void OnCancel() override { End(grpc::Status::CANCELLED); }
+  void OnDone() override { const std::shared_ptr<DrainReactor> last_hold = std::move(self_); }
+
+ private:
+  DrainReactor() = default;
+
+  std::atomic<bool> ended_ = false;
+  std::shared_ptr<DrainReactor> self_;  // gRPC's hold, until its OnDone
+};
+
+AdminService::AdminService(const Backend& backend, std::string version,
+                           std::function<void()> on_drain)
+    : backend_(backend),
+      version_(std::move(version)),
+      on_drain_(std::move(on_drain)),
+      start_(backend.clock->Now()) {}
+
+AdminService::~AdminService() {
+  std::thread drain;
+  {
+    absl::MutexLock lock(&mu_);
+    drain = std::move(drain_);
+  }
+  if (drain.joinable()) drain.join();
+}
+
+grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerContext* context,
+                                                        const v1::GetServerStatusRequest* request,
+                                                        v1::GetServerStatusResponse* response) {
+  const EngineStatus status = backend_.engine->status();
+  response->set_version(version_);
+  response->set_uptime_seconds(absl::ToDoubleSeconds(backend_.clock->Now() - start_));
+  response->set_draining(status.draining);
+  response->set_requests_waiting(status.requests_waiting);
+  response->set_requests_running(status.requests_running);
+  v1::WorkerStatus& worker = *response->add_workers();
+  worker.set_device(backend_.model->description.device);
+  worker.set_requests_running(status.requests_running);
+  worker.set_kv_blocks_total(status.kv_blocks_total);
+  worker.set_kv_blocks_free(status.kv_blocks_free);
+  worker.set_steps(status.steps);
+  worker.set_kernel_target(backend_.model->description.kernel_target);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
+                                              const v1::DrainRequest* request,
+                                              v1::DrainResponse* response) {
+  const std::shared_ptr<DrainReactor> reactor = DrainReactor::New();
+  if (!IsLocalPeer(context->peer())) {
+    reactor->End(ToGrpcStatus(
+        absl::PermissionDeniedError("Drain is for callers on the server's own machine"), *context));
+    return reactor.get();
+  }
+  if (!WaitForDrain(reactor)) reactor->End(grpc::Status::OK);
+  return reactor.get();
+}
+
+bool AdminService::WaitForDrain(std::shared_ptr<DrainReactor> reactor) {
+  absl::MutexLock lock(&mu_);
+  if (drained_) return false;
+  waiting_.push_back(std::move(reactor));
+  if (!drain_.joinable()) drain_ = std::thread(&AdminService::RunDrain, this);
+  return true;
+}
+
+void AdminService::RunDrain() {
+  backend_.engine->StopAdmission();
+  on_drain_();
+  backend_.engine->Drain(absl::InfiniteFuture());
+  std::vector<std::shared_ptr<DrainReactor>> waiting;
+  {
+    absl::MutexLock lock(&mu_);
+    drained_ = true;
+    waiting = std::exchange(waiting_, {});
+  }
+  for (const std::shared_ptr<DrainReactor>& reactor : waiting) reactor->End(grpc::Status::OK);
+}
+
+}  // namespace peerage

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "server/engine/clock.h"
+#include "server/engine/engine.h"
+#include "server/engine/observer.h"
+#include "server/rpc/served_model.h"
+
+namespace peerage {
+
+// What the services stand on. All outlive the services.
+struct Backend {
+  Engine* engine = nullptr;
+  const ServedModel* model = nullptr;
+  const Clock* clock = nullptr;        // the engine's
+  EngineObserver* observer = nullptr;  // the engine's; told of what never reaches the engine
+};
+
+}  // namespace peerage

@@ -1,0 +1,60 @@
+#include "server/rpc/call.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "model/status_macros.h"
+#include "server/rpc/field_errors.h"
+
+namespace peerage {
+namespace {
+
+constexpr char kRequestId[] = "x-request-id";
+constexpr size_t kMaxRequestIdBytes = 128;
+
+bool IsPrintable(char c) { return c >= 0x20 && c <= 0x7e; }
+
+std::string NewRequestId() {
+  thread_local std::mt19937_64 random = [] {
+    std::random_device device;
+    std::seed_seq seed{device(), device(), device(), device()};
+    return std::mt19937_64(seed);
+  }();
+  const uint64_t high = random();
+  const uint64_t low = random();
+  return absl::StrFormat("%016x%016x", high, low);
+}
+
+absl::StatusOr<std::string> ReadRequestId(const grpc::CallbackServerContext& context) {
+  const auto [first, last] = context.client_metadata().equal_range(kRequestId);
+  if (first == last) return NewRequestId();
+  if (std::next(first) != last) return FieldError(kRequestId, "must be given at most once");
+  const absl::string_view id(first->second.data(), first->second.size());
+  if (id.empty() || id.size() > kMaxRequestIdBytes ||
+      !std::all_of(id.begin(), id.end(), IsPrintable))
+    return FieldError(kRequestId, "must be 1 to 128 printable ASCII characters");
+  return std::string(id);
+}
+
+// gRPC keeps deadlines on the system's clock; what is left of it carries over to ours.
+absl::Time ReadDeadline(const grpc::CallbackServerContext& context, absl::Time now) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  return now + absl::FromChrono(deadline - std::chrono::system_clock::now());
+}
+
+}  // namespace
+
+absl::StatusOr<Call> ReadCall(grpc::CallbackServerContext& context, const Clock& clock) {
+  Call call;
+  call.arrival = clock.Now();
+  call.deadline = ReadDeadline(context, call.arrival);
+  ASSIGN_OR_RETURN(call.request_id, ReadRequestId(context));
+  context.AddInitialMetadata(kRequestId, call.request_id);
+  return call;
+}
+
+}  // namespace peerage

@@ -1,0 +1,166 @@
+#include "server/rpc/convert.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "model/status_macros.h"
+#include "server/rpc/field_errors.h"
+#include "server/rpc/prompt.h"
+
+namespace peerage {
+namespace {
+
+constexpr uint32_t kDefaultMaxTokens = 128;
+
+uint64_t DrawSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+SchedulingParams ConvertScheduling(const v1::Scheduling& scheduling, const Call& call) {
+  SchedulingParams params;
+  params.priority = scheduling.priority();
+  params.tenant = scheduling.tenant();
+  params.cache_salt = scheduling.cache_salt();
+  params.arrival = call.arrival;
+  params.deadline = call.deadline;
+  if (scheduling.has_queue_timeout()) {
+    params.queue_deadline = call.arrival + absl::Seconds(scheduling.queue_timeout().seconds()) +
+                            absl::Nanoseconds(scheduling.queue_timeout().nanos());
+  }
+  return params;
+}
+
+SamplingParams ConvertSampling(const v1::Sampling& sampling) {
+  SamplingParams params;
+  if (sampling.has_temperature()) params.temperature = sampling.temperature();
+  if (sampling.has_top_p()) params.top_p = sampling.top_p();
+  if (sampling.has_repetition_penalty()) params.repetition_penalty = sampling.repetition_penalty();
+  params.top_k = sampling.top_k();
+  params.min_p = sampling.min_p();
+  params.frequency_penalty = sampling.frequency_penalty();
+  params.presence_penalty = sampling.presence_penalty();
+  params.seed = sampling.has_seed() ? sampling.seed() : DrawSeed();
+  params.logit_bias.assign(sampling.logit_bias().begin(), sampling.logit_bias().end());
+  std::sort(params.logit_bias.begin(), params.logit_bias.end());
+  return params;
+}
+
+absl::Status TooLong(absl::string_view what, uint64_t tokens, const ServedModel& model) {
+  return absl::OutOfRangeError(absl::StrCat(what, " have ", tokens,
+                                            " tokens, the context of the model ",
+                                            model.description.context_length));
+}
+
+absl::StatusOr<uint32_t> ResolveMaxTokens(const v1::Stopping& stopping, uint64_t prompt_tokens,
+                                          const ServedModel& model) {
+  const uint64_t context = model.description.context_length;
+  if (stopping.has_max_tokens()) {
+    const uint64_t total = prompt_tokens + stopping.max_tokens();
+    if (total > context) return TooLong("prompt and max_tokens", total, model);
+    return stopping.max_tokens();
+  }
+  if (prompt_tokens >= context) {
+    return TooLong("prompt and one generated token", prompt_tokens + 1, model);
+  }
+  return std::min<uint64_t>(kDefaultMaxTokens, context - prompt_tokens);
+}
+
+StoppingRules ConvertStopping(const v1::Stopping& stopping, const Tokenizer& tokenizer) {
+  StoppingRules rules;
+  rules.min_tokens = stopping.min_tokens();
+  rules.stop.assign(stopping.stop().begin(), stopping.stop().end());
+  rules.stop_token_ids.assign(stopping.stop_token_ids().begin(), stopping.stop_token_ids().end());
+  if (!stopping.ignore_eos()) {
+    rules.end_ids.assign(tokenizer.eos_ids().begin(), tokenizer.eos_ids().end());
+  }
+  return rules;
+}
+
+// Before min_tokens nothing that would end the generation can be sampled.
+void MaskEndings(const StoppingRules& rules, SamplingParams& sampling) {
+  if (rules.min_tokens == 0) return;
+  sampling.min_tokens = rules.min_tokens;
+  sampling.masked_ids = rules.end_ids;
+  sampling.masked_ids.insert(sampling.masked_ids.end(), rules.stop_token_ids.begin(),
+                             rules.stop_token_ids.end());
+}
+
+}  // namespace
+
+absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives) {
+  if (alternatives < 0) return absl::OkStatus();
+  // TokenLogprob on the wire: id, float and rank with their tags, then the two packed arrays.
+  const uint64_t bytes_each = 20 + 9 * alternatives;
+  if (logprobs <= kMaxResponseBytes / bytes_each) return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrCat(logprobs, " log-probabilities with ", alternatives,
+                                            " alternatives each could take more than ",
+                                            kMaxResponseBytes, " bytes, the limit of an answer"));
+}
+
+absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
+                                        const ServedModel& model, const Call& call,
+                                        absl::string_view prefix) {
+  GenerateRequest result;
+  result.id = call.request_id;
+  ASSIGN_OR_RETURN(result.prompt, EncodePrompt(request.prompt(), *model.tokenizer,
+                                               absl::StrCat(prefix, "prompt")));
+  result.sampling = ConvertSampling(request.sampling());
+  if (request.sampling().has_candidates()) result.candidates = request.sampling().candidates();
+  result.stopping = ConvertStopping(request.stopping(), *model.tokenizer);
+  ASSIGN_OR_RETURN(result.stopping.max_tokens,
+                   ResolveMaxTokens(request.stopping(), result.prompt.size(), model));
+  if (result.stopping.min_tokens > result.stopping.max_tokens) {
+    return FieldError(
+        absl::StrCat(prefix, "stopping.min_tokens"),
+        absl::StrCat("must be at most max_tokens, here ", result.stopping.max_tokens));
+  }
+  MaskEndings(result.stopping, result.sampling);
+  if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
+  result.prompt_logprobs = request.output().prompt_logprobs();
+  result.scheduling = ConvertScheduling(request.scheduling(), call);
+  return result;
+}
+
+absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const ServedModel& model,
+                                     const Call& call, absl::string_view prefix) {
+  ScoreRequest result;
+  result.id = call.request_id;
+  ASSIGN_OR_RETURN(result.context, EncodeContext(request.context(), *model.tokenizer,
+                                                 absl::StrCat(prefix, "context")));
+  uint64_t scored = 0;
+  for (int i = 0; i < request.continuations_size(); ++i) {
+    const std::string path = absl::StrCat(prefix, "continuations[", i, "]");
+    ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
+                     EncodeContinuation(request.continuations(i), *model.tokenizer, path));
+    const uint64_t total = result.context.size() + tokens.size();
+    if (total > model.description.context_length) {
+      return TooLong(absl::StrCat("context and ", path), total, model);
+    }
+    scored += tokens.size();
+    result.continuations.push_back(std::move(tokens));
+  }
+  result.alternatives = request.logprobs();
+  RETURN_IF_ERROR(CheckAnswerSize(scored, result.alternatives));
+  result.scheduling = ConvertScheduling(request.scheduling(), call);
+  return result;
+}
+
+v1::ResolvedSampling Resolved(const GenerateRequest& request) {
+  v1::ResolvedSampling resolved;
+  resolved.set_temperature(request.sampling.temperature);
+  resolved.set_top_k(request.sampling.top_k);
+  resolved.set_top_p(request.sampling.top_p);
+  resolved.set_min_p(request.sampling.min_p);
+  resolved.set_seed(request.sampling.seed);
+  resolved.set_candidates(request.candidates);
+  resolved.set_repetition_penalty(request.sampling.repetition_penalty);
+  resolved.set_frequency_penalty(request.sampling.frequency_penalty);
+  resolved.set_presence_penalty(request.sampling.presence_penalty);
+  resolved.set_max_tokens(request.stopping.max_tokens);
+  return resolved;
+}
+
+}  // namespace peerage

@@ -1,0 +1,50 @@
+#include "server/rpc/generate_reactor.h"
+
+#include <utility>
+
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/to_proto.h"
+
+namespace peerage {
+
+GenerateReactor* GenerateReactor::Start(Engine* engine, GenerateRequest request,
+                                        grpc::CallbackServerContext* context,
+                                        v1::GenerateResponse* response) {
+  const std::shared_ptr<GenerateReactor> reactor(new GenerateReactor(engine, context, response));
+  reactor->self_ = reactor;
+  absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
+  if (handle.ok()) {
+    reactor->submitted_.Accepted(*handle);
+  } else {
+    reactor->Finish(ToGrpcStatus(handle.status(), *context));
+  }
+  return reactor.get();
+}
+
+void GenerateReactor::OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {
+  for (const TokenLogprob& token : tokens) *response_->add_prompt_logprobs() = ToProto(token);
+}
+
+void GenerateReactor::OnDelta(TokenDelta delta) {
+  v1::Candidate& candidate = *response_->mutable_candidates(delta.candidate);
+  candidate.mutable_text()->append(delta.text);
+  candidate.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
+  for (const TokenLogprob& token : delta.logprobs) *candidate.add_logprobs() = ToProto(token);
+}
+
+void GenerateReactor::OnFinished(CandidateFinish finish) {
+  *response_->mutable_candidates(finish.candidate)->mutable_finish() = ToProto(finish);
+  v1::Usage& usage = *response_->mutable_usage();
+  usage.set_completion_tokens(usage.completion_tokens() + finish.completion_tokens);
+}
+
+void GenerateReactor::OnDone(absl::Status status, const Timings& timings) {
+  *response_->mutable_timings() = ToProto(timings);
+  Finish(ToGrpcStatus(status, *context_));
+}
+
+void GenerateReactor::OnDone() {
+  const std::shared_ptr<GenerateReactor> last_hold = std::move(self_);
+}
+
+}  // namespace peerage

@@ -1,0 +1,117 @@
+#include "server/rpc/generate_stream_reactor.h"
+
+#include <utility>
+
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/to_proto.h"
+
+namespace peerage {
+
+GenerateStreamReactor::GenerateStreamReactor(Engine* engine, uint32_t candidates,
+                                             grpc::CallbackServerContext* context,
+                                             GenerateStreamOpening opening)
+    : engine_(engine),
+      context_(context),
+      opening_(std::move(opening)),
+      submitted_(engine),
+      gathered_(candidates),
+      has_sent_(candidates, false) {
+  for (uint32_t i = 0; i < candidates; ++i) gathered_[i].set_index(i);
+}
+
+GenerateStreamReactor* GenerateStreamReactor::Start(Engine* engine, GenerateRequest request,
+                                                    grpc::CallbackServerContext* context,
+                                                    GenerateStreamOpening opening) {
+  const std::shared_ptr<GenerateStreamReactor> reactor(
+      new GenerateStreamReactor(engine, request.candidates, context, std::move(opening)));
+  reactor->self_ = reactor;
+  absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
+  if (handle.ok()) {
+    reactor->submitted_.Accepted(*handle);
+  } else {
+    reactor->Do(reactor->queue_.Close(handle.status()));
+  }
+  return reactor.get();
+}
+
+void GenerateStreamReactor::OnStarted() {
+  v1::GenerateStreamResponse message;
+  *message.mutable_started() = opening_.started;
+  Do(queue_.Push(std::move(message), 0));
+}
+
+void GenerateStreamReactor::OnPromptLogprobs(uint32_t first_position,
+                                             std::vector<TokenLogprob> tokens) {
+  v1::GenerateStreamResponse message;
+  message.mutable_prompt_logprobs()->set_first_position(first_position);
+  for (const TokenLogprob& token : tokens) {
+    *message.mutable_prompt_logprobs()->add_tokens() = ToProto(token);
+  }
+  Do(queue_.Push(std::move(message), static_cast<int>(tokens.size())));
+}
+
+void GenerateStreamReactor::OnDelta(TokenDelta delta) {
+  v1::Delta& gathered = gathered_[delta.candidate];
+  gathered.mutable_text()->append(delta.text);
+  gathered.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
+  for (const TokenLogprob& token : delta.logprobs) *gathered.add_logprobs() = ToProto(token);
+  const auto tokens = static_cast<uint32_t>(gathered.token_ids_size());
+  if (tokens >= opening_.tokens_per_message || (tokens > 0 && !has_sent_[delta.candidate])) {
+    Flush(delta.candidate);
+  }
+}
+
+void GenerateStreamReactor::Flush(uint32_t candidate) {
+  v1::Delta& gathered = gathered_[candidate];
+  if (gathered.token_ids_size() == 0 && gathered.text().empty()) return;
+  has_sent_[candidate] = true;
+  const int tokens = gathered.token_ids_size();
+  v1::GenerateStreamResponse message;
+  message.mutable_delta()->Swap(&gathered);
+  gathered.set_index(candidate);
+  Do(queue_.Push(std::move(message), tokens));
+}
+
+void GenerateStreamReactor::OnFinished(CandidateFinish finish) {
+  Flush(finish.candidate);
+  v1::GenerateStreamResponse message;
+  v1::Finished& finished = *message.mutable_finished();
+  finished.set_index(finish.candidate);
+  *finished.mutable_finish() = ToProto(finish);
+  if (!std::exchange(has_finished_candidate_, true)) {
+    finished.mutable_usage()->set_prompt_tokens(opening_.started.prompt_tokens());
+  }
+  finished.mutable_usage()->set_completion_tokens(finish.completion_tokens);
+  *finished.mutable_timings() = ToProto(finish.timings);
+  if (opening_.expert_trace) finished.mutable_expert_trace();
+  Do(queue_.Push(std::move(message), 0));
+}
+
+void GenerateStreamReactor::OnDone(absl::Status status, const Timings& timings) {
+  Do(queue_.Close(std::move(status)));
+}
+
+void GenerateStreamReactor::OnWriteDone(bool ok) {
+  if (!ok) submitted_.Cancel();
+  Do(queue_.WriteDone(ok));
+  if (queue_.TakeRoomAgain()) engine_->Wake();
+}
+
+void GenerateStreamReactor::Do(Queue::Action action) {
+  switch (action) {
+    case Queue::Action::kNothing:
+      break;
+    case Queue::Action::kWrite:
+      StartWrite(&queue_.current());
+      break;
+    case Queue::Action::kFinish:
+      Finish(ToGrpcStatus(queue_.status(), *context_));
+      break;
+  }
+}
+
+void GenerateStreamReactor::OnDone() {
+  const std::shared_ptr<GenerateStreamReactor> last_hold = std::move(self_);
+}
+
+}  // namespace peerage

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <vector>
+
+#include "peerage/v1/inference.pb.h"
+#include "server/engine/engine.h"
+#include "server/engine/request.h"
+#include "server/engine/response_sink.h"
+#include "server/rpc/submitted_request.h"
+#include "server/rpc/write_queue.h"
+
+namespace peerage {
+
+// What a stream knows before its first step.
+struct GenerateStreamOpening {
+  v1::Started started;
+  uint32_t tokens_per_message = 1;
+  bool expert_trace = false;  // asked for
+};
+
+// One GenerateStream call: started, deltas, one finished for each candidate. A delta waits for
+// `tokens_per_message` tokens of its candidate, the first of each is sent at once.
+//
+// At most kMaxQueuedTokens tokens wait for a slow reader; then the engine leaves the request alone
+// until there is room.
+//
+// Threads: the engine delivers from its worker's thread, gRPC reacts on its own. The object lives
+// until both have let go of it.
+class GenerateStreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamResponse>,
+                                    public ResponseSink {
+ public:
+  static constexpr int kMaxQueuedTokens = 256;
+
+  // Submits the request; a refusal finishes the call.
+  static GenerateStreamReactor* Start(Engine* engine, GenerateRequest request,
+                                      grpc::CallbackServerContext* context,
+                                      GenerateStreamOpening opening);
+
+  // ResponseSink:
+  void OnStarted() override;
+  void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override;
+  void OnDelta(TokenDelta delta) override;
+  void OnFinished(CandidateFinish finish) override;
+  void OnDone(absl::Status status, const Timings& timings) override;
+  bool HasRoom() const override { return queue_.HasRoom(); }
+
+  // grpc::ServerWriteReactor:
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override { submitted_.Cancel(); }
+  void OnDone() override;
+
+ private:
+  using Queue = WriteQueue<v1::GenerateStreamResponse>;
+
+  GenerateStreamReactor(Engine* engine, uint32_t candidates, grpc::CallbackServerContext* context,
+                        GenerateStreamOpening opening);
+
+  // Sends what has gathered for a candidate.
+  void Flush(uint32_t candidate);
+  void Do(Queue::Action action);
+
+  Engine* const engine_;
+  grpc::CallbackServerContext* const context_;
+  const GenerateStreamOpening opening_;
+  SubmittedRequest submitted_;
+  Queue queue_{kMaxQueuedTokens};
+  std::shared_ptr<GenerateStreamReactor> self_;  // gRPC's hold, until its OnDone
+
+  // The engine's alone.
+  std::vector<v1::Delta> gathered_;      // [candidates]
+  std::vector<bool> has_sent_;           // [candidates]
+  bool has_finished_candidate_ = false;  // the prompt's tokens are reported with the first
+};
+
+}  // namespace peerage

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
+#include "google/rpc/status.pb.h"
+
+namespace peerage {
+
+// The one place where our absl::Status becomes what clients see (google.rpc.Status, AIP-193):
+//   * the message, cut to 1,024 bytes;
+//   * the status's payloads (FieldErrors' BadRequest);
+//   * ErrorInfo: an UPPER_SNAKE reason in the domain "peerage";
+//   * for RESOURCE_EXHAUSTED and UNAVAILABLE, RetryInfo: nothing is wrong with such a request.
+
+// Precondition: !status.ok().
+google::rpc::Status ToRpcStatus(const absl::Status& status);
+
+// The google.rpc.Status travels in `grpc-status-details-bin`. Where RetryInfo is given, clients
+// that retry by themselves read the same delay from `grpc-retry-pushback-ms` (gRFC A6), which is
+// added to `context`'s trailing metadata. OK gives OK.
+grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context);
+
+}  // namespace peerage

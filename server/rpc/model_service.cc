@@ -1,0 +1,50 @@
+#include "server/rpc/model_service.h"
+
+#include <string>
+
+#include "server/rpc/grpc_status.h"
+
+namespace peerage {
+namespace {
+
+v1::Model ToProto(const ServedModel& served) {
+  const ModelDescription& description = served.description;
+  v1::Model model;
+  model.set_name(served.name);
+  model.set_fingerprint(description.fingerprint);
+  model.set_architecture(description.architecture);
+  model.set_total_parameters(description.total_parameters);
+  model.set_active_parameters(description.active_parameters);
+  model.set_num_layers(description.num_layers);
+  model.set_hidden_size(description.hidden_size);
+  model.set_vocabulary_size(description.vocabulary_size);
+  model.set_context_length(description.context_length);
+  model.set_weights_dtype(description.weights_dtype);
+  model.set_weights_bytes(description.weights_bytes);
+  model.set_kv_bytes_per_token(description.kv_bytes_per_token);
+  model.set_chat_template(std::string(served.tokenizer->chat_template_name()));
+  return model;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* context,
+                                                   const v1::ListModelsRequest* request,
+                                                   v1::ListModelsResponse* response) {
+  *response->add_models() = ToProto(*model_);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* context,
+                                                 const v1::GetModelRequest* request,
+                                                 v1::GetModelResponse* response) {
+  const absl::Status status = model_->CheckName(request->model());
+  if (status.ok()) *response->mutable_model() = ToProto(*model_);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status, *context));
+  return reactor;
+}
+
+}  // namespace peerage

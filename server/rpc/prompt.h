@@ -1,0 +1,34 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "model/token.h"
+#include "model/tokenizer/tokenizer.h"
+#include "peerage/v1/inference.pb.h"
+
+namespace peerage {
+
+// A request's texts as tokens. `path` names the field for errors: a text that the tokenizer refuses
+// is INVALID_ARGUMENT, chat without a template that is understood FAILED_PRECONDITION.
+// Precondition: Validate accepted the request.
+
+// BOS is put in front as `add_bos` says or, unset, as the tokenizer's configuration says for text;
+// ids and chats get none. A prompt without any token is INVALID_ARGUMENT.
+absl::StatusOr<std::vector<TokenId>> EncodePrompt(const v1::Prompt& prompt,
+                                                  const Tokenizer& tokenizer,
+                                                  absl::string_view path);
+
+// A Score's context: as above, but it may be empty. With `add_bos` unset an empty context becomes
+// the model's BOS, if it has one.
+absl::StatusOr<std::vector<TokenId>> EncodeContext(const v1::Prompt& context,
+                                                   const Tokenizer& tokenizer,
+                                                   absl::string_view path);
+
+// By itself: special tokens are recognised, nothing is put in front. Never empty.
+absl::StatusOr<std::vector<TokenId>> EncodeContinuation(const v1::Continuation& continuation,
+                                                        const Tokenizer& tokenizer,
+                                                        absl::string_view path);
+
+}  // namespace peerage

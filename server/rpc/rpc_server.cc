@@ -1,0 +1,125 @@
+#include "server/rpc/rpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "model/status_macros.h"
+#include "server/rpc/convert.h"
+
+namespace peerage {
+namespace {
+
+constexpr int kMaxRequestBytes = 1 << 20;
+constexpr int kMaxStreamsPerConnection = 512;  // a gateway sends what the queue holds over one
+constexpr size_t kQuotaBytes = 256 << 20;
+constexpr int kQuotaThreads = 32;
+
+// HOST:PORT, where the port is a number: gRPC would take a name of a service, or none at all.
+absl::Status CheckAddress(absl::string_view listen) {
+  const size_t colon = listen.rfind(':');
+  uint32_t port = 0;
+  if (colon == absl::string_view::npos || colon == 0 ||
+      !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", listen, "\" is not HOST:PORT with a port of 0 to 65535"));
+  }
+  return absl::OkStatus();
+}
+
+// Limits against peers that are slow, gone or hostile; gRPC's defaults trust everybody.
+void SetLimits(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  builder.SetMaxSendMessageSize(kMaxResponseBytes);
+  // A small compressed message may inflate to hundreds of megabytes before its size is checked.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetResourceQuota(
+      grpc::ResourceQuota("peerage").Resize(kQuotaBytes).SetMaxThreads(kQuotaThreads));
+  // Two servers would share a port silently, each getting some of the connections.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5'000);
+  // Half-open connections are gone within 40 s.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 15 * 60 * 1'000);
+}
+
+// Only reflection runs on gRPC's synchronous threads; one poller is enough for it.
+void UseFewSynchronousThreads(grpc::ServerBuilder& builder) {
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
+}
+
+void EnableHealthAndReflection() {
+  static const bool once = [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    return true;
+  }();
+  (void)once;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptions& options,
+                                                            const RpcServerParts& parts) {
+  RETURN_IF_ERROR(CheckAddress(options.listen));
+  std::unique_ptr<RpcServer> server(new RpcServer(options, parts));
+  RETURN_IF_ERROR(server->Listen(options.listen));
+  server->SetReady(true);
+  return server;
+}
+
+RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts)
+    : model_{options.model_name, parts.engine->model(), parts.tokenizer},
+      backend_{parts.engine, &model_, parts.clock, parts.observer},
+      inference_(backend_),
+      models_(&model_),
+      admin_(backend_, options.version, [this] { SetReady(false); }) {}
+
+RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
+
+absl::Status RpcServer::Listen(const std::string& listen) {
+  EnableHealthAndReflection();
+  grpc::ServerBuilder builder;
+  SetLimits(builder);
+  UseFewSynchronousThreads(builder);
+  int port = 0;
+  builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&inference_);
+  builder.RegisterService(&models_);
+  builder.RegisterService(&admin_);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", listen, ": the port is in use or the host not ours"));
+  }
+  address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+  return absl::OkStatus();
+}
+
+void RpcServer::SetReady(bool ready) {
+  server_->GetHealthCheckService()->SetServingStatus(model_.name, ready);
+}
+
+void RpcServer::Shutdown(absl::Time deadline) {
+  if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(deadline));
+}
+
+std::shared_ptr<grpc::Channel> RpcServer::InProcessChannel() {
+  return server_->InProcessChannel(grpc::ChannelArguments());
+}
+
+}  // namespace peerage

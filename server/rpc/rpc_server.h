@@ -1,0 +1,78 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/engine/clock.h"
+#include "server/engine/engine.h"
+#include "server/engine/observer.h"
+#include "server/rpc/admin_service.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/inference_service.h"
+#include "server/rpc/model_service.h"
+#include "server/rpc/served_model.h"
+
+namespace peerage {
+
+struct RpcServerOptions {
+  std::string listen = "127.0.0.1:50051";  // HOST:PORT; port 0 takes a free one
+  std::string model_name;
+  std::string version;
+};
+
+// What the server serves with. All must outlive it.
+struct RpcServerParts {
+  Engine* engine = nullptr;
+  const Tokenizer* tokenizer = nullptr;
+  const Clock* clock = nullptr;        // the engine's
+  EngineObserver* observer = nullptr;  // the engine's
+};
+
+// The gRPC server: the services of peerage.v1, grpc.health.v1 ("" is alive, the model's name is
+// ready) and reflection, with the limits that a server facing strangers needs.
+//
+// Threads: Start and the destructor from one thread, the rest from any.
+class RpcServer {
+ public:
+  // Listens and serves. INVALID_ARGUMENT for an address that is none, UNAVAILABLE when it cannot be
+  // listened on: the port is in use, or the host is not this machine's.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcServerOptions& options,
+                                                          const RpcServerParts& parts);
+
+  // As after Shutdown(InfinitePast).
+  ~RpcServer();
+
+  // Where it listens, with the port that was taken.
+  const std::string& address() const { return address_; }
+
+  // What health says of the model. Serving from the start; false on the way to a shutdown.
+  void SetReady(bool ready);
+
+  // Takes no more calls and returns when those that run have ended; cancels them at `deadline` (of
+  // the system's clock). Drain the engine first, or beside it.
+  void Shutdown(absl::Time deadline);
+
+  // A channel without sockets.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+ private:
+  RpcServer(const RpcServerOptions& options, const RpcServerParts& parts);
+
+  absl::Status Listen(const std::string& listen);
+
+  const ServedModel model_;
+  const Backend backend_;
+  InferenceService inference_;
+  ModelService models_;
+  AdminService admin_;
+  std::string address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace peerage

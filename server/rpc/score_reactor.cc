@@ -1,0 +1,33 @@
+#include "server/rpc/score_reactor.h"
+
+#include <utility>
+
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/to_proto.h"
+
+namespace peerage {
+
+ScoreReactor* ScoreReactor::Start(const Backend& backend, ScoreRequest request,
+                                  grpc::CallbackServerContext* context,
+                                  v1::ScoreResponse* response) {
+  const std::shared_ptr<ScoreReactor> reactor(new ScoreReactor(backend, context, response));
+  reactor->self_ = reactor;
+  absl::StatusOr<RequestHandle> handle = backend.engine->Submit(std::move(request), reactor);
+  if (handle.ok()) {
+    reactor->submitted_.Accepted(*handle);
+  } else {
+    reactor->Finish(ToGrpcStatus(handle.status(), *context));
+  }
+  return reactor.get();
+}
+
+void ScoreReactor::OnScore(ContinuationScore score) { AddScore(score, *tokenizer_, *response_); }
+
+void ScoreReactor::OnDone(absl::Status status, const Timings& timings) {
+  *response_->mutable_timings() = ToProto(timings);
+  Finish(ToGrpcStatus(status, *context_));
+}
+
+void ScoreReactor::OnDone() { const std::shared_ptr<ScoreReactor> last_hold = std::move(self_); }
+
+}  // namespace peerage

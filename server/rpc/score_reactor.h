@@ -1,0 +1,51 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+
+#include "model/tokenizer/tokenizer.h"
+#include "peerage/v1/inference.pb.h"
+#include "server/engine/request.h"
+#include "server/engine/response_sink.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/submitted_request.h"
+
+namespace peerage {
+
+// One Score call: gathers the scores and answers when all are there.
+//
+// Threads: the engine delivers from its worker's thread, gRPC cancels from its own. The object
+// lives until both have let go of it.
+class ScoreReactor final : public grpc::ServerUnaryReactor, public ResponseSink {
+ public:
+  // Submits the request; a refusal finishes the call. `response` is as OpenScore made it.
+  static ScoreReactor* Start(const Backend& backend, ScoreRequest request,
+                             grpc::CallbackServerContext* context, v1::ScoreResponse* response);
+
+  // ResponseSink:
+  void OnStarted() override {}
+  void OnScore(ContinuationScore score) override;
+  void OnDone(absl::Status status, const Timings& timings) override;
+
+  // grpc::ServerUnaryReactor:
+  void OnCancel() override { submitted_.Cancel(); }
+  void OnDone() override;
+
+ private:
+  ScoreReactor(const Backend& backend, grpc::CallbackServerContext* context,
+               v1::ScoreResponse* response)
+      : context_(context),
+        response_(response),
+        tokenizer_(backend.model->tokenizer),
+        submitted_(backend.engine) {}
+
+  grpc::CallbackServerContext* const context_;
+  v1::ScoreResponse* const response_;
+  const Tokenizer* const tokenizer_;
+  SubmittedRequest submitted_;
+  std::shared_ptr<ScoreReactor> self_;  // gRPC's hold, until its OnDone
+};
+
+}  // namespace peerage

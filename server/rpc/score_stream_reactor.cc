@@ -1,0 +1,151 @@
+#include "server/rpc/score_stream_reactor.h"
+
+#include <vector>
+
+#include "server/engine/response_sink.h"
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/opening.h"
+#include "server/rpc/prepare.h"
+#include "server/rpc/submitted_request.h"
+#include "server/rpc/to_proto.h"
+
+namespace peerage {
+
+// One request of the stream, until it is answered.
+class ScoreStreamReactor::Item final : public ResponseSink,
+                                       public std::enable_shared_from_this<Item> {
+ public:
+  Item(std::shared_ptr<ScoreStreamReactor> stream, std::string id)
+      : stream_(std::move(stream)), submitted_(stream_->backend_.engine) {
+    answer_.set_id(std::move(id));
+  }
+
+  void Submit(const v1::ScoreRequest& request) {
+    const Backend& backend = stream_->backend_;
+    Call call = stream_->call_;
+    call.arrival = backend.clock->Now();
+    absl::StatusOr<ScoreRequest> prepared = Prepare(request, backend, call, "request.");
+    if (!prepared.ok()) return Fail(prepared.status());
+    *answer_.mutable_response() = OpenScore(*prepared, *backend.model, request.expert_trace());
+    const auto handle = backend.engine->Submit(*std::move(prepared), shared_from_this());
+    if (!handle.ok()) return Fail(handle.status());
+    submitted_.Accepted(*handle);
+  }
+
+  void Cancel() { submitted_.Cancel(); }
+
+  void OnStarted() override {}
+
+  void OnScore(ContinuationScore score) override {
+    AddScore(score, *stream_->backend_.model->tokenizer, *answer_.mutable_response());
+  }
+
+  void OnDone(absl::Status status, const Timings& timings) override {
+    if (!status.ok()) return Fail(status);
+    *answer_.mutable_response()->mutable_timings() = ToProto(timings);
+    stream_->Answer(shared_from_this(), std::move(answer_));
+  }
+
+ private:
+  void Fail(const absl::Status& status) {
+    *answer_.mutable_error() = ToRpcStatus(status);
+    stream_->Answer(shared_from_this(), std::move(answer_));
+  }
+
+  const std::shared_ptr<ScoreStreamReactor> stream_;
+  SubmittedRequest submitted_;
+  v1::ScoreStreamResponse answer_;
+};
+
+ScoreStreamReactor* ScoreStreamReactor::Start(const Backend& backend, Call call,
+                                              grpc::CallbackServerContext* context) {
+  const std::shared_ptr<ScoreStreamReactor> reactor(
+      new ScoreStreamReactor(backend, std::move(call), context));
+  reactor->self_ = reactor;
+  reactor->Proceed();
+  return reactor.get();
+}
+
+void ScoreStreamReactor::OnReadDone(bool ok) {
+  if (ok) Submit();
+  {
+    absl::MutexLock lock(&mu_);
+    reading_ = false;
+    if (!ok) half_closed_ = true;
+  }
+  Proceed();
+}
+
+void ScoreStreamReactor::Submit() {
+  const auto item = std::make_shared<Item>(self_, std::move(*incoming_.mutable_id()));
+  bool cancelled;
+  {
+    absl::MutexLock lock(&mu_);
+    items_.insert(item);
+    ++in_window_;
+    cancelled = cancelled_;
+  }
+  if (cancelled) item->Cancel();
+  item->Submit(incoming_.request());
+}
+
+void ScoreStreamReactor::Answer(const std::shared_ptr<Item>& item,
+                                v1::ScoreStreamResponse response) {
+  {
+    absl::MutexLock lock(&mu_);
+    items_.erase(item);
+  }
+  Do(queue_.Push(std::move(response), 1));
+}
+
+void ScoreStreamReactor::OnWriteDone(bool ok) {
+  Do(queue_.WriteDone(ok));
+  {
+    absl::MutexLock lock(&mu_);
+    --in_window_;
+  }
+  Proceed();
+}
+
+void ScoreStreamReactor::Proceed() {
+  bool read = false;
+  bool end = false;
+  {
+    absl::MutexLock lock(&mu_);
+    end = half_closed_ && in_window_ == 0;
+    read = !half_closed_ && !reading_ && in_window_ < kWindow;
+    if (read) reading_ = true;
+  }
+  if (end) Do(queue_.Close(absl::OkStatus()));
+  if (read) StartRead(&incoming_);
+}
+
+void ScoreStreamReactor::OnCancel() {
+  std::unordered_set<std::shared_ptr<Item>> items;
+  {
+    absl::MutexLock lock(&mu_);
+    cancelled_ = true;
+    items = items_;
+  }
+  for (const std::shared_ptr<Item>& item : items) item->Cancel();
+  Do(queue_.Close(absl::CancelledError("the call was cancelled")));
+}
+
+void ScoreStreamReactor::Do(Queue::Action action) {
+  switch (action) {
+    case Queue::Action::kNothing:
+      break;
+    case Queue::Action::kWrite:
+      StartWrite(&queue_.current());
+      break;
+    case Queue::Action::kFinish:
+      Finish(ToGrpcStatus(queue_.status(), *context_));
+      break;
+  }
+}
+
+void ScoreStreamReactor::OnDone() {
+  const std::shared_ptr<ScoreStreamReactor> last_hold = std::move(self_);
+}
+
+}  // namespace peerage

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <unordered_set>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "peerage/v1/inference.pb.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/call.h"
+#include "server/rpc/write_queue.h"
+
+namespace peerage {
+
+// One ScoreStream call: reads items, submits each as a request of its own and writes the answers as
+// they come. An item that fails is answered with its error; the stream goes on.
+//
+// At most kWindow items are between their read and the end of their answer's write, so what a
+// client sends faster than it is scored waits in its own flow control.
+//
+// Threads: gRPC reacts on its own threads, items answer from the worker's. The object lives until
+// gRPC and every item have let go of it.
+class ScoreStreamReactor final
+    : public grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreStreamResponse> {
+ public:
+  static constexpr int kWindow = 16;
+
+  static ScoreStreamReactor* Start(const Backend& backend, Call call,
+                                   grpc::CallbackServerContext* context);
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  class Item;
+  using Queue = WriteQueue<v1::ScoreStreamResponse>;
+
+  ScoreStreamReactor(const Backend& backend, Call call, grpc::CallbackServerContext* context)
+      : backend_(backend), call_(std::move(call)), context_(context) {}
+
+  void Submit();
+  // An item's last word.
+  void Answer(const std::shared_ptr<Item>& item, v1::ScoreStreamResponse response);
+  // After a read or a write: reads on, ends the stream, or waits for answers.
+  void Proceed();
+  void Do(Queue::Action action);
+
+  const Backend backend_;
+  Call call_;
+  grpc::CallbackServerContext* const context_;
+  Queue queue_{kWindow};
+  std::shared_ptr<ScoreStreamReactor> self_;  // gRPC's hold, until its OnDone
+  v1::ScoreStreamRequest incoming_;           // belongs to the outstanding read
+
+  absl::Mutex mu_;
+  std::unordered_set<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // not answered yet
+  int in_window_ ABSL_GUARDED_BY(mu_) = 0;
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;
+  bool half_closed_ ABSL_GUARDED_BY(mu_) = false;  // the client sends no more
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace peerage

@@ -1,0 +1,82 @@
+#include "server/rpc/to_proto.h"
+
+#include <cmath>
+
+namespace peerage {
+namespace {
+
+v1::FinishReason ToProto(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEndOfSequence:
+      return v1::FINISH_REASON_END_OF_SEQUENCE;
+    case FinishReason::kStop:
+      return v1::FINISH_REASON_STOP;
+    case FinishReason::kLength:
+      return v1::FINISH_REASON_LENGTH;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+}  // namespace
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration result;
+  absl::Duration rest;
+  result.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &rest));
+  result.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+  return result;
+}
+
+v1::Timings ToProto(const Timings& timings) {
+  v1::Timings result;
+  *result.mutable_queue() = ToProto(timings.queue);
+  *result.mutable_prefill() = ToProto(timings.prefill);
+  *result.mutable_decode() = ToProto(timings.decode);
+  *result.mutable_time_to_first_token() = ToProto(timings.time_to_first_token);
+  return result;
+}
+
+v1::TokenLogprob ToProto(const TokenLogprob& token) {
+  v1::TokenLogprob result;
+  result.set_token_id(token.token);
+  if (token.logprob.has_value()) result.set_logprob(*token.logprob);
+  result.set_rank(token.rank);
+  for (const TokenAlternative& alternative : token.alternatives) {
+    result.add_alternative_ids(alternative.token);
+    result.add_alternative_logprobs(alternative.logprob);
+  }
+  return result;
+}
+
+v1::Finish ToProto(const CandidateFinish& finish) {
+  v1::Finish result;
+  result.set_reason(ToProto(finish.reason));
+  if (finish.stop_token_id.has_value()) {
+    result.set_stop_token_id(*finish.stop_token_id);
+  } else if (!finish.stop.empty()) {
+    result.set_stop(finish.stop);
+  }
+  return result;
+}
+
+void AddScore(const ContinuationScore& score, const Tokenizer& tokenizer,
+              v1::ScoreResponse& response) {
+  v1::ContinuationScore& result = *response.mutable_scores(score.continuation);
+  double logprob = 0;
+  size_t bytes = 0;
+  bool is_greedy = true;
+  for (const TokenLogprob& token : score.tokens) {
+    *result.add_tokens() = ToProto(token);
+    if (!token.logprob.has_value()) continue;
+    logprob += *token.logprob;
+    bytes += tokenizer.Bytes(token.token).size();
+    is_greedy = is_greedy && token.rank == 1;
+  }
+  result.set_logprob(logprob);
+  result.set_is_greedy(is_greedy);
+  if (bytes > 0) result.set_bits_per_byte(-logprob / (std::log(2.0) * static_cast<double>(bytes)));
+  v1::Usage& usage = *response.mutable_usage();
+  usage.set_completion_tokens(usage.completion_tokens() + score.tokens.size());
+}
+
+}  // namespace peerage

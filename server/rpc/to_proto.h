@@ -1,0 +1,25 @@
+#pragma once
+
+#include "absl/time/time.h"
+#include "google/protobuf/duration.pb.h"
+#include "model/tokenizer/tokenizer.h"
+#include "peerage/v1/inference.pb.h"
+#include "server/engine/response_sink.h"
+
+namespace peerage {
+
+// The engine's results as messages.
+
+google::protobuf::Duration ToProto(absl::Duration duration);
+v1::Timings ToProto(const Timings& timings);
+v1::TokenLogprob ToProto(const TokenLogprob& token);
+v1::Finish ToProto(const CandidateFinish& finish);
+
+// Puts a continuation's score in its place and counts its tokens as completion tokens. Sums up in
+// double precision. Tokens without a log-probability (nothing before them) are listed, but count
+// neither in the sum nor in the bytes nor against `is_greedy`. Precondition: `response` has an
+// entry for it (OpenScore).
+void AddScore(const ContinuationScore& score, const Tokenizer& tokenizer,
+              v1::ScoreResponse& response);
+
+}  // namespace peerage

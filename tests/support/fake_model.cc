@@ -1,0 +1,262 @@
+#include "tests/support/fake_model.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace peerage {
+namespace {
+
+uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash = (hash ^ value) * 0x9E3779B97F4A7C15;
+  return hash ^ (hash >> 29);
+}
+
+uint64_t Hash(absl::Span<const TokenId> history) {
+  uint64_t hash = 0x243F6A8885A308D3;
+  for (TokenId token : history) hash = Mix(hash, token);
+  return hash;
+}
+
+bool Contains(const std::vector<TokenId>& ids, TokenId token) {
+  return std::find(ids.begin(), ids.end(), token) != ids.end();
+}
+
+}  // namespace
+
+FakeModel::FakeModel(const FakeModelOptions& options)
+    : options_(options), cells_(options.capacity.num_blocks * options.capacity.block_tokens) {
+  description_.architecture = "fake";
+  description_.fingerprint = "fa4e";
+  description_.vocabulary_size = options.vocabulary_size;
+  description_.context_length = options.context_length;
+  description_.device = "cpu";
+}
+
+TokenId FakeModel::NextToken(absl::Span<const TokenId> history, const SamplingParams& sampling,
+                             uint32_t candidate, uint32_t generated, uint32_t vocabulary_size) {
+  uint64_t hash = Hash(history);
+  if (sampling.temperature != 0) hash = Mix(Mix(hash, sampling.seed), candidate);
+  TokenId token = static_cast<TokenId>(hash % vocabulary_size);
+  while (generated < sampling.min_tokens && Contains(sampling.masked_ids, token)) {
+    token = (token + 1) % vocabulary_size;
+  }
+  return token;
+}
+
+float FakeModel::Logprob(absl::Span<const TokenId> history, TokenId token) {
+  return -static_cast<float>(1 + Mix(Hash(history), token) % 1000) / 128;
+}
+
+uint32_t FakeModel::Rank(absl::Span<const TokenId> history, TokenId token) {
+  return 1 + static_cast<uint32_t>(Mix(Hash(history), token) % 17);
+}
+
+std::vector<TokenAlternative> FakeModel::Alternatives(absl::Span<const TokenId> history,
+                                                      int count) {
+  std::vector<TokenAlternative> alternatives;
+  for (int i = 0; i < count; ++i) {
+    const TokenId token = static_cast<TokenId>((Hash(history) + i) % 32);
+    alternatives.push_back({.token = token, .logprob = -static_cast<float>(i + 1) / 8});
+  }
+  return alternatives;
+}
+
+void FakeModel::Open(SlotId slot, const SamplingParams& sampling,
+                     absl::Span<const TokenId> prompt) {
+  EXPECT_TRUE(slot >= 0 && slot < options_.capacity.num_slots) << "no slot " << slot;
+  const bool was_closed =
+      slots_.emplace(slot, Slot{.sampling = sampling, .seen = {prompt.begin(), prompt.end()}})
+          .second;
+  EXPECT_TRUE(was_closed) << "slot " << slot << " is open already";
+  absl::MutexLock lock(&mu_);
+  open_slots_ = static_cast<int>(slots_.size());
+}
+
+void FakeModel::Fork(SlotId from, SlotId to, uint32_t candidate) {
+  const auto parent = slots_.find(from);
+  if (parent == slots_.end()) {
+    ADD_FAILURE() << "fork from the closed slot " << from;
+    return;
+  }
+  EXPECT_TRUE(to >= 0 && to < options_.capacity.num_slots) << "no slot " << to;
+  Slot child = parent->second;
+  child.candidate = candidate;
+  EXPECT_TRUE(slots_.emplace(to, std::move(child)).second) << "slot " << to << " is open already";
+  absl::MutexLock lock(&mu_);
+  open_slots_ = static_cast<int>(slots_.size());
+}
+
+void FakeModel::Close(SlotId slot) {
+  EXPECT_EQ(slots_.erase(slot), 1u) << "slot " << slot << " is not open";
+  absl::MutexLock lock(&mu_);
+  open_slots_ = static_cast<int>(slots_.size());
+}
+
+absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
+  if (absl::Status status = PassGate(); !status.ok()) return status;
+  ++step_;
+  for (const BlockCopy& copy : input.copies) {
+    const int32_t size = options_.capacity.block_tokens;
+    std::copy_n(cells_.begin() + copy.from * size, size, cells_.begin() + copy.to * size);
+  }
+  CheckChunks(input);
+  std::vector<std::vector<TokenId>> histories;
+  for (const Chunk& chunk : input.chunks) histories.push_back(ReadHistory(chunk));
+  for (const Chunk& chunk : input.chunks) Write(chunk);
+
+  scores_.clear();
+  alternatives_.clear();
+  rows_.clear();
+  for (const OutputRow& row : input.rows) {
+    const Chunk& chunk = input.chunks[row.chunk];
+    EXPECT_TRUE(row.row >= 0 && row.row < static_cast<int32_t>(chunk.tokens.size()));
+    std::vector<TokenId> history = histories[row.chunk];
+    history.insert(history.end(), chunk.tokens.begin(), chunk.tokens.begin() + row.row + 1);
+    Answer(row, history, slots_[chunk.slot]);
+  }
+  for (size_t i = 0; i < input.rows.size(); ++i) rows_.push_back({scores_[i], alternatives_[i]});
+
+  absl::MutexLock lock(&mu_);
+  chunk_status_.assign(input.chunks.size(), absl::OkStatus());
+  last_chunks_.clear();
+  for (size_t i = 0; i < input.chunks.size(); ++i) {
+    const Chunk& chunk = input.chunks[i];
+    computed_tokens_ += static_cast<int64_t>(chunk.tokens.size());
+    last_chunks_.push_back(
+        {chunk.slot, chunk.first_position, {chunk.tokens.begin(), chunk.tokens.end()}});
+    for (TokenId token : chunk.tokens) {
+      if (poisoned_.count(token) > 0) chunk_status_[i] = absl::InternalError("NaN in the logits");
+    }
+  }
+  ++answered_;
+  return StepOutput{.rows = rows_, .chunk_status = chunk_status_};
+}
+
+void FakeModel::CheckChunks(const StepInput& input) {
+  size_t tokens = 0;
+  std::set<SlotId> slots;
+  for (const Chunk& chunk : input.chunks) {
+    tokens += chunk.tokens.size();
+    EXPECT_FALSE(chunk.tokens.empty()) << "an empty chunk";
+    EXPECT_TRUE(slots.insert(chunk.slot).second) << "two chunks of slot " << chunk.slot;
+    EXPECT_EQ(slots_.count(chunk.slot), 1u) << "a chunk of the closed slot " << chunk.slot;
+    EXPECT_GE(chunk.blocks.size() * options_.capacity.block_tokens,
+              chunk.first_position + chunk.tokens.size())
+        << "the blocks of slot " << chunk.slot << " end too early";
+  }
+  EXPECT_LE(tokens, static_cast<size_t>(options_.capacity.max_step_tokens)) << "too many tokens";
+}
+
+FakeModel::Cell& FakeModel::CellAt(const Chunk& chunk, int32_t position) {
+  const int32_t size = options_.capacity.block_tokens;
+  return cells_[chunk.blocks[position / size] * size + position % size];
+}
+
+std::vector<TokenId> FakeModel::ReadHistory(const Chunk& chunk) {
+  std::vector<TokenId> history;
+  for (int32_t position = 0; position < chunk.first_position; ++position) {
+    const Cell& cell = CellAt(chunk, position);
+    EXPECT_EQ(cell.position, position)
+        << "slot " << chunk.slot << " expects position " << position << " in block "
+        << chunk.blocks[position / options_.capacity.block_tokens] << " (step " << step_ << ")";
+    history.push_back(cell.token);
+  }
+  return history;
+}
+
+void FakeModel::Write(const Chunk& chunk) {
+  for (size_t i = 0; i < chunk.tokens.size(); ++i) {
+    const int32_t position = chunk.first_position + static_cast<int32_t>(i);
+    Cell& cell = CellAt(chunk, position);
+    EXPECT_NE(cell.step, step_) << "two sequences write to one block in one step";
+    cell = {.token = chunk.tokens[i], .position = position, .step = step_};
+  }
+}
+
+void FakeModel::Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot) {
+  std::vector<TokenId> targets(row.targets.begin(), row.targets.end());
+  if (row.sample) {
+    EXPECT_TRUE(targets.empty());
+    EXPECT_EQ(history, absl::MakeSpan(std::as_const(slot.seen)))
+        << "the slot has not seen the sequence that it samples for";
+    targets = {NextToken(history, slot.sampling, slot.candidate, slot.generated,
+                         options_.vocabulary_size)};
+    slot.seen.push_back(targets[0]);
+    ++slot.generated;
+  }
+  scores_.emplace_back();
+  for (TokenId token : targets) {
+    scores_.back().push_back({token, Logprob(history, token), Rank(history, token)});
+  }
+  alternatives_.push_back(Alternatives(history, row.alternatives));
+}
+
+absl::Status FakeModel::PassGate() {
+  absl::MutexLock lock(&mu_);
+  at_gate_ = true;
+  const auto may_pass = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return !gate_shut_ || passes_ > 0;
+  };
+  mu_.Await(absl::Condition(&may_pass));
+  at_gate_ = false;
+  if (gate_shut_) --passes_;
+  if (!next_failure_) return absl::OkStatus();
+  ++answered_;
+  return *std::exchange(next_failure_, std::nullopt);
+}
+
+void FakeModel::ShutGate() {
+  absl::MutexLock lock(&mu_);
+  gate_shut_ = true;
+}
+
+void FakeModel::OpenGate() {
+  absl::MutexLock lock(&mu_);
+  gate_shut_ = false;
+  passes_ = 0;
+}
+
+void FakeModel::AwaitStep() {
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(&at_gate_));
+}
+
+void FakeModel::LetStepThrough() {
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(&at_gate_));
+  ++passes_;
+  const int64_t expected = answered_ + 1;
+  const auto has_answered = [this, expected]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return answered_ >= expected;
+  };
+  mu_.Await(absl::Condition(&has_answered));
+}
+
+void FakeModel::FailNextStep(absl::Status status) {
+  absl::MutexLock lock(&mu_);
+  next_failure_ = std::move(status);
+}
+
+void FakeModel::PoisonToken(TokenId token) {
+  absl::MutexLock lock(&mu_);
+  poisoned_.insert(token);
+}
+
+int FakeModel::num_open_slots() const {
+  absl::MutexLock lock(&mu_);
+  return open_slots_;
+}
+
+int64_t FakeModel::num_computed_tokens() const {
+  absl::MutexLock lock(&mu_);
+  return computed_tokens_;
+}
+
+std::vector<FakeModel::SeenChunk> FakeModel::last_chunks() const {
+  absl::MutexLock lock(&mu_);
+  return last_chunks_;
+}
+
+}  // namespace peerage

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "model/language_model.h"
+
+namespace peerage {
+
+struct FakeModelOptions {
+  ModelCapacity capacity = {
+      .block_tokens = 4, .num_blocks = 64, .num_slots = 16, .max_step_tokens = 64};
+  uint32_t vocabulary_size = 32;
+  uint32_t context_length = 256;
+};
+
+// A language model whose answers are hashes of the tokens before them.
+//
+// Its KV cache stores what was fed: each cell of a block knows its token and position, and every
+// answer is computed from what the chunk's block table leads to. So a wrong block, position, fork
+// or copy changes the answers or, where it can be named, fails the test with a message. The
+// functions below give the right answers for comparison.
+//
+// Threads: the model's part as LanguageModel says; the gate and the faults are safe from many.
+class FakeModel final : public LanguageModel {
+ public:
+  explicit FakeModel(const FakeModelOptions& options = {});
+
+  // What a right model answers after `history`, the whole sequence so far.
+  static TokenId NextToken(absl::Span<const TokenId> history, const SamplingParams& sampling,
+                           uint32_t candidate, uint32_t generated, uint32_t vocabulary_size = 32);
+  static float Logprob(absl::Span<const TokenId> history, TokenId token);
+  static uint32_t Rank(absl::Span<const TokenId> history, TokenId token);
+  static std::vector<TokenAlternative> Alternatives(absl::Span<const TokenId> history, int count);
+
+  const ModelDescription& description() const override { return description_; }
+  const ModelCapacity& capacity() const override { return options_.capacity; }
+  void Open(SlotId slot, const SamplingParams& sampling, absl::Span<const TokenId> prompt) override;
+  void Fork(SlotId from, SlotId to, uint32_t candidate) override;
+  void Close(SlotId slot) override;
+  absl::StatusOr<StepOutput> Step(const StepInput& input) override;
+
+  // The gate: while it is shut, a step waits before it begins until it is let through.
+  void ShutGate();
+  void OpenGate();
+  // Waits until a step is at the gate.
+  void AwaitStep();
+  // Waits until a step is at the gate, lets it through, and waits until it has answered.
+  void LetStepThrough();
+
+  // Faults.
+  void FailNextStep(absl::Status status);
+  // Chunks that contain this token fail with INTERNAL, as a NaN would.
+  void PoisonToken(TokenId token);
+
+  int num_open_slots() const;
+  int64_t num_computed_tokens() const;
+  // Chunks of the last step, as (slot, first position, tokens).
+  struct SeenChunk {
+    SlotId slot;
+    int32_t first_position;
+    std::vector<TokenId> tokens;
+  };
+  std::vector<SeenChunk> last_chunks() const;
+
+ private:
+  struct Cell {
+    TokenId token = 0;
+    int32_t position = -1;  // never written
+    uint64_t step = 0;      // that wrote it
+  };
+  struct Slot {
+    SamplingParams sampling;
+    uint32_t candidate = 0;
+    std::vector<TokenId> seen;  // prompt and generated
+    uint32_t generated = 0;
+  };
+
+  absl::Status PassGate();
+  Cell& CellAt(const Chunk& chunk, int32_t position);
+  std::vector<TokenId> ReadHistory(const Chunk& chunk);
+  void Write(const Chunk& chunk);
+  void CheckChunks(const StepInput& input);
+  void Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot);
+
+  const FakeModelOptions options_;
+  ModelDescription description_;
+
+  // The worker's thread's.
+  uint64_t step_ = 0;
+  std::vector<Cell> cells_;  // [blocks, block_tokens]
+  std::map<SlotId, Slot> slots_;
+  std::vector<std::vector<TokenScore>> scores_;              // [rows]
+  std::vector<std::vector<TokenAlternative>> alternatives_;  // [rows]
+  std::vector<RowOutput> rows_;
+  std::vector<absl::Status> chunk_status_;
+
+  mutable absl::Mutex mu_;
+  bool gate_shut_ ABSL_GUARDED_BY(mu_) = false;
+  bool at_gate_ ABSL_GUARDED_BY(mu_) = false;
+  int64_t passes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t answered_ ABSL_GUARDED_BY(mu_) = 0;
+  std::optional<absl::Status> next_failure_ ABSL_GUARDED_BY(mu_);
+  std::set<TokenId> poisoned_ ABSL_GUARDED_BY(mu_);
+  int open_slots_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t computed_tokens_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<SeenChunk> last_chunks_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace peerage

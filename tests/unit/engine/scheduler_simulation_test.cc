@@ -1,0 +1,393 @@
+// Random workloads against the invariants that everyone relies on: one seed makes one small world
+// of extreme parameters, arrivals, cancellations, deadlines, slow readers and model faults, driven
+// turn by turn through the real queue, scheduler and worker on a fake clock and a fake model.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "server/engine/demand.h"
+#include "server/engine/request_queue.h"
+#include "server/engine/worker.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/fake_model.h"
+#include "tests/support/fake_tokenizer.h"
+#include "tests/support/recording_sink.h"
+#include "tests/support/reference_answers.h"
+
+namespace peerage {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(10);
+constexpr absl::Duration kSlowReaderTimeout = absl::Milliseconds(80);
+constexpr TokenId kPoison = 26;
+
+class LastStep final : public EngineObserver {
+ public:
+  void OnStep(const StepEvent& event) override { step = event; }
+  void OnRequestDone(const RequestEvent& event) override { ++requests_done; }
+
+  StepEvent step;
+  int requests_done = 0;
+};
+
+struct Client {
+  RequestHandle handle = 0;
+  std::variant<GenerateRequest, ScoreRequest> request;
+  std::shared_ptr<RecordingSink> sink = std::make_shared<RecordingSink>();
+  bool cancelled = false;
+  bool was_slow = false;
+  bool seen_started = false;
+  bool ended = false;
+
+  const SchedulingParams& scheduling() const {
+    return std::visit([](const auto& r) -> const SchedulingParams& { return r.scheduling; },
+                      request);
+  }
+  bool computes_nothing() const {
+    const auto* score = std::get_if<ScoreRequest>(&request);
+    return score != nullptr && DemandOf(*score, 1).slots == 0;
+  }
+};
+
+class Simulation {
+ public:
+  explicit Simulation(uint64_t seed)
+      : random_(seed),
+        max_batch_tokens_(OneOf({1, 2, 3, 7, 64})),
+        max_sequences_(OneOf({1, 2, 3, 8})),
+        supply_{.capacity = {.block_tokens = OneOf({1, 2, 4, 8}),
+                             .num_blocks = Between(4, 60),
+                             .num_slots = 2 * max_sequences_,
+                             .max_step_tokens = 64},
+                .context_length = 64,
+                .max_sequences = max_sequences_},
+        model_({.capacity = supply_.capacity}),
+        queue_(Between(1, 8), &clock_),
+        worker_({.model = &model_,
+                 .tokenizer = &tokenizer_,
+                 .clock = &clock_,
+                 .observer = &observer_,
+                 .queue = &queue_},
+                {.max_batch_tokens = max_batch_tokens_,
+                 .max_sequences = max_sequences_,
+                 .num_slots = supply_.capacity.num_slots,
+                 .num_blocks = supply_.capacity.num_blocks,
+                 .block_tokens = supply_.capacity.block_tokens,
+                 .slow_reader_timeout = kSlowReaderTimeout}),
+        cancels_(OneIn(2)),
+        deadlines_(OneIn(3)),
+        slow_readers_(OneIn(3)),
+        step_failures_(OneIn(6)),
+        poison_(OneIn(6)),
+        priorities_(OneIn(3)) {
+    if (poison_) model_.PoisonToken(kPoison);
+  }
+
+  void Run() {
+    const int arrivals = Between(1, 14);
+    for (int turn = 0; turn < 4'000; ++turn) {
+      if (static_cast<int>(clients_.size()) < arrivals && OneIn(2)) Arrive();
+      Disturb();
+      Turn();
+      if (::testing::Test::HasFailure()) return;
+      if (static_cast<int>(clients_.size()) == arrivals && AllEnded()) break;
+      clock_.Advance(kTick);
+    }
+    ASSERT_TRUE(AllEnded()) << "a request never ends";
+    EXPECT_EQ(worker_.status().kv_blocks_free, supply_.capacity.num_blocks);
+    EXPECT_EQ(model_.num_open_slots(), 0);
+    EXPECT_EQ(observer_.requests_done, admitted_);
+    EXPECT_TRUE(worker_.scheduler().Fits({.blocks = supply_.capacity.num_blocks,
+                                          .slots = supply_.capacity.num_slots,
+                                          .sequences = max_sequences_}))
+        << "something was not given back";
+  }
+
+ private:
+  int Between(int low, int high) { return std::uniform_int_distribution<>(low, high)(random_); }
+  bool OneIn(int n) { return Between(1, n) == 1; }
+  int OneOf(std::vector<int> values) {
+    return values[Between(0, static_cast<int>(values.size()) - 1)];
+  }
+
+  std::vector<TokenId> Tokens(int low, int high) {
+    std::vector<TokenId> tokens(Between(low, high));
+    for (TokenId& token : tokens) token = Between(1, 27);
+    return tokens;
+  }
+
+  SchedulingParams Scheduling() {
+    SchedulingParams scheduling{.arrival = clock_.Now()};
+    if (priorities_) scheduling.priority = Between(-1, 1);
+    if (deadlines_ && OneIn(2)) scheduling.deadline = clock_.Now() + Between(1, 40) * kTick;
+    if (deadlines_ && OneIn(3)) scheduling.queue_deadline = clock_.Now() + Between(1, 9) * kTick;
+    return scheduling;
+  }
+
+  GenerateRequest Generate() {
+    GenerateRequest request{.prompt = Tokens(1, OneOf({1, 4, 8, 40})),
+                            .sampling = {.temperature = OneIn(3) ? 0.f : 1.f,
+                                         .seed = static_cast<uint64_t>(Between(0, 1 << 20))},
+                            .candidates = static_cast<uint32_t>(OneOf({1, 1, 2, 3, 8})),
+                            .stopping = {.max_tokens = static_cast<uint32_t>(Between(1, 20)),
+                                         .end_ids = {FakeTokenizer::kEos}},
+                            .alternatives = OneOf({-1, 0, 3}),
+                            .prompt_logprobs = OneIn(3),
+                            .scheduling = Scheduling()};
+    if (OneIn(3)) request.stopping.stop = {"a", "bc", "\xC3\xA9"};
+    if (OneIn(4)) request.stopping.stop_token_ids = {5, 6};
+    return request;
+  }
+
+  ScoreRequest Score() {
+    ScoreRequest request{.context = Tokens(0, OneOf({0, 1, 8, 40})),
+                         .alternatives = OneOf({0, 2}),
+                         .scheduling = Scheduling()};
+    const int continuations = Between(1, 10);
+    const int longest = OneOf({1, 2, 12});
+    for (int i = 0; i < continuations; ++i) request.continuations.push_back(Tokens(1, longest));
+    return request;
+  }
+
+  void Arrive() {
+    Client client{.handle = clients_.size() + 1};
+    absl::Status status;
+    if (OneIn(2)) {
+      status = Submit(client, Generate());
+    } else {
+      status = Submit(client, Score());
+    }
+    client.ended = !status.ok();
+    admitted_ += status.ok();
+    clients_.push_back(std::move(client));
+  }
+
+  template <typename Request>
+  absl::Status Submit(Client& client, Request request) {
+    client.request = request;
+    if (absl::Status status = CheckFits(request, supply_); !status.ok()) return status;
+    const Demand demand = DemandOf(request, supply_.capacity.block_tokens);
+    return queue_.Add({client.handle, std::move(request), client.sink, demand});
+  }
+
+  void Disturb() {
+    if (step_failures_ && OneIn(20)) {
+      model_.FailNextStep(absl::UnknownError("injected"));
+      failure_injected_ = true;
+    }
+    for (Client& client : clients_) {
+      if (client.ended) continue;
+      if (cancels_ && OneIn(60)) {
+        queue_.Cancel(client.handle);
+        client.cancelled = true;
+      }
+      if (slow_readers_ && OneIn(10)) {
+        const bool has_room = OneIn(2);
+        client.sink->set_has_room(has_room);
+        client.was_slow |= !has_room;
+      }
+    }
+  }
+
+  void Turn() {
+    const bool stepped = worker_.Turn();
+    CheckOrder();
+    for (Client& client : clients_) CheckEnding(client);
+    CheckResources();
+    if (stepped) {
+      CheckStep();
+    } else {
+      CheckNothingToDo();
+    }
+  }
+
+  // Requests of one priority start in the order of their arrival.
+  void CheckOrder() {
+    for (size_t i = 0; i < clients_.size(); ++i) {
+      Client& client = clients_[i];
+      if (client.seen_started || !client.sink->record().started) continue;
+      client.seen_started = true;
+      for (size_t j = 0; j < i && !client.computes_nothing(); ++j) {
+        const Client& earlier = clients_[j];
+        const bool overtaken = !earlier.ended && !earlier.sink->record().started &&
+                               !earlier.sink->done() && earlier.sink->HasRoom() &&
+                               earlier.scheduling().priority == client.scheduling().priority;
+        EXPECT_FALSE(overtaken) << "request " << client.handle << " overtook " << earlier.handle;
+      }
+    }
+  }
+
+  void CheckEnding(Client& client) {
+    if (client.ended) return;
+    const bool late = clock_.Now() >= client.scheduling().deadline;
+    if (!client.sink->done()) {
+      EXPECT_FALSE(client.cancelled) << "not cancelled within one step";
+      EXPECT_FALSE(late) << "not ended at its deadline";
+      return;
+    }
+    client.ended = true;
+    const RecordingSink::Record record = client.sink->record();
+    switch (record.status->code()) {
+      case absl::StatusCode::kOk:
+        break;
+      case absl::StatusCode::kCancelled:
+        EXPECT_TRUE(client.cancelled);
+        break;
+      case absl::StatusCode::kDeadlineExceeded:
+        EXPECT_TRUE(late ||
+                    (!record.started && clock_.Now() >= client.scheduling().queue_deadline));
+        break;
+      case absl::StatusCode::kResourceExhausted:
+        EXPECT_TRUE(client.was_slow);
+        break;
+      case absl::StatusCode::kInternal:
+        EXPECT_TRUE(failure_injected_ || poison_);
+        break;
+      default:
+        ADD_FAILURE() << *record.status;
+    }
+    CheckAnswers(client, record);
+  }
+
+  // Everything delivered is a prefix of the reference; all of it when the status is OK.
+  void CheckAnswers(const Client& client, const RecordingSink::Record& record) {
+    const bool complete = record.status->ok();
+    if (const auto* generate = std::get_if<GenerateRequest>(&client.request)) {
+      for (uint32_t i = 0; i < generate->candidates; ++i) {
+        const auto found = record.candidates.find(i);
+        if (found != record.candidates.end()) {
+          CheckCandidate(*generate, i, found->second);
+        }
+        EXPECT_TRUE(!complete || (found != record.candidates.end() && found->second.finish));
+      }
+      if (generate->prompt_logprobs && complete) {
+        EXPECT_TRUE(record.prompt_logprobs == PromptLogprobsAlone(*generate));
+      }
+    } else {
+      const auto expected = ScoreAlone(std::get<ScoreRequest>(client.request));
+      for (const auto& [i, tokens] : record.scores) EXPECT_TRUE(tokens == expected[i]);
+      EXPECT_TRUE(!complete || record.scores.size() == expected.size());
+    }
+  }
+
+  void CheckCandidate(const GenerateRequest& request, uint32_t index,
+                      const RecordingSink::Candidate& candidate) {
+    const ReferenceCandidate expected = GenerateAlone(request, index, tokenizer_);
+    ASSERT_LE(candidate.tokens.size(), expected.tokens.size());
+    EXPECT_TRUE(
+        std::equal(candidate.tokens.begin(), candidate.tokens.end(), expected.tokens.begin()))
+        << "candidate " << index << " went astray";
+    if (!candidate.finish) return;
+    EXPECT_EQ(candidate.tokens.size(), expected.tokens.size());
+    EXPECT_EQ(candidate.finish->completion_tokens, expected.tokens.size());
+    EXPECT_TRUE(candidate.logprobs == expected.logprobs);
+    EXPECT_EQ(candidate.text, expected.text);
+    EXPECT_EQ(candidate.finish->reason, expected.reason);
+    EXPECT_EQ(candidate.finish->stop, expected.stop);
+  }
+
+  // Free and held blocks are all blocks; decodes get their turns.
+  void CheckResources() {
+    std::map<BlockId, int> holders;
+    const Scheduler& scheduler = worker_.scheduler();
+    for (const auto& request : scheduler.running()) {
+      for (BlockId block : request->reservation.blocks) {
+        EXPECT_EQ(++holders[block], 1) << "a reserved block is in use";
+      }
+      for (const auto& sequence : request->sequences) {
+        for (size_t i = 0; i < sequence->blocks.size(); ++i) {
+          const bool shared = static_cast<int32_t>(i) < sequence->shared_blocks;
+          EXPECT_TRUE(++holders[sequence->blocks[i]] == 1 || shared) << "a block has two owners";
+        }
+        if (request->parked() || !sequence->decoding) {
+          waits_since_[sequence.get()] = scheduler.step();
+        } else {
+          const uint64_t since = std::max(sequence->last_step, waits_since_[sequence.get()]);
+          EXPECT_LE(scheduler.step() - since, 2u * max_sequences_ + 2) << "a decode starves";
+        }
+      }
+    }
+    EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.num_free_blocks(),
+              supply_.capacity.num_blocks);
+  }
+
+  void CheckStep() {
+    const StepEvent& step = observer_.step;
+    EXPECT_GE(step.prefill_tokens + step.decode_tokens, 1);
+    EXPECT_LE(step.prefill_tokens + step.decode_tokens, max_batch_tokens_);
+    EXPECT_LE(step.sequences, max_sequences_);
+    // A prefill that waited through a step without any is served by the next one.
+    const bool prefill_waits = PrefillWaits();
+    EXPECT_FALSE(step.prefill_tokens == 0 && prefill_had_nothing_ && prefill_waits)
+        << "prefill starves";
+    prefill_had_nothing_ = step.prefill_tokens == 0 && prefill_waits;
+  }
+
+  bool PrefillWaits() {
+    for (const auto& request : worker_.scheduler().running()) {
+      if (request->parked()) continue;
+      for (const auto& sequence : request->sequences) {
+        if (!sequence->decoding && sequence->pending() > 0) return true;
+      }
+    }
+    return false;
+  }
+
+  void CheckNothingToDo() {
+    prefill_had_nothing_ = false;
+    const auto running = worker_.scheduler().running();
+    for (const auto& request : running) EXPECT_TRUE(request->parked()) << "idle beside work";
+    EXPECT_TRUE(!running.empty() || queue_.num_waiting() == 0) << "nothing runs, yet one waits";
+  }
+
+  bool AllEnded() const {
+    return std::all_of(clients_.begin(), clients_.end(), [](const Client& c) { return c.ended; });
+  }
+
+  std::mt19937_64 random_;
+  const int max_batch_tokens_;
+  const int max_sequences_;
+  const Supply supply_;
+  FakeClock clock_;
+  FakeTokenizer tokenizer_;
+  LastStep observer_;
+  FakeModel model_;
+  RequestQueue queue_;
+  Worker worker_;
+
+  const bool cancels_;
+  const bool deadlines_;
+  const bool slow_readers_;
+  const bool step_failures_;
+  const bool poison_;
+  const bool priorities_;
+
+  std::vector<Client> clients_;
+  int admitted_ = 0;
+  bool failure_injected_ = false;
+  bool prefill_had_nothing_ = false;
+  std::map<const Sequence*, uint64_t> waits_since_;
+};
+
+// PEERAGE_SIMULATION_SEED replays one seed, PEERAGE_SIMULATION_SEEDS runs that many.
+TEST(SchedulerSimulationTest, KeepsItsInvariantsInRandomWorlds) {
+  const char* replay = std::getenv("PEERAGE_SIMULATION_SEED");
+  const char* count = std::getenv("PEERAGE_SIMULATION_SEEDS");
+  const uint64_t first = replay == nullptr ? 1 : std::strtoull(replay, nullptr, 10);
+  const uint64_t seeds = count == nullptr ? 4'000 : std::strtoull(count, nullptr, 10);
+  for (uint64_t seed = first; seed < first + (replay == nullptr ? seeds : 1); ++seed) {
+    SCOPED_TRACE("PEERAGE_SIMULATION_SEED=" + std::to_string(seed));
+    Simulation(seed).Run();
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace peerage

@@ -1,0 +1,85 @@
+#include "server/rpc/grpc_status.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "google/rpc/error_details.pb.h"
+#include "server/rpc/field_errors.h"
+
+namespace peerage {
+namespace {
+
+// The detail of type T, or an empty one.
+template <typename T>
+T Detail(const google::rpc::Status& status) {
+  T result;
+  for (const auto& detail : status.details()) {
+    if (detail.UnpackTo(&result)) break;
+  }
+  return result;
+}
+
+TEST(GrpcStatusTest, CarriesEveryFieldViolation) {
+  FieldErrors errors;
+  errors.Add("sampling.top_p", "must be in (0, 1]");
+  errors.Add("continuations[2].text", "must have at least one token");
+
+  const google::rpc::Status status = ToRpcStatus(errors.ToStatus());
+
+  EXPECT_EQ(status.code(), 3);
+  EXPECT_EQ(status.message(), "sampling.top_p must be in (0, 1] (and 1 more)");
+  const auto bad_request = Detail<google::rpc::BadRequest>(status);
+  ASSERT_EQ(bad_request.field_violations_size(), 2);
+  EXPECT_EQ(bad_request.field_violations(0).field(), "sampling.top_p");
+  EXPECT_EQ(bad_request.field_violations(0).description(), "must be in (0, 1]");
+  EXPECT_EQ(bad_request.field_violations(1).field(), "continuations[2].text");
+}
+
+TEST(GrpcStatusTest, ListsSoManyViolationsAsTrailersHold) {
+  FieldErrors errors;
+  for (int i = 0; i < 100'000; ++i) {
+    errors.Add(absl::StrCat("stopping.stop_token_ids[", i, "]"), "must be below 32");
+  }
+
+  const google::rpc::Status status = ToRpcStatus(errors.ToStatus());
+
+  EXPECT_EQ(Detail<google::rpc::BadRequest>(status).field_violations_size(),
+            FieldErrors::kMaxListed);
+  EXPECT_THAT(status.message(), ::testing::EndsWith("(and 99999 more)"));
+  EXPECT_LT(status.ByteSizeLong(), 4096);
+}
+
+TEST(GrpcStatusTest, NamesAReasonInOurDomainForEveryError) {
+  for (int code = 1; code <= 16; ++code) {
+    const google::rpc::Status status =
+        ToRpcStatus(absl::Status(static_cast<absl::StatusCode>(code), "why"));
+    const auto info = Detail<google::rpc::ErrorInfo>(status);
+    EXPECT_EQ(info.domain(), "peerage") << code;
+    EXPECT_THAT(info.reason(), ::testing::MatchesRegex("[A-Z]+(_[A-Z]+)*")) << code;
+  }
+}
+
+TEST(GrpcStatusTest, AsksToRetryOnlyWhereThatHelps) {
+  EXPECT_GT(Detail<google::rpc::RetryInfo>(ToRpcStatus(absl::ResourceExhaustedError("")))
+                .retry_delay()
+                .seconds(),
+            0);
+  EXPECT_GT(Detail<google::rpc::RetryInfo>(ToRpcStatus(absl::UnavailableError("")))
+                .retry_delay()
+                .seconds(),
+            0);
+  EXPECT_FALSE(
+      Detail<google::rpc::RetryInfo>(ToRpcStatus(absl::InternalError(""))).has_retry_delay());
+}
+
+TEST(GrpcStatusTest, CutsLongMessagesBetweenCodePoints) {
+  std::string message(1023, 'x');
+  message += "é and more";
+  EXPECT_EQ(ToRpcStatus(absl::InternalError(message)).message(), std::string(1023, 'x'));
+}
+
+}  // namespace
+}  // namespace peerage

@@ -1,0 +1,39 @@
+#include "server/rpc/peer.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace peerage {
+namespace {
+
+TEST(IsLocalPeerTest, TellsThisMachineFromOthers) {
+  struct Case {
+    std::string peer;
+    bool local;
+  };
+  const std::vector<Case> cases = {
+      {"ipv4:127.0.0.1:4711", true},
+      {"ipv4:127.9.9.9:1", true},
+      {"ipv4:128.0.0.1:4711", false},
+      {"ipv4:10.127.0.1:4711", false},
+      {"ipv4:12.7.0.1:4711", false},
+      {"ipv6:[::1]:4711", true},
+      {"ipv6:%5B::1%5D:4711", true},
+      {"ipv6:[::ffff:127.0.0.1]:4711", true},
+      {"ipv6:[::12]:4711", false},
+      {"ipv6:[2001:db8::1]:4711", false},
+      {"ipv6:[::ffff:10.0.0.1]:4711", false},
+      {"unix:/run/peerage.sock", true},
+      {"unix-abstract:peerage", true},
+      {"inproc", true},
+      {"inprocess", false},
+      {"vsock:1:2", false},
+      {"", false},
+  };
+  for (const Case& c : cases) EXPECT_EQ(IsLocalPeer(c.peer), c.local) << c.peer;
+}
+
+}  // namespace
+}  // namespace peerage

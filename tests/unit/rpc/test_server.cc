@@ -1,0 +1,88 @@
+#include "tests/unit/rpc/test_server.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace peerage {
+
+void CountingObserver::OnRequestDone(const RequestEvent& event) {
+  absl::MutexLock lock(&mu_);
+  ++counts_[{event.kind, event.code}];
+}
+
+int CountingObserver::count(RequestKind kind, absl::StatusCode code) const {
+  absl::MutexLock lock(&mu_);
+  const auto found = counts_.find({kind, code});
+  return found == counts_.end() ? 0 : found->second;
+}
+
+TestServer::TestServer(const TestServerOptions& options) {
+  auto model = std::make_unique<FakeModel>(options.model);
+  model_ = model.get();
+  engine_ =
+      std::make_unique<Engine>(options.engine, std::move(model), &tokenizer_, &clock_, &observer_);
+  absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
+      RpcServer::Start({.listen = "127.0.0.1:0", .model_name = "fake", .version = "1.2.3"},
+                       {.engine = engine_.get(),
+                        .tokenizer = &tokenizer_,
+                        .clock = &clock_,
+                        .observer = &observer_});
+  if (!rpc.ok()) ADD_FAILURE() << rpc.status();
+  rpc_ = *std::move(rpc);
+  const std::shared_ptr<grpc::Channel> channel = rpc_->InProcessChannel();
+  inference_ = v1::InferenceService::NewStub(channel);
+  models_ = v1::ModelService::NewStub(channel);
+  admin_ = v1::AdminService::NewStub(channel);
+}
+
+void TestServer::AwaitIdle() {
+  EngineStatus status = engine_->status();
+  while (status.requests_running + status.requests_waiting > 0) {
+    std::this_thread::yield();
+    status = engine_->status();
+  }
+  EXPECT_EQ(status.kv_blocks_free, status.kv_blocks_total);
+}
+
+void TestServer::ExpectHealthy() {
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  const grpc::Status status = inference_->Generate(&context, GreedyRequest(1), &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+v1::GenerateRequest GreedyRequest(uint32_t max_tokens) {
+  v1::GenerateRequest request;
+  request.mutable_prompt()->set_text("ab");
+  request.mutable_sampling()->set_temperature(0);
+  request.mutable_stopping()->set_max_tokens(max_tokens);
+  request.mutable_stopping()->set_ignore_eos(true);
+  return request;
+}
+
+v1::ScoreRequest SmallScoreRequest() {
+  v1::ScoreRequest request;
+  request.mutable_context()->set_text("ab");
+  request.add_continuations()->set_text("cd");
+  return request;
+}
+
+std::vector<std::string> ViolatedFields(const grpc::Status& status) {
+  std::vector<std::string> fields;
+  google::rpc::Status details;
+  EXPECT_TRUE(details.ParseFromString(status.error_details()));
+  for (const auto& detail : details.details()) {
+    google::rpc::BadRequest bad_request;
+    if (!detail.UnpackTo(&bad_request)) continue;
+    for (const auto& violation : bad_request.field_violations()) {
+      fields.push_back(violation.field());
+    }
+  }
+  return fields;
+}
+
+}  // namespace peerage

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "peerage/v1/inference.grpc.pb.h"
+#include "peerage/v1/models.grpc.pb.h"
+#include "server/engine/engine.h"
+#include "server/rpc/rpc_server.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/fake_model.h"
+#include "tests/support/fake_tokenizer.h"
+
+namespace peerage {
+
+// Counts requests by kind and code. Threads: safe from many.
+class CountingObserver final : public EngineObserver {
+ public:
+  void OnRequestDone(const RequestEvent& event) override;
+  int count(RequestKind kind, absl::StatusCode code) const;
+
+ private:
+  mutable absl::Mutex mu_;
+  std::map<std::pair<RequestKind, absl::StatusCode>, int> counts_ ABSL_GUARDED_BY(mu_);
+};
+
+struct TestServerOptions {
+  FakeModelOptions model;
+  EngineOptions engine;
+};
+
+// The real services on the real engine over a fake model named "fake".
+class TestServer {
+ public:
+  explicit TestServer(const TestServerOptions& options = {});
+
+  v1::InferenceService::Stub& inference() { return *inference_; }
+  v1::ModelService::Stub& models() { return *models_; }
+  v1::AdminService::Stub& admin() { return *admin_; }
+  FakeModel& model() { return *model_; }
+  FakeClock& clock() { return clock_; }
+  Engine& engine() { return *engine_; }
+  RpcServer& rpc() { return *rpc_; }
+  const CountingObserver& observer() const { return observer_; }
+
+  // Waits until no request is in the engine; fails the test when a KV block is missing then.
+  void AwaitIdle();
+  // A small request goes through.
+  void ExpectHealthy();
+
+ private:
+  FakeClock clock_;
+  FakeTokenizer tokenizer_;
+  CountingObserver observer_;
+  FakeModel* model_;  // the engine's
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<v1::InferenceService::Stub> inference_;
+  std::unique_ptr<v1::ModelService::Stub> models_;
+  std::unique_ptr<v1::AdminService::Stub> admin_;
+};
+
+// A request of two prompt tokens and `max_tokens` greedy tokens that the model cannot end early.
+v1::GenerateRequest GreedyRequest(uint32_t max_tokens);
+v1::ScoreRequest SmallScoreRequest();
+
+// The field paths of the BadRequest in a status's details, in order.
+std::vector<std::string> ViolatedFields(const grpc::Status& status);
+
+}  // namespace peerage
