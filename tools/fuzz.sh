@@ -8,11 +8,11 @@ readonly seconds=${1:-60}
 
 cmake --preset fuzz >build/fuzz.configure.log || { cat build/fuzz.configure.log; exit 1; }
 ninja -C build/fuzz tests/fuzz/all
-for program in build/fuzz/tests/*_fuzz; do
+for program in build/fuzz/fuzz/*_fuzz; do
   name=$(basename "$program")
   corpus=build/fuzz/corpus/$name
   mkdir -p "$corpus"
   echo "== $name for $seconds s"
   "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=1000000 \
-    -artifact_prefix="build/fuzz/$name-" -print_final_stats=0 -verbosity=0 "$corpus" tests/golden/models
+    -artifact_prefix="build/fuzz/$name-" -print_final_stats=0 -verbosity=0 "$corpus" "tests/fuzz/corpus/$name"
 done

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -402,15 +404,25 @@ class Simulation {
   std::map<const Sequence*, Progress> progress_;
 };
 
+// So that a failed assertion, which ends the process, still names its seed.
+volatile uint64_t current_seed = 0;
+
+void PrintSeed(int) {
+  std::fprintf(stderr, "PEERAGE_SIMULATION_SEED=%llu\n",
+               static_cast<unsigned long long>(current_seed));
+}
+
 // PEERAGE_SIMULATION_SEED replays one seed, PEERAGE_SIMULATION_SEEDS runs that many.
 TEST(SchedulerSimulationTest, KeepsItsInvariantsInRandomWorlds) {
   const char* replay = std::getenv("PEERAGE_SIMULATION_SEED");
   const char* count = std::getenv("PEERAGE_SIMULATION_SEEDS");
   const uint64_t first = replay == nullptr ? 1 : std::strtoull(replay, nullptr, 10);
   const uint64_t seeds = count == nullptr ? 20'000 : std::strtoull(count, nullptr, 10);
+  std::signal(SIGABRT, PrintSeed);
   Tally tally;
   for (uint64_t seed = first; seed < first + (replay == nullptr ? seeds : 1); ++seed) {
     SCOPED_TRACE("PEERAGE_SIMULATION_SEED=" + std::to_string(seed));
+    current_seed = seed;
     Simulation(seed, &tally).Run();
     if (HasFailure()) return;
   }
