@@ -31,10 +31,10 @@ struct SamplingParams {
   float repetition_penalty = 1;  // over prompt and generated tokens
   float frequency_penalty = 0;   // over generated tokens
   float presence_penalty = 0;    // over generated tokens
-  std::vector<std::pair<TokenId, float>> logit_bias;
+  std::vector<std::pair<TokenId, float>> logit_bias = {};
   // Until this many tokens are generated, `masked_ids` cannot be sampled.
   uint32_t min_tokens = 0;
-  std::vector<TokenId> masked_ids;
+  std::vector<TokenId> masked_ids = {};
 };
 
 // Consecutive tokens of one sequence: a prefill chunk, or one token of decoding.

@@ -1,10 +1,12 @@
 // Causal grouped-query attention over a paged KV cache, in f32.
 //
-//   out[t, h] = sum_j softmax_j(scale * q[t, h] . k[j, h / group]) * v[j, h / group],  j <=
-//   position
+//   out[t, h] = sum_j softmax_j(scale * q[t, h] . k[j, h / group]) * v[j, h / group],
+//   j <= position of t
 //
-// The softmax is the online one, over blocks of 32 positions anchored at position 0: a row's bits
-// do not depend on chunking, batch or threads.
+// The softmax is the online one (Milakov and Gimelshein 2018), over blocks of 32 positions anchored
+// at position 0: a row's bits do not depend on chunking, batch, threads or instruction set.
+// What lies behind a row's position is never seen. A NaN that is seen, or a score beyond f32, makes
+// NaN.
 #pragma once
 
 #include <cstddef>
@@ -14,16 +16,18 @@ namespace peerage::kernels {
 
 inline constexpr int kBlockTokens = 32;     // positions of one KV block
 inline constexpr int kAttentionTokens = 8;  // query rows of one work item, at most
+inline constexpr int kMaxHeadDim = 256;
 
 struct AttentionShape {
   int heads = 0;
   int kv_heads = 0;  // divides heads
-  int head_dim = 0;
-  float scale = 1;  // 1/sqrt(head_dim)
+  int head_dim = 0;  // 1..kMaxHeadDim
+  float scale = 1;   // 1/sqrt(head_dim)
 };
 
-// One block of one layer: keys transposed [kv_heads][head_dim][32], then values
-// [kv_heads][32][head_dim]. A layer's cache is [num_blocks] such blocks.
+// One block of one layer: for each KV head its keys, transposed [head_dim][32], then its values
+// [32][head_dim]. An item reads one such run of each block, and longer runs come faster from
+// memory. A layer's cache is [num_blocks] such blocks.
 constexpr size_t KvBlockFloats(const AttentionShape& shape) {
   return size_t{2} * shape.kv_heads * shape.head_dim * kBlockTokens;
 }

@@ -36,7 +36,7 @@ struct PackedMatrix {
 
 // Writes rows [first_output, first_output + num_rows) of the matrix into `tiles` (Bytes() bytes,
 // zeroed before the first call). `rows`: [num_rows] rows in the format's stored type: f32, bf16, or
-// GGUF blocks of q8_0 / q4_1.
+// GGUF blocks of q8_0 / q4_1. Threads may pack different rows at the same time.
 struct PackArgs {
   PackedMatrix shape;
   int first_output = 0;
@@ -51,15 +51,17 @@ void UnpackRow(const PackedMatrix& matrix, int row, float* out);
 // Bytes of the quantised activations ("panels") of `tokens` rows; 0 for f32 and bf16 weights.
 size_t PanelBytes(WeightFormat format, int depth, int tokens);
 
-// Quantises a thread's share of the tokens into panels for q8_0 or q4_1 weights.
+// Quantises a thread's share of the tokens into panels for q8_0 or q4_1 weights. A block of 32 that
+// holds a NaN or an infinity makes every output of its token NaN.
 struct QuantizeArgs {
   const float* x = nullptr;  // [tokens][stride]
   size_t stride = 0;
   int tokens = 0;
   int depth = 0;
-  uint8_t* panels = nullptr;  // PanelBytes(...)
+  uint8_t* panels = nullptr;  // PanelBytes(...), aligned to 4 bytes
 };
 void Quantize(const QuantizeArgs& args, int first_token, int end_token);
+void QuantizeReference(const QuantizeArgs& args, int first_token, int end_token);  // same bits
 
 enum class Epilogue : uint8_t { kStore, kAdd };  // y = result, y += result (one rounding)
 
@@ -72,9 +74,9 @@ struct LinearArgs {
   float* y = nullptr;  // [tokens][y_stride]; exactly `outputs` values of each row are written
   size_t y_stride = 0;
   Epilogue epilogue = Epilogue::kStore;
-  const uint8_t* next = nullptr;  // read next by this thread (prefetched), or nullptr
+  const uint8_t* next = nullptr;  // read after the last tile of `weights` (prefetched), or nullptr
 };
-// A thread's share of the tiles.
+// A thread's share of the tiles. f32 and bf16: y = fma(x[k], w[k], y) in order of k, from 0.
 void Linear(const LinearArgs& args, int first_tile, int end_tile);
 
 // The specification, one output at a time: plain C++, same bits for quantised formats; for f32 and

@@ -20,4 +20,8 @@ uint32_t ArgMax(std::span<const float> logits);
 // scan. Precondition: top.size() <= logits.size(), no NaN.
 void TopK(std::span<const float> logits, std::span<uint32_t> top);
 
+// weights[i] = exp((logits[i] - highest) / temperature): 1 for the highest logit, 0 below e^-87.
+// Preconditions: no NaN, no +infinity, one finite logit; temperature > 0; equal sizes.
+void SoftmaxWeights(std::span<const float> logits, float temperature, std::span<float> weights);
+
 }  // namespace peerage::kernels

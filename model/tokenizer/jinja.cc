@@ -346,6 +346,8 @@ class Renderer {
     List items;
     if (TakeOperator(close)) return items;
     do {
+      const bool named = Peek().kind == Kind::kName && tokens_[at_ + 1].text == "=";
+      if (named) at_ += 2;
       ASSIGN_OR_RETURN(Value item, Expression());
       items.push_back(std::move(item));
     } while (TakeOperator(","));

@@ -1,0 +1,76 @@
+# The verbs of this repository. Each sets up what it needs first (tools/setup.sh; a moment when
+# nothing is missing). Options: JOBS=N compile jobs, MODEL=PATH and ARGS="--option ..." for `run`.
+JOBS ?= $(shell nproc)
+MODEL ?= build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
+ARGS ?=
+.DEFAULT_GOAL := test
+
+.PHONY: help
+help: ## Lists the verbs
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: setup
+setup: ## Installs Debian packages, and LibTorch and the demo's model under build/deps
+	@tools/setup.sh
+
+.PHONY: test
+test: setup ## Builds without LibTorch and runs the quick tests (what plain `make` does)
+	@cmake --preset dev >build/dev.configure.log || { cat build/dev.configure.log; exit 1; }
+	@ninja -C build/dev -j $(JOBS)
+	@ctest --test-dir build/dev -L unit -j $(JOBS) --output-on-failure --no-tests=error
+
+.PHONY: release
+release: setup ## Builds what ships, in build/release/bin
+	@cmake --preset release >build/release.configure.log || { cat build/release.configure.log; exit 1; }
+	@ninja -C build/release -j $(JOBS)
+
+.PHONY: programs
+programs: setup
+	@cmake --preset release >build/release.configure.log || { cat build/release.configure.log; exit 1; }
+	@ninja -C build/release -j $(JOBS) peerage-server peerage
+
+.PHONY: check
+check: setup ## Runs every required test (CI runs this)
+	@JOBS=$(JOBS) tools/check.sh
+
+.PHONY: demo
+demo: programs ## Serves a real model, chats with it, scores continuations
+	@tools/demo.sh
+
+.PHONY: run
+run: programs ## Serves MODEL in the foreground; ARGS are further options
+	@build/release/bin/peerage-server --model $(MODEL) $(ARGS)
+
+.PHONY: bench
+bench: release ## Measures kernels and the engine
+	@set -e; for program in build/release/bin/*_bench; do echo "== $$program"; $$program; done
+
+.PHONY: compare
+compare: release ## Measures beside llama.cpp in one run (builds llama.cpp the first time)
+	@bench/peers/llama_cpp.sh
+	@build/deps/venv/bin/python bench/serving/compare_llama_cpp.py --model $(MODEL)
+	@build/deps/venv/bin/python bench/serving/perplexity_llama_cpp.py --model $(MODEL)
+
+.PHONY: format
+format: ## Formats every source with clang-format
+	@git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format -i
+
+.PHONY: tidy
+tidy: setup ## Runs clang-tidy over every source that the clang preset compiles
+	@cmake --preset clang >build/clang.configure.log || { cat build/clang.configure.log; exit 1; }
+	@ninja -C build/clang -j $(JOBS) peerage_proto
+	@run-clang-tidy -quiet -p build/clang -j $(JOBS) '/(model|server|client)/.*\.cc$$'
+
+.PHONY: golden
+golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the first time)
+	@tools/setup.sh golden
+	@build/deps/golden-venv/bin/python tests/golden/make_smollm2_golden.py $(MODEL)
+	@build/deps/golden-venv/bin/python tests/golden/make_tiny_models.py
+
+.PHONY: proto-release
+proto-release: setup ## Makes the present wire contract the one that later changes must not break
+	@tools/check_proto.sh --release
+
+.PHONY: clean
+clean: ## Removes what was built; keeps build/deps
+	@find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +

@@ -1,0 +1,46 @@
+#include <iostream>
+#include <string>
+
+#include "client/commands/commands.h"
+#include "client/format.h"
+
+namespace peerage {
+namespace {
+
+// Made for container health checks: short, and only the exit code matters.
+class HealthCommand : public Command {
+ public:
+  explicit HealthCommand(CLI::App& program)
+      : Command(program, "health", "Exit with 0 when the server is SERVING, else with 1") {
+    set_default_timeout(5);
+    app()
+        .add_option("--service", service_,
+                    "A model's name: does it serve? Without it: is the server alive?")
+        ->type_name("NAME");
+    app().add_flag("--quiet", quiet_, "Print nothing");
+  }
+
+  absl::StatusOr<int> Run(Client& client) override {
+    const absl::StatusOr<Client::HealthStatus> status = client.CheckHealth(service_);
+    if (!status.ok()) return quiet_ ? absl::StatusOr<int>(1) : status.status();
+    if (!quiet_) {
+      grpc::health::v1::HealthCheckResponse response;
+      response.set_status(*status);
+      const std::string name = grpc::health::v1::HealthCheckResponse::ServingStatus_Name(*status);
+      std::cout << (json() ? ToJson(response) : name + "\n");
+    }
+    return *status == grpc::health::v1::HealthCheckResponse::SERVING ? 0 : 1;
+  }
+
+ private:
+  std::string service_;
+  bool quiet_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddHealth(CLI::App& program) {
+  return std::make_unique<HealthCommand>(program);
+}
+
+}  // namespace peerage

@@ -1,0 +1,56 @@
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "client/commands/commands.h"
+#include "client/format.h"
+#include "client/table.h"
+
+namespace peerage {
+namespace {
+
+std::string ModelTable(const v1::ListModelsResponse& response) {
+  using Align = Table::Align;
+  Table table({{"name"},
+               {"architecture"},
+               {"parameters", Align::kRight},
+               {"layers", Align::kRight},
+               {"hidden", Align::kRight},
+               {"vocabulary", Align::kRight},
+               {"context", Align::kRight},
+               {"dtype"},
+               {"weights", Align::kRight},
+               {"KV/token", Align::kRight},
+               {"chat"},
+               {"fingerprint"}});
+  for (const v1::Model& model : response.models()) {
+    table.AddRow({model.name(), model.architecture(), FormatCount(model.total_parameters()),
+                  absl::StrCat(model.num_layers()), absl::StrCat(model.hidden_size()),
+                  absl::StrCat(model.vocabulary_size()), absl::StrCat(model.context_length()),
+                  model.weights_dtype(), FormatBytes(model.weights_bytes()),
+                  FormatBytes(model.kv_bytes_per_token()),
+                  model.chat_template().empty() ? "-" : model.chat_template(),
+                  model.fingerprint().substr(0, 12)});
+  }
+  return table.ToString();
+}
+
+class ModelsCommand : public Command {
+ public:
+  explicit ModelsCommand(CLI::App& program)
+      : Command(program, "models", "List the models that the server has") {}
+
+  absl::StatusOr<int> Run(Client& client) override {
+    const auto response = client.ListModels();
+    if (!response.ok()) return response.status();
+    std::cout << (json() ? ToJson(*response) : ModelTable(*response));
+    return 0;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddModels(CLI::App& program) {
+  return std::make_unique<ModelsCommand>(program);
+}
+
+}  // namespace peerage

@@ -1,0 +1,54 @@
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "client/commands/commands.h"
+#include "client/commands/prompt_options.h"
+#include "client/format.h"
+#include "client/score_table.h"
+
+namespace peerage {
+namespace {
+
+class ScoreCommand : public Command {
+ public:
+  explicit ScoreCommand(CLI::App& program)
+      : Command(program, "score", "How likely are these continuations of a context?"),
+        context_(app(), "context") {
+    app()
+        .add_option("-c,--continuation", continuations_, "A continuation; may be repeated")
+        ->take_all()
+        ->expected(1)
+        ->required()
+        ->type_name("TEXT");
+  }
+
+  absl::Status Prepare() override {
+    absl::StatusOr<v1::Prompt> context = context_.Read();
+    if (!context.ok()) return context.status();
+    *request_.mutable_context() = *std::move(context);
+    request_.set_model(context_.model());
+    for (const std::string& text : continuations_) request_.add_continuations()->set_text(text);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<int> Run(Client& client) override {
+    const auto response = client.Score(request_);
+    if (!response.ok()) return response.status();
+    std::cout << (json() ? ToJson(*response) : ScoreTable(*response, continuations_));
+    return 0;
+  }
+
+ private:
+  PromptOptions context_;
+  std::vector<std::string> continuations_;
+  v1::ScoreRequest request_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddScore(CLI::App& program) {
+  return std::make_unique<ScoreCommand>(program);
+}
+
+}  // namespace peerage

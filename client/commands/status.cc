@@ -1,0 +1,52 @@
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "client/commands/commands.h"
+#include "client/format.h"
+#include "client/table.h"
+
+namespace peerage {
+namespace {
+
+std::string Describe(const v1::GetServerStatusResponse& status) {
+  std::string text = absl::StrCat(
+      "peerage-server ", status.version(), ", up ",
+      FormatInterval(absl::Seconds(status.uptime_seconds())), status.draining() ? ", draining" : "",
+      ", ", status.requests_running(), " running, ", status.requests_waiting(), " waiting\n");
+  using Align = Table::Align;
+  Table table({{"worker", Align::kRight},
+               {"device"},
+               {"kernels"},
+               {"running", Align::kRight},
+               {"KV blocks used", Align::kRight},
+               {"of", Align::kRight},
+               {"steps", Align::kRight}});
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    table.AddRow({absl::StrCat(worker.index()), worker.device(), worker.kernel_target(),
+                  absl::StrCat(worker.requests_running()),
+                  absl::StrCat(worker.kv_blocks_total() - worker.kv_blocks_free()),
+                  absl::StrCat(worker.kv_blocks_total()), absl::StrCat(worker.steps())});
+  }
+  return text + table.ToString();
+}
+
+class StatusCommand : public Command {
+ public:
+  explicit StatusCommand(CLI::App& program)
+      : Command(program, "status", "Show how the server is doing") {}
+
+  absl::StatusOr<int> Run(Client& client) override {
+    const auto response = client.GetServerStatus();
+    if (!response.ok()) return response.status();
+    std::cout << (json() ? ToJson(*response) : Describe(*response));
+    return 0;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddStatus(CLI::App& program) {
+  return std::make_unique<StatusCommand>(program);
+}
+
+}  // namespace peerage

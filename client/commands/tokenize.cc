@@ -1,0 +1,53 @@
+#include <algorithm>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "client/commands/commands.h"
+#include "client/commands/prompt_options.h"
+#include "client/format.h"
+#include "client/table.h"
+
+namespace peerage {
+namespace {
+
+class TokenizeCommand : public Command {
+ public:
+  explicit TokenizeCommand(CLI::App& program)
+      : Command(program, "tokenize", "Show the tokens of a text"), text_(app(), "text") {}
+
+  absl::Status Prepare() override {
+    absl::StatusOr<v1::Prompt> prompt = text_.Read();
+    if (!prompt.ok()) return prompt.status();
+    *request_.mutable_prompt() = *std::move(prompt);
+    request_.set_model(text_.model());
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<int> Run(Client& client) override {
+    const auto response = client.Tokenize(request_);
+    if (!response.ok()) return response.status();
+    if (json()) {
+      std::cout << ToJson(*response);
+      return 0;
+    }
+    Table table({{"id", Table::Align::kRight}, {"token"}});
+    const int count = std::min(response->token_ids_size(), response->tokens_size());
+    for (int i = 0; i < count; ++i) {
+      table.AddRow({absl::StrCat(response->token_ids(i)), QuoteText(response->tokens(i))});
+    }
+    std::cout << table.ToString();
+    return 0;
+  }
+
+ private:
+  PromptOptions text_;
+  v1::TokenizeRequest request_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddTokenize(CLI::App& program) {
+  return std::make_unique<TokenizeCommand>(program);
+}
+
+}  // namespace peerage

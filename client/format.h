@@ -1,0 +1,27 @@
+#pragma once
+
+#include <google/protobuf/duration.pb.h>
+#include <google/protobuf/message.h>
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace peerage {
+
+std::string FormatBytes(uint64_t bytes);           // "98.1 MiB"
+std::string FormatCount(uint64_t count);           // "134.5M"
+std::string FormatInterval(absl::Duration value);  // "45.2 ms", "3.1 s", "2h 5m"
+
+// In double quotes, with control characters, quotes, backslashes and bytes that are no valid UTF-8
+// escaped: safe to print whatever a model or a tokenizer produced.
+std::string QuoteText(const std::string& text);
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration);
+
+// Proto3's JSON mapping under the fields' own names, fields with their default included; one
+// object on indented lines.
+std::string ToJson(const google::protobuf::Message& message);
+
+}  // namespace peerage

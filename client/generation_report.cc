@@ -1,0 +1,107 @@
+#include "client/generation_report.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/format.h"
+#include "client/table.h"
+
+namespace peerage {
+namespace {
+
+std::string DescribeFinish(const v1::Finish& finish) {
+  switch (finish.reason()) {
+    case v1::FINISH_REASON_END_OF_SEQUENCE:
+      return "end of sequence";
+    case v1::FINISH_REASON_STOP:
+      return finish.has_stop() ? absl::StrCat("stop ", QuoteText(finish.stop()))
+                               : absl::StrCat("stop token ", finish.stop_token_id());
+    case v1::FINISH_REASON_LENGTH:
+      return "length";
+    default:
+      return "unknown reason";
+  }
+}
+
+std::string Alternatives(const v1::TokenLogprob& token) {
+  std::string text;
+  const int count = std::min(token.alternative_ids_size(), token.alternative_logprobs_size());
+  for (int i = 0; i < count; ++i) {
+    absl::StrAppendFormat(&text, "%s%d %.4f", i == 0 ? "" : ", ", token.alternative_ids(i),
+                          token.alternative_logprobs(i));
+  }
+  return text;
+}
+
+}  // namespace
+
+GenerationReport::Candidate& GenerationReport::candidate(uint32_t index) {
+  // The server promises indices below the candidates asked for; do not let it choose our memory.
+  index = std::min(index, candidates_ == 0 ? 0 : candidates_ - 1);
+  if (received_.size() <= index) received_.resize(index + 1);
+  return received_[index];
+}
+
+std::string GenerationReport::Add(const v1::GenerateStreamResponse& event) {
+  if (event.has_started()) prompt_tokens_ = event.started().prompt_tokens();
+  if (event.has_delta()) {
+    const v1::Delta& delta = event.delta();
+    Candidate& receiver = candidate(delta.index());
+    receiver.text += delta.text();
+    receiver.logprobs.insert(receiver.logprobs.end(), delta.logprobs().begin(),
+                             delta.logprobs().end());
+    if (candidates_ > 1 || delta.text().empty()) return "";
+    line_open_ = delta.text().back() != '\n';
+    return delta.text();
+  }
+  if (event.has_finished()) {
+    Candidate& receiver = candidate(event.finished().index());
+    receiver.finished = event.finished();
+    if (candidates_ > 1) {
+      return absl::StrCat("[", event.finished().index(), "] ", receiver.text, "\n");
+    }
+  }
+  return "";
+}
+
+std::string GenerationReport::End() const { return line_open_ ? "\n" : ""; }
+
+std::string GenerationReport::LogprobTable() const {
+  using Align = Table::Align;
+  Table table({{"candidate", Align::kRight},
+               {"token", Align::kRight},
+               {"logprob", Align::kRight},
+               {"rank", Align::kRight},
+               {"alternatives"}});
+  for (size_t i = 0; i < received_.size(); ++i) {
+    for (const v1::TokenLogprob& token : received_[i].logprobs) {
+      table.AddRow({absl::StrCat(i), absl::StrCat(token.token_id()),
+                    absl::StrFormat("%.4f", token.logprob()), absl::StrCat(token.rank()),
+                    Alternatives(token)});
+    }
+  }
+  return table.ToString();
+}
+
+std::string GenerationReport::Summary() const {
+  uint32_t tokens = 0;
+  double rate = 0;
+  std::string reasons;
+  absl::Duration first_token;
+  for (const Candidate& candidate : received_) {
+    const v1::Finished& finished = candidate.finished;
+    const uint32_t count = finished.usage().completion_tokens();
+    tokens += count;
+    // The first token belongs to the prefill.
+    const double decode = absl::ToDoubleSeconds(ToDuration(finished.timings().decode()));
+    if (count > 1 && decode > 0) rate += (count - 1) / decode;
+    first_token = ToDuration(finished.timings().time_to_first_token());
+    absl::StrAppend(&reasons, reasons.empty() ? "" : ", ", DescribeFinish(finished.finish()));
+  }
+  return absl::StrFormat(
+      "%d prompt + %d new tokens, first after %s, then %.1f tokens/s; ended: %s\n", prompt_tokens_,
+      tokens, FormatInterval(first_token), rate, reasons);
+}
+
+}  // namespace peerage

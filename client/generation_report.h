@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "peerage/v1/inference.pb.h"
+
+namespace peerage {
+
+// Turns the messages of one GenerateStream call into what a terminal shows: one candidate's text as
+// it comes, several candidates one after the other as they end.
+class GenerationReport {
+ public:
+  explicit GenerationReport(uint32_t candidates) : candidates_(candidates) {}
+
+  // What to print now.
+  std::string Add(const v1::GenerateStreamResponse& event);
+
+  // What completes the text when the call is over, however it ended.
+  std::string End() const;
+
+  // One row per sampled token, for calls that asked for log-probabilities.
+  std::string LogprobTable() const;
+
+  // One line: tokens, time to first token, speed, and why it ended.
+  std::string Summary() const;
+
+ private:
+  struct Candidate {
+    std::string text;
+    std::vector<v1::TokenLogprob> logprobs;
+    v1::Finished finished;
+  };
+
+  Candidate& candidate(uint32_t index);
+
+  const uint32_t candidates_;
+  uint32_t prompt_tokens_ = 0;
+  bool line_open_ = false;
+  std::vector<Candidate> received_;  // by index
+};
+
+}  // namespace peerage

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "absl/status/status.h"
+#include "model/model_config.h"
+
+namespace peerage {
+
+struct IntRange {
+  int64_t min = 0;
+  int64_t max = 0;  // inclusive
+};
+
+// More than zero (or at least, when `zero` is allowed) and at most `max`; never NaN or infinite.
+struct NumberRange {
+  double max = 0;
+};
+
+// What a model may ask for. Far above every published model, and low enough that no product of two
+// of them overflows 63 bits, nor a file of a few bytes makes us allocate gigabytes.
+inline constexpr IntRange kVocabSizeRange{1, 1 << 22};
+inline constexpr IntRange kHiddenSizeRange{1, 1 << 16};
+inline constexpr IntRange kNumLayersRange{1, 1024};
+inline constexpr IntRange kNumHeadsRange{1, 1024};
+inline constexpr IntRange kHeadDimRange{2, 1024};
+inline constexpr IntRange kIntermediateSizeRange{1, 1 << 20};
+inline constexpr IntRange kMaxPositionsRange{1, 1 << 24};
+inline constexpr NumberRange kNormEpsRange{1.0};
+inline constexpr NumberRange kRopeThetaRange{1e12};
+
+// The names that a format gives to the fields below, for error texts.
+struct HeadKeys {
+  const char* num_heads;
+  const char* num_kv_heads;
+  const char* head_dim;
+};
+
+// What must hold between fields that are each in range: KV heads divide the heads, a head's
+// dimension is even.
+absl::Status CheckHeads(const ModelConfig& config, const HeadKeys& keys);
+
+}  // namespace peerage

@@ -1,0 +1,40 @@
+#include <utility>
+
+#include "model/checkpoint/error_text.h"
+#include "model/checkpoint/gguf.h"
+#include "model/checkpoint/gguf_config.h"
+#include "model/checkpoint/gguf_tokenizer.h"
+#include "model/checkpoint/stored_model.h"
+#include "model/status_macros.h"
+
+namespace peerage {
+namespace {
+
+absl::StatusOr<StoredModel> ReadModel(std::unique_ptr<RandomAccessFile> file) {
+  ASSIGN_OR_RETURN(GgufContents contents, ReadGguf(*file));
+  StoredModel model;
+  ASSIGN_OR_RETURN(model.config, ParseGgufConfig(contents));
+  ASSIGN_OR_RETURN(GgufTokenizer tokenizer,
+                   ReadGgufTokenizer(contents.metadata, model.config.vocab_size));
+  ASSIGN_OR_RETURN(TensorBinding binding,
+                   BindTensors(model.config, TensorNaming::kGguf, std::move(contents.tensors)));
+  model.tokenizer.gguf = std::move(tokenizer);
+  model.tokenizer.config_bos_id = model.config.bos_id;
+  model.tokenizer.config_eos_ids = model.config.eos_ids;
+  model.tokenizer.vocab_size = model.config.vocab_size;
+  model.weight_files.push_back(std::move(file));
+  model.tensors = std::move(binding.tensors);
+  model.ignored = std::move(binding.ignored);
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<StoredModel> ReadGgufModel(const std::string& path) {
+  ASSIGN_OR_RETURN(std::unique_ptr<RandomAccessFile> file, OpenRandomAccessFile(path));
+  absl::StatusOr<StoredModel> model = ReadModel(std::move(file));
+  if (!model.ok()) return At(path, model.status());
+  return model;
+}
+
+}  // namespace peerage

@@ -1,0 +1,130 @@
+#include "model/checkpoint/llama_config.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "model/checkpoint/common_config.h"
+#include "model/checkpoint/error_text.h"
+#include "model/status_macros.h"
+
+namespace peerage {
+namespace {
+
+using nlohmann::json;
+
+constexpr float kDefaultNormEps = 1e-6f;
+
+// Keys that change the function, and the one value besides null with which they do not.
+// `nullptr` allows null only.
+struct NeutralKey {
+  const char* key;
+  json neutral;
+};
+
+const std::vector<NeutralKey>& NeutralKeys() {
+  static const auto& keys = *new std::vector<NeutralKey>{
+      {"attention_bias", false},
+      {"attention_multiplier", nullptr},
+      {"attn_logit_softcapping", nullptr},
+      {"clip_qkv", nullptr},
+      {"embedding_multiplier", 1.0},
+      {"final_logit_softcapping", nullptr},
+      {"is_encoder_decoder", false},
+      {"logit_scale", 1.0},
+      {"logits_scaling", 1.0},
+      {"mlp_bias", false},
+      {"no_rope_layer_interval", nullptr},
+      {"no_rope_layers", nullptr},
+      {"num_experts", 0},
+      {"num_local_experts", 0},
+      {"partial_rotary_factor", 1.0},
+      {"qk_norm", false},
+      {"quantization_config", nullptr},
+      {"query_pre_attn_scalar", nullptr},
+      {"residual_multiplier", 1.0},
+      {"rope_interleaved", false},
+      {"sliding_window", nullptr},
+      {"use_qk_norm", false},
+      {"use_sliding_window", false},
+  };
+  return keys;
+}
+
+absl::Status Unsupported(const JsonObject& config, absl::string_view key, const json& value) {
+  return absl::UnimplementedError(absl::StrCat(
+      config.PathOf(key), " is ", value.is_structured() ? "set" : Quoted(value.dump(-1, ' ', true)),
+      ", which is not supported by this build"));
+}
+
+absl::Status CheckNeutralKeys(JsonObject& config) {
+  for (const auto& [key, neutral] : NeutralKeys()) {
+    const json* value = config.Find(key);
+    if (value != nullptr && *value != neutral) return Unsupported(config, key, *value);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLayerTypes(JsonObject& config) {
+  const json* types = config.Find("layer_types");
+  if (types == nullptr) return absl::OkStatus();
+  if (!types->is_array()) return config.Error("layer_types", "is not a list");
+  for (const json& type : *types) {
+    if (type != "full_attention") return Unsupported(config, "layer_types", type);
+  }
+  return absl::OkStatus();
+}
+
+// `rope_scaling`, and `rope_parameters` of newer files, may hold the base and the neutral type.
+// Returns the base they give, or the fallback.
+absl::StatusOr<float> ParseRope(JsonObject& config, const char* key, float fallback) {
+  const json* value = config.Find(key);
+  if (value == nullptr) return fallback;
+  ASSIGN_OR_RETURN(JsonObject rope, JsonObject::Of(*value, key));
+  for (const char* type_key : {"rope_type", "type"}) {
+    const json* type = rope.Find(type_key);
+    if (type != nullptr && *type != "default") return Unsupported(rope, type_key, *type);
+  }
+  const json* partial = rope.Find("partial_rotary_factor");
+  if (partial != nullptr && *partial != 1.0) {
+    return Unsupported(rope, "partial_rotary_factor", *partial);
+  }
+  ASSIGN_OR_RETURN(const float theta, rope.Number("rope_theta", kRopeThetaRange, fallback));
+  const std::vector<std::string> others = rope.UnreadKeys();
+  if (others.empty()) return theta;
+  return absl::UnimplementedError(absl::StrCat(others.front(), " is not supported by this build"));
+}
+
+// The names of Hugging Face's activation table; its "gelu" is the exact one.
+absl::StatusOr<Activation> ParseActivation(JsonObject& config) {
+  ASSIGN_OR_RETURN(const std::string name, config.String("hidden_act", "silu"));
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
+  return absl::UnimplementedError(
+      absl::StrCat("hidden_act ", Quoted(name), " is not supported by this build"));
+}
+
+}  // namespace
+
+absl::StatusOr<LlamaConfig> ParseLlamaConfig(JsonObject config) {
+  RETURN_IF_ERROR(CheckNeutralKeys(config));
+  RETURN_IF_ERROR(CheckLayerTypes(config));
+  ASSIGN_OR_RETURN(ModelConfig model, ParseCommonKeys(config));
+  model.architecture = "llama";
+  ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_scaling", model.rope_theta));
+  ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_parameters", model.rope_theta));
+  ASSIGN_OR_RETURN(model.activation, ParseActivation(config));
+  ASSIGN_OR_RETURN(model.norm_eps, config.Number("rms_norm_eps", kNormEpsRange, kDefaultNormEps));
+  ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
+  ASSIGN_OR_RETURN(const int intermediate_size,
+                   config.Int("intermediate_size", kIntermediateSizeRange));
+  model.layers.assign(num_layers, LayerConfig{{{FfnKind::kDense, intermediate_size}}});
+  return LlamaConfig{std::move(model), config.UnreadKeys()};
+}
+
+}  // namespace peerage

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/checkpoint/json_object.h"
+#include "model/model_config.h"
+
+namespace peerage {
+
+struct LlamaConfig {
+  ModelConfig model;
+  std::vector<std::string> ignored_keys;
+};
+
+// A config.json of `model_type: "llama"`, with the defaults of Hugging Face's LlamaConfig for
+// absent keys (except the sizes, which are required). A key that would change the function in a
+// way this build does not compute is refused unless its value is neutral.
+absl::StatusOr<LlamaConfig> ParseLlamaConfig(JsonObject config);
+
+}  // namespace peerage

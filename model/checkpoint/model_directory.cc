@@ -1,0 +1,98 @@
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "model/checkpoint/error_text.h"
+#include "model/checkpoint/json_object.h"
+#include "model/checkpoint/safetensors_shards.h"
+#include "model/checkpoint/stored_model.h"
+#include "model/checkpoint/strict_json.h"
+#include "model/status_macros.h"
+
+namespace peerage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
+constexpr uint64_t kMaxTokenizerBytes = uint64_t{64} << 20;
+
+absl::StatusOr<std::string> ReadRequired(const fs::path& directory, const char* name,
+                                         uint64_t max_bytes) {
+  absl::StatusOr<std::string> text = ReadTextFile(directory / name, max_bytes);
+  if (!absl::IsNotFound(text.status())) return text;
+  return absl::NotFoundError(absl::StrCat(directory.string(), ": no ", name));
+}
+
+// Empty when there is no such file.
+absl::StatusOr<std::string> ReadOptional(const fs::path& directory, const char* name,
+                                         uint64_t max_bytes) {
+  absl::StatusOr<std::string> text = ReadTextFile(directory / name, max_bytes);
+  if (absl::IsNotFound(text.status())) return std::string();
+  return text;
+}
+
+absl::StatusOr<HuggingFaceTokenizer> ReadTokenizer(const fs::path& directory) {
+  HuggingFaceTokenizer tokenizer;
+  ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
+                   ReadRequired(directory, "tokenizer.json", kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(tokenizer.tokenizer_config_json,
+                   ReadOptional(directory, "tokenizer_config.json", kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(tokenizer.chat_template,
+                   ReadOptional(directory, "chat_template.jinja", kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(tokenizer.generation_config_json,
+                   ReadOptional(directory, "generation_config.json", kMaxConfigBytes));
+  return tokenizer;
+}
+
+// The end-of-sequence ids of generation_config.json; empty when it names none.
+absl::StatusOr<std::vector<TokenId>> ParseGenerationEosIds(const std::string& text,
+                                                           int vocab_size) {
+  if (text.empty()) return std::vector<TokenId>();
+  ASSIGN_OR_RETURN(const nlohmann::json value, ParseStrictJson(text));
+  ASSIGN_OR_RETURN(JsonObject config, JsonObject::Of(value, ""));
+  ASSIGN_OR_RETURN(const std::vector<int> ids,
+                   config.Ints("eos_token_id", IntRange{0, vocab_size - 1}));
+  return std::vector<TokenId>(ids.begin(), ids.end());
+}
+
+absl::StatusOr<ModelConfig> ReadConfig(const fs::path& directory,
+                                       std::vector<std::string>* ignored_keys) {
+  ASSIGN_OR_RETURN(const std::string text, ReadRequired(directory, "config.json", kMaxConfigBytes));
+  absl::StatusOr<ModelConfig> config = ParseModelConfig(text, ignored_keys);
+  if (!config.ok()) return At((directory / "config.json").string(), config.status());
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
+  const fs::path directory(path);
+  StoredModel model;
+  ASSIGN_OR_RETURN(model.config, ReadConfig(directory, &model.ignored));
+  ASSIGN_OR_RETURN(SafetensorsShards shards, OpenSafetensorsShards(path));
+  const TensorNaming naming =
+      model.config.architecture == "peerage" ? TensorNaming::kPeerage : TensorNaming::kLlama;
+  absl::StatusOr<TensorBinding> binding =
+      BindTensors(model.config, naming, std::move(shards.tensors));
+  if (!binding.ok()) return At(path, binding.status());
+  model.weight_files = std::move(shards.files);
+  model.tensors = std::move(binding->tensors);
+  for (std::string& name : binding->ignored) model.ignored.push_back(std::move(name));
+
+  ASSIGN_OR_RETURN(HuggingFaceTokenizer tokenizer, ReadTokenizer(directory));
+  absl::StatusOr<std::vector<TokenId>> eos_ids =
+      ParseGenerationEosIds(tokenizer.generation_config_json, model.config.vocab_size);
+  if (!eos_ids.ok()) return At((directory / "generation_config.json").string(), eos_ids.status());
+  if (!eos_ids->empty()) model.config.eos_ids = *std::move(eos_ids);
+  model.tokenizer.hugging_face = std::move(tokenizer);
+  model.tokenizer.config_bos_id = model.config.bos_id;
+  model.tokenizer.config_eos_ids = model.config.eos_ids;
+  model.tokenizer.vocab_size = model.config.vocab_size;
+  return model;
+}
+
+}  // namespace peerage

@@ -1,0 +1,147 @@
+#include "model/checkpoint/tensor_layout.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace peerage {
+namespace {
+
+struct Names {
+  absl::string_view embedding;
+  absl::string_view final_norm;
+  absl::string_view head;
+  absl::string_view layer_prefix;  // before the layer's index
+  absl::string_view input_norm;
+  absl::string_view query;
+  absl::string_view key;
+  absl::string_view value;
+  absl::string_view output;
+  absl::string_view post_attention_norm;
+  absl::string_view gate;
+  absl::string_view up;
+  absl::string_view down;
+};
+
+constexpr Names kPeerageNames{
+    .embedding = "model.embed_tokens.weight",
+    .final_norm = "model.norm.weight",
+    .head = "lm_head.weight",
+    .layer_prefix = "model.layers.",
+    .input_norm = "input_norm.weight",
+    .query = "attention.q_proj.weight",
+    .key = "attention.k_proj.weight",
+    .value = "attention.v_proj.weight",
+    .output = "attention.o_proj.weight",
+    .post_attention_norm = "post_attention_norm.weight",
+    .gate = "ffn.dense.gate_proj.weight",
+    .up = "ffn.dense.up_proj.weight",
+    .down = "ffn.dense.down_proj.weight",
+};
+
+constexpr Names kLlamaNames{
+    .embedding = "model.embed_tokens.weight",
+    .final_norm = "model.norm.weight",
+    .head = "lm_head.weight",
+    .layer_prefix = "model.layers.",
+    .input_norm = "input_layernorm.weight",
+    .query = "self_attn.q_proj.weight",
+    .key = "self_attn.k_proj.weight",
+    .value = "self_attn.v_proj.weight",
+    .output = "self_attn.o_proj.weight",
+    .post_attention_norm = "post_attention_layernorm.weight",
+    .gate = "mlp.gate_proj.weight",
+    .up = "mlp.up_proj.weight",
+    .down = "mlp.down_proj.weight",
+};
+
+constexpr Names kGgufNames{
+    .embedding = "token_embd.weight",
+    .final_norm = "output_norm.weight",
+    .head = "output.weight",
+    .layer_prefix = "blk.",
+    .input_norm = "attn_norm.weight",
+    .query = "attn_q.weight",
+    .key = "attn_k.weight",
+    .value = "attn_v.weight",
+    .output = "attn_output.weight",
+    .post_attention_norm = "ffn_norm.weight",
+    .gate = "ffn_gate.weight",
+    .up = "ffn_up.weight",
+    .down = "ffn_down.weight",
+};
+
+constexpr const Names& NamesOf(TensorNaming naming) {
+  switch (naming) {
+    case TensorNaming::kPeerage:
+      return kPeerageNames;
+    case TensorNaming::kLlama:
+      return kLlamaNames;
+    case TensorNaming::kGguf:
+      return kGgufNames;
+  }
+  return kPeerageNames;
+}
+
+// Writes the table of docs/model_format.md, each tensor under both of its names.
+class LayoutWriter {
+ public:
+  LayoutWriter(const ModelConfig& config, TensorNaming naming)
+      : config_(config), stored_(NamesOf(naming)), interleaved_(naming == TensorNaming::kGguf) {}
+
+  std::vector<TensorSpec> Write() {
+    Add(&Names::embedding, {config_.vocab_size, config_.hidden_size});
+    for (const LayerConfig& layer : config_.layers) WriteLayer(layer);
+    layer_ = -1;
+    Add(&Names::final_norm, {config_.hidden_size});
+    if (!config_.tied_embeddings) Add(&Names::head, {config_.vocab_size, config_.hidden_size});
+    return std::move(specs_);
+  }
+
+ private:
+  void WriteLayer(const LayerConfig& layer) {
+    ++layer_;
+    const int64_t hidden = config_.hidden_size;
+    const int64_t query_rows = int64_t{config_.num_heads} * config_.head_dim;
+    const int64_t key_rows = int64_t{config_.num_kv_heads} * config_.head_dim;
+    Add(&Names::input_norm, {hidden});
+    Add(&Names::query, {query_rows, hidden}).interleaved_heads =
+        interleaved_ ? config_.num_heads : 0;
+    Add(&Names::key, {key_rows, hidden}).interleaved_heads =
+        interleaved_ ? config_.num_kv_heads : 0;
+    Add(&Names::value, {key_rows, hidden});
+    Add(&Names::output, {hidden, query_rows});
+    if (!config_.parallel_block) Add(&Names::post_attention_norm, {hidden});
+    for (const FfnConfig& ffn : layer.ffn) {
+      Add(&Names::gate, {ffn.intermediate_size, hidden});
+      Add(&Names::up, {ffn.intermediate_size, hidden});
+      Add(&Names::down, {hidden, ffn.intermediate_size});
+    }
+  }
+
+  TensorSpec& Add(absl::string_view Names::*field, std::vector<int64_t> shape) {
+    const TensorRole role = shape.size() == 1 ? TensorRole::kNorm : TensorRole::kMatrix;
+    return specs_.emplace_back(TensorSpec{.name = FullName(kPeerageNames, field),
+                                          .stored_name = FullName(stored_, field),
+                                          .shape = std::move(shape),
+                                          .role = role});
+  }
+
+  std::string FullName(const Names& names, absl::string_view Names::*field) const {
+    if (layer_ < 0) return std::string(names.*field);
+    return absl::StrCat(names.layer_prefix, layer_, ".", names.*field);
+  }
+
+  const ModelConfig& config_;
+  const Names& stored_;
+  const bool interleaved_;
+  int layer_ = -1;  // of the tensors being added; -1 outside the layers
+  std::vector<TensorSpec> specs_;
+};
+
+}  // namespace
+
+std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming naming) {
+  return LayoutWriter(config, naming).Write();
+}
+
+}  // namespace peerage

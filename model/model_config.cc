@@ -1,0 +1,33 @@
+#include "model/model_config.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "model/checkpoint/error_text.h"
+#include "model/checkpoint/json_object.h"
+#include "model/checkpoint/llama_config.h"
+#include "model/checkpoint/peerage_config.h"
+#include "model/checkpoint/strict_json.h"
+#include "model/status_macros.h"
+
+namespace peerage {
+
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
+                                             std::vector<std::string>* ignored_keys) {
+  ASSIGN_OR_RETURN(const nlohmann::json value, ParseStrictJson({json.data(), json.size()}));
+  ASSIGN_OR_RETURN(JsonObject config, JsonObject::Of(value, ""));
+  ASSIGN_OR_RETURN(const std::string model_type, config.String("model_type"));
+  if (model_type == "peerage") return ParsePeerageConfig(std::move(config));
+  if (model_type != "llama") {
+    return absl::UnimplementedError(
+        absl::StrCat("model_type ", Quoted(model_type), " is not supported by this build"));
+  }
+  ASSIGN_OR_RETURN(LlamaConfig llama, ParseLlamaConfig(std::move(config)));
+  if (ignored_keys != nullptr) *ignored_keys = std::move(llama.ignored_keys);
+  return std::move(llama.model);
+}
+
+}  // namespace peerage

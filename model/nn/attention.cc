@@ -1,0 +1,67 @@
+#include "model/nn/attention.h"
+
+#include "model/kernels/rotary.h"
+
+namespace peerage::nn {
+
+using kernels::AttentionItem;
+
+void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const {
+  const int tokens = step.batch.size();
+  const size_t qkv_stride = qkv.outputs();
+  qkv.Forward(pool, step.input, {.y = workspace.qkv, .stride = qkv_stride});
+
+  pool.For(tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
+    for (int64_t t = first; t < end; ++t) {
+      RotateAndStore(step.batch, workspace.qkv, step.kv, static_cast<int>(t));
+    }
+  });
+
+  const kernels::AttentionArgs args{.shape = shape,
+                                    .q = workspace.qkv,
+                                    .q_stride = qkv_stride,
+                                    .kv = step.kv,
+                                    .out = workspace.attended,
+                                    .out_stride = static_cast<size_t>(query_width())};
+  const absl::Span<const AttentionItem> items = step.batch.attention_items();
+  pool.For(static_cast<int64_t>(items.size()), 1, [&](int64_t first, int64_t end, int) {
+    for (int64_t i = first; i < end; ++i) kernels::Attention(args, items[i]);
+  });
+
+  const Activations attended{.x = workspace.attended,
+                             .stride = static_cast<size_t>(query_width()),
+                             .panels = workspace.panels,
+                             .tokens = tokens};
+  pool.For(tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
+    output.PrepareInput(attended, static_cast<int>(first), static_cast<int>(end));
+  });
+  output.Forward(pool, attended,
+                 {.y = step.residual,
+                  .stride = static_cast<size_t>(output.outputs()),
+                  .epilogue = kernels::Epilogue::kAdd});
+}
+
+void Attention::RotateAndStore(const StepBatch& batch, float* qkv_rows, float* kv,
+                               int token) const {
+  float* q = qkv_rows + size_t(token) * qkv.outputs();
+  float* k = q + query_width();
+  const float* v = k + kv_width();
+  kernels::RotaryArgs rotary{.x = q,
+                             .heads = shape.heads,
+                             .head_dim = shape.head_dim,
+                             .interleaved = rope_interleaved,
+                             .cos = batch.cos(token),
+                             .sin = batch.sin(token)};
+  kernels::Rotate(rotary);
+  rotary.x = k;
+  rotary.heads = shape.kv_heads;
+  kernels::Rotate(rotary);
+  const StepBatch::Token& at = batch.tokens()[token];
+  kernels::StoreKv({.shape = shape,
+                    .block = kv + at.block * kernels::KvBlockFloats(shape),
+                    .position = at.position,
+                    .k = k,
+                    .v = v});
+}
+
+}  // namespace peerage::nn

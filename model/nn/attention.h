@@ -1,0 +1,36 @@
+#pragma once
+
+#include "model/kernels/attention.h"
+#include "model/kernels/thread_pool.h"
+#include "model/nn/linear_layer.h"
+#include "model/nn/step_batch.h"
+#include "model/nn/workspace.h"
+
+namespace peerage::nn {
+
+// Grouped-query attention (Ainslie et al. 2023) with rotary positions:
+//
+//   q, k, v = W_q u, W_k u, W_v u;   x += W_o softmax(q k^T / sqrt(head_dim)) v
+//
+// Reads u from `input`, writes this step's keys and values into the cache, adds to the residual.
+struct Attention {
+  LinearLayer qkv;     // query, key and value rows, in this order
+  LinearLayer output;  // W_o
+  kernels::AttentionShape shape;
+  bool rope_interleaved = false;
+
+  struct Step {
+    const StepBatch& batch;
+    const Activations& input;   // u, prepared for `qkv`
+    float* kv = nullptr;        // this layer's cache
+    float* residual = nullptr;  // [tokens][hidden]
+  };
+  void Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const;
+
+ private:
+  void RotateAndStore(const StepBatch& batch, float* qkv_rows, float* kv, int token) const;
+  int query_width() const { return shape.heads * shape.head_dim; }
+  int kv_width() const { return shape.kv_heads * shape.head_dim; }
+};
+
+}  // namespace peerage::nn

@@ -1,0 +1,216 @@
+#include "server/config.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "model/status_macros.h"
+#include "server/config_file.h"
+#include "server/config_options.h"
+#include "server/version.h"
+
+namespace peerage {
+namespace {
+
+constexpr absl::string_view kVariablePrefix = "PEERAGE_";
+constexpr absl::string_view kConfigVariable = "PEERAGE_CONFIG";
+
+std::string VariableName(const ConfigOption& option) {
+  return absl::StrCat(kVariablePrefix,
+                      absl::AsciiStrToUpper(absl::StrReplaceAll(option.name, {{"-", "_"}})));
+}
+
+const ConfigOption* FindOption(absl::string_view name) {
+  for (const ConfigOption& option : ConfigOptions()) {
+    if (option.name == name) return &option;
+  }
+  return nullptr;
+}
+
+// A value and the name under which its author wrote it, for errors.
+struct Setting {
+  std::string value;
+  std::string origin;
+};
+
+// By the option's name; a stronger source overwrites a weaker one.
+using Settings = std::map<std::string, Setting, std::less<>>;
+
+struct Flags {
+  Settings settings;
+  std::string config_file;
+  bool print_config = false;
+  std::optional<std::string> print;  // --help or --version
+};
+
+absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
+  Flags flags;
+  CLI::App app("Serves a PEER, BAM or dense language model over gRPC.", "peerage-server");
+  app.footer(
+      "Every option is also an environment variable (--max-sequences: PEERAGE_MAX_SEQUENCES)\n"
+      "and a key of the --config file. A flag beats the environment, which beats the file.");
+  app.set_version_flag("--version", absl::StrCat("peerage-server ", kVersion));
+  app.add_option("--config", flags.config_file, "A TOML file with these options")
+      ->type_name("FILE");
+  app.add_flag("--print-config", flags.print_config, "Print the resolved configuration and exit");
+  std::map<absl::string_view, std::string> values;  // CLI11 writes into its nodes
+  for (const ConfigOption& option : ConfigOptions()) {
+    app.add_option(absl::StrCat("--", option.name), values[option.name],
+                   std::string(option.description))
+        ->type_name(std::string(option.value_name));
+  }
+  try {
+    // CLI11 takes the arguments from the back.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    flags.print = app.help();
+  } catch (const CLI::CallForVersion&) {
+    flags.print = absl::StrCat("peerage-server ", kVersion, "\n");
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(error.what());
+  }
+  for (const ConfigOption& option : ConfigOptions()) {
+    const std::string flag = absl::StrCat("--", option.name);
+    if (app.count(flag) == 0) continue;
+    flags.settings[std::string(option.name)] = {values[option.name], flag};
+  }
+  return flags;
+}
+
+absl::Status AddFile(const std::string& path, Settings* settings) {
+  std::ifstream file(path);
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    return absl::InvalidArgumentError(absl::StrCat("--config: cannot read '", path, "'"));
+  }
+  absl::StatusOr<std::vector<ConfigFileEntry>> entries = ParseConfigFile(text.str());
+  if (!entries.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", entries.status().message()));
+  }
+  for (ConfigFileEntry& entry : *entries) {
+    if (FindOption(entry.key) == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": line ", entry.line, ": unknown key '", entry.key, "'"));
+    }
+    const std::string origin = absl::StrCat(path, ": line ", entry.line, ": ", entry.key);
+    (*settings)[entry.key] = {std::move(entry.value), origin};
+  }
+  return absl::OkStatus();
+}
+
+// An empty variable counts as unset: that is how compose files and unit files clear one.
+const std::string* FindVariable(const Environment& environment, const std::string& name) {
+  const auto it = environment.find(name);
+  return it == environment.end() || it->second.empty() ? nullptr : &it->second;
+}
+
+void AddEnvironment(const Environment& environment, Settings* settings) {
+  for (const ConfigOption& option : ConfigOptions()) {
+    const std::string name = VariableName(option);
+    if (const std::string* value = FindVariable(environment, name)) {
+      (*settings)[std::string(option.name)] = {*value, name};
+    }
+  }
+}
+
+std::vector<std::string> UnknownVariables(const Environment& environment) {
+  std::vector<std::string> unknown;
+  for (const auto& [name, value] : environment) {
+    const auto matches = [&name = name](const ConfigOption& o) { return VariableName(o) == name; };
+    if (absl::StartsWith(name, kVariablePrefix) && name != kConfigVariable &&
+        absl::c_none_of(ConfigOptions(), matches)) {
+      unknown.push_back(name);
+    }
+  }
+  return unknown;
+}
+
+int AffinityCpus() {
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0) return 1;
+  return CPU_COUNT(&cpus);
+}
+
+// The option's own check judges the name: "my model.gguf" needs an explicit --model-name.
+absl::Status SetDefaultModelName(ServerConfig* config) {
+  const std::filesystem::path path = std::filesystem::absolute(config->model).lexically_normal();
+  const std::string base = (path.has_filename() ? path : path.parent_path()).filename().string();
+  const ConfigOption* option = FindOption("model-name");
+  const absl::Status status = option->set(absl::StripSuffix(base, ".gguf"), config);
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--model-name: its default from --model does not do: ", status.message()));
+}
+
+absl::StatusOr<ServerConfig> Resolve(const Settings& settings) {
+  ServerConfig config;
+  config.threads = AffinityCpus();
+  for (const ConfigOption& option : ConfigOptions()) {
+    const auto it = settings.find(option.name);
+    if (it == settings.end()) continue;
+    if (absl::Status status = option.set(it->second.value, &config); !status.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(it->second.origin, ": ", status.message()));
+    }
+  }
+  if (config.model.empty()) {
+    return absl::InvalidArgumentError("--model: required: a .gguf file or a model directory");
+  }
+  if (config.model_name.empty()) RETURN_IF_ERROR(SetDefaultModelName(&config));
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments,
+                                             const Environment& environment) {
+  ASSIGN_OR_RETURN(Flags flags, ParseFlags(arguments));
+  CommandLine command_line;
+  if (flags.print) {
+    command_line.print = std::move(flags.print);
+    return command_line;
+  }
+  if (const std::string* path = FindVariable(environment, std::string(kConfigVariable));
+      path != nullptr && flags.config_file.empty()) {
+    flags.config_file = *path;
+  }
+  Settings settings;
+  if (!flags.config_file.empty()) RETURN_IF_ERROR(AddFile(flags.config_file, &settings));
+  AddEnvironment(environment, &settings);
+  for (auto& [name, setting] : flags.settings) settings[name] = std::move(setting);
+  ASSIGN_OR_RETURN(command_line.config, Resolve(settings));
+  command_line.unknown_variables = UnknownVariables(environment);
+  if (flags.print_config) command_line.print = PrintConfig(command_line.config);
+  return command_line;
+}
+
+std::string PrintConfig(const ServerConfig& config) {
+  std::string toml;
+  for (const ConfigOption& option : ConfigOptions()) {
+    absl::StrAppend(&toml, option.name, " = ", option.to_toml(config), "\n");
+  }
+  return toml;
+}
+
+Environment ProcessEnvironment() {
+  Environment environment;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const absl::string_view text = *variable;
+    const size_t equals = text.find('=');
+    if (equals == absl::string_view::npos) continue;
+    environment.emplace(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
+  }
+  return environment;
+}
+
+}  // namespace peerage

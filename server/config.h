@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/listen_address.h"
+
+namespace peerage {
+
+// Everything that can be chosen when the server starts. Each field is the option of the same name;
+// docs and ranges: server/config_options.cc.
+struct ServerConfig {
+  std::string model;       // a .gguf file or a model directory
+  std::string model_name;  // [A-Za-z0-9._-]; default: from `model`
+  ListenAddress listen{"127.0.0.1", 50051};
+  ListenAddress admin_listen{"127.0.0.1", 9091};
+  std::string device = "auto";         // "auto", "cpu" or "cuda:0,..."
+  int threads = 0;                     // default: the CPUs of the affinity mask
+  std::string weights_dtype = "auto";  // "auto", "f32", "bf16", "q8_0" or "q4_1"
+  int32_t max_batch_tokens = 512;
+  int32_t max_sequences = 64;
+  int32_t max_queued_requests = 256;
+  std::optional<int64_t> kv_cache_mib;  // default: server/memory_plan.h
+  absl::Duration drain_timeout = absl::Seconds(30);
+  std::string log_level = "info";
+};
+
+using Environment = std::map<std::string, std::string>;
+
+struct CommandLine {
+  ServerConfig config;
+  // Set by --help, --version and --print-config: to be printed instead of serving; `config` is then
+  // complete only for --print-config.
+  std::optional<std::string> print;
+  // PEERAGE_ variables that name no option: worth a warning, but no error, since orchestrators
+  // define such names too (Kubernetes: PEERAGE_SERVICE_HOST for a Service called "peerage").
+  std::vector<std::string> unknown_variables;
+};
+
+// Resolves the configuration: a flag beats its environment variable (PEERAGE_MAX_SEQUENCES for
+// --max-sequences), which beats the key in the TOML file that --config names; what is left gets its
+// default. Errors are INVALID_ARGUMENT, one line that names the option as it was written.
+// `arguments` are without the program's name.
+absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments,
+                                             const Environment& environment);
+
+// The configuration as a TOML file that resolves to the same configuration.
+std::string PrintConfig(const ServerConfig& config);
+
+// The process's own environment.
+Environment ProcessEnvironment();
+
+}  // namespace peerage

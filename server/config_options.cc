@@ -1,0 +1,180 @@
+#include "server/config_options.h"
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "model/status_macros.h"
+#include "server/config_file.h"
+
+namespace peerage {
+namespace {
+
+absl::Status SetText(absl::string_view value, std::string* field) {
+  if (value.empty()) return absl::InvalidArgumentError("must not be empty");
+  *field = std::string(value);
+  return absl::OkStatus();
+}
+
+absl::Status SetModelName(absl::string_view value, ServerConfig* config) {
+  const bool allowed = value.find_first_not_of(
+                           "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                           "0123456789._-") == absl::string_view::npos;
+  if (value.empty() || value.size() > 128 || !allowed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be 1 to 128 of [A-Za-z0-9._-], got '", value, "'"));
+  }
+  config->model_name = std::string(value);
+  return absl::OkStatus();
+}
+
+absl::Status SetAddress(absl::string_view value, ListenAddress* field) {
+  ASSIGN_OR_RETURN(*field, ParseListenAddress(value));
+  return absl::OkStatus();
+}
+
+absl::Status SetOneOf(absl::string_view value, absl::Span<const absl::string_view> choices,
+                      std::string* field) {
+  for (absl::string_view choice : choices) {
+    if (value == choice) return SetText(value, field);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("must be one of ", absl::StrJoin(choices, ", "), ", got '", value, "'"));
+}
+
+bool IsCudaDevice(absl::string_view device) {
+  int index = 0;
+  return absl::ConsumePrefix(&device, "cuda:") && !device.empty() && device.size() <= 3 &&
+         device.find_first_not_of("0123456789") == absl::string_view::npos &&
+         absl::SimpleAtoi(device, &index);
+}
+
+absl::Status SetDevice(absl::string_view value, ServerConfig* config) {
+  if (value != "auto" && value != "cpu") {
+    for (absl::string_view device : absl::StrSplit(value, ',')) {
+      if (IsCudaDevice(device)) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("must be auto, cpu or cuda:N[,cuda:N...], got '", value, "'"));
+    }
+  }
+  config->device = std::string(value);
+  return absl::OkStatus();
+}
+
+struct Range {
+  int64_t low;
+  int64_t high;
+};
+
+absl::StatusOr<int64_t> ParseInteger(absl::string_view value, Range range) {
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(value, &number) || number < range.low || number > range.high) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be an integer in ", range.low, "..", range.high, ", got '", value, "'"));
+  }
+  return number;
+}
+
+absl::Status SetCount(absl::string_view value, Range range, int32_t* field) {
+  ASSIGN_OR_RETURN(const int64_t number, ParseInteger(value, range));
+  *field = static_cast<int32_t>(number);
+  return absl::OkStatus();
+}
+
+absl::Status SetKvCacheMib(absl::string_view value, ServerConfig* config) {
+  config->kv_cache_mib.reset();
+  if (value == "auto") return absl::OkStatus();
+  ASSIGN_OR_RETURN(config->kv_cache_mib, ParseInteger(value, {1, int64_t{1} << 24}));
+  return absl::OkStatus();
+}
+
+absl::Status SetDrainTimeout(absl::string_view value, ServerConfig* config) {
+  absl::Duration duration;
+  double seconds = 0;
+  const bool parsed = absl::SimpleAtod(value, &seconds)
+                          ? std::isfinite(seconds) && (duration = absl::Seconds(seconds), true)
+                          : absl::ParseDuration(value, &duration);
+  if (!parsed || duration < absl::ZeroDuration() || duration > absl::Hours(24)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "must be seconds or a duration like 500ms or 30s, 0 to 24h, got '", value, "'"));
+  }
+  config->drain_timeout = duration;
+  return absl::OkStatus();
+}
+
+constexpr absl::string_view kDtypes[] = {"auto", "f32", "bf16", "q8_0", "q4_1"};
+constexpr absl::string_view kLogLevels[] = {"debug", "info", "warn", "error", "off"};
+
+constexpr ConfigOption kOptions[] = {
+    {"model", "PATH", "A .gguf file or a model directory (required)",
+     [](absl::string_view value, ServerConfig* config) { return SetText(value, &config->model); },
+     [](const ServerConfig& config) { return QuoteToml(config.model); }},
+    {"model-name", "NAME", "What clients call the model (the base name of --model without .gguf)",
+     SetModelName, [](const ServerConfig& config) { return QuoteToml(config.model_name); }},
+    {"listen", "HOST:PORT", "gRPC address; port 0 takes a free one (127.0.0.1:50051)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetAddress(value, &config->listen);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.listen.ToString()); }},
+    {"admin-listen", "HOST:PORT", "HTTP address of /metrics, /healthz and /readyz (127.0.0.1:9091)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetAddress(value, &config->admin_listen);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.admin_listen.ToString()); }},
+    {"device", "DEVICE", "auto, cpu or cuda:0,... (auto)", SetDevice,
+     [](const ServerConfig& config) { return QuoteToml(config.device); }},
+    {"threads", "N", "Threads that compute (the CPUs this process may use)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1024}, &config->threads);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.threads); }},
+    {"weights-dtype", "TYPE", "auto, f32, bf16, q8_0 or q4_1; auto keeps the file's (auto)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kDtypes, &config->weights_dtype);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.weights_dtype); }},
+    {"max-batch-tokens", "N", "Tokens computed in one step, over all sequences (512)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 65536}, &config->max_batch_tokens);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_batch_tokens); }},
+    {"max-sequences", "N", "Sequences computed at the same time (64)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 4096}, &config->max_sequences);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_sequences); }},
+    {"max-queued-requests", "N", "Requests that may wait; more are refused (256)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1000000}, &config->max_queued_requests);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_queued_requests); }},
+    {"kv-cache-mib", "MIB",
+     "Memory of the KV cache, or auto: what max-sequences full contexts need, at most a quarter of "
+     "the available memory (auto)",
+     SetKvCacheMib,
+     [](const ServerConfig& config) {
+       return config.kv_cache_mib ? absl::StrCat(*config.kv_cache_mib) : QuoteToml("auto");
+     }},
+    {"drain-timeout", "DURATION", "How long running requests may go on after SIGTERM (30s)",
+     SetDrainTimeout,
+     [](const ServerConfig& config) {
+       return QuoteToml(absl::FormatDuration(config.drain_timeout));
+     }},
+    {"log-level", "LEVEL", "debug, info, warn, error or off (info)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kLogLevels, &config->log_level);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.log_level); }},
+};
+
+}  // namespace
+
+absl::Span<const ConfigOption> ConfigOptions() { return kOptions; }
+
+}  // namespace peerage

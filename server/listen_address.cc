@@ -1,0 +1,37 @@
+#include "server/listen_address.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace peerage {
+
+std::string ListenAddress::ToString() const {
+  if (absl::StrContains(host, ':')) return absl::StrCat("[", host, "]:", port);
+  return absl::StrCat(host, ":", port);
+}
+
+absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
+  const auto malformed = [text] {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be HOST:PORT or [IPV6]:PORT, got '", text, "'"));
+  };
+  const size_t colon = text.rfind(':');
+  if (colon == absl::string_view::npos) return malformed();
+  absl::string_view host = text.substr(0, colon);
+  const absl::string_view port_text = text.substr(colon + 1);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (host.empty() || host.find_first_of("[] \t") != absl::string_view::npos) return malformed();
+  if (bracketed != absl::StrContains(host, ':')) return malformed();
+
+  int port = 0;
+  const bool digits = port_text.find_first_not_of("0123456789") == absl::string_view::npos;
+  if (!digits || !absl::SimpleAtoi(port_text, &port) || port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("port must be in 0..65535, got '", port_text, "'"));
+  }
+  return ListenAddress{std::string(host), port};
+}
+
+}  // namespace peerage

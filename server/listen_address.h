@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace peerage {
+
+// Where a port listens: a host name or address without brackets, and a port, 0 for any free one.
+struct ListenAddress {
+  std::string host;
+  int port = 0;
+
+  // "HOST:PORT"; IPv6 addresses in brackets.
+  std::string ToString() const;
+};
+
+// Parses "127.0.0.1:50051", "localhost:0" or "[::1]:50051".
+absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
+
+}  // namespace peerage

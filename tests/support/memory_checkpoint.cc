@@ -1,0 +1,74 @@
+#include "tests/support/memory_checkpoint.h"
+
+#include <cstring>
+#include <random>
+#include <utility>
+
+namespace peerage {
+
+MemoryCheckpoint::MemoryCheckpoint(ModelConfig config, uint32_t seed) : config_(std::move(config)) {
+  const ModelConfig& c = config_;
+  const int64_t d = c.hidden_size;
+  const int64_t q = int64_t{c.num_heads} * c.head_dim, kv = int64_t{c.num_kv_heads} * c.head_dim;
+  Add("model.embed_tokens.weight", {c.vocab_size, d}, seed++);
+  Add("model.norm.weight", {d}, seed++);
+  if (!c.tied_embeddings) Add("lm_head.weight", {c.vocab_size, d}, seed++);
+  for (size_t i = 0; i < c.layers.size(); ++i) {
+    const std::string prefix = "model.layers." + std::to_string(i) + ".";
+    Add(prefix + "input_norm.weight", {d}, seed++);
+    if (!c.parallel_block) Add(prefix + "post_attention_norm.weight", {d}, seed++);
+    Add(prefix + "attention.q_proj.weight", {q, d}, seed++);
+    Add(prefix + "attention.k_proj.weight", {kv, d}, seed++);
+    Add(prefix + "attention.v_proj.weight", {kv, d}, seed++);
+    Add(prefix + "attention.o_proj.weight", {d, q}, seed++);
+    const int64_t f = c.layers[i].ffn.front().intermediate_size;
+    Add(prefix + "ffn.dense.gate_proj.weight", {f, d}, seed++);
+    Add(prefix + "ffn.dense.up_proj.weight", {f, d}, seed++);
+    Add(prefix + "ffn.dense.down_proj.weight", {d, f}, seed++);
+  }
+}
+
+const TensorInfo* MemoryCheckpoint::Find(std::string_view name) const {
+  for (const TensorInfo& tensor : tensors_) {
+    if (tensor.name == name) return &tensor;
+  }
+  return nullptr;
+}
+
+absl::Status MemoryCheckpoint::Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const {
+  std::memcpy(bytes.data(), values_.at(tensor.name).data(), bytes.size());
+  return absl::OkStatus();
+}
+
+void MemoryCheckpoint::Add(const std::string& name, std::vector<int64_t> shape, uint32_t seed) {
+  size_t count = 1;
+  for (const int64_t dim : shape) count *= dim;
+  std::mt19937 random(seed);
+  std::normal_distribution<float> gauss(shape.size() == 1 ? 1.0f : 0.0f, 0.2f);
+  std::vector<float> values(count);
+  for (float& value : values) value = gauss(random);
+  values_[name] = std::move(values);
+  tensors_.push_back({.name = name,
+                      .type = TensorType::kF32,
+                      .shape = std::move(shape),
+                      .bytes = count * sizeof(float)});
+}
+
+ModelConfig SmallConfig() {
+  ModelConfig config;
+  config.architecture = "peerage";
+  config.vocab_size = 67;
+  config.hidden_size = 32;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 8;
+  config.max_positions = 256;
+  config.tied_embeddings = true;
+  config.layers.resize(2);
+  for (LayerConfig& layer : config.layers) {
+    layer.ffn = {{.kind = FfnKind::kDense, .intermediate_size = 96}};
+  }
+  return config;
+}
+
+}  // namespace peerage

@@ -1,0 +1,226 @@
+#include "server/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "server/version.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+using Arguments = std::vector<std::string>;
+
+std::string WriteFile(const std::string& text) {
+  std::string name = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::replace(name.begin(), name.end(), '/', '_');
+  const std::string path = ::testing::TempDir() + "/peerage_config_" + name + ".toml";
+  std::ofstream(path) << text;
+  return path;
+}
+
+ServerConfig ParseOrDie(Arguments arguments, const Environment& environment = {}) {
+  const auto command_line = ParseCommandLine(arguments, environment);
+  EXPECT_TRUE(command_line.ok()) << command_line.status();
+  return command_line.ok() ? command_line->config : ServerConfig{};
+}
+
+std::string ErrorOf(Arguments arguments, const Environment& environment = {}) {
+  const auto command_line = ParseCommandLine(arguments, environment);
+  if (command_line.ok()) return "no error";
+  EXPECT_EQ(command_line.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(command_line.status().message()), Not(HasSubstr("\n")));
+  return std::string(command_line.status().message());
+}
+
+TEST(ConfigTest, GivesEveryOptionItsDefault) {
+  const ServerConfig config = ParseOrDie({"--model", "/models/SmolLM2.Q4_1.gguf"});
+
+  EXPECT_EQ(config.model, "/models/SmolLM2.Q4_1.gguf");
+  EXPECT_EQ(config.model_name, "SmolLM2.Q4_1");
+  EXPECT_EQ(config.listen.ToString(), "127.0.0.1:50051");
+  EXPECT_EQ(config.admin_listen.ToString(), "127.0.0.1:9091");
+  EXPECT_EQ(config.device, "auto");
+  EXPECT_GE(config.threads, 1);
+  EXPECT_EQ(config.weights_dtype, "auto");
+  EXPECT_EQ(config.max_batch_tokens, 512);
+  EXPECT_EQ(config.max_sequences, 64);
+  EXPECT_EQ(config.max_queued_requests, 256);
+  EXPECT_EQ(config.kv_cache_mib, std::nullopt);
+  EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
+}
+
+TEST(ConfigTest, LetsAFlagBeatTheEnvironmentAndTheEnvironmentBeatTheFile) {
+  const std::string file = WriteFile("max-sequences = 1\nmax-queued-requests = 1\nthreads = 1\n");
+  const Environment environment = {{"PEERAGE_MAX_SEQUENCES", "2"},
+                                   {"PEERAGE_MAX_QUEUED_REQUESTS", "2"}};
+
+  const ServerConfig config =
+      ParseOrDie({"--model=m", "--config", file, "--max-sequences", "3"}, environment);
+
+  EXPECT_EQ(config.max_sequences, 3);
+  EXPECT_EQ(config.max_queued_requests, 2);
+  EXPECT_EQ(config.threads, 1);
+}
+
+TEST(ConfigTest, ReadsTheFileThatTheEnvironmentNames) {
+  const std::string file = WriteFile("model = \"m\"\nthreads = 3\n");
+
+  EXPECT_EQ(ParseOrDie({}, {{"PEERAGE_CONFIG", file}}).threads, 3);
+}
+
+TEST(ConfigTest, TakesAnEmptyVariableAsUnset) {
+  EXPECT_EQ(ParseOrDie({"--model=m"}, {{"PEERAGE_MAX_SEQUENCES", ""}}).max_sequences, 64);
+}
+
+struct Value {
+  std::string option;
+  std::string value;
+};
+
+// How gtest names a failing case.
+void PrintTo(const Value& value, std::ostream* os) { *os << value.option << "=" << value.value; }
+
+class RefusedValueTest : public ::testing::TestWithParam<Value> {};
+
+TEST_P(RefusedValueTest, NamesTheOptionWhereverItWasWritten) {
+  const auto& [option, value] = GetParam();
+  std::string variable = "PEERAGE_" + option;
+  for (char& c : variable) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+
+  EXPECT_THAT(ErrorOf({"--model=m", "--" + option + "=" + value}), HasSubstr("--" + option));
+  if (!value.empty()) {
+    EXPECT_THAT(ErrorOf({"--model=m"}, {{variable, value}}), HasSubstr(variable + ":"));
+  }
+  const std::string file = WriteFile(option + " = '" + value + "'\n");
+  EXPECT_THAT(ErrorOf({"--model=m", "--config=" + file}), HasSubstr("line 1: " + option + ":"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryOption, RefusedValueTest,
+    ::testing::Values(
+        Value{"model-name", "a b"}, Value{"model-name", std::string(129, 'a')},
+        Value{"listen", "localhost"}, Value{"listen", ":1"}, Value{"listen", "::1:80"},
+        Value{"listen", "[::1]"}, Value{"listen", "[]:1"}, Value{"listen", "[localhost]:1"},
+        Value{"listen", "h:65536"}, Value{"listen", "h:-1"}, Value{"listen", "h:"},
+        Value{"admin-listen", "h:x"}, Value{"device", "gpu"}, Value{"device", "cuda:"},
+        Value{"device", "cuda:0,"}, Value{"device", "cuda:-1"}, Value{"device", "cpu,cuda:0"},
+        Value{"threads", "0"}, Value{"threads", "1025"}, Value{"threads", "two"},
+        Value{"threads", "1.5"}, Value{"weights-dtype", "int8"}, Value{"max-batch-tokens", "0"},
+        Value{"max-batch-tokens", "65537"}, Value{"max-sequences", "0"},
+        Value{"max-sequences", "4097"}, Value{"max-queued-requests", "0"},
+        Value{"max-queued-requests", "1000001"}, Value{"kv-cache-mib", "0"},
+        Value{"kv-cache-mib", "16777217"}, Value{"kv-cache-mib", "99999999999999999999"},
+        Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"},
+        Value{"drain-timeout", "nan"}, Value{"drain-timeout", "soon"}, Value{"log-level", "loud"}));
+
+class AcceptedValueTest : public ::testing::TestWithParam<Value> {};
+
+TEST_P(AcceptedValueTest, KeepsTheEdgesOfItsRange) {
+  const auto& [option, value] = GetParam();
+  const ServerConfig config = ParseOrDie({"--model=m", "--" + option + "=" + value});
+  EXPECT_THAT(PrintConfig(config), HasSubstr(option + " = "));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryOption, AcceptedValueTest,
+    ::testing::Values(Value{"model-name", "A-z_0.9"}, Value{"model-name", std::string(128, 'a')},
+                      Value{"listen", "[::1]:0"}, Value{"listen", "localhost:65535"},
+                      Value{"device", "cpu"}, Value{"device", "cuda:0,cuda:1"},
+                      Value{"threads", "1"}, Value{"threads", "1024"},
+                      Value{"weights-dtype", "q8_0"}, Value{"max-batch-tokens", "1"},
+                      Value{"max-batch-tokens", "65536"}, Value{"max-sequences", "1"},
+                      Value{"max-sequences", "4096"}, Value{"max-queued-requests", "1"},
+                      Value{"max-queued-requests", "1000000"}, Value{"kv-cache-mib", "1"},
+                      Value{"kv-cache-mib", "16777216"}, Value{"kv-cache-mib", "auto"},
+                      Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
+                      Value{"log-level", "off"}));
+
+TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {
+  EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=500ms"}).drain_timeout,
+            absl::Milliseconds(500));
+  EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=2.5"}).drain_timeout, absl::Seconds(2.5));
+}
+
+TEST(ConfigTest, SplitsAnIpv6Address) {
+  const ServerConfig config = ParseOrDie({"--model=m", "--listen=[::1]:7"});
+  EXPECT_EQ(config.listen.host, "::1");
+  EXPECT_EQ(config.listen.port, 7);
+  EXPECT_EQ(config.listen.ToString(), "[::1]:7");
+}
+
+TEST(ConfigTest, RefusesUnknownAndRepeatedFlags) {
+  EXPECT_THAT(ErrorOf({"--model=m", "--max-sequence=3"}), HasSubstr("--max-sequence"));
+  EXPECT_THAT(ErrorOf({"--model=m", "stray"}), HasSubstr("stray"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--threads=1", "--threads=2"}), HasSubstr("--threads"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--threads"}), HasSubstr("--threads"));
+}
+
+TEST(ConfigTest, RefusesUnknownAndRepeatedKeysOfTheFile) {
+  const auto error = [](const std::string& text) {
+    return ErrorOf({"--model=m", "--config=" + WriteFile(text)});
+  };
+  EXPECT_THAT(error("\nmax_sequences = 3\n"), HasSubstr("line 2: unknown key 'max_sequences'"));
+  EXPECT_THAT(error("threads = 1\nthreads = 1\n"), HasSubstr("line 2: duplicate key 'threads'"));
+  EXPECT_THAT(error("config = 'other.toml'\n"), HasSubstr("unknown key 'config'"));
+}
+
+TEST(ConfigTest, ListsVariablesThatNameNoOption) {
+  const auto command_line = ParseCommandLine(
+      {"--model=m"}, {{"PEERAGE_SERVICE_HOST", "1"}, {"PEERAGE_THREADS", "1"}, {"HOME", "/"}});
+  ASSERT_TRUE(command_line.ok());
+  EXPECT_THAT(command_line->unknown_variables, ElementsAre("PEERAGE_SERVICE_HOST"));
+}
+
+TEST(ConfigTest, RefusesAFileThatCannotBeRead) {
+  EXPECT_THAT(ErrorOf({"--model=m", "--config=/nowhere.toml"}), HasSubstr("/nowhere.toml"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--config=" + ::testing::TempDir()}), HasSubstr("--config"));
+}
+
+TEST(ConfigTest, NeedsAModel) { EXPECT_THAT(ErrorOf({}), HasSubstr("--model")); }
+
+TEST(ConfigTest, NamesTheModelAfterItsFileOrDirectory) {
+  EXPECT_EQ(ParseOrDie({"--model=/a/b.gguf"}).model_name, "b");
+  EXPECT_EQ(ParseOrDie({"--model=/a/b/"}).model_name, "b");
+  EXPECT_EQ(ParseOrDie({"--model=/a/b/."}).model_name, "b");
+  EXPECT_EQ(ParseOrDie({"--model=/a b/c.gguf", "--model-name=d"}).model_name, "d");
+  EXPECT_THAT(ErrorOf({"--model=/a/b c.gguf"}), HasSubstr("--model-name"));
+}
+
+TEST(ConfigTest, PrintsAConfigurationThatResolvesToItself) {
+  const auto first = ParseCommandLine(
+      {"--model=/odd \"path\\with#all/m.gguf", "--print-config", "--kv-cache-mib=7",
+       "--listen=[::1]:0", "--drain-timeout=1.5", "--device=cuda:0,cuda:1", "--threads=3"},
+      {});
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(first->print.has_value());
+
+  const ServerConfig second = ParseOrDie({"--config=" + WriteFile(*first->print)});
+
+  EXPECT_EQ(PrintConfig(second), *first->print);
+  EXPECT_EQ(second.model, first->config.model);
+  EXPECT_EQ(second.drain_timeout, absl::Milliseconds(1500));
+}
+
+TEST(ConfigTest, ExplainsItselfWithoutAModel) {
+  const auto help = ParseCommandLine({"--help"}, {});
+  ASSERT_TRUE(help.ok() && help->print);
+  EXPECT_THAT(*help->print, HasSubstr("--max-batch-tokens"));
+  EXPECT_THAT(*help->print, HasSubstr("PEERAGE_MAX_SEQUENCES"));
+
+  const auto version = ParseCommandLine({"--version"}, {});
+  ASSERT_TRUE(version.ok() && version->print);
+  EXPECT_EQ(*version->print, std::string("peerage-server ") + kVersion + "\n");
+}
+
+}  // namespace
+}  // namespace peerage

@@ -1,0 +1,139 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "model/tokenizer/tokenizer.h"
+#include "tests/unit/tokenizer/small_vocabulary.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TokenizerSource Source() {
+  GgufTokenizer gguf;
+  gguf.model = "gpt2";
+  gguf.pre = "smollm";
+  gguf.tokens = SmallVocabulary();
+  gguf.token_types.assign(kSmallVocabSize, 1);
+  for (int id : {kTurnStart, kTurnEnd, kBos}) gguf.token_types[id] = 3;
+  gguf.merges = {"a b", "Ġ a"};
+  gguf.bos_id = kBos;
+  gguf.eos_id = kTurnEnd;
+  TokenizerSource source;
+  source.gguf = std::move(gguf);
+  source.vocab_size = kSmallVocabSize;
+  return source;
+}
+
+std::unique_ptr<Tokenizer> Load(const TokenizerSource& source) {
+  auto tokenizer = Tokenizer::Load(source);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+TEST(GgufTokenizerTest, EncodesAndRecognisesControlTokens) {
+  const auto tokenizer = Load(Source());
+
+  EXPECT_THAT(*tokenizer->Encode("ab a<s>", SpecialTokens::kRecognise),
+              ElementsAre(kAb, kSpaceA, kBos));
+  EXPECT_THAT(*tokenizer->Encode("<s>", SpecialTokens::kAsText), ElementsAre('<', 's', '>'));
+  EXPECT_THAT(tokenizer->eos_ids(), ElementsAre(kTurnEnd));
+  EXPECT_EQ(tokenizer->bos_id(), kBos);
+  EXPECT_EQ(tokenizer->Bytes(kSpaceA), " a");
+}
+
+TEST(GgufTokenizerTest, UserDefinedTokensAreRecognisedButNotSpecial) {
+  TokenizerSource source = Source();
+  source.gguf->token_types[kBos] = 4;
+  const auto tokenizer = Load(source);
+
+  EXPECT_THAT(*tokenizer->Encode("<s>", SpecialTokens::kAsText), ElementsAre(kBos));
+  EXPECT_FALSE(tokenizer->IsSpecial(kBos));
+}
+
+TEST(GgufTokenizerTest, AddsABosOnlyWhenTheFileSaysSo) {
+  TokenizerSource source = Source();
+  EXPECT_FALSE(Load(source)->add_bos());
+  source.gguf->add_bos = true;
+  EXPECT_TRUE(Load(source)->add_bos());
+}
+
+TEST(GgufTokenizerTest, TokensBeyondTheVocabularyAreKnownToTheModelOnly) {
+  TokenizerSource source = Source();
+  source.vocab_size = 300;
+  const auto tokenizer = Load(source);
+
+  EXPECT_EQ(tokenizer->vocab_size(), 300);
+  EXPECT_EQ(tokenizer->Bytes(299), "");
+  EXPECT_FALSE(tokenizer->IsSpecial(299));
+}
+
+TEST(GgufTokenizerTest, InvalidUtf8IsInvalid) {
+  const auto tokenizer = Load(Source());
+  for (const char* text : {"\xFF", "a\xE4\xB8", "\xED\xA0\x80"}) {
+    EXPECT_EQ(tokenizer->Encode(text, SpecialTokens::kRecognise).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(GgufTokenizerTest, ChatNeedsATemplateThatIsUnderstood) {
+  const auto tokenizer = Load(Source());
+  EXPECT_EQ(tokenizer->chat_template_name(), "");
+  const std::vector<ChatTurn> turns = {{"user", "x"}};
+  EXPECT_EQ(tokenizer->EncodeChat(turns).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+struct Broken {
+  std::string what;
+  std::function<void(TokenizerSource&)> breaks;
+  absl::StatusCode code;
+  std::string message;
+};
+
+TEST(GgufTokenizerTest, RefusesByNameWhatIsBrokenOrNotSupported) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
+  const Broken cases[] = {
+      {"model", [](auto& s) { s.gguf->model = "llama"; }, kUnimplemented, "\"llama\""},
+      {"pre", [](auto& s) { s.gguf->pre = "default"; }, kUnimplemented, "\"default\""},
+      {"no pre", [](auto& s) { s.gguf->pre = ""; }, kUnimplemented, "tokenizer.ggml.pre"},
+      {"type", [](auto& s) { s.gguf->token_types[7] = 6; }, kUnimplemented, "token_type[7]"},
+      {"types", [](auto& s) { s.gguf->token_types.pop_back(); }, kInvalid, "token_type has 260"},
+      {"too many", [](auto& s) { s.vocab_size = 260; }, kInvalid, "has 261 entries"},
+      {"vocabulary 0", [](auto& s) { s.vocab_size = 0; }, kInvalid, "vocabulary size 0"},
+      {"vocabulary", [](auto& s) { s.vocab_size = 1 << 30; }, kInvalid, "vocabulary size"},
+      {"duplicate", [](auto& s) { s.gguf->tokens[kBos] = "ab"; }, kInvalid, "two ids, 256 and 260"},
+      {"empty added", [](auto& s) { s.gguf->tokens[kBos] = ""; }, kInvalid, "260 is empty"},
+      {"merge of one", [](auto& s) { s.gguf->merges[1] = "a"; }, kInvalid, "merges[1]"},
+      {"merge of three", [](auto& s) { s.gguf->merges[1] = "a b c"; }, kInvalid, "merges[1]"},
+      {"unknown left", [](auto& s) { s.gguf->merges[1] = "zz a"; }, kInvalid, "\"zz\""},
+      {"unknown result", [](auto& s) { s.gguf->merges[1] = "b a"; }, kInvalid, "\"ba\""},
+      {"merge twice", [](auto& s) { s.gguf->merges[1] = "a b"; }, kInvalid, "twice"},
+      {"forgeable", [](auto& s) { s.gguf->token_types[kAb] = 3; }, kInvalid,
+       "special token \"ab\""},
+      {"bos", [](auto& s) { s.gguf->bos_id = 261; }, kInvalid, "bos token id 261"},
+      {"eos", [](auto& s) { s.gguf->eos_id = 4000000000u; }, kInvalid, "eos token id 4000000000"},
+      {"no bos to add",
+       [](auto& s) {
+         s.gguf->add_bos = true;
+         s.gguf->bos_id.reset();
+       },
+       kInvalid, "BOS"},
+      {"two sources", [](auto& s) { s.hugging_face.emplace(); }, kInvalid, "GGUF"},
+      {"no source", [](auto& s) { s.gguf.reset(); }, kInvalid, "GGUF"},
+  };
+  for (const Broken& broken : cases) {
+    TokenizerSource source = Source();
+    broken.breaks(source);
+    const absl::Status status = Tokenizer::Load(source).status();
+    EXPECT_EQ(status.code(), broken.code) << broken.what << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(broken.message)) << broken.what;
+  }
+}
+
+}  // namespace
+}  // namespace peerage

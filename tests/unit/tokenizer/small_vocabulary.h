@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/tokenizer/byte_alphabet.h"
+
+namespace peerage {
+
+// Ids 0 to 255 are the bytes, then follow "ab", "Ġa" and the special tokens of ChatML.
+inline std::vector<std::string> SmallVocabulary() {
+  std::vector<std::string> tokens;
+  for (int byte = 0; byte < 256; ++byte) tokens.push_back(WrittenByte(byte));
+  for (const char* token : {"ab", "Ġa", "<|im_start|>", "<|im_end|>", "<s>"}) {
+    tokens.push_back(token);
+  }
+  return tokens;
+}
+
+inline constexpr int kAb = 256;
+inline constexpr int kSpaceA = 257;
+inline constexpr int kTurnStart = 258;
+inline constexpr int kTurnEnd = 259;
+inline constexpr int kBos = 260;
+inline constexpr int kSmallVocabSize = 261;
+
+}  // namespace peerage

@@ -1,0 +1,305 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+
+#include "model/tokenizer/tokenizer.h"
+#include "tests/unit/tokenizer/small_vocabulary.h"
+
+namespace peerage {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
+
+json Added(int id, const std::string& content) {
+  return {{"id", id},        {"content", content}, {"special", true},    {"single_word", false},
+          {"lstrip", false}, {"rstrip", false},    {"normalized", false}};
+}
+
+json File() {
+  json file = json::parse(R"({
+    "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+                      "use_regex": true},
+    "post_processor": null, "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "dropout": null, "unk_token": null, "fuse_unk": false,
+              "continuing_subword_prefix": null, "end_of_word_suffix": "",
+              "byte_fallback": false, "ignore_merges": false, "merges": ["a b", ["Ġ", "a"]]}})");
+  const std::vector<std::string> tokens = SmallVocabulary();
+  for (int id = 0; id < kSmallVocabSize; ++id) file["model"]["vocab"][tokens[id]] = id;
+  file["added_tokens"] = {Added(kTurnStart, "<|im_start|>"), Added(kTurnEnd, "<|im_end|>"),
+                          Added(kBos, "<s>")};
+  return file;
+}
+
+TokenizerSource Source(const json& file) {
+  TokenizerSource source;
+  source.hugging_face.emplace();
+  source.hugging_face->tokenizer_json = file.dump();
+  source.vocab_size = kSmallVocabSize;
+  return source;
+}
+
+std::unique_ptr<Tokenizer> Load(const TokenizerSource& source) {
+  auto tokenizer = Tokenizer::Load(source);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+json BosTemplate() {
+  return json::parse(R"({"type": "Sequence", "processors": [
+      {"type": "ByteLevel", "trim_offsets": true},
+      {"type": "TemplateProcessing", "pair": [], "special_tokens": {},
+       "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A"}}]}]})");
+}
+
+TEST(TokenizerJsonTest, ReadsMergesOfBothForms) {
+  EXPECT_THAT(*Load(Source(File()))->Encode("ab a", SpecialTokens::kRecognise),
+              ElementsAre(kAb, kSpaceA));
+}
+
+TEST(TokenizerJsonTest, AcceptsNoMergesNoDecoderAndNoModelType) {
+  json file = File();
+  file["model"]["merges"] = json::array();
+  file["model"].erase("type");
+  file["decoder"] = nullptr;
+  EXPECT_THAT(*Load(Source(file))->Encode("ab", SpecialTokens::kRecognise), ElementsAre('a', 'b'));
+}
+
+TEST(TokenizerJsonTest, IdsThatAreLeftOutHaveNoBytes) {
+  json file = File();
+  file["model"]["vocab"].erase("<s>");
+  file["added_tokens"].erase(2);
+  EXPECT_EQ(Load(Source(file))->Bytes(kBos), "");
+}
+
+struct BosCase {
+  std::string what;
+  std::string tokenizer_config;
+  bool processor;
+  bool add_bos;
+};
+
+TEST(TokenizerJsonTest, AddsABosAsTheConfigSaysElseAsThePostProcessorDoes) {
+  const BosCase cases[] = {
+      {"nothing", "", false, false},
+      {"post-processor", "", true, true},
+      {"config", R"({"add_bos_token": true, "bos_token": "<s>"})", false, true},
+      {"config over post-processor", R"({"add_bos_token": false})", true, false},
+      {"an object", R"({"add_bos_token": true, "bos_token": {"content": "<s>"}})", false, true},
+  };
+  for (const BosCase& c : cases) {
+    json file = File();
+    if (c.processor) file["post_processor"] = BosTemplate();
+    TokenizerSource source = Source(file);
+    source.hugging_face->tokenizer_config_json = c.tokenizer_config;
+    const auto tokenizer = Load(source);
+    EXPECT_EQ(tokenizer->add_bos(), c.add_bos) << c.what;
+    if (c.add_bos) {
+      EXPECT_EQ(tokenizer->bos_id(), kBos) << c.what;
+    }
+  }
+}
+
+TEST(TokenizerJsonTest, EosIdsComeFromTheFirstFileThatNamesThem) {
+  TokenizerSource source = Source(File());
+  source.hugging_face->tokenizer_config_json = R"({"eos_token": "<|im_end|>"})";
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kTurnEnd));
+  source.config_eos_ids = {3, 4};
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(3, 4));
+  source.hugging_face->generation_config_json = R"({"eos_token_id": [5, 6]})";
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(5, 6));
+  source.hugging_face->generation_config_json = R"({"eos_token_id": 7})";
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(7));
+}
+
+TEST(TokenizerJsonTest, TakesTheChatTemplateOfTheJinjaFileElseOfTheConfig) {
+  const std::string chat_ml =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
+      "{% endfor %}{{ '<|im_start|>assistant\\n' }}";
+  TokenizerSource source = Source(File());
+  source.hugging_face->tokenizer_config_json = json({{"chat_template", chat_ml}}).dump();
+  EXPECT_EQ(Load(source)->chat_template_name(), "chatml");
+
+  const json named = {{{"name", "tool_use"}, {"template", "x"}},
+                      {{"name", "default"}, {"template", chat_ml}}};
+  source.hugging_face->tokenizer_config_json = json({{"chat_template", named}}).dump();
+  EXPECT_EQ(Load(source)->chat_template_name(), "chatml");
+
+  source.hugging_face->chat_template = "not it";
+  EXPECT_EQ(Load(source)->chat_template_name(), "");
+}
+
+// A message could end its own turn where the turn's tokens are not special.
+TEST(TokenizerJsonTest, ChatNeedsTurnTokensThatAreSpecial) {
+  json file = File();
+  file["added_tokens"][1]["special"] = false;
+  TokenizerSource source = Source(file);
+  source.hugging_face->chat_template =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
+      "{% endfor %}{{ '<|im_start|>assistant\\n' }}";
+  EXPECT_EQ(Load(source)->chat_template_name(), "");
+}
+
+struct Broken {
+  std::string what;
+  std::function<void(json&)> breaks;
+  absl::StatusCode code;
+  std::string message;
+};
+
+TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
+  const Broken cases[] = {
+      {"key", [](json& f) { f["extra"] = 1; }, kUnimplemented, "tokenizer.json.extra"},
+      {"normalizer",
+       [](json& f) {
+         f["normalizer"] = {{"type", "NFC"}};
+       },
+       kUnimplemented, "normalizer \"NFC\""},
+      {"decoder",
+       [](json& f) {
+         f["decoder"] = {{"type", "WordPiece"}};
+       },
+       kUnimplemented, "decoder \"WordPiece\""},
+      {"post-processor",
+       [](json& f) {
+         f["post_processor"] = {{"type", "BertProcessing"}};
+       },
+       kUnimplemented, "\"BertProcessing\""},
+      {"pre-tokenizer",
+       [](json& f) {
+         f["pre_tokenizer"] = {{"type", "Metaspace"}};
+       },
+       kUnimplemented, "\"Metaspace\""},
+      {"no pre-tokenizer", [](json& f) { f["pre_tokenizer"] = nullptr; }, kUnimplemented,
+       "without a pre_tokenizer"},
+      {"no ByteLevel",
+       [](json& f) {
+         f["pre_tokenizer"] = {{"type", "Digits"}};
+       },
+       kUnimplemented, "without ByteLevel"},
+      {"ByteLevel first",
+       [](json& f) {
+         f["pre_tokenizer"] = {{"type", "Sequence"},
+                               {"pretokenizers", {{{"type", "ByteLevel"}}, {{"type", "Digits"}}}}};
+       },
+       kUnimplemented, "after ByteLevel"},
+      {"option", [](json& f) { f["pre_tokenizer"]["mode"] = 1; }, kUnimplemented, "mode"},
+      {"option type", [](json& f) { f["pre_tokenizer"]["use_regex"] = "yes"; }, kInvalid,
+       "\"use_regex\" has the wrong type"},
+      {"behavior",
+       [](json& f) {
+         f["pre_tokenizer"] = {
+             {"type", "Split"}, {"pattern", {{"String", "x"}}}, {"behavior", "Sideways"}};
+       },
+       kUnimplemented, "\"Sideways\""},
+      {"pattern",
+       [](json& f) {
+         f["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "["}}}};
+       },
+       kInvalid, "pattern \"[\""},
+      {"model", [](json& f) { f["model"]["type"] = "Unigram"; }, kUnimplemented, "\"Unigram\""},
+      {"no model", [](json& f) { f.erase("model"); }, kInvalid, "no model"},
+      {"dropout", [](json& f) { f["model"]["dropout"] = 0.1; }, kUnimplemented, "dropout"},
+      {"prefix", [](json& f) { f["model"]["continuing_subword_prefix"] = "##"; }, kUnimplemented,
+       "continuing_subword_prefix"},
+      {"byte fallback", [](json& f) { f["model"]["byte_fallback"] = true; }, kUnimplemented,
+       "byte_fallback"},
+      {"unknown token", [](json& f) { f["model"]["unk_token"] = "<unk>"; }, kInvalid, "\"<unk>\""},
+      {"model key", [](json& f) { f["model"]["speed"] = 1; }, kUnimplemented, "model.speed"},
+      {"id too large", [](json& f) { f["model"]["vocab"]["zz"] = 261; }, kInvalid, "\"zz\""},
+      {"id negative", [](json& f) { f["model"]["vocab"]["zz"] = -1; }, kInvalid, "\"zz\""},
+      {"id a fraction", [](json& f) { f["model"]["vocab"]["zz"] = 1.5; }, kInvalid, "\"zz\""},
+      {"same id", [](json& f) { f["model"]["vocab"]["zz"] = kAb; }, kInvalid, "same id"},
+      {"merge", [](json& f) { f["model"]["merges"][0] = 7; }, kInvalid, "model.merges: 7"},
+      {"merge of three",
+       [](json& f) {
+         f["model"]["merges"][0] = {"a", "b", "c"};
+       },
+       kInvalid, "model.merges"},
+      {"no merges", [](json& f) { f["model"].erase("merges"); }, kInvalid, "model.merges"},
+      {"added id", [](json& f) { f["added_tokens"][0]["id"] = 261; }, kInvalid, "id 261"},
+      {"added id huge", [](json& f) { f["added_tokens"][0]["id"] = 1e15; }, kInvalid, "\"id\""},
+      {"added elsewhere", [](json& f) { f["added_tokens"][0]["content"] = "<x>"; }, kInvalid,
+       "added token \"<x>\""},
+      {"added twice", [](json& f) { f["added_tokens"][1] = f["added_tokens"][0]; }, kInvalid,
+       "two added tokens have id 258"},
+      {"added empty", [](json& f) { f["added_tokens"][1]["content"] = ""; }, kInvalid, "empty"},
+      {"added key", [](json& f) { f["added_tokens"][1]["fast"] = true; }, kUnimplemented, "fast"},
+  };
+  for (const Broken& broken : cases) {
+    json file = File();
+    broken.breaks(file);
+    const absl::Status status = Tokenizer::Load(Source(file)).status();
+    EXPECT_EQ(status.code(), broken.code) << broken.what << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(broken.message)) << broken.what;
+  }
+}
+
+TEST(TokenizerJsonTest, RefusesTextThatIsNotStrictJson) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"", "not a JSON object"},
+      {"[]", "not a JSON object"},
+      {"{\"model\": ", "not a JSON object"},
+      {"{} x", "not a JSON object"},
+      {"{\"a\": {\"b\": 1, \"b\": 2}}", "\"b\" is repeated"},
+      {"{\"a\": \"\xFF\"}", "not a JSON object"},
+      {"{\"a\": " + std::string(100, '[') + std::string(100, ']') + "}", "too deeply"},
+      {"{\"a\": " + std::string(1 << 20, '['), "too deeply"},
+  };
+  for (const auto& [text, message] : cases) {
+    TokenizerSource source = Source(File());
+    source.hugging_face->tokenizer_json = text;
+    const absl::Status status = Tokenizer::Load(source).status();
+    EXPECT_EQ(status.code(), kInvalid) << text.substr(0, 40);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message)) << text.substr(0, 40);
+  }
+}
+
+// Whatever a file holds, loading ends with a tokenizer or an error.
+TEST(TokenizerJsonTest, SurvivesDamagedFiles) {
+  constexpr int kSeed = 20240704;
+  std::mt19937 random(kSeed);
+  const std::string whole = File().dump();
+  for (int round = 0; round < 500; ++round) {
+    std::string text = whole;
+    for (int i = 0; i < 3; ++i) text[random() % text.size()] = static_cast<char>(random() % 128);
+    if (round % 2 == 0) text.erase(random() % text.size(), random() % 40);
+    TokenizerSource source = Source(File());
+    source.hugging_face->tokenizer_json = text;
+    const auto tokenizer = Tokenizer::Load(source);
+    if (tokenizer.ok()) {
+      EXPECT_TRUE((*tokenizer)->Encode("ab <s>", SpecialTokens::kRecognise).ok());
+    }
+  }
+}
+
+// Any valid text comes back from the bytes of its tokens.
+TEST(TokenizerJsonTest, GivesBackRandomText) {
+  constexpr int kSeed = 20240704;
+  std::mt19937 random(kSeed);
+  const auto tokenizer = Load(Source(File()));
+  const std::string parts[] = {"a", "b", " ", "<s>", "<|im_", "é", "中", "\U0001F600", "\n", "7"};
+  for (int round = 0; round < 2000; ++round) {
+    std::string text;
+    for (int i = random() % 20; i > 0; --i) text += parts[random() % std::size(parts)];
+    for (const auto special : {SpecialTokens::kRecognise, SpecialTokens::kAsText}) {
+      const auto ids = tokenizer->Encode(text, special);
+      ASSERT_TRUE(ids.ok()) << ids.status();
+      std::string bytes;
+      for (const TokenId id : *ids) bytes += tokenizer->Bytes(id);
+      ASSERT_EQ(bytes, text) << "round " << round << " of seed " << kSeed;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace peerage

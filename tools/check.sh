@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Everything that must hold before a commit is merged, cheapest first. `make check` sets the machine
+# up and calls this; CI runs `make check`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly jobs=${JOBS:-$(nproc)}
+readonly python=build/deps/venv/bin/python
+
+stage() {
+  echo
+  echo "== $* (at $((SECONDS / 60)) min $((SECONDS % 60)) s)"
+}
+
+# build PRESET [TARGET...]
+build() {
+  local preset=$1
+  shift
+  cmake --preset "$preset" >"build/$preset.configure.log" ||
+    { cat "build/$preset.configure.log"; return 1; }
+  ninja -C "build/$preset" -j "$jobs" "$@"
+}
+
+# run_tests PRESET [CTEST OPTION...]: shows skipped cases with their reasons before ctest's summary.
+run_tests() {
+  local folder=build/$1 status
+  shift
+  rm -rf "$folder/reports"
+  mkdir -p "$folder/reports"
+  set +e
+  GTEST_OUTPUT="xml:$PWD/$folder/reports/" ctest --test-dir "$folder" -j "$jobs" \
+    --output-on-failure --no-tests=error "$@" >"$folder/ctest.log" 2>&1 &
+  local ctest=$!
+  tail --pid="$ctest" -n +1 -f "$folder/ctest.log" | sed -u '/% tests passed/,$d'
+  wait "$ctest"
+  status=$?
+  set -e
+  "$python" tools/skip_report.py "$folder/reports"
+  sed -n '/% tests passed/,$p' "$folder/ctest.log"
+  return "$status"
+}
+
+stage "formatting"
+git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run --Werror
+
+stage "layering, sources, sizes"
+"$python" tools/check_layering_test.py
+"$python" tools/check_layering.py
+"$python" tools/check_sources.py
+"$python" tools/size_report.py
+
+stage "documents"
+"$python" tools/check_docs.py
+
+stage "wire contract"
+tools/check_proto.sh
+
+stage "thread-safety analysis (clang)"
+build clang server/engine/all model/kernels/all
+
+stage "unit tests under the address and undefined-behaviour sanitizers"
+build asan tests/unit/all
+run_tests asan -L unit
+
+stage "engine and thread-pool tests under the thread sanitizer"
+build tsan tests/unit/engine/all tests/unit/kernels/all
+for folder in engine kernels; do
+  run_tests "tsan/tests/unit/$folder"
+done
+
+stage "release build and every test"
+build release
+"$python" tools/check_docs.py --bin build/release/bin
+run_tests release

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Who may include whom (docs/architecture.md), read from the #include lines.
+
+Usage: check_layering.py [ROOT]. Prints one line per violation; exit code 1 when there is one.
+"""
+
+import pathlib
+import re
+import sys
+
+# What a folder (or one file) may include of ours, beside itself: folders (their own files, not
+# their subfolders'), or single headers. The longest match decides.
+MAY_INCLUDE = {
+    "client": {"peerage/v1", "grpc/health/v1", "model/status_macros.h"},
+    "server": {"server", "server/engine", "server/rpc", "server/metrics", "server/http", "model",
+               "model/tokenizer", "model/checkpoint", "model/nn"},
+    "server/rpc": {"server/engine", "model", "model/tokenizer", "peerage/v1"},
+    "server/engine": {"model", "model/tokenizer"},
+    "server/metrics": {"server/engine/observer.h", "server/engine/request.h", "model"},
+    "server/http": {"server/listen_address.h"},
+    "model": set(),
+    "model/model_config.cc": {"model", "model/checkpoint"},
+    "model/tokenizer": {"model"},
+    "model/checkpoint": {"model", "model/tokenizer"},
+    "model/kernels": {"model"},
+    "model/nn": {"model", "model/kernels", "model/checkpoint"},
+}
+
+# Libraries that stay behind one door: headers, and the folders (or file names) that may see them.
+DOORS = {
+    "LibTorch": (r"(ATen|c10|torch)/.*", ["model/nn", "tests/unit/nn", "bench"]),
+    "gRPC or protobuf": (r"(grpc|grpcpp|google/(protobuf|rpc))/.*|.*\.pb\.h",
+                         ["server/rpc", "client", "tests/unit/rpc", "tests/unit/client",
+                          "tests/integration", "tests/support", "tests/fuzz", "bench"]),
+    "prometheus-cpp": (r"prometheus/.*", ["server/metrics", "tests/unit/server"]),
+    "cpp-httplib": (r"httplib\.h", ["server/http", "tests/unit/server", "tests/integration"]),
+    "CUDA": (r"(cuda|cublas|nccl|cub/).*", ["*_cuda.*"]),
+    "Highway": (r"hwy/.*", ["model/kernels", "tests/unit/kernels", "bench"]),
+    "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),
+    "CLI11": (r"CLI/.*", ["server", "client", "bench"]),
+}
+
+OUR_FOLDERS = ("client", "server", "model", "tests", "bench", "tools")
+SOURCES = {".h", ".cc", ".cu", ".cuh"}
+INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
+
+
+def read_includes(root):
+    """Every source of ours and what it includes, by path from the root."""
+    files = {}
+    for folder in OUR_FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in SOURCES:
+                text = path.read_text(encoding="utf-8")
+                files[path.relative_to(root).as_posix()] = INCLUDE.findall(text)
+    return files
+
+
+def layer_of(path):
+    folders = [f for f in MAY_INCLUDE if f"{path}/".startswith(f + "/")]
+    return max(folders, key=len, default=None)
+
+
+def may_include(layer, target):
+    folder = target.rpartition("/")[0]
+    allowed = MAY_INCLUDE[layer] | {layer}
+    return target in allowed or folder in allowed or layer_of(target) == layer
+
+
+def behind_door(path, places):
+    match = pathlib.PurePath(path).match
+    return any(path.startswith(p + "/") or ("*" in p and match(p)) for p in places)
+
+
+def check_layers(files):
+    for path, includes in files.items():
+        layer = layer_of(path)
+        for target in includes:
+            ours = target.split("/")[0] in OUR_FOLDERS
+            if ours and target not in files and not target.endswith("/foreach_target.h"):
+                yield f"{path}: includes {target}, which does not exist"
+            elif layer and (ours or target.startswith("peerage/")) and not may_include(layer, target):
+                yield f"{path}: {layer} may not include {target}"
+
+
+def check_doors(files):
+    for path, includes in files.items():
+        for target in includes:
+            for library, (pattern, places) in DOORS.items():
+                if re.fullmatch(pattern, target) and not behind_door(path, places):
+                    yield f"{path}: {library} ({target}) is only for {', '.join(places)}"
+
+
+def reach(path, files, seen):
+    """Every header that a file sees through our own headers."""
+    for target in files.get(path, ()):
+        if target not in seen:
+            seen.add(target)
+            reach(target, files, seen)
+    return seen
+
+
+def check_torch_meets_protobuf(files):
+    """LibTorch carries headers of another protobuf: no file may see both."""
+    for path in files:
+        seen = reach(path, files, set())
+        torch, grpc = (any(re.fullmatch(DOORS[d][0], s) for s in seen)
+                       for d in ("LibTorch", "gRPC or protobuf"))
+        if torch and grpc:
+            yield f"{path}: sees both LibTorch and protobuf headers"
+
+
+def violations(root):
+    files = read_includes(root)
+    return [*check_layers(files), *check_doors(files), *check_torch_meets_protobuf(files)]
+
+
+def main():
+    found = violations(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+    for line in found:
+        print(line)
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Plants violations and sees each one caught."""
+
+import pathlib
+import tempfile
+import unittest
+
+import check_layering
+
+CLEAN = {
+    "model/token.h": "",
+    "model/kernels/norm.h": "",
+    "model/nn/norm_layer.h": '#include <ATen/core/Tensor.h>\n#include "model/kernels/norm.h"\n',
+    "server/engine/engine.h": '#include "model/token.h"\n',
+    "server/rpc/call.h": '#include <grpcpp/server.h>\n#include "server/engine/engine.h"\n',
+    "server/app.cc": '#include "server/rpc/call.h"\n',
+}
+
+PLANTED = {
+    "an engine that knows kernels": (
+        "server/engine/step.cc", '#include "model/kernels/norm.h"', "server/engine may not include"),
+    "a model that knows the server": (
+        "model/config.cc", '#include "server/engine/engine.h"', "model may not include"),
+    "kernels that know layers": (
+        "model/kernels/norm.cc", '#include "model/nn/norm_layer.h"', "model/kernels may not include"),
+    "a client that knows the model": (
+        "client/main.cc", '#include "model/token.h"', "client may not include model/token.h"),
+    "torch outside nn": ("model/kernels/sum.cc", "#include <ATen/ops/sum.h>", "LibTorch"),
+    "protobuf in the engine": (
+        "server/engine/wire.cc", '#include "peerage/v1/inference.pb.h"', "may not include peerage/v1"),
+    "gRPC in the engine": ("server/engine/wire.cc", "#include <grpcpp/server.h>", "gRPC"),
+    "Prometheus in the engine": ("server/engine/count.cc", "#include <prometheus/counter.h>", "prometheus"),
+    "CUDA in an ordinary file": ("model/kernels/sum.cc", "#include <cuda_runtime.h>", "CUDA"),
+    "torch and protobuf in one file": (
+        "bench/all.cc", '#include "server/rpc/call.h"\n#include "model/nn/norm_layer.h"', "sees both"),
+    "an include that is not from the root": (
+        "server/rpc/x.cc", '#include "server/call.h"', "does not exist"),
+}
+
+
+class LayeringTest(unittest.TestCase):
+    def violations(self, files):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                path = pathlib.Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+            return check_layering.violations(pathlib.Path(folder))
+
+    def test_a_clean_tree_has_no_violation(self):
+        self.assertEqual(self.violations(CLEAN), [])
+
+    def test_a_cuda_file_may_see_cuda(self):
+        files = {**CLEAN, "model/kernels/norm_cuda.cc": "#include <cuda_runtime.h>"}
+        self.assertEqual(self.violations(files), [])
+
+    def test_every_planted_violation_is_named(self):
+        for what, (path, text, message) in PLANTED.items():
+            with self.subTest(what):
+                found = self.violations({**CLEAN, path: text})
+                self.assertTrue(any(f.startswith(path) and message in f for f in found), found)
+
+
+if __name__ == "__main__":
+    unittest.main()

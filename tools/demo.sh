@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Serves a real model for a minute: chats with it, scores continuations, shows the server's status.
+# `make demo` has built the programs before it calls this.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly bin=build/release/bin
+readonly model=build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
+readonly log=build/demo-server.log
+readonly start_seconds=60
+
+server=
+
+# Stops the server if it runs; says so when it did not end cleanly.
+stop_server() {
+  [[ -n $server ]] || return 0
+  local pid=$server status=0
+  server=
+  kill -TERM "$pid" 2>/dev/null || true
+  wait "$pid" || status=$?
+  ((status == 0)) || { echo "demo: the server ended with code $status; see $log" >&2; return 1; }
+}
+trap stop_server EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+title() {
+  if [[ -t 1 ]]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi
+}
+
+# Shows a command as one would type it, then runs it.
+show() {
+  local word line='$'
+  for word in "$@"; do
+    [[ $word == *[^[:alnum:]_./:-]* ]] && word="\"$word\""
+    line+=" $word"
+  done
+  echo "$line"
+  "$@"
+}
+
+start_server() {
+  local ready line
+  ready=$(mktemp -u build/demo.XXXXXX)
+  mkfifo "$ready"
+  "$bin/peerage-server" --model "$model" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+    >"$ready" 2>"$log" &
+  server=$!
+  exec 3<"$ready"
+  rm "$ready"
+  if ! read -r -t "$start_seconds" -u 3 line; then
+    tail -n 3 "$log" >&2
+    echo "demo: the server did not start (its log: $log)" >&2
+    return 1
+  fi
+  echo "$line"
+  [[ $line =~ grpc=([^ ]+)\ admin= ]]
+  export PEERAGE_SERVER=${BASH_REMATCH[1]}
+}
+
+title "Starting peerage-server with $(basename "$model")"
+start_server
+
+title "Chat"
+show "$bin/peerage" generate --chat "Why does ice float on water? Answer in two sentences." \
+  --max-tokens 120 --temperature 0
+
+title "Which continuation is likelier?"
+show "$bin/peerage" score "The capital of France is" \
+  --continuation " Paris" --continuation " London" --continuation " a banana"
+
+title "The server's status"
+show "$bin/peerage" status
+
+title "Stopping the server"
+stop_server
+echo "stopped"
+
+title "What to type next"
+cat <<EOF
+  make run                                            serve this model on 127.0.0.1:50051 until Ctrl-C
+  make run MODEL=path/to/model                        serve another one
+  $bin/peerage generate --chat "Hello"    talk to it from a second terminal
+  $bin/peerage --help                     everything else
+EOF

@@ -1,0 +1,76 @@
+// Debian's Abseil is compiled without the thread sanitizer, which therefore does not see that an
+// absl::Mutex orders anything. In the tsan build the linker (--wrap) puts these functions in front
+// of Abseil's: each tells the sanitizer what the call releases before and acquires after it.
+//
+// Conditions of Mutex::Await are evaluated by whichever thread unlocks, inside the real call: what
+// they read there is guarded by the mutex, so reads within a real call are ignored.
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+
+extern "C" {
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+}
+
+namespace {
+
+class RealCall {
+ public:
+  RealCall(const void* released, const void* acquired) : acquired_(const_cast<void*>(acquired)) {
+    if (released != nullptr) __tsan_release(const_cast<void*>(released));
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  }
+  ~RealCall() {
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+    if (acquired_ != nullptr) __tsan_acquire(acquired_);
+  }
+
+ private:
+  void* const acquired_;
+};
+
+}  // namespace
+
+using absl::Condition;
+using absl::CondVar;
+using absl::Duration;
+using absl::Mutex;
+using absl::Notification;
+using absl::Time;
+
+// `symbol` is Abseil's mangled name; tools/cmake/PeerageTargets.cmake hands the same list to
+// --wrap.
+#define PEERAGE_WRAP(result, symbol, parameters, arguments, released, acquired) \
+  extern "C" result __real_##symbol parameters;                                 \
+  extern "C" result __wrap_##symbol parameters {                                \
+    const RealCall call(released, acquired);                                    \
+    return __real_##symbol arguments;                                           \
+  }
+
+PEERAGE_WRAP(void, _ZN4absl7debian35Mutex4LockEv, (Mutex * mu), (mu), nullptr, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex7TryLockEv, (Mutex * mu), (mu), nullptr, mu)
+PEERAGE_WRAP(void, _ZN4absl7debian35Mutex6UnlockEv, (Mutex * mu), (mu), mu, nullptr)
+PEERAGE_WRAP(void, _ZN4absl7debian35Mutex10ReaderLockEv, (Mutex * mu), (mu), nullptr, mu)
+PEERAGE_WRAP(void, _ZN4absl7debian35Mutex12ReaderUnlockEv, (Mutex * mu), (mu), mu, nullptr)
+PEERAGE_WRAP(void, _ZN4absl7debian35Mutex8LockWhenERKNS0_9ConditionE,
+             (Mutex * mu, const Condition& condition), (mu, condition), nullptr, mu)
+PEERAGE_WRAP(void, _ZN4absl7debian35Mutex5AwaitERKNS0_9ConditionE,
+             (Mutex * mu, const Condition& condition), (mu, condition), mu, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE,
+             (Mutex * mu, const Condition& condition, Duration timeout), (mu, condition, timeout),
+             mu, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex17AwaitWithDeadlineERKNS0_9ConditionENS0_4TimeE,
+             (Mutex * mu, const Condition& condition, Time deadline), (mu, condition, deadline), mu,
+             mu)
+PEERAGE_WRAP(void, _ZN4absl7debian37CondVar4WaitEPNS0_5MutexE, (CondVar * variable, Mutex* mu),
+             (variable, mu), mu, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian37CondVar15WaitWithTimeoutEPNS0_5MutexENS0_8DurationE,
+             (CondVar * variable, Mutex* mu, Duration timeout), (variable, mu, timeout), mu, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian37CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE,
+             (CondVar * variable, Mutex* mu, Time deadline), (variable, mu, deadline), mu, mu)
+PEERAGE_WRAP(void, _ZN4absl7debian312Notification6NotifyEv, (Notification * notification),
+             (notification), notification, nullptr)
+PEERAGE_WRAP(void, _ZNK4absl7debian312Notification19WaitForNotificationEv,
+             (const Notification* notification), (notification), nullptr, notification)

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Reports what is longer than the guide sizes: a smell to look at, never a failure.
+
+Guides: header 120 lines, source 250, function 25. A function is counted from its brace at the end
+of a line to the closing brace of the same indent, so the figure is approximate.
+"""
+
+import pathlib
+import re
+
+FOLDERS = ("client", "server", "model", "bench")
+GUIDES = {".h": 120, ".cc": 250, ".cu": 250}
+FUNCTION_GUIDE = 25
+SHOWN = 12
+
+OPENING = re.compile(r"^(\s*)(?!.*\b(namespace|class|struct|enum|union)\b).*\)[^;=]*\{$")
+
+
+def functions(lines):
+    """(first line, length) of every function body."""
+    for start, line in enumerate(lines):
+        opening = OPENING.match(line)
+        if not opening or re.match(r"\s*(\}|if|for|while|switch|else|do)\b", line):
+            continue
+        closing = opening.group(1) + "}"
+        for end in range(start + 1, len(lines)):
+            if lines[end].startswith(closing):
+                yield start + 1, end - start - 1
+                break
+
+
+def main():
+    files, bodies = [], []
+    for folder in FOLDERS:
+        for path in sorted(pathlib.Path(folder).rglob("*")):
+            if path.suffix in GUIDES:
+                lines = path.read_text(encoding="utf-8").splitlines()
+                if len(lines) > GUIDES[path.suffix]:
+                    files.append((len(lines), f"{path} (guide {GUIDES[path.suffix]})"))
+                bodies += [(length, f"{path}:{first}") for first, length in functions(lines)
+                           if length > FUNCTION_GUIDE]
+    for title, found in (("files over the guide size", files),
+                         (f"functions over {FUNCTION_GUIDE} lines", bodies)):
+        print(f"{len(found)} {title}")
+        for length, what in sorted(found, reverse=True)[:SHOWN]:
+            print(f"  {length:5d}  {what}")
+
+
+if __name__ == "__main__":
+    main()
