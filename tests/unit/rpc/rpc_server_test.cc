@@ -201,6 +201,16 @@ TEST_F(RpcServerTest, DrainLetsRunningRequestsFinishAndRefusesNewOnes) {
   EXPECT_TRUE(server_.admin().Drain(&again_context, {}, &again).ok()) << "drained already";
 }
 
+TEST_F(RpcServerTest, DrainIsForThisMachineOnly) {
+  grpc::ClientContext context;
+  v1::DrainResponse response;
+  // gRPC does not tell where an in-process call comes from.
+  const auto admin = v1::AdminService::NewStub(server_.rpc().InProcessChannel());
+  EXPECT_EQ(admin->Drain(&context, {}, &response).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  server_.ExpectHealthy();
+}
+
 TEST_F(RpcServerTest, ADrainCallMayBeCancelledWhileTheDrainGoesOn) {
   server_.model().ShutGate();
   v1::GenerateStreamRequest request;
