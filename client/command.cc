@@ -12,7 +12,7 @@ Command::Command(CLI::App& program, const std::string& name, const std::string& 
       ->type_name("HOST:PORT");
   app_.add_option("--timeout", timeout_seconds_, "Longest time of a call, like 500ms or 30s")
       ->transform(CLI::AsNumberWithUnit(units))
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1e-3, 86400.0))
       ->type_name("DURATION");
   app_.add_flag("--json", json_, "Print the answer as JSON");
 }

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <string>
-#include <vector>
 
 namespace peerage {
 namespace {
@@ -16,10 +15,10 @@ constexpr int64_t kMib = int64_t{1} << 20;
 MemoryRequest SmallModel() {
   return {.weights_bytes = 100 * kMib,
           .workspace_bytes = 10 * kMib,
-          .kv_bytes_per_token = 1024,
+          .kv_block_bytes = 32 * 1024,
+          .kv_block_tokens = 32,
           .context_length = 2048,
           .max_sequences = 4,
-          .kv_cache_mib = std::nullopt,
           .available_bytes = 1000 * kMib};
 }
 
@@ -65,31 +64,12 @@ TEST(MemoryPlanTest, RefusesWeightsThatAloneDoNotFit) {
   EXPECT_EQ(PlanMemory(request).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
-TEST(MemoryPlanTest, CountsKeysAndValuesOfEveryLayer) {
-  ModelConfig config;
-  config.num_kv_heads = 3;
-  config.head_dim = 64;
-  config.layers.resize(30);
-  EXPECT_EQ(KvBytesPerToken(config), 2 * 3 * 64 * 4 * 30);
-}
-
-TEST(MemoryPlanTest, CountsMatricesInTheirTypeAndVectorsInF32) {
-  const std::vector<TensorInfo> tensors = {{"matrix", TensorType::kQ4_1, {2, 64}, 80},
-                                           {"norm", TensorType::kF16, {64}, 128}};
-  EXPECT_EQ(WeightsBytes(tensors, "auto"), 2 * 2 * 20 + 64 * 4);
-  EXPECT_EQ(WeightsBytes(tensors, "f32"), 2 * 64 * 4 + 64 * 4);
-  EXPECT_EQ(WeightsBytes(tensors, "bf16"), 2 * 64 * 2 + 64 * 4);
-  EXPECT_EQ(WeightsBytes(tensors, "q8_0"), 2 * 2 * 34 + 64 * 4);
-}
-
-TEST(MemoryPlanTest, CountsAWorkspaceThatGrowsWithTheStep) {
-  ModelConfig config;
-  config.hidden_size = 8;
-  config.vocab_size = 100;
-  config.layers = {LayerConfig{{FfnConfig{FfnKind::kDense, 16}}}};
-  const int64_t one = WorkspaceBytes(config, 1);
-  EXPECT_GT(one, 100 * 4);
-  EXPECT_GT(WorkspaceBytes(config, 512), 100 * one / 4);
+TEST(MemoryPlanTest, CountsWholeBlocks) {
+  MemoryRequest request = SmallModel();
+  request.context_length = 33;  // two blocks of 32
+  const auto plan = PlanMemory(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->kv_cache_tokens, 4 * 2 * 32);
 }
 
 }  // namespace

@@ -1,0 +1,169 @@
+#include "server/app.h"
+
+#include <spdlog/spdlog.h>
+
+#include <future>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/nn/load_model.h"
+#include "model/status_macros.h"
+#include "server/available_memory.h"
+#include "server/memory_plan.h"
+#include "server/version.h"
+
+namespace peerage {
+namespace {
+
+// After the engine is drained, results may still be on their way to slow clients.
+constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
+
+// The same code, with what the message is about in front.
+absl::Status Annotate(absl::string_view subject, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(subject, ": ", status.message()));
+}
+
+absl::Status CheckDevice(const ServerConfig& config) {
+  if (!absl::StartsWith(config.device, "cuda")) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--device: '", config.device,
+                   "' needs a build with CUDA, and this one has none; use auto or cpu"));
+}
+
+nn::WeightsDtype ToDtype(const std::string& name) {
+  if (name == "f32") return nn::WeightsDtype::kF32;
+  if (name == "bf16") return nn::WeightsDtype::kBF16;
+  if (name == "q8_0") return nn::WeightsDtype::kQ8_0;
+  if (name == "q4_1") return nn::WeightsDtype::kQ4_1;
+  return nn::WeightsDtype::kAuto;
+}
+
+absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& checkpoint,
+                                const nn::LoadOptions& options) {
+  const nn::MemoryNeeds needs = nn::PlanMemory(checkpoint, options);
+  MemoryRequest request;
+  request.weights_bytes = static_cast<int64_t>(needs.weights_bytes);
+  request.workspace_bytes = static_cast<int64_t>(needs.workspace_bytes);
+  request.kv_block_bytes = static_cast<int64_t>(needs.kv_block_bytes);
+  request.kv_block_tokens = needs.kv_block_tokens;
+  request.context_length = checkpoint.config().max_positions;
+  request.max_sequences = config.max_sequences;
+  request.kv_cache_mib = config.kv_cache_mib;
+  request.available_bytes = AvailableMemory();
+  return PlanMemory(request);
+}
+
+absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& config,
+                                                           const Checkpoint& checkpoint) {
+  nn::LoadOptions options;
+  options.weights_dtype = ToDtype(config.weights_dtype);
+  options.threads = config.threads;
+  options.num_slots = config.max_sequences;
+  options.max_step_tokens = config.max_batch_tokens;
+  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, options));
+  spdlog::info("memory: {}", plan.ToString());
+  options.kv_cache_bytes = plan.kv_cache_bytes;
+  return nn::LoadModel(checkpoint, options);
+}
+
+void LogModel(const ModelDescription& model) {
+  spdlog::info("model: {} of {} parameters, {} layers, context {}, weights {}, fingerprint {}",
+               model.architecture, model.total_parameters, model.num_layers, model.context_length,
+               model.weights_dtype, model.fingerprint);
+  spdlog::info("device: {} with {} kernels", model.device, model.kernel_target);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
+  RETURN_IF_ERROR(CheckDevice(config));
+  std::unique_ptr<App> app(new App(config));
+  RETURN_IF_ERROR(app->StartAdmin());
+  RETURN_IF_ERROR(app->LoadModel());
+  RETURN_IF_ERROR(app->Serve());
+  return app;
+}
+
+// The admin port opens first: probes then see a process that is alive and not ready.
+absl::Status App::StartAdmin() {
+  auto admin = AdminServer::Start(
+      config_.admin_listen,
+      {[this] { return metrics_.TextExposition(); }, [this] { return Ready(); }});
+  RETURN_IF_ERROR(Annotate("--admin-listen", admin.status()));
+  admin_ = *std::move(admin);
+  return absl::OkStatus();
+}
+
+absl::Status App::LoadModel() {
+  auto opened = OpenCheckpoint(config_.model);
+  RETURN_IF_ERROR(Annotate("--model", opened.status()));
+  const Checkpoint& checkpoint = **opened;
+  if (!checkpoint.ignored().empty()) {
+    spdlog::info("ignored in the model's files: {}", absl::StrJoin(checkpoint.ignored(), ", "));
+  }
+  // Vocabulary and weights are read side by side.
+  auto tokenizer = std::async(std::launch::async,
+                              [&checkpoint] { return Tokenizer::Load(checkpoint.tokenizer()); });
+  auto model = LoadOntoCpu(config_, checkpoint);
+  auto loaded_tokenizer = tokenizer.get();
+  RETURN_IF_ERROR(Annotate("--model", loaded_tokenizer.status()));
+  RETURN_IF_ERROR(Annotate("--model", model.status()));
+  tokenizer_ = *std::move(loaded_tokenizer);
+  LogModel((*model)->description());
+  EngineOptions options;
+  options.max_batch_tokens = config_.max_batch_tokens;
+  options.max_sequences = config_.max_sequences;
+  options.max_queued_requests = config_.max_queued_requests;
+  engine_ = std::make_unique<Engine>(options, *std::move(model), tokenizer_.get(), &Clock::Real(),
+                                     &metrics_);
+  return absl::OkStatus();
+}
+
+absl::Status App::Serve() {
+  const ModelDescription& model = engine_->model();
+  MetricsInfo info;
+  info.version = kVersion;
+  info.model_name = config_.model_name;
+  info.architecture = model.architecture;
+  info.fingerprint = model.fingerprint;
+  info.weights_dtype = model.weights_dtype;
+  info.device = model.device;
+  metrics_.SetInfo(info);
+  RpcServerOptions options;
+  options.listen = config_.listen.ToString();
+  options.model_name = config_.model_name;
+  options.version = kVersion;
+  auto rpc =
+      RpcServer::Start(options, {engine_.get(), tokenizer_.get(), &Clock::Real(), &metrics_});
+  RETURN_IF_ERROR(Annotate("--listen", rpc.status()));
+  rpc_ = *std::move(rpc);
+  serving_ = engine_.get();
+  return absl::OkStatus();
+}
+
+bool App::Ready() const {
+  const Engine* engine = serving_;
+  return engine != nullptr && !engine->status().draining;
+}
+
+std::string App::ReadyLine() const {
+  return absl::StrCat("peerage-server ready grpc=", rpc_->address(),
+                      " admin=", admin_->address().ToString(), " model=", config_.model_name);
+}
+
+void App::Drain(absl::Duration drain_timeout) {
+  engine_->StopAdmission();
+  rpc_->SetReady(false);
+  const EngineStatus status = engine_->status();
+  spdlog::info("draining: {} requests running, {} waiting", status.requests_running,
+               status.requests_waiting);
+  engine_->Drain(Clock::Real().Now() + drain_timeout);
+  rpc_->Shutdown(absl::Now() + kFlushTimeout);
+  spdlog::info("drained");
+}
+
+}  // namespace peerage

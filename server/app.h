@@ -1,0 +1,51 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/config.h"
+#include "server/engine/engine.h"
+#include "server/http/admin_server.h"
+#include "server/metrics/engine_metrics.h"
+#include "server/rpc/rpc_server.h"
+
+namespace peerage {
+
+// One model behind its two ports: what the configuration describes, wired together.
+//
+// Threads: one; what it owns has threads of its own. The destructor cancels what still runs.
+class App {
+ public:
+  // Opens, plans, loads and listens. An error means that the configuration cannot be served: its
+  // message names the option, file or port.
+  static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config);
+
+  // The one line for stdout, without a line break.
+  std::string ReadyLine() const;
+
+  // Stops admission, is no longer ready, and returns when every call has ended; after
+  // `drain_timeout` the rest is cancelled.
+  void Drain(absl::Duration drain_timeout);
+
+ private:
+  explicit App(const ServerConfig& config) : config_(config) {}
+
+  absl::Status StartAdmin();
+  absl::Status LoadModel();
+  absl::Status Serve();
+  bool Ready() const;
+
+  const ServerConfig config_;
+  EngineMetrics metrics_;
+  std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<AdminServer> admin_;  // goes first: it looks at all of the above
+};
+
+}  // namespace peerage

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+
+namespace peerage {
+
+// SIGTERM and SIGINT as events, waited for by a thread of their own: nothing runs in a signal
+// handler. The first one ends Wait; it ends the process with exit code 0 while nothing is served
+// yet. A second one ends the process at once, as if the signal had not been caught.
+class ShutdownSignals {
+ public:
+  // Blocks the signals. Make it before any other thread starts, so that all of them inherit that.
+  ShutdownSignals();
+
+  ShutdownSignals(const ShutdownSignals&) = delete;
+  ShutdownSignals& operator=(const ShutdownSignals&) = delete;
+
+  // From now on there is something to finish before the process ends.
+  void SetServing() { serving_.Notify(); }
+
+  // Returns at the first signal.
+  void Wait() const { received_.WaitForNotification(); }
+
+ private:
+  void Listen();
+
+  absl::Notification serving_;
+  absl::Notification received_;
+};
+
+}  // namespace peerage
