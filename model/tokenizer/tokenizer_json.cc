@@ -243,7 +243,7 @@ std::string FindChatTemplate(const HuggingFaceTokenizer& files, const json& conf
 
 }  // namespace
 
-absl::StatusOr<TokenizerDefinition> ReadHuggingFaceTokenizer(const TokenizerSource& source) {
+absl::StatusOr<TokenizerDefinition> DefineFromHuggingFace(const TokenizerSource& source) {
   const HuggingFaceTokenizer& files = *source.hugging_face;
   ASSIGN_OR_RETURN(TokenizerFile parsed, ParseTokenizerFile(files.tokenizer_json));
   const json& file = parsed.json;
