@@ -1,0 +1,95 @@
+"""Starts peerage-server and the peerage command for tests: free ports, no inherited environment."""
+
+import os
+import pathlib
+import re
+import selectors
+import signal
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+
+BIN = pathlib.Path(os.environ.get("PEERAGE_BIN", "build/release/bin"))
+MODEL = os.environ.get(
+    "PEERAGE_TEST_MODEL", "build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+LIMIT_SECONDS = 60  # nothing here takes long unless it hangs
+READY = re.compile(r"peerage-server ready grpc=(\S+) admin=(\S+) model=(\S+)\n")
+
+
+def server_command(*options):
+    return [str(BIN / "peerage-server"), "--model", MODEL, "--listen", "127.0.0.1:0",
+            "--admin-listen", "127.0.0.1:0", *options]
+
+
+def run_server_to_its_end(*options, environment=None):
+    """For start-ups that are refused, and options that only print."""
+    return subprocess.run([str(BIN / "peerage-server"), *options], env=environment or {},
+                          capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+
+
+def read_line(stream):
+    """One line of a pipe, or what came until the limit."""
+    selector = selectors.DefaultSelector()
+    selector.register(stream, selectors.EVENT_READ)
+    if not selector.select(LIMIT_SECONDS):
+        return ""
+    return stream.readline()
+
+
+class Server:
+    """A running server. Leaving the `with` block ends it however it is."""
+
+    def __init__(self, *options, environment=None):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(server_command(*options), env=environment or {},
+                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.ready_line = read_line(self.process.stdout)
+        match = READY.fullmatch(self.ready_line)
+        if match is None:
+            self.process.kill()
+            raise AssertionError(f"no ready line but {self.ready_line!r}; log:\n{self.read_log()}")
+        self.grpc, self.admin, self.model = match.groups()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(LIMIT_SECONDS)
+        self.process.stdout.close()
+        self.log.close()
+
+    def read_log(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self):
+        return self.process.wait(LIMIT_SECONDS)
+
+    def get(self, path):
+        """Status and body of an HTTP GET on the admin port."""
+        try:
+            with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=LIMIT_SECONDS) as r:
+                return r.status, r.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def command(self, name, *arguments):
+        return [str(BIN / "peerage"), name, "--server", self.grpc, *arguments]
+
+    def run(self, name, *arguments, text_in=None):
+        """A finished `peerage NAME ...` with this server."""
+        return subprocess.run(self.command(name, *arguments), env={}, input=text_in,
+                              stdin=None if text_in is not None else subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+
+    def start(self, name, *arguments):
+        """A `peerage NAME ...` that goes on while the test looks."""
+        return subprocess.Popen(self.command(name, *arguments), env={}, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
