@@ -6,18 +6,18 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/error_text.h"
 #include "model/checkpoint/json_object.h"
 #include "model/checkpoint/llama_config.h"
 #include "model/checkpoint/peerage_config.h"
-#include "model/checkpoint/strict_json.h"
+#include "model/error_text.h"
+#include "model/json/strict_json.h"
 #include "model/status_macros.h"
 
 namespace peerage {
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
                                              std::vector<std::string>* ignored_keys) {
-  ASSIGN_OR_RETURN(const nlohmann::json value, ParseStrictJson({json.data(), json.size()}));
+  ASSIGN_OR_RETURN(const nlohmann::json value, ParseStrictJson(json));
   ASSIGN_OR_RETURN(JsonObject config, JsonObject::Of(value, ""));
   ASSIGN_OR_RETURN(const std::string model_type, config.String("model_type"));
   if (model_type == "peerage") return ParsePeerageConfig(std::move(config));

@@ -19,9 +19,10 @@ MAY_INCLUDE = {
     "server/metrics": {"server/engine/observer.h", "server/engine/request.h", "model"},
     "server/http": {"server/listen_address.h"},
     "model": set(),
-    "model/model_config.cc": {"model", "model/checkpoint"},
-    "model/tokenizer": {"model"},
-    "model/checkpoint": {"model", "model/tokenizer"},
+    "model/model_config.cc": {"model", "model/json", "model/checkpoint"},
+    "model/json": {"model"},
+    "model/tokenizer": {"model", "model/json"},
+    "model/checkpoint": {"model", "model/json", "model/tokenizer"},
     "model/kernels": {"model"},
     "model/nn": {"model", "model/kernels", "model/checkpoint"},
 }

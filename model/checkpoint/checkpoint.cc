@@ -6,10 +6,10 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/error_text.h"
 #include "model/checkpoint/rotary_rows.h"
 #include "model/checkpoint/sha256.h"
 #include "model/checkpoint/stored_model.h"
+#include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {

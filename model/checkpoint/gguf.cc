@@ -10,8 +10,8 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/error_text.h"
 #include "model/checkpoint/gguf_scanner.h"
+#include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {

@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "model/checkpoint/config_limits.h"
-#include "model/checkpoint/error_text.h"
+#include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {

@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/error_text.h"
 #include "model/checkpoint/little_endian.h"
+#include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {

@@ -1,10 +1,10 @@
 #include <utility>
 
-#include "model/checkpoint/error_text.h"
 #include "model/checkpoint/gguf.h"
 #include "model/checkpoint/gguf_config.h"
 #include "model/checkpoint/gguf_tokenizer.h"
 #include "model/checkpoint/stored_model.h"
+#include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/error_text.h"
+#include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "model/checkpoint/common_config.h"
-#include "model/checkpoint/error_text.h"
+#include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {

@@ -10,9 +10,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "model/checkpoint/error_text.h"
 #include "model/checkpoint/little_endian.h"
-#include "model/checkpoint/strict_json.h"
+#include "model/error_text.h"
+#include "model/json/strict_json.h"
 #include "model/status_macros.h"
 
 namespace peerage {

@@ -11,10 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/error_text.h"
 #include "model/checkpoint/json_object.h"
 #include "model/checkpoint/safetensors.h"
-#include "model/checkpoint/strict_json.h"
+#include "model/error_text.h"
+#include "model/json/strict_json.h"
 #include "model/status_macros.h"
 
 namespace peerage {

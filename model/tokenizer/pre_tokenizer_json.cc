@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "model/status_macros.h"
-#include "model/tokenizer/strict_json.h"
+#include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/text.h"
 
 namespace peerage {

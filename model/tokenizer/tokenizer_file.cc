@@ -1,7 +1,8 @@
 #include "model/tokenizer/tokenizer_file.h"
 
+#include "model/json/strict_json.h"
 #include "model/status_macros.h"
-#include "model/tokenizer/strict_json.h"
+#include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/text.h"
 
 namespace peerage {
@@ -9,8 +10,8 @@ namespace {
 
 class TokenizerFileBuilder final : public StrictJsonBuilder {
  public:
-  absl::StatusOr<TokenizerFile> Parse(std::string_view text) {
-    ASSIGN_OR_RETURN(file_.json, ParseObject(text, "tokenizer.json"));
+  absl::StatusOr<TokenizerFile> ParseFile(std::string_view text) {
+    ASSIGN_OR_RETURN(file_.json, ObjectOfFile("tokenizer.json", Parse(text)));
     return std::move(file_);
   }
 
@@ -103,7 +104,7 @@ class TokenizerFileBuilder final : public StrictJsonBuilder {
 }  // namespace
 
 absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view text) {
-  return TokenizerFileBuilder().Parse(text);
+  return TokenizerFileBuilder().ParseFile(text);
 }
 
 }  // namespace peerage

@@ -3,9 +3,10 @@
 #include <string>
 #include <utility>
 
+#include "model/json/strict_json.h"
 #include "model/status_macros.h"
+#include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/pre_tokenizer_json.h"
-#include "model/tokenizer/strict_json.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"
 #include "model/tokenizer/tokenizer_file.h"
@@ -194,7 +195,7 @@ absl::StatusOr<std::vector<TokenId>> ReadIds(const json& config, const char* key
 
 absl::StatusOr<json> ParseOptionalFile(const std::string& text, std::string_view file) {
   if (text.empty()) return json::object();
-  return StrictJsonBuilder().ParseObject(text, file);
+  return ObjectOfFile(file, ParseStrictJson(text));
 }
 
 absl::Status ReadBosAndEos(const TokenizerSource& source, const json& file, const json& config,

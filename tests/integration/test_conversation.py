@@ -1,12 +1,7 @@
-"""A conversation with peerage-server by a gRPC client that no one here wrote.
-
-PEERAGE_SERVER: the program; PEERAGE_TEST_MODEL: the model's path.
-"""
+"""A conversation with peerage-server by a gRPC client that no one here wrote."""
 
 import math
-import os
 import unittest
-import urllib.request
 
 import grpc
 from google.protobuf import descriptor_pb2
@@ -16,13 +11,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase)
 from grpc_status import rpc_status
 
-import peerage_server
+import stubs
+from server_process import LIMIT_SECONDS as TIMEOUT
+from server_process import Server
 
-peerage_server.load_stubs()
+stubs.load_stubs()
 from peerage.v1 import inference_pb2 as inference  # noqa: E402
 from peerage.v1 import inference_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
-
-TIMEOUT = 60  # seconds; nothing here should come near it
 
 
 def detail(error, kind):
@@ -48,10 +43,8 @@ class ConversationTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = peerage_server.PeerageServer(
-            os.environ["PEERAGE_SERVER"], os.environ["PEERAGE_TEST_MODEL"])
-        cls.addClassCleanup(cls.server.stop)
-        cls.channel = grpc.insecure_channel(cls.server.address)
+        cls.server = cls.enterClassContext(Server())
+        cls.channel = grpc.insecure_channel(cls.server.grpc)
         cls.addClassCleanup(cls.channel.close)
         cls.stub = inference_pb2_grpc.InferenceServiceStub(cls.channel)
 
@@ -81,10 +74,8 @@ class ConversationTest(unittest.TestCase):
         self.assertEqual(raised.exception.code(), grpc.StatusCode.NOT_FOUND)
 
     def test_the_admin_port_answers(self):
-        for path in ("healthz", "readyz"):
-            url = f"http://{self.server.admin_address}/{path}"
-            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-                self.assertEqual(answer.status, 200)
+        for path in ("/healthz", "/readyz"):
+            self.assertEqual(self.server.get(path)[0], 200)
 
     def test_models_and_status(self):
         models = models_pb2_grpc.ModelServiceStub(self.channel)
@@ -220,9 +211,9 @@ class ConversationTest(unittest.TestCase):
 class ShutdownTest(unittest.TestCase):
 
     def test_sigterm_ends_an_idle_server_with_code_0(self):
-        server = peerage_server.PeerageServer(
-            os.environ["PEERAGE_SERVER"], os.environ["PEERAGE_TEST_MODEL"])
-        self.assertEqual(server.stop(), 0)
+        with Server() as server:
+            server.terminate()
+            self.assertEqual(server.wait(), 0)
 
 
 if __name__ == "__main__":

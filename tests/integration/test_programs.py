@@ -11,6 +11,20 @@ from server_process import LIMIT_SECONDS, MODEL, Server, run_server_to_its_end
 LONG = ["--max-tokens", "1500", "--ignore-eos", "--temperature", "0"]
 
 
+def start_long_stream(server):
+    """A `peerage generate` that has begun to print and does not end soon."""
+    stream = server.start("generate", "Once upon a time", *LONG)
+    if not stream.stdout.read(1):
+        raise AssertionError(stream.communicate(timeout=LIMIT_SECONDS))
+    return stream
+
+
+def terminate_and_see_draining(server):
+    server.terminate()
+    while server.get("/readyz")[0] == 200:
+        pass
+
+
 class StartTest(unittest.TestCase):
 
     def assert_refused(self, result, *parts):
@@ -92,11 +106,8 @@ class DrainTest(unittest.TestCase):
 
     def test_is_not_ready_and_takes_nothing_while_it_drains(self):
         with Server() as server:
-            stream = server.start("generate", "Once upon a time", *LONG)
-            self.assertTrue(stream.stdout.read(1))
-            server.terminate()
-            while server.get("/readyz")[0] == 200:
-                pass
+            stream = start_long_stream(server)
+            terminate_and_see_draining(server)
             self.assertEqual(server.get("/readyz")[0], 503)
             self.assertEqual(server.get("/healthz")[0], 200)
             refused = server.run("generate", "x")
@@ -109,8 +120,7 @@ class DrainTest(unittest.TestCase):
 
     def test_gives_a_stream_up_after_the_drain_timeout(self):
         with Server("--drain-timeout", "100ms") as server:
-            stream = server.start("generate", "Once upon a time", *LONG)
-            self.assertTrue(stream.stdout.read(1))
+            stream = start_long_stream(server)
             server.terminate()
             _, errors = stream.communicate(timeout=LIMIT_SECONDS)
             self.assertEqual(stream.returncode, 1)
@@ -119,11 +129,8 @@ class DrainTest(unittest.TestCase):
 
     def test_ends_at_once_at_a_second_signal(self):
         with Server() as server:
-            stream = server.start("generate", "Once upon a time", *LONG)
-            self.assertTrue(stream.stdout.read(1))
-            server.terminate()
-            while server.get("/readyz")[0] == 200:
-                pass
+            stream = start_long_stream(server)
+            terminate_and_see_draining(server)
             server.terminate()
             self.assertEqual(server.wait(), 128 + signal.SIGTERM)
             stream.communicate(timeout=LIMIT_SECONDS)
@@ -134,11 +141,7 @@ class CommandTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server("--model-name", "smol")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.__exit__()
+        cls.server = cls.enterClassContext(Server("--model-name", "smol"))
 
     def run_ok(self, *arguments, **keywords):
         result = self.server.run(*arguments, **keywords)
@@ -227,8 +230,7 @@ class CommandTest(unittest.TestCase):
         self.assertIn("DEADLINE_EXCEEDED", result.stderr)
 
     def test_cancels_the_call_at_control_c(self):
-        stream = self.server.start("generate", "Once upon a time", *LONG)
-        self.assertTrue(stream.stdout.read(1))
+        stream = start_long_stream(self.server)
         stream.send_signal(signal.SIGINT)
         stream.communicate(timeout=LIMIT_SECONDS)
         self.assertEqual(stream.returncode, 130)

@@ -274,11 +274,11 @@ TEST(TokenizerJsonTest, RefusesTextThatIsNotStrictJson) {
       {"[]", "not a JSON object"},
       {"{\"model\": ", "not valid JSON at byte"},
       {"{} x", "not valid JSON at byte"},
-      {"{\"model\": {\"vocab\": {\"a\": 1, \"a\": 2}, \"vocab\": {}}}", "\"vocab\" is repeated"},
-      {"{\"a\": {\"b\": 1, \"b\": 2}}", "\"b\" is repeated"},
+      {"{\"model\": {\"vocab\": {\"a\": 1, \"a\": 2}, \"vocab\": {}}}", "duplicate key \"vocab\""},
+      {"{\"a\": {\"b\": 1, \"b\": 2}}", "duplicate key \"b\""},
       {"{\"a\": \"\xFF\"}", "not valid JSON at byte"},
-      {"{\"a\": " + std::string(100, '[') + std::string(100, ']') + "}", "too deeply"},
-      {"{\"a\": " + std::string(1 << 20, '['), "too deeply"},
+      {"{\"a\": " + std::string(100, '[') + std::string(100, ']') + "}", "deeper than 32"},
+      {"{\"a\": " + std::string(1 << 20, '['), "deeper than 32"},
   };
   for (const auto& [text, message] : cases) {
     TokenizerSource source = Source(File());

@@ -1,21 +1,34 @@
 #pragma once
 
-#include <initializer_list>
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace peerage {
 
-// Builds the value of a JSON text from the parser's events and stops at the first broken rule: a
-// key that an object repeats, or nesting deeper than 32. A subclass may keep events to itself.
+struct JsonLimits {
+  int max_depth = 32;
+  size_t max_values = 1'000'000;  // objects, arrays and scalars together
+};
+
+// Parses one JSON text (RFC 8259), more strictly than most: a duplicate key, a NUL byte, a
+// byte-order mark, invalid UTF-8, or anything after the value is INVALID_ARGUMENT. Numbers keep
+// their kind, so `1`, `1.0`, `1e0` and `-0` stay distinguishable.
+absl::StatusOr<nlohmann::json> ParseStrictJson(std::string_view text, JsonLimits limits = {});
+
+// Builds the value of a text by those rules from the parser's events, and stops at the first broken
+// one. A subclass may keep events to itself, such as those of a list too long for JSON values: it
+// then checks them by itself. For one text.
 class StrictJsonBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  // INVALID_ARGUMENT, naming `file`, for what is not one JSON object by these rules.
-  absl::StatusOr<nlohmann::json> ParseObject(std::string_view text, std::string_view file);
+  explicit StrictJsonBuilder(JsonLimits limits = {}) : limits_(limits) {}
+
+  absl::StatusOr<nlohmann::json> Parse(std::string_view text);
 
   bool null() override { return Add(nullptr); }
   bool boolean(bool value) override { return Add(value); }
@@ -33,7 +46,8 @@ class StrictJsonBuilder : public nlohmann::json_sax<nlohmann::json> {
                    const nlohmann::json::exception& error) override;
 
  protected:
-  bool Fail(std::string complaint);
+  // Ends the parse with INVALID_ARGUMENT.
+  bool Fail(const std::string& message);
 
   // Whether the value that comes next is root[outer][inner].
   bool IsAt(std::string_view outer, std::string_view inner) const;
@@ -49,19 +63,12 @@ class StrictJsonBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool Open(nlohmann::json container);
   bool Close();
 
+  const JsonLimits limits_;
   nlohmann::json root_;
   nlohmann::json* added_ = nullptr;
   std::vector<Level> open_;
-  std::string complaint_;
+  size_t values_ = 0;
+  absl::Status status_;
 };
-
-// UNIMPLEMENTED, naming the key, when `object` (at `path`) has one that is not in `known`.
-absl::Status CheckKeys(const nlohmann::json& object, std::string_view path,
-                       std::initializer_list<std::string_view> known);
-
-// The value of an optional key: `fallback` when it is absent or null, INVALID_ARGUMENT when it is
-// of another type. For T: bool, uint32_t, std::string.
-template <typename T>
-absl::StatusOr<T> OptionalField(const nlohmann::json& object, const char* key, T fallback);
 
 }  // namespace peerage
