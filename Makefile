@@ -3,6 +3,7 @@
 JOBS ?= $(shell nproc)
 MODEL ?= build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
+FUZZ_SECONDS ?= 60
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -60,6 +61,10 @@ tidy: setup ## Runs clang-tidy over every source that the clang preset compiles
 	@cmake --preset clang >build/clang.configure.log || { cat build/clang.configure.log; exit 1; }
 	@ninja -C build/clang -j $(JOBS) peerage_proto
 	@run-clang-tidy -quiet -p build/clang -j $(JOBS) '/(model|server|client)/.*\.cc$$'
+
+.PHONY: fuzz
+fuzz: setup ## Fuzzes every reader for FUZZ_SECONDS each (60); findings land in build/fuzz
+	@tools/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: golden
 golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the first time)

@@ -62,7 +62,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& c
   nn::LoadOptions options;
   options.weights_dtype = ToDtype(config.weights_dtype);
   options.threads = config.threads;
-  options.num_slots = config.max_sequences;
+  // The context of a Score keeps a slot while its continuations run.
+  options.num_slots = 2 * config.max_sequences;
   options.max_step_tokens = config.max_batch_tokens;
   ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, options));
   spdlog::info("memory: {}", plan.ToString());

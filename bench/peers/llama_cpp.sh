@@ -15,7 +15,7 @@ mkdir -p "$folder/source"
 
 echo "llama.cpp: downloading its sources (77 MB)"
 build/deps/venv/bin/pip download --quiet --disable-pip-version-check --no-input --no-deps \
-  --no-binary=:all: --require-hashes --requirement "$pinned" --dest "$folder"
+  --no-binary=llama-cpp-python --require-hashes --requirement "$pinned" --dest "$folder"
 tar -xzf "$folder"/llama_cpp_python-*.tar.gz -C "$folder/source" --strip-components=1
 
 echo "llama.cpp: building ${tools[*]}"

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 
 #include "absl/status/status.h"
 #include "model/model_config.h"
@@ -13,9 +12,13 @@ struct IntRange {
   int64_t max = 0;  // inclusive
 };
 
-// More than zero (or at least, when `zero` is allowed) and at most `max`; never NaN or infinite.
+// Above zero, also as a float, and at most `max`; so never NaN or infinite.
 struct NumberRange {
   double max = 0;
+
+  bool Contains(double number) const {
+    return number > 0 && number <= max && static_cast<float>(number) > 0;
+  }
 };
 
 // What a model may ask for. Far above every published model, and low enough that no product of two

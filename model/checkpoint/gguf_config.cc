@@ -84,8 +84,7 @@ absl::StatusOr<float> ReadNumber(const GgufMetadata& metadata, absl::string_view
   ASSIGN_OR_RETURN(const std::optional<double> value, metadata.Number(key));
   if (!value.has_value() && fallback.has_value()) return *fallback;
   if (!value.has_value()) return absl::InvalidArgumentError(absl::StrCat(key, " is missing"));
-  const float number = static_cast<float>(*value);
-  if (number > 0.0f && number <= range.max) return number;
+  if (range.Contains(*value)) return static_cast<float>(*value);
   return absl::InvalidArgumentError(
       absl::StrCat(key, " is ", *value, ", not above 0 and at most ", range.max));
 }

@@ -1,6 +1,5 @@
 #include "model/checkpoint/json_object.h"
 
-#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -59,12 +58,11 @@ absl::StatusOr<float> JsonObject::Number(absl::string_view key, NumberRange rang
   const json* value = Find(key);
   if (value == nullptr) return fallback;
   if (!value->is_number()) return Error(key, "is not a number");
-  const float number = value->get<float>();
-  if (!(number > 0.0f && number <= range.max)) {
-    return Error(
-        key, absl::StrCat("is ", value->get<double>(), ", not above 0 and at most ", range.max));
+  const double number = value->get<double>();
+  if (!range.Contains(number)) {
+    return Error(key, absl::StrCat("is ", number, ", not above 0 and at most ", range.max));
   }
-  return number;
+  return static_cast<float>(number);
 }
 
 absl::StatusOr<bool> JsonObject::Bool(absl::string_view key, bool fallback) {

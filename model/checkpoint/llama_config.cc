@@ -1,6 +1,5 @@
 #include "model/checkpoint/llama_config.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 

@@ -12,7 +12,6 @@
 //   i8 q[tokens][32]; f32 d[tokens]; f32 s[tokens] = d * sum q; i32 c[tokens] = -128 * sum q
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 

@@ -5,7 +5,6 @@
 #include <limits>
 #include <type_traits>
 
-#include "hwy/cache_control.h"
 #include "model/kernels/linear_layout.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -105,20 +104,22 @@ struct SumQ8 {
 
 #endif
 
-// Fetches the tile that comes next while this one is multiplied. The passes over a tile (one for
-// each few tokens) take turns, block by block, so that memory is never idle.
+// Fetches the tile that comes next into the L2 cache while several passes (one for each few tokens)
+// multiply this one. They take turns, block by block, so that memory is never idle. A single pass
+// reads a tile in order, which the hardware foresees: there it is better left alone.
 struct Prefetcher {
   const uint8_t* tile;  // nullptr: nothing to fetch
   int passes;
-  int pass;
+  int pass = 0;
 
   HWY_INLINE int FirstBlock() {  // of the pass that starts, or -1
-    return tile != nullptr && pass < passes ? pass++ : -1;
+    return tile != nullptr && passes > 1 && pass < passes ? pass++ : -1;
   }
   template <size_t kBytes>
   HWY_INLINE void Fetch(int block) const {
     const uint8_t* p = tile + block * kBytes;
-    UNROLL for (size_t i = 0; i < kBytes; i += 64) hwy::Prefetch(p + i);
+    UNROLL for (size_t i = 0; i < kBytes; i += 64)
+        __builtin_prefetch(p + i, /*rw=*/0, /*locality=*/2);
   }
 };
 
@@ -217,7 +218,7 @@ void Tiles(const LinearArgs& a, int first_tile, int end_tile) {
     const int t1 = std::min(a.tokens, t0 + kTokensAtOnce);
     for (int n = first_tile; n < end_tile; ++n) {
       const int passes = std::max(1, (t1 - t0) / kPassTokens * (kVectors / kPassVectors));
-      Prefetcher prefetch{NextTile(a, n), passes, 0};
+      Prefetcher prefetch{NextTile(a, n), passes};
       const uint8_t* tile = a.weights.tiles + n * a.weights.TileBytes();
       for (int t = t0; t < t1;) {
         const int tokens = PanelTokens(t1 - t);

@@ -104,13 +104,13 @@ void QuantizeQ8_0(const float* x, uint8_t* p) {
 
 void QuantizeQ4_1(const float* x, uint8_t* p) {
   if (!AllFinite(x)) return StoreNaNBlock(p, 20);
-  const auto [least, most] = std::minmax_element(x, x + 32);
-  const float d = (*most - *least) / 15;
+  const float least = *std::min_element(x, x + 32);
+  const float d = (*std::max_element(x, x + 32) - least) / 15;
   const float inverse = d != 0 ? 1 / d : 0;
   StoreF16(d, p);
-  StoreF16(*least, p + 2);
+  StoreF16(least, p + 2);
   const auto quant = [&](float v) {
-    return std::min(15, static_cast<int>((v - *least) * inverse + 0.5f));
+    return std::min(15, static_cast<int>((v - least) * inverse + 0.5f));
   };
   for (int j = 0; j < 16; ++j) {
     p[4 + j] = static_cast<uint8_t>(quant(x[j]) | quant(x[j + 16]) << 4);

@@ -26,10 +26,10 @@ uint32_t AwaitChange(const std::atomic<uint32_t>& word, uint32_t old) {
 
 }  // namespace
 
-// A loop is numbered, and every claim names the loop it is for. A thread that wakes late therefore
-// finds its claims refused instead of being waited for. It may read the members of `loop_` while
-// the next loop is set up, hence atomics; a claim that succeeds proves that they were not changed,
-// as they change only after every piece is claimed and done.
+// Each share of a loop is one word: the loop's number, and how many of its pieces are unclaimed. A
+// thread that wakes late therefore finds nothing to claim instead of being waited for. It may read
+// the members of `loop_` while the next loop is set up, hence atomics; a claim that succeeds proves
+// that they were not changed, as they change only after every piece is claimed and done.
 class ThreadPool::Team {
  public:
   explicit Team(int threads) : shares_(threads) {
@@ -52,13 +52,14 @@ class ThreadPool::Team {
     loop_.piece.store(piece, std::memory_order_relaxed);
     loop_.body.store(body, std::memory_order_relaxed);
     pending_.store(pieces, std::memory_order_relaxed);
-    const uint32_t loop = announced_.load(std::memory_order_relaxed) + 1;
+    const uint64_t number = announced_.load(std::memory_order_relaxed) + uint64_t{1};
     for (int i = 0; i < threads(); ++i) {
-      shares_[i].next.store(Claim(loop, FirstPiece(pieces, i)), std::memory_order_release);
+      const uint32_t share = FirstPiece(pieces, i + 1) - FirstPiece(pieces, i);
+      shares_[i].unclaimed.store(number << 32 | share, std::memory_order_release);
     }
     Announce();
 
-    RunPieces(loop, 0);
+    RunPieces(0);
     for (uint32_t left; (left = pending_.load(std::memory_order_acquire)) != 0;) {
       AwaitChange(pending_, left);
     }
@@ -70,12 +71,9 @@ class ThreadPool::Team {
     std::atomic<Piece> piece;
     std::atomic<const void*> body;
   };
-  // The loop's number above, the next unclaimed piece below.
   struct alignas(64) Share {
-    std::atomic<uint64_t> next = 0;
+    std::atomic<uint64_t> unclaimed = 0;  // number of the loop << 32 | pieces
   };
-
-  static uint64_t Claim(uint32_t loop, uint32_t piece) { return uint64_t{loop} << 32 | piece; }
 
   uint32_t FirstPiece(uint32_t pieces, int thread) const {
     return static_cast<uint32_t>(uint64_t{pieces} * thread / shares_.size());
@@ -87,39 +85,38 @@ class ThreadPool::Team {
   }
 
   void Work(int thread) {
-    for (uint32_t loop = 0;;) {
-      loop = AwaitChange(announced_, loop);
+    for (uint32_t number = 0;;) {
+      number = AwaitChange(announced_, number);
       if (stop_.load(std::memory_order_relaxed)) return;
-      RunPieces(loop, thread);
+      RunPieces(thread);
     }
   }
 
-  // Runs what can be claimed of the loop: the thread's own share, then the others'.
-  void RunPieces(uint32_t loop, int thread) {
+  // Runs what can be claimed: the thread's own share, then the others'.
+  void RunPieces(int thread) {
     uint32_t done = 0;
-    for (int i = 0; i < threads(); ++i) done += RunShare(loop, (thread + i) % threads(), thread);
+    for (int i = 0; i < threads(); ++i) done += RunShare((thread + i) % threads(), thread);
     if (done != 0 && pending_.fetch_sub(done, std::memory_order_acq_rel) == done) {
       pending_.notify_all();
     }
   }
 
-  uint32_t RunShare(uint32_t loop, int owner, int thread) {
-    std::atomic<uint64_t>& next = shares_[owner].next;
+  uint32_t RunShare(int owner, int thread) {
+    std::atomic<uint64_t>& unclaimed = shares_[owner].unclaimed;
     uint32_t done = 0;
-    uint64_t claim = next.load(std::memory_order_acquire);
-    while (claim >> 32 == loop) {
+    uint64_t word = unclaimed.load(std::memory_order_acquire);
+    while (static_cast<uint32_t>(word) != 0) {
       const int64_t count = loop_.count.load(std::memory_order_relaxed);
       const int64_t grain = loop_.grain.load(std::memory_order_relaxed);
       const Piece piece = loop_.piece.load(std::memory_order_relaxed);
       const void* body = loop_.body.load(std::memory_order_relaxed);
+      if (!unclaimed.compare_exchange_strong(word, word - 1, std::memory_order_acq_rel)) continue;
       const auto pieces = static_cast<uint32_t>((count + grain - 1) / grain);
-      const auto index = static_cast<uint32_t>(claim);
-      if (index >= FirstPiece(pieces, owner + 1)) break;
-      if (!next.compare_exchange_strong(claim, claim + 1, std::memory_order_acq_rel)) continue;
-      const int64_t begin = index * grain;
+      const uint32_t left = static_cast<uint32_t>(word);
+      const int64_t begin = (FirstPiece(pieces, owner + 1) - left) * grain;
       piece(body, begin, std::min(count, begin + grain), thread);
       ++done;
-      claim = next.load(std::memory_order_acquire);
+      word = unclaimed.load(std::memory_order_acquire);
     }
     return done;
   }

@@ -135,7 +135,13 @@ std::string_view DominantFormat(const WeightLoader& loader) {
   return Name(most);
 }
 
-absl::Status CheckOptions(const MemoryNeeds& needs, const LoadOptions& options) {
+absl::Status CheckLoadable(const Checkpoint& checkpoint, const LoadOptions& options) {
+  const int head_dim = checkpoint.config().head_dim;
+  if (head_dim > kernels::kMaxHeadDim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "head_dim is ", head_dim, ", and attention takes at most ", kernels::kMaxHeadDim));
+  }
+  const MemoryNeeds needs = PlanMemory(checkpoint, options);
   if (options.kv_cache_bytes < static_cast<int64_t>(needs.kv_block_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the KV cache of ", options.kv_cache_bytes, " bytes does not hold one block of ",
@@ -159,7 +165,7 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& check
                                                          const LoadOptions& options) {
   InitializeTorch();
   const ModelConfig& config = checkpoint.config();
-  RETURN_IF_ERROR(CheckOptions(PlanMemory(checkpoint, options), options));
+  RETURN_IF_ERROR(CheckLoadable(checkpoint, options));
   auto fingerprint = std::async(std::launch::async, [&] { return checkpoint.Fingerprint(); });
 
   auto pool = std::make_unique<kernels::ThreadPool>(options.threads);

@@ -42,8 +42,6 @@ uint8_t* Arena::Take(size_t bytes) {
   return piece;
 }
 
-void InitializeTorch() {
-  at::set_num_threads(1);
-}
+void InitializeTorch() { at::set_num_threads(1); }
 
 }  // namespace peerage::nn

@@ -83,7 +83,7 @@ absl::Status ReadMerges(const GgufTokenizer& file, TokenizerDefinition& definiti
 
 }  // namespace
 
-absl::StatusOr<TokenizerDefinition> ReadGgufTokenizer(const TokenizerSource& source) {
+absl::StatusOr<TokenizerDefinition> DefineFromGguf(const TokenizerSource& source) {
   const GgufTokenizer& file = *source.gguf;
   if (file.model != "gpt2") {
     return absl::UnimplementedError(

@@ -4,9 +4,8 @@
 #include <limits>
 #include <string>
 #include <type_traits>
-#include <vector>
+#include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "model/status_macros.h"
 #include "model/tokenizer/text.h"
 
@@ -16,33 +15,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr int kMaxDepth = 32;
-
-// Watches the parser, which itself would keep the last of repeated keys.
-class Watcher {
- public:
-  bool operator()(int depth, json::parse_event_t event, json& parsed) {
-    if (!complaint_.empty()) return false;  // drops the value: a hostile text builds nothing more
-    if (event == json::parse_event_t::object_start) keys_.emplace_back();
-    if (event == json::parse_event_t::object_end) keys_.pop_back();
-    if (event == json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys_.back().insert(key).second) Complain(Concat("key \"", key, "\" is repeated"));
-    }
-    if (depth > kMaxDepth) Complain("nested too deeply");
-    return complaint_.empty();
-  }
-
-  const std::string& complaint() const { return complaint_; }
-
- private:
-  void Complain(std::string complaint) {
-    if (complaint_.empty()) complaint_ = std::move(complaint);
-  }
-
-  std::vector<absl::flat_hash_set<std::string>> keys_;  // of the objects that are open
-  std::string complaint_;
-};
+constexpr size_t kMaxDepth = 32;
 
 template <typename T>
 bool Holds(const json& value) {
@@ -54,21 +27,60 @@ bool Holds(const json& value) {
 
 }  // namespace
 
-absl::StatusOr<json> ParseJsonObject(std::string_view text, std::string_view file) {
-  Watcher watcher;
-  json parsed = json::parse(
-      text.begin(), text.end(),
-      [&watcher](int depth, json::parse_event_t event, json& value) {
-        return watcher(depth, event, value);
-      },
-      /*allow_exceptions=*/false);
-  if (!watcher.complaint().empty()) {
-    return absl::InvalidArgumentError(Concat(file, ": ", watcher.complaint()));
+absl::StatusOr<json> StrictJsonBuilder::ParseObject(std::string_view text, std::string_view file) {
+  if (!json::sax_parse(text.begin(), text.end(), this)) {
+    return absl::InvalidArgumentError(Concat(file, ": ", complaint_));
   }
-  if (!parsed.is_object()) {
-    return absl::InvalidArgumentError(Concat(file, " is not a JSON object"));
+  if (!root_.is_object()) return absl::InvalidArgumentError(Concat(file, " is not a JSON object"));
+  return std::move(root_);
+}
+
+bool StrictJsonBuilder::key(string_t& key) {
+  Level& level = open_.back();
+  if (level.value->contains(key)) return Fail(Concat("key \"", key, "\" is repeated"));
+  level.key = std::move(key);
+  return true;
+}
+
+bool StrictJsonBuilder::parse_error(size_t position, const std::string&, const json::exception&) {
+  return Fail(Concat("not valid JSON at byte ", position));
+}
+
+bool StrictJsonBuilder::Fail(std::string complaint) {
+  complaint_ = std::move(complaint);
+  return false;
+}
+
+bool StrictJsonBuilder::IsAt(std::string_view outer, std::string_view inner) const {
+  return open_.size() == 2 && open_[0].key == outer && open_[1].key == inner;
+}
+
+bool StrictJsonBuilder::Add(json value) {
+  if (open_.empty()) {
+    root_ = std::move(value);
+    added_ = &root_;
+    return true;
   }
-  return parsed;
+  auto& [parent, key] = open_.back();
+  if (parent->is_array()) {
+    parent->push_back(std::move(value));
+    added_ = &parent->back();
+  } else {
+    added_ = &((*parent)[key] = std::move(value));
+  }
+  return true;
+}
+
+bool StrictJsonBuilder::Open(json container) {
+  if (open_.size() >= kMaxDepth) return Fail("nested too deeply");
+  Add(std::move(container));
+  open_.push_back({added_, ""});
+  return true;
+}
+
+bool StrictJsonBuilder::Close() {
+  open_.pop_back();
+  return true;
 }
 
 absl::Status CheckKeys(const json& object, std::string_view path,

@@ -23,8 +23,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const TokenizerSource
     return absl::InvalidArgumentError("a tokenizer comes from a GGUF file or from tokenizer.json");
   }
   ASSIGN_OR_RETURN(TokenizerDefinition definition, source.gguf.has_value()
-                                                       ? ReadGgufTokenizer(source)
-                                                       : ReadHuggingFaceTokenizer(source));
+                                                       ? DefineFromGguf(source)
+                                                       : DefineFromHuggingFace(source));
   return BpeTokenizer::Create(std::move(definition));
 }
 

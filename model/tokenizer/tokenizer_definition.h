@@ -29,7 +29,7 @@ struct TokenizerDefinition {
 
 // Both check what they read against source.vocab_size, and refuse what is not implemented by name.
 // INVALID_ARGUMENT for a file that contradicts itself, UNIMPLEMENTED for one that asks for more.
-absl::StatusOr<TokenizerDefinition> ReadGgufTokenizer(const TokenizerSource& source);
-absl::StatusOr<TokenizerDefinition> ReadHuggingFaceTokenizer(const TokenizerSource& source);
+absl::StatusOr<TokenizerDefinition> DefineFromGguf(const TokenizerSource& source);
+absl::StatusOr<TokenizerDefinition> DefineFromHuggingFace(const TokenizerSource& source);
 
 }  // namespace peerage

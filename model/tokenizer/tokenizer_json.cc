@@ -8,6 +8,7 @@
 #include "model/tokenizer/strict_json.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"
+#include "model/tokenizer/tokenizer_file.h"
 
 namespace peerage {
 
@@ -55,43 +56,28 @@ absl::Status CheckNeutral(const json& model) {
   return absl::OkStatus();
 }
 
-absl::Status ReadVocabulary(const json& model, size_t vocab_size, TokenizerDefinition& definition) {
-  const auto vocab = model.find("vocab");
-  if (vocab == model.end() || !vocab->is_object()) {
-    return absl::InvalidArgumentError("model.vocab is not an object");
-  }
+absl::Status ReadVocabulary(TokenizerFile& file, size_t vocab_size,
+                            TokenizerDefinition& definition) {
   definition.tokens.resize(vocab_size);
-  for (const auto& [token, id] : vocab->items()) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= vocab_size) {
+  for (auto& [token, id] : file.vocab) {
+    if (id >= vocab_size) {
       return absl::InvalidArgumentError(
-          Concat("model.vocab: the id of \"", token, "\" is not a number below ", vocab_size));
+          Concat("model.vocab: the id of \"", token, "\" is ", id, ", not below ", vocab_size));
     }
-    std::string& written = definition.tokens[id.get<uint64_t>()];
+    std::string& written = definition.tokens[id];
     if (!written.empty()) {
       return absl::InvalidArgumentError(
           Concat("model.vocab: \"", written, "\" and \"", token, "\" have the same id"));
     }
-    written = token;
+    written = std::move(token);
   }
   return absl::OkStatus();
 }
 
-// "left right", or ["left", "right"].
-absl::StatusOr<std::pair<std::string, std::string>> ReadMerge(const json& merge) {
-  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-    return std::pair(merge[0].get<std::string>(), merge[1].get<std::string>());
-  }
-  if (merge.is_string()) {
-    const auto& written = merge.get_ref<const std::string&>();
-    const size_t space = written.find(' ');
-    if (space != std::string::npos && written.find(' ', space + 1) == std::string::npos) {
-      return std::pair(written.substr(0, space), written.substr(space + 1));
-    }
-  }
-  return absl::InvalidArgumentError(Concat("model.merges: ", merge.dump(), " is not two tokens"));
-}
-
-absl::Status ReadModel(const json& model, size_t vocab_size, TokenizerDefinition& definition) {
+absl::Status ReadModel(TokenizerFile& file, size_t vocab_size, TokenizerDefinition& definition) {
+  ASSIGN_OR_RETURN(const json* found, OptionalObject(file.json, "model"));
+  if (found == nullptr) return absl::InvalidArgumentError("tokenizer.json has no model");
+  const json& model = *found;
   RETURN_IF_ERROR(
       CheckKeys(model, "model",
                 {"type", "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix",
@@ -101,21 +87,18 @@ absl::Status ReadModel(const json& model, size_t vocab_size, TokenizerDefinition
   if (type != "BPE") {
     return absl::UnimplementedError(Concat("model \"", type, "\" is not supported"));
   }
+  if (!model.contains("vocab") || !model["vocab"].is_object()) {
+    return absl::InvalidArgumentError("model.vocab is not an object");
+  }
+  if (!model.contains("merges") || !model["merges"].is_array()) {
+    return absl::InvalidArgumentError("model.merges is not a list");
+  }
   RETURN_IF_ERROR(CheckNeutral(model));
-  RETURN_IF_ERROR(ReadVocabulary(model, vocab_size, definition));
+  RETURN_IF_ERROR(ReadVocabulary(file, vocab_size, definition));
+  definition.merges = std::move(file.merges);
   ASSIGN_OR_RETURN(definition.ignore_merges, OptionalField(model, "ignore_merges", false));
   ASSIGN_OR_RETURN(std::string unknown, OptionalField(model, "unk_token", std::string()));
   if (!unknown.empty()) definition.unknown = std::move(unknown);
-
-  const auto merges = model.find("merges");
-  if (merges == model.end() || !merges->is_array()) {
-    return absl::InvalidArgumentError("model.merges is not a list");
-  }
-  definition.merges.reserve(merges->size());
-  for (const json& merge : *merges) {
-    ASSIGN_OR_RETURN(auto pair, ReadMerge(merge));
-    definition.merges.push_back(std::move(pair));
-  }
   return absl::OkStatus();
 }
 
@@ -211,7 +194,7 @@ absl::StatusOr<std::vector<TokenId>> ReadIds(const json& config, const char* key
 
 absl::StatusOr<json> ParseOptionalFile(const std::string& text, std::string_view file) {
   if (text.empty()) return json::object();
-  return ParseJsonObject(text, file);
+  return StrictJsonBuilder().ParseObject(text, file);
 }
 
 absl::Status ReadBosAndEos(const TokenizerSource& source, const json& file, const json& config,
@@ -260,9 +243,10 @@ std::string FindChatTemplate(const HuggingFaceTokenizer& files, const json& conf
 
 }  // namespace
 
-absl::StatusOr<TokenizerDefinition> ReadHuggingFaceTokenizer(const TokenizerSource& source) {
+absl::StatusOr<TokenizerDefinition> DefineFromHuggingFace(const TokenizerSource& source) {
   const HuggingFaceTokenizer& files = *source.hugging_face;
-  ASSIGN_OR_RETURN(const json file, ParseJsonObject(files.tokenizer_json, "tokenizer.json"));
+  ASSIGN_OR_RETURN(TokenizerFile parsed, ParseTokenizerFile(files.tokenizer_json));
+  const json& file = parsed.json;
   ASSIGN_OR_RETURN(const json config,
                    ParseOptionalFile(files.tokenizer_config_json, "tokenizer_config.json"));
   RETURN_IF_ERROR(CheckKeys(file, "tokenizer.json",
@@ -272,9 +256,7 @@ absl::StatusOr<TokenizerDefinition> ReadHuggingFaceTokenizer(const TokenizerSour
   RETURN_IF_ERROR(PartOfType(file, "decoder", {"ByteLevel"}).status());
 
   TokenizerDefinition definition;
-  ASSIGN_OR_RETURN(const json* model, OptionalObject(file, "model"));
-  if (model == nullptr) return absl::InvalidArgumentError("tokenizer.json has no model");
-  RETURN_IF_ERROR(ReadModel(*model, source.vocab_size, definition));
+  RETURN_IF_ERROR(ReadModel(parsed, source.vocab_size, definition));
   RETURN_IF_ERROR(ReadAddedTokens(file, definition));
   ASSIGN_OR_RETURN(const json* pre_tokenizer, OptionalObject(file, "pre_tokenizer"));
   if (pre_tokenizer == nullptr) {

@@ -103,7 +103,7 @@ void RequestQueue::Done() {
 void RequestQueue::WaitForNews(absl::Time deadline) {
   absl::MutexLock lock(&mu_);
   deadline = std::min(deadline, EarliestExpiry());
-  while (!has_news_) {
+  while (!has_news_ && !IsFinished()) {
     const absl::Duration left = deadline - clock_->Now();
     if (left <= absl::ZeroDuration()) return;
     news_arrived_.WaitWithTimeout(&mu_, left);
@@ -119,8 +119,10 @@ void RequestQueue::Shutdown() {
 
 bool RequestQueue::finished() const {
   absl::MutexLock lock(&mu_);
-  return shut_down_ && unfinished_ == 0;
+  return IsFinished();
 }
+
+bool RequestQueue::IsFinished() const { return shut_down_ && unfinished_ == 0; }
 
 void RequestQueue::Notify() {
   has_news_ = true;

@@ -54,8 +54,8 @@ class RequestQueue {
   QueueNews TakeNews(absl::Time now);
   std::optional<Submission> TakeFrontIf(absl::FunctionRef<bool(const Submission&)> wanted);
   void Done();
-  // Sleeps until there is something new, at most until `deadline` or until a waiting request
-  // expires.
+  // Sleeps until there is something new or the queue is finished, at most until `deadline` or until
+  // a waiting request expires.
   void WaitForNews(absl::Time deadline);
   // Lets the worker go once everything that was added is done.
   void Shutdown();
@@ -65,6 +65,7 @@ class RequestQueue {
   // Lower runs sooner.
   using Key = std::pair<int32_t, RequestHandle>;  // priority, order of submission
 
+  bool IsFinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Time EarliestExpiry() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <tuple>
 #include <utility>
 
 #include "model/status_macros.h"
@@ -52,7 +51,6 @@ RunningRequest& Scheduler::Admit(std::unique_ptr<RunningRequest> request, const 
 }
 
 const Batch& Scheduler::Schedule(bool requests_wait) {
-  ++step_;
   batch_.started.clear();
   batch_.copies.clear();
   batch_.chunks.clear();
@@ -208,10 +206,8 @@ void Scheduler::CollectWork() {
 
 void Scheduler::AddDecodes(int32_t limit) {
   if (static_cast<int64_t>(decodes_.size()) > limit) {
-    std::sort(decodes_.begin(), decodes_.end(), [](const Sequence* a, const Sequence* b) {
-      return std::tuple(a->last_step, a->request->handle(), a->index) <
-             std::tuple(b->last_step, b->request->handle(), b->index);
-    });
+    std::sort(decodes_.begin(), decodes_.end(),
+              [](const Sequence* a, const Sequence* b) { return a->last_turn < b->last_turn; });
     decodes_.resize(limit);
   }
   for (Sequence* sequence : decodes_) AddChunk(*sequence, 1);
@@ -227,7 +223,7 @@ void Scheduler::AddPrefills(int32_t budget) {
 }
 
 void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
-  sequence.last_step = step_;
+  sequence.last_turn = ++last_turn_;
   batch_.chunks.push_back({.sequence = &sequence, .tokens = tokens});
 }
 

@@ -73,8 +73,6 @@ class Scheduler {
 
   // In order of priority, then arrival.
   absl::Span<const std::unique_ptr<RunningRequest>> running() const { return running_; }
-  // Calls of Schedule so far; what Sequence::last_step counts.
-  uint64_t step() const { return step_; }
   int32_t num_blocks() const { return blocks_.num_blocks(); }
   int32_t num_free_blocks() const { return blocks_.num_free(); }
 
@@ -101,7 +99,7 @@ class Scheduler {
   int32_t free_sequences_;
   std::vector<std::unique_ptr<RunningRequest>> running_;
 
-  uint64_t step_ = 0;
+  uint64_t last_turn_ = 0;
   bool prefill_is_due_ = false;  // it got nothing in the last step
   Batch batch_;
   std::vector<Sequence*> decodes_;

@@ -31,7 +31,7 @@ struct Sequence {
   int32_t computed = 0;         // positions below it are in the KV cache
   bool decoding = false;        // its pending token was generated
   bool finished = false;
-  uint64_t last_step = 0;  // that computed something of it, so that decodes can take turns
+  uint64_t last_turn = 0;  // grows with every chunk that is scheduled: whose turn is next?
 
   // Tokens that are known and not computed.
   int32_t pending() const { return start + static_cast<int32_t>(tokens.size()) - computed; }

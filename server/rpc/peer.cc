@@ -9,7 +9,6 @@
 namespace peerage {
 
 bool IsLocalPeer(absl::string_view peer) {
-  if (peer == "inproc" || absl::StartsWith(peer, "inproc:")) return true;
   if (absl::StartsWith(peer, "unix:") || absl::StartsWith(peer, "unix-abstract:")) return true;
   if (absl::ConsumePrefix(&peer, "ipv4:")) return absl::StartsWith(peer, "127.");
   if (!absl::ConsumePrefix(&peer, "ipv6:")) return false;

@@ -1,5 +1,7 @@
 #include "server/rpc/rpc_server.h"
 
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -62,8 +64,12 @@ void UseFewSynchronousThreads(grpc::ServerBuilder& builder) {
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
 }
 
-void EnableHealthAndReflection() {
+// What these libraries do once for the whole process. They print on stderr what clients make them
+// print, header values with line breaks included: a stranger could forge or flood the log.
+void SetUpLibraries() {
   static const bool once = [] {
+    gpr_set_log_function([](gpr_log_func_args*) {});
+    google::protobuf::SetLogHandler(nullptr);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     return true;
@@ -92,7 +98,7 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
 RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
 
 absl::Status RpcServer::Listen(const std::string& listen) {
-  EnableHealthAndReflection();
+  SetUpLibraries();
   grpc::ServerBuilder builder;
   SetLimits(builder);
   UseFewSynchronousThreads(builder);

@@ -78,24 +78,23 @@ void ScoreStreamReactor::OnReadDone(bool ok) {
 
 void ScoreStreamReactor::Submit() {
   const auto item = std::make_shared<Item>(self_, std::move(*incoming_.mutable_id()));
-  bool cancelled;
   {
     absl::MutexLock lock(&mu_);
+    if (cancelled_) return;
     items_.insert(item);
     ++in_window_;
-    cancelled = cancelled_;
   }
-  if (cancelled) item->Cancel();
   item->Submit(incoming_.request());
 }
 
 void ScoreStreamReactor::Answer(const std::shared_ptr<Item>& item,
                                 v1::ScoreStreamResponse response) {
+  Do(queue_.Push(std::move(response), 1));
   {
     absl::MutexLock lock(&mu_);
     items_.erase(item);
   }
-  Do(queue_.Push(std::move(response), 1));
+  EndWhenDone();
 }
 
 void ScoreStreamReactor::OnWriteDone(bool ok) {
@@ -107,19 +106,6 @@ void ScoreStreamReactor::OnWriteDone(bool ok) {
   Proceed();
 }
 
-void ScoreStreamReactor::Proceed() {
-  bool read = false;
-  bool end = false;
-  {
-    absl::MutexLock lock(&mu_);
-    end = half_closed_ && in_window_ == 0;
-    read = !half_closed_ && !reading_ && in_window_ < kWindow;
-    if (read) reading_ = true;
-  }
-  if (end) Do(queue_.Close(absl::OkStatus()));
-  if (read) StartRead(&incoming_);
-}
-
 void ScoreStreamReactor::OnCancel() {
   std::unordered_set<std::shared_ptr<Item>> items;
   {
@@ -128,7 +114,28 @@ void ScoreStreamReactor::OnCancel() {
     items = items_;
   }
   for (const std::shared_ptr<Item>& item : items) item->Cancel();
-  Do(queue_.Close(absl::CancelledError("the call was cancelled")));
+  EndWhenDone();
+}
+
+void ScoreStreamReactor::Proceed() {
+  EndWhenDone();
+  {
+    absl::MutexLock lock(&mu_);
+    if (half_closed_ || cancelled_ || reading_ || in_window_ == kWindow) return;
+    reading_ = true;
+  }
+  StartRead(&incoming_);
+}
+
+void ScoreStreamReactor::EndWhenDone() {
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!items_.empty()) return;
+    if (!cancelled_ && (!half_closed_ || in_window_ > 0)) return;
+    if (cancelled_) status = absl::CancelledError("the call was cancelled");
+  }
+  Do(queue_.Close(std::move(status)));
 }
 
 void ScoreStreamReactor::Do(Queue::Action action) {

@@ -47,8 +47,11 @@ class ScoreStreamReactor final
   void Submit();
   // An item's last word.
   void Answer(const std::shared_ptr<Item>& item, v1::ScoreStreamResponse response);
-  // After a read or a write: reads on, ends the stream, or waits for answers.
+  // After a read or a write: ends the stream, reads on, or waits for answers.
   void Proceed();
+  // Finishes when everything is answered and written or, after a cancellation, when the engine has
+  // let go of every item: nothing may outlive the server through them.
+  void EndWhenDone();
   void Do(Queue::Action action);
 
   const Backend backend_;

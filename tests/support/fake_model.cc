@@ -130,6 +130,9 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
       if (poisoned_.count(token) > 0) chunk_status_[i] = absl::InternalError("NaN in the logits");
     }
   }
+  for (size_t i = 0; i < input.rows.size(); ++i) {
+    if (!chunk_status_[input.rows[i].chunk].ok()) rows_[i] = {};
+  }
   ++answered_;
   return StepOutput{.rows = rows_, .chunk_status = chunk_status_};
 }

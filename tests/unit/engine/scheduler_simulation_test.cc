@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -37,6 +39,15 @@ class LastStep final : public EngineObserver {
   int requests_done = 0;
 };
 
+// What the worlds went through, so that a quiet simulation does not pass for a thorough one.
+struct Tally {
+  uint64_t steps = 0;
+  uint64_t full_steps = 0;           // that took the whole budget
+  uint64_t shared_blocks = 0;        // counted after each step
+  uint64_t borrowing_sequences = 0;  // likewise
+  std::map<absl::StatusCode, uint64_t> endings;
+};
+
 struct Client {
   RequestHandle handle = 0;
   std::variant<GenerateRequest, ScoreRequest> request;
@@ -58,8 +69,9 @@ struct Client {
 
 class Simulation {
  public:
-  explicit Simulation(uint64_t seed)
-      : random_(seed),
+  Simulation(uint64_t seed, Tally* tally)
+      : tally_(*tally),
+        random_(seed),
         max_batch_tokens_(OneOf({1, 2, 3, 7, 64})),
         max_sequences_(OneOf({1, 2, 3, 8})),
         supply_{.capacity = {.block_tokens = OneOf({1, 2, 4, 8}),
@@ -111,6 +123,11 @@ class Simulation {
   }
 
  private:
+  struct Progress {
+    int32_t computed = 0;
+    int turns_without = 0;
+  };
+
   int Between(int low, int high) { return std::uniform_int_distribution<>(low, high)(random_); }
   bool OneIn(int n) { return Between(1, n) == 1; }
   int OneOf(std::vector<int> values) {
@@ -233,6 +250,7 @@ class Simulation {
       return;
     }
     client.ended = true;
+    ++tally_.endings[client.sink->record().status->code()];
     const RecordingSink::Record record = client.sink->record();
     switch (record.status->code()) {
       case absl::StatusCode::kOk:
@@ -302,20 +320,27 @@ class Simulation {
         EXPECT_EQ(++holders[block], 1) << "a reserved block is in use";
       }
       for (const auto& sequence : request->sequences) {
+        tally_.borrowing_sequences += sequence->borrowed;
         for (size_t i = 0; i < sequence->blocks.size(); ++i) {
           const bool shared = static_cast<int32_t>(i) < sequence->shared_blocks;
+          tally_.shared_blocks += shared;
           EXPECT_TRUE(++holders[sequence->blocks[i]] == 1 || shared) << "a block has two owners";
         }
-        if (request->parked() || !sequence->decoding) {
-          waits_since_[sequence.get()] = scheduler.step();
-        } else {
-          const uint64_t since = std::max(sequence->last_step, waits_since_[sequence.get()]);
-          EXPECT_LE(scheduler.step() - since, 2u * max_sequences_ + 2) << "a decode starves";
-        }
+        CheckTurns(*sequence);
       }
     }
     EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.num_free_blocks(),
               supply_.capacity.num_blocks);
+  }
+
+  void CheckTurns(const Sequence& sequence) {
+    Progress& progress = progress_[&sequence];
+    const bool waits = sequence.decoding && !sequence.request->parked();
+    if (waits && sequence.computed == progress.computed) {
+      EXPECT_LE(++progress.turns_without, 2 * max_sequences_ + 2) << "a decode starves";
+    } else {
+      progress = {.computed = sequence.computed};
+    }
   }
 
   void CheckStep() {
@@ -323,6 +348,8 @@ class Simulation {
     EXPECT_GE(step.prefill_tokens + step.decode_tokens, 1);
     EXPECT_LE(step.prefill_tokens + step.decode_tokens, max_batch_tokens_);
     EXPECT_LE(step.sequences, max_sequences_);
+    ++tally_.steps;
+    tally_.full_steps += step.prefill_tokens + step.decode_tokens == max_batch_tokens_;
     // A prefill that waited through a step without any is served by the next one.
     const bool prefill_waits = PrefillWaits();
     EXPECT_FALSE(step.prefill_tokens == 0 && prefill_had_nothing_ && prefill_waits)
@@ -351,6 +378,7 @@ class Simulation {
     return std::all_of(clients_.begin(), clients_.end(), [](const Client& c) { return c.ended; });
   }
 
+  Tally& tally_;
   std::mt19937_64 random_;
   const int max_batch_tokens_;
   const int max_sequences_;
@@ -373,19 +401,40 @@ class Simulation {
   int admitted_ = 0;
   bool failure_injected_ = false;
   bool prefill_had_nothing_ = false;
-  std::map<const Sequence*, uint64_t> waits_since_;
+  std::map<const Sequence*, Progress> progress_;
 };
+
+// So that a failed assertion, which ends the process, still names its seed.
+volatile uint64_t current_seed = 0;
+
+void PrintSeed(int) {
+  std::fprintf(stderr, "PEERAGE_SIMULATION_SEED=%llu\n",
+               static_cast<unsigned long long>(current_seed));
+}
 
 // PEERAGE_SIMULATION_SEED replays one seed, PEERAGE_SIMULATION_SEEDS runs that many.
 TEST(SchedulerSimulationTest, KeepsItsInvariantsInRandomWorlds) {
   const char* replay = std::getenv("PEERAGE_SIMULATION_SEED");
   const char* count = std::getenv("PEERAGE_SIMULATION_SEEDS");
   const uint64_t first = replay == nullptr ? 1 : std::strtoull(replay, nullptr, 10);
-  const uint64_t seeds = count == nullptr ? 4'000 : std::strtoull(count, nullptr, 10);
+  const uint64_t seeds = count == nullptr ? 20'000 : std::strtoull(count, nullptr, 10);
+  std::signal(SIGABRT, PrintSeed);
+  Tally tally;
   for (uint64_t seed = first; seed < first + (replay == nullptr ? seeds : 1); ++seed) {
     SCOPED_TRACE("PEERAGE_SIMULATION_SEED=" + std::to_string(seed));
-    Simulation(seed).Run();
+    current_seed = seed;
+    Simulation(seed, &tally).Run();
     if (HasFailure()) return;
+  }
+  if (replay != nullptr) return;
+  EXPECT_GT(tally.full_steps, tally.steps / 4);
+  EXPECT_GT(tally.steps, 10 * seeds);
+  EXPECT_GT(tally.shared_blocks, seeds);
+  EXPECT_GT(tally.borrowing_sequences, seeds / 8);
+  for (absl::StatusCode code :
+       {absl::StatusCode::kOk, absl::StatusCode::kCancelled, absl::StatusCode::kDeadlineExceeded,
+        absl::StatusCode::kResourceExhausted, absl::StatusCode::kInternal}) {
+    EXPECT_GT(tally.endings[code], seeds / 8) << absl::StatusCodeToString(code);
   }
 }
 

@@ -64,15 +64,19 @@ TEST(ThreadPoolTest, RunsASmallLoopInTheCaller) {
   EXPECT_EQ(calls, 1);
 }
 
-// Both pieces run at the same time, or the first to run would wait for the other for ever.
-TEST(ThreadPoolTest, RunsPiecesInParallel) {
+// Both pieces run at the same time, or the first to run would wait for the other for ever. What
+// they write after they met is plain memory, which only the end of the loop publishes.
+TEST(ThreadPoolTest, RunsPiecesInParallelAndPublishesWhatTheyWrote) {
   ThreadPool pool(2);
-  for (int loop = 0; loop < 100; ++loop) {
+  for (int loop = 0; loop < 200; ++loop) {
     std::atomic<int> running = 0;
-    pool.For(2, 1, [&](int64_t, int64_t, int) {
+    int written[2] = {};
+    pool.For(2, 1, [&](int64_t begin, int64_t, int) {
       ++running;
       while (running != 2) std::this_thread::yield();
+      written[begin] = loop;
     });
+    ASSERT_THAT(written, Each(loop));
   }
 }
 

@@ -27,8 +27,7 @@ TEST(IsLocalPeerTest, TellsThisMachineFromOthers) {
       {"ipv6:[::ffff:10.0.0.1]:4711", false},
       {"unix:/run/peerage.sock", true},
       {"unix-abstract:peerage", true},
-      {"inproc", true},
-      {"inprocess", false},
+      {"unknown", false},
       {"vsock:1:2", false},
       {"", false},
   };

@@ -23,10 +23,12 @@ std::vector<ChatTurn> TurnsOf(const json& turns) {
 }
 
 TEST(ChatGoldenTest, EncodesConversationsAsApplyChatTemplateDoes) {
+  const json golden = ReadGolden("chat.json.gz");
+  ASSERT_FALSE(golden["chats"].empty());
   for (const TokenizerSource& source : {SmolLm2FromJson(), SmolLm2FromGguf()}) {
     const auto tokenizer = Tokenizer::Load(source);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-    for (const json& chat : ReadGolden("chat.json.gz")["chats"]) {
+    for (const json& chat : golden["chats"]) {
       const auto ids = (*tokenizer)->EncodeChat(TurnsOf(chat["turns"]));
       ASSERT_TRUE(ids.ok()) << ids.status();
       EXPECT_EQ(*ids, chat["ids"].get<std::vector<TokenId>>()) << chat["turns"];
@@ -47,7 +49,9 @@ TEST(ChatGoldenTest, RendersTemplatesAsJinjaDoes) {
 }
 
 TEST(ChatGoldenTest, RecognisesChatMlHoweverItIsWrittenAndNothingElse) {
-  for (const json& entry : ReadGolden("chat.json.gz")["templates"]) {
+  const json golden = ReadGolden("chat.json.gz");
+  ASSERT_FALSE(golden["templates"].empty());
+  for (const json& entry : golden["templates"]) {
     const std::string name = entry["name"];
     const auto chat_ml = RecogniseChatMl(entry["template"].get<std::string>());
     EXPECT_EQ(chat_ml.ok(), !name.starts_with("not: ")) << name << ": " << chat_ml.status();

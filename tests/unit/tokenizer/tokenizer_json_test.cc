@@ -219,12 +219,25 @@ TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
       {"id negative", [](json& f) { f["model"]["vocab"]["zz"] = -1; }, kInvalid, "\"zz\""},
       {"id a fraction", [](json& f) { f["model"]["vocab"]["zz"] = 1.5; }, kInvalid, "\"zz\""},
       {"same id", [](json& f) { f["model"]["vocab"]["zz"] = kAb; }, kInvalid, "same id"},
-      {"merge", [](json& f) { f["model"]["merges"][0] = 7; }, kInvalid, "model.merges: 7"},
+      {"merge", [](json& f) { f["model"]["merges"][0] = 7; }, kInvalid, "model.merges: entry 0"},
       {"merge of three",
        [](json& f) {
          f["model"]["merges"][0] = {"a", "b", "c"};
        },
        kInvalid, "model.merges"},
+      {"merge of a number",
+       [](json& f) {
+         f["model"]["merges"][1] = {"a", 1};
+       },
+       kInvalid, "model.merges: entry 1"},
+      {"merge of lists",
+       [](json& f) {
+         f["model"]["merges"][1] = {{"a"}, {"b"}};
+       },
+       kInvalid, "model.merges: entry 1"},
+      {"vocabulary of lists", [](json& f) { f["model"]["vocab"]["a"] = {1}; }, kInvalid,
+       "model.vocab: the id of \"a\""},
+      {"vocabulary a list", [](json& f) { f["model"]["vocab"] = {1}; }, kInvalid, "model.vocab"},
       {"no merges", [](json& f) { f["model"].erase("merges"); }, kInvalid, "model.merges"},
       {"added id", [](json& f) { f["added_tokens"][0]["id"] = 261; }, kInvalid, "id 261"},
       {"added id huge", [](json& f) { f["added_tokens"][0]["id"] = 1e15; }, kInvalid, "\"id\""},
@@ -244,14 +257,26 @@ TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
   }
 }
 
+TEST(TokenizerJsonTest, RefusesATokenThatTheVocabularyRepeats) {
+  for (const char* twice : {R"("a":97,"a":100,)", R"("a":97,"a":97,)"}) {
+    TokenizerSource source = Source(File());
+    std::string& text = source.hugging_face->tokenizer_json;
+    const std::string once = "\"a\":" + std::to_string(static_cast<int>('a')) + ",";
+    ASSERT_NE(text.find(once), std::string::npos);
+    text.replace(text.find(once), once.size(), twice);
+    EXPECT_EQ(Tokenizer::Load(source).status().code(), kInvalid) << twice;
+  }
+}
+
 TEST(TokenizerJsonTest, RefusesTextThatIsNotStrictJson) {
   const std::pair<std::string, std::string> cases[] = {
-      {"", "not a JSON object"},
+      {"", "not valid JSON at byte"},
       {"[]", "not a JSON object"},
-      {"{\"model\": ", "not a JSON object"},
-      {"{} x", "not a JSON object"},
+      {"{\"model\": ", "not valid JSON at byte"},
+      {"{} x", "not valid JSON at byte"},
+      {"{\"model\": {\"vocab\": {\"a\": 1, \"a\": 2}, \"vocab\": {}}}", "\"vocab\" is repeated"},
       {"{\"a\": {\"b\": 1, \"b\": 2}}", "\"b\" is repeated"},
-      {"{\"a\": \"\xFF\"}", "not a JSON object"},
+      {"{\"a\": \"\xFF\"}", "not valid JSON at byte"},
       {"{\"a\": " + std::string(100, '[') + std::string(100, ']') + "}", "too deeply"},
       {"{\"a\": " + std::string(1 << 20, '['), "too deeply"},
   };

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Writes the seed corpora of the fuzz targets: small valid files and their near misses.
+
+Usage: make_corpus.py (writes beside itself, into corpus/)
+"""
+
+import json
+import pathlib
+import struct
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+
+
+def write(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def safetensors(header, data):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def tensor(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def make_safetensors():
+    two = {"__metadata__": {"format": "pt"}, "a": tensor("F32", [2, 1], 0, 8),
+           "b": tensor("BF16", [1], 8, 10)}
+    write("safetensors_fuzz", "two_tensors", safetensors(two, bytes(10)))
+    write("safetensors_fuzz", "trailing_bytes", safetensors(two, bytes(11)))
+    write("safetensors_fuzz", "empty", safetensors({}, b""))
+    write("safetensors_fuzz", "zero_size_and_scalar",
+          safetensors({"e": tensor("F16", [0, 3], 0, 0), "s": tensor("F32", [], 0, 4)}, bytes(4)))
+    write("safetensors_fuzz", "overlap",
+          safetensors({"a": tensor("U8", [3], 0, 3), "b": tensor("U8", [2], 2, 4)}, bytes(4)))
+    write("safetensors_fuzz", "overflow",
+          safetensors({"a": tensor("F64", [2**32, 2**32], 0, 4)}, bytes(4)))
+    write("safetensors_fuzz", "duplicate_key",
+          safetensors(b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{}}', b""))
+    write("safetensors_fuzz", "nul_padding", safetensors(b"{}\0\0", b""))
+    write("safetensors_fuzz", "huge_length", struct.pack("<Q", 2**64 - 1) + b"{}")
+
+
+def string(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def key(name, kind, value):
+    return string(name) + struct.pack("<I", kind) + value
+
+
+def u32(name, value):
+    return key(name, 4, struct.pack("<I", value))
+
+
+def strings(name, values):
+    return key(name, 9, struct.pack("<IQ", 8, len(values)) + b"".join(map(string, values)))
+
+
+def gguf(keys, tensors, version=3):
+    infos, data = b"", b""
+    for name, dims, kind, size in tensors:
+        infos += string(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, len(data))
+        data += bytes(-(-size // 32) * 32)
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys)) + b"".join(keys) + infos
+    return head + bytes(-len(head) % 32) + data
+
+
+def make_gguf():
+    keys = [key("general.architecture", 8, string("llama")), u32("general.alignment", 32),
+            u32("llama.block_count", 1), u32("llama.context_length", 8),
+            u32("llama.embedding_length", 32), u32("llama.feed_forward_length", 32),
+            u32("llama.attention.head_count", 2), u32("llama.attention.head_count_kv", 1),
+            key("llama.attention.layer_norm_rms_epsilon", 6, struct.pack("<f", 1e-5)),
+            key("tokenizer.ggml.model", 8, string("gpt2")),
+            key("tokenizer.ggml.pre", 8, string("smollm")),
+            strings("tokenizer.ggml.tokens", ["a", "b"]), strings("tokenizer.ggml.merges", []),
+            key("tokenizer.ggml.token_type", 9, struct.pack("<IQii", 5, 2, 1, 3)),
+            key("tokenizer.ggml.add_bos_token", 7, b"\0"),
+            u32("tokenizer.ggml.bos_token_id", 1)]
+    q8 = lambda rows: rows * 34
+    block = [("attn_norm", [32], 0, 128), ("attn_q", [32, 32], 8, q8(32)),
+             ("attn_k", [32, 16], 8, q8(16)), ("attn_v", [32, 16], 8, q8(16)),
+             ("attn_output", [32, 32], 8, q8(32)), ("ffn_norm", [32], 0, 128),
+             ("ffn_gate", [32, 32], 8, q8(32)), ("ffn_up", [32, 32], 8, q8(32)),
+             ("ffn_down", [32, 32], 8, q8(32))]
+    tensors = [("token_embd.weight", [32, 2], 8, q8(2)), ("output_norm.weight", [32], 0, 128)]
+    tensors += [(f"blk.0.{name}.weight", *rest) for name, *rest in block]
+    write("gguf_fuzz", "model", gguf(keys, tensors))
+    write("gguf_fuzz", "missing_tensor", gguf(keys, tensors[1:]))
+    write("gguf_fuzz", "keys_only", gguf(keys, []))
+    write("gguf_fuzz", "empty", gguf([], []))
+    write("gguf_fuzz", "version_1", gguf([], [], version=1))
+    write("gguf_fuzz", "every_type", gguf(
+        [key(f"k{kind}", kind, bytes(size))
+         for kind, size in enumerate([1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8])], []))
+    write("gguf_fuzz", "string_of_minus_one", gguf([key("k", 8, b"\xff" * 8)], []))
+    write("gguf_fuzz", "every_tensor_type", gguf(
+        [], [("f32", [1], 0, 4), ("f16", [1], 1, 2), ("q4_0", [32], 2, 18), ("q4_1", [32], 3, 20),
+             ("q5_0", [32], 6, 22), ("q5_1", [32], 7, 24), ("q8_0", [32], 8, 34),
+             ("q6_k", [256], 14, 210), ("bf16", [1], 30, 2)]))
+    write("gguf_fuzz", "dimensions_overflow", gguf([], [("t", [2**32, 2**32], 0, 0)]))
+
+
+def make_config():
+    sizes = {"vocab_size": 8, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}
+    llama = {"model_type": "llama", **sizes, "rms_norm_eps": 1e-5, "eos_token_id": [2, 3],
+             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+    peerage = {"model_type": "peerage", "format_version": 1, **sizes, "norm_type": "layernorm",
+               "norm_eps": 1e-5, "rope_theta": 1e4, "rope_interleaved": True, "head_dim": 16,
+               "hidden_act": "gelu_tanh", "parallel_block": True, "tie_word_embeddings": True,
+               "bos_token_id": 1, "eos_token_id": 2, "attention": {"kind": "dense"},
+               "ffn": [{"kind": "dense", "intermediate_size": 32}],
+               "layers": {"1": {"ffn": [{"kind": "dense"}], "attention": {"kind": "dense"}}}}
+    peer = {**peerage, "layers": {"1": {"ffn": [{"kind": "peer", "num_experts": 16}]}}}
+    scaled = {**llama, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}
+    for name, config in [("llama", llama), ("peerage", peerage), ("peer", peer),
+                         ("scaled", scaled)]:
+        write("model_config_fuzz", name, json.dumps(config))
+    write("model_config_fuzz", "duplicate_key", '{"model_type": "llama", "model_type": "llama"}')
+    write("model_config_fuzz", "not_utf8", b'{"model_type": "\xff"}')
+
+
+make_safetensors()
+make_gguf()
+make_config()

@@ -1,0 +1,115 @@
+#include "server/rpc/convert.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/fake_tokenizer.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+constexpr TokenId kA = FakeTokenizer::Letter('a');
+constexpr TokenId kBos = FakeTokenizer::kBos;
+constexpr TokenId kEos = FakeTokenizer::kEos;
+
+class ConvertTest : public ::testing::Test {
+ protected:
+  ConvertTest() {
+    model_.name = "fake";
+    model_.description.vocabulary_size = 32;
+    model_.description.context_length = 256;
+    model_.tokenizer = &tokenizer_;
+    call_.request_id = "id";
+    call_.arrival = absl::FromUnixSeconds(1000);
+    call_.deadline = absl::FromUnixSeconds(1060);
+    request_.mutable_prompt()->set_text("a");
+  }
+
+  GenerateRequest ConvertOrDie() {
+    absl::StatusOr<GenerateRequest> result = Convert(request_, model_, call_);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return *std::move(result);
+  }
+
+  FakeTokenizer tokenizer_;
+  ServedModel model_;
+  Call call_;
+  v1::GenerateRequest request_;
+};
+
+TEST_F(ConvertTest, PutsBosWhereItIsAskedFor) {
+  EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kA));
+  request_.mutable_prompt()->set_add_bos(true);
+  EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kBos, kA));
+  request_.mutable_prompt()->mutable_token_ids()->add_ids(kA);
+  EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kBos, kA));
+  request_.mutable_prompt()->clear_add_bos();
+  EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kA));
+}
+
+TEST_F(ConvertTest, MasksEveryEndingBeforeMinTokens) {
+  request_.mutable_stopping()->add_stop_token_ids(5);
+  EXPECT_THAT(ConvertOrDie().sampling.masked_ids, IsEmpty());
+
+  request_.mutable_stopping()->set_min_tokens(3);
+  const GenerateRequest masked = ConvertOrDie();
+  EXPECT_EQ(masked.sampling.min_tokens, 3);
+  EXPECT_EQ(masked.stopping.min_tokens, 3);
+  EXPECT_THAT(masked.sampling.masked_ids, ElementsAre(kEos, 5));
+
+  request_.mutable_stopping()->set_ignore_eos(true);
+  const GenerateRequest ordinary = ConvertOrDie();
+  EXPECT_THAT(ordinary.stopping.end_ids, IsEmpty());
+  EXPECT_THAT(ordinary.sampling.masked_ids, ElementsAre(5)) << "eos is an ordinary token";
+}
+
+TEST_F(ConvertTest, CarriesDeadlinesByTheEnginesClock) {
+  EXPECT_EQ(ConvertOrDie().scheduling.queue_deadline, absl::InfiniteFuture());
+
+  request_.mutable_scheduling()->mutable_queue_timeout()->set_seconds(2);
+  request_.mutable_scheduling()->mutable_queue_timeout()->set_nanos(500'000'000);
+  const SchedulingParams scheduling = ConvertOrDie().scheduling;
+  EXPECT_EQ(scheduling.arrival, call_.arrival);
+  EXPECT_EQ(scheduling.deadline, call_.deadline);
+  EXPECT_EQ(scheduling.queue_deadline, call_.arrival + absl::Milliseconds(2500));
+}
+
+TEST_F(ConvertTest, SortsTheLogitBias) {
+  auto& bias = *request_.mutable_sampling()->mutable_logit_bias();
+  bias[9] = -1;
+  bias[3] = 2;
+  bias[31] = 0.5;
+  EXPECT_THAT(ConvertOrDie().sampling.logit_bias,
+              ElementsAre(Pair(3, 2.0f), Pair(9, -1.0f), Pair(31, 0.5f)));
+}
+
+TEST_F(ConvertTest, AsksForLogProbabilitiesOnlyWhenTheyAreWanted) {
+  EXPECT_EQ(ConvertOrDie().alternatives, -1);
+  request_.mutable_output()->set_logprobs(0);
+  EXPECT_EQ(ConvertOrDie().alternatives, 0);
+}
+
+TEST_F(ConvertTest, KeepsScoresWithinWhatAnAnswerHolds) {
+  EXPECT_TRUE(CheckAnswerSize(~uint64_t{0}, -1).ok()) << "nothing is reported";
+  EXPECT_TRUE(CheckAnswerSize(kMaxResponseBytes / 20, 0).ok());
+  EXPECT_TRUE(absl::IsOutOfRange(CheckAnswerSize(kMaxResponseBytes / 20 + 1, 0)));
+  EXPECT_TRUE(absl::IsOutOfRange(CheckAnswerSize(kMaxResponseBytes / 100, 20)));
+
+  model_.description.context_length = 1000;
+  v1::ScoreRequest score;
+  for (int i = 0; i < 1000; ++i) {
+    score.add_continuations()->set_text(std::string(900, 'a'));
+  }
+  EXPECT_TRUE(absl::IsOutOfRange(Convert(score, model_, call_).status()));
+}
+
+}  // namespace
+}  // namespace peerage

@@ -1,0 +1,255 @@
+#include "server/rpc/rpc_server.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/security/credentials.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/unit/rpc/test_server.h"
+
+namespace peerage {
+namespace {
+
+// Another server on the parts of the first.
+class RpcServerTest : public ::testing::Test {
+ protected:
+  absl::Status StartAt(const std::string& listen) {
+    return RpcServer::Start({.listen = listen, .model_name = "fake", .version = "1"},
+                            {.engine = &server_.engine(),
+                             .tokenizer = &tokenizer_,
+                             .clock = &server_.clock(),
+                             .observer = &observer_})
+        .status();
+  }
+
+  std::shared_ptr<grpc::Channel> TcpChannel() {
+    return grpc::CreateChannel(server_.rpc().address(), grpc::InsecureChannelCredentials());
+  }
+
+  // What grpc.health.v1.Health/Check says of a service: its ServingStatus, or minus the code.
+  int Health(const std::string& service) {
+    std::string request =
+        service.empty() ? "" : absl::StrCat("\x0a", std::string(1, service.size()), service);
+    const grpc::Slice slice(request);
+    const grpc::ByteBuffer bytes(&slice, 1);
+    grpc::GenericStub stub(TcpChannel());
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto call =
+        stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", bytes, &queue);
+    call->StartCall();
+    grpc::ByteBuffer answer;
+    grpc::Status status;
+    call->Finish(&answer, &status, nullptr);
+    void* tag;
+    bool ok;
+    queue.Next(&tag, &ok);
+    if (!status.ok()) return -status.error_code();
+    grpc::Slice answer_slice;
+    EXPECT_TRUE(answer.DumpToSingleSlice(&answer_slice).ok());
+    return answer_slice.size() == 2 ? answer_slice.begin()[1] : 0;
+  }
+
+  static constexpr int kServing = 1;
+  static constexpr int kNotServing = 2;
+
+  TestServer server_;
+  FakeTokenizer tokenizer_;
+  CountingObserver observer_;
+};
+
+TEST_F(RpcServerTest, TellsThePortThatItTook) {
+  EXPECT_THAT(server_.rpc().address(), ::testing::StartsWith("127.0.0.1:"));
+  EXPECT_NE(server_.rpc().address(), "127.0.0.1:0");
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  EXPECT_TRUE(v1::InferenceService::NewStub(TcpChannel())
+                  ->Generate(&context, GreedyRequest(1), &response)
+                  .ok());
+}
+
+TEST_F(RpcServerTest, RefusesAPortThatIsInUse) {
+  const absl::Status status = StartAt(server_.rpc().address());
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(server_.rpc().address()));
+}
+
+TEST_F(RpcServerTest, RefusesWhatIsNoAddress) {
+  for (const std::string listen : {"", "127.0.0.1", ":50051", "localhost:", "localhost:http",
+                                   "localhost:65536", "localhost:-1", "localhost:1e3"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(StartAt(listen))) << listen;
+  }
+}
+
+TEST_F(RpcServerTest, HealthTellsAliveFromReady) {
+  EXPECT_EQ(Health(""), kServing);
+  EXPECT_EQ(Health("fake"), kServing);
+  EXPECT_EQ(Health("other"), -grpc::StatusCode::NOT_FOUND);
+
+  server_.rpc().SetReady(false);
+  EXPECT_EQ(Health(""), kServing);
+  EXPECT_EQ(Health("fake"), kNotServing);
+}
+
+TEST_F(RpcServerTest, RefusesMessagesOverItsLimit) {
+  v1::GenerateRequest request = GreedyRequest(1);
+  request.mutable_prompt()->set_text(std::string(1 << 20, 'a'));
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  const grpc::Status status =
+      v1::InferenceService::NewStub(TcpChannel())->Generate(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  server_.ExpectHealthy();
+}
+
+TEST_F(RpcServerTest, RefusesCompressedMessagesBeforeTheyInflate) {
+  v1::GenerateRequest request = GreedyRequest(1);
+  request.mutable_prompt()->set_text(std::string(10'000, 'a'));
+  grpc::ClientContext context;
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  v1::GenerateResponse response;
+  const grpc::Status status =
+      v1::InferenceService::NewStub(TcpChannel())->Generate(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << status.error_message();
+  server_.ExpectHealthy();
+}
+
+TEST_F(RpcServerTest, ListsItsModel) {
+  grpc::ClientContext context;
+  v1::ListModelsResponse response;
+  ASSERT_TRUE(server_.models().ListModels(&context, {}, &response).ok());
+  ASSERT_EQ(response.models_size(), 1);
+  const v1::Model& model = response.models(0);
+  EXPECT_EQ(model.name(), "fake");
+  EXPECT_EQ(model.vocabulary_size(), 32);
+  EXPECT_EQ(model.context_length(), 256);
+  EXPECT_EQ(model.chat_template(), "fake");
+}
+
+TEST_F(RpcServerTest, StatusCountsWhatRuns) {
+  server_.model().ShutGate();
+  v1::GenerateStreamRequest request;
+  *request.mutable_request() = GreedyRequest(2);
+  grpc::ClientContext stream_context;
+  const auto stream = server_.inference().GenerateStream(&stream_context, request);
+  server_.model().AwaitStep();
+  server_.clock().Advance(absl::Seconds(90));
+
+  grpc::ClientContext context;
+  v1::GetServerStatusResponse status;
+  ASSERT_TRUE(server_.admin().GetServerStatus(&context, {}, &status).ok());
+  server_.model().OpenGate();
+
+  EXPECT_EQ(status.version(), "1.2.3");
+  EXPECT_EQ(status.uptime_seconds(), 90);
+  EXPECT_FALSE(status.draining());
+  EXPECT_EQ(status.requests_running(), 1);
+  ASSERT_EQ(status.workers_size(), 1);
+  EXPECT_EQ(status.workers(0).kv_blocks_total(), 64);
+  EXPECT_LT(status.workers(0).kv_blocks_free(), 64);
+  v1::GenerateStreamResponse message;
+  while (stream->Read(&message)) continue;
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(RpcServerTest, DrainLetsRunningRequestsFinishAndRefusesNewOnes) {
+  server_.model().ShutGate();
+  v1::GenerateStreamRequest request;
+  *request.mutable_request() = GreedyRequest(20);
+  grpc::ClientContext stream_context;
+  const auto stream = server_.inference().GenerateStream(&stream_context, request);
+  server_.model().AwaitStep();
+
+  std::atomic<bool> drained = false;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 2; ++i) {
+    callers.emplace_back([&] {
+      grpc::ClientContext context;
+      v1::DrainResponse response;
+      EXPECT_TRUE(server_.admin().Drain(&context, {}, &response).ok());
+      drained = true;
+    });
+  }
+  while (!server_.engine().status().draining) std::this_thread::yield();
+  while (Health("fake") == kServing) std::this_thread::yield();
+  EXPECT_EQ(Health(""), kServing);
+  grpc::ClientContext refused_context;
+  v1::GenerateResponse response;
+  const grpc::Status refused =
+      server_.inference().Generate(&refused_context, GreedyRequest(1), &response);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(refused_context.GetServerTrailingMetadata().count("grpc-retry-pushback-ms"), 1);
+  EXPECT_FALSE(drained);
+
+  server_.model().OpenGate();
+  int tokens = 0;
+  v1::GenerateStreamResponse message;
+  while (stream->Read(&message)) tokens += message.delta().token_ids_size();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(tokens, 20);
+  for (std::thread& caller : callers) caller.join();
+
+  grpc::ClientContext again_context;
+  v1::DrainResponse again;
+  EXPECT_TRUE(server_.admin().Drain(&again_context, {}, &again).ok()) << "drained already";
+}
+
+TEST_F(RpcServerTest, DrainIsForThisMachineOnly) {
+  grpc::ClientContext context;
+  v1::DrainResponse response;
+  // gRPC does not tell where an in-process call comes from.
+  const auto admin = v1::AdminService::NewStub(server_.rpc().InProcessChannel());
+  EXPECT_EQ(admin->Drain(&context, {}, &response).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  server_.ExpectHealthy();
+}
+
+TEST_F(RpcServerTest, ADrainCallMayBeCancelledWhileTheDrainGoesOn) {
+  server_.model().ShutGate();
+  v1::GenerateStreamRequest request;
+  *request.mutable_request() = GreedyRequest(2);
+  grpc::ClientContext stream_context;
+  const auto stream = server_.inference().GenerateStream(&stream_context, request);
+  server_.model().AwaitStep();
+
+  grpc::ClientContext context;
+  std::thread caller([&] {
+    v1::DrainResponse response;
+    EXPECT_EQ(server_.admin().Drain(&context, {}, &response).error_code(),
+              grpc::StatusCode::CANCELLED);
+  });
+  while (!server_.engine().status().draining) std::this_thread::yield();
+  context.TryCancel();
+  caller.join();
+  server_.model().OpenGate();
+  v1::GenerateStreamResponse message;
+  while (stream->Read(&message)) continue;
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(RpcServerTest, ShutdownCancelsWhatRunsAtItsDeadline) {
+  server_.model().ShutGate();
+  v1::GenerateStreamRequest request;
+  *request.mutable_request() = GreedyRequest(200);
+  grpc::ClientContext stream_context;
+  const auto stream = server_.inference().GenerateStream(&stream_context, request);
+  server_.model().AwaitStep();
+
+  std::thread shutdown([&] { server_.rpc().Shutdown(absl::InfinitePast()); });
+  v1::GenerateStreamResponse message;
+  while (stream->Read(&message)) continue;
+  EXPECT_FALSE(stream->Finish().ok());
+  server_.model().OpenGate();
+  shutdown.join();
+  server_.AwaitIdle();
+}
+
+}  // namespace
+}  // namespace peerage
