@@ -62,7 +62,7 @@ title "Starting peerage-server with $(basename "$model")"
 start_server
 
 title "Chat"
-show "$bin/peerage" generate --chat "Why does ice float on water? Answer in two sentences." \
+show "$bin/peerage" generate --chat "What is photosynthesis? Answer in two sentences." \
   --max-tokens 120 --temperature 0
 
 title "Which continuation is likelier?"

@@ -76,8 +76,8 @@ class GenerateCommand : public Command {
     app().add_option("--min-tokens", min_tokens_, "Shortest answer (0)");
     app()
         .add_option("--stop", stop_, "End before this text; may be repeated")
+        ->allow_extra_args(false)  // the next word is not another one
         ->take_all()
-        ->expected(1)
         ->type_name("TEXT");
     app().add_flag("--ignore-eos", ignore_eos_, "Go on after the end-of-sequence token");
   }

@@ -17,8 +17,8 @@ class ScoreCommand : public Command {
         context_(app(), "context") {
     app()
         .add_option("-c,--continuation", continuations_, "A continuation; may be repeated")
+        ->allow_extra_args(false)  // the next word is not another one
         ->take_all()
-        ->expected(1)
         ->required()
         ->type_name("TEXT");
   }

@@ -15,16 +15,16 @@
 namespace peerage {
 namespace {
 
-constexpr HeadKeys kHeadKeys{"llama.attention.head_count", "llama.attention.head_count_kv",
+constexpr HeadKeys kGgufHeadKeys{"llama.attention.head_count", "llama.attention.head_count_kv",
                              "llama.attention.key_length"};
 
 // Numeric keys that change the function, and the value with which they do not.
-struct NeutralKey {
+struct NeutralMetadata {
   absl::string_view key;
   double neutral;
 };
 
-constexpr std::array<NeutralKey, 15> kNeutralKeys = {{
+constexpr std::array<NeutralMetadata, 15> kNeutralMetadata = {{
     {"llama.attention.clamp_kqv", 0},
     {"llama.attention.max_alibi_bias", 0},
     {"llama.attention.scale", 0},
@@ -57,7 +57,7 @@ std::optional<double> AsNumber(const GgufValue& value) {
 }
 
 absl::Status CheckVariations(const GgufMetadata& metadata) {
-  for (const auto& [key, neutral] : kNeutralKeys) {
+  for (const auto& [key, neutral] : kNeutralMetadata) {
     const GgufValue* value = metadata.Find(key);
     if (value != nullptr && AsNumber(*value) != neutral) return Unsupported(key);
   }
@@ -93,7 +93,7 @@ absl::StatusOr<int> ReadHeadDim(const GgufMetadata& metadata, int hidden_size, i
   const int quotient = hidden_size / num_heads;
   const bool divides = quotient * num_heads == hidden_size && quotient <= kHeadDimRange.max;
   ASSIGN_OR_RETURN(const int head_dim,
-                   ReadInt(metadata, kHeadKeys.head_dim, kHeadDimRange,
+                   ReadInt(metadata, kGgufHeadKeys.head_dim, kHeadDimRange,
                            divides ? std::optional<int>(quotient) : std::nullopt));
   for (const char* key : {"llama.attention.value_length", "llama.rope.dimension_count"}) {
     ASSIGN_OR_RETURN(const int length, ReadInt(metadata, key, kHeadDimRange, head_dim));
@@ -152,11 +152,11 @@ absl::StatusOr<ModelConfig> ParseGgufConfig(const GgufContents& contents) {
   ASSIGN_OR_RETURN(model.vocab_size, ReadVocabSize(metadata));
   ASSIGN_OR_RETURN(model.hidden_size,
                    ReadInt(metadata, "llama.embedding_length", kHiddenSizeRange));
-  ASSIGN_OR_RETURN(model.num_heads, ReadInt(metadata, kHeadKeys.num_heads, kNumHeadsRange));
+  ASSIGN_OR_RETURN(model.num_heads, ReadInt(metadata, kGgufHeadKeys.num_heads, kNumHeadsRange));
   ASSIGN_OR_RETURN(model.num_kv_heads,
-                   ReadInt(metadata, kHeadKeys.num_kv_heads, kNumHeadsRange, model.num_heads));
+                   ReadInt(metadata, kGgufHeadKeys.num_kv_heads, kNumHeadsRange, model.num_heads));
   ASSIGN_OR_RETURN(model.head_dim, ReadHeadDim(metadata, model.hidden_size, model.num_heads));
-  RETURN_IF_ERROR(CheckHeads(model, kHeadKeys));
+  RETURN_IF_ERROR(CheckHeads(model, kGgufHeadKeys));
   ASSIGN_OR_RETURN(model.norm_eps,
                    ReadNumber(metadata, "llama.attention.layer_norm_rms_epsilon", kNormEpsRange));
   ASSIGN_OR_RETURN(model.rope_theta,

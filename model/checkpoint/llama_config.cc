@@ -98,7 +98,7 @@ absl::StatusOr<float> ParseRope(JsonObject& config, const char* key, float fallb
 }
 
 // The names of Hugging Face's activation table; its "gelu" is the exact one.
-absl::StatusOr<Activation> ParseActivation(JsonObject& config) {
+absl::StatusOr<Activation> ParseHuggingFaceActivation(JsonObject& config) {
   ASSIGN_OR_RETURN(const std::string name, config.String("hidden_act", "silu"));
   if (name == "silu" || name == "swish") return Activation::kSilu;
   if (name == "gelu") return Activation::kGelu;
@@ -117,7 +117,7 @@ absl::StatusOr<LlamaConfig> ParseLlamaConfig(JsonObject config) {
   model.architecture = "llama";
   ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_scaling", model.rope_theta));
   ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_parameters", model.rope_theta));
-  ASSIGN_OR_RETURN(model.activation, ParseActivation(config));
+  ASSIGN_OR_RETURN(model.activation, ParseHuggingFaceActivation(config));
   ASSIGN_OR_RETURN(model.norm_eps, config.Number("rms_norm_eps", kNormEpsRange, kDefaultNormEps));
   ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
   ASSIGN_OR_RETURN(const int intermediate_size,

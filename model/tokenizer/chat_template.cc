@@ -11,7 +11,7 @@
 namespace peerage {
 namespace {
 
-constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
+constexpr std::array<std::string_view, 3> kTriedRoles = {"system", "user", "assistant"};
 constexpr int kMaxTurns = 3;
 
 std::string Turn(std::string_view role, std::string_view content) {
@@ -34,7 +34,7 @@ std::vector<std::vector<ChatTurn>> Conversations() {
   for (int turn = 0; turn < kMaxTurns; ++turn) {
     std::vector<std::vector<ChatTurn>> longer;
     for (const std::vector<ChatTurn>& turns : longest) {
-      for (std::string_view role : kRoles) {
+      for (std::string_view role : kTriedRoles) {
         longer.push_back(turns);
         longer.back().push_back({std::string(role), Concat(" \ncontent ", turn, "\n ")});
       }

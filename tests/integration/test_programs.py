@@ -188,6 +188,12 @@ class CommandTest(unittest.TestCase):
         scores = json.loads(self.run_ok("score", *options, "--json"))["scores"]
         self.assertAlmostEqual(scores[0]["logprob"], float(paris.split()[0]), places=3)
 
+    def test_takes_one_word_for_each_repeatable_flag(self):
+        rows = self.run_ok("score", "-c", "[a, b]", "-c", "c", "the context").splitlines()[1:]
+        self.assertEqual([row.split("  ")[-1] for row in rows], ['"[a, b]"', '"c"'])
+        stops = ["--stop", "one", "--stop", "two"]
+        self.assertEqual(self.server.run("generate", *stops, "prompt", "extra").returncode, 2)
+
     def test_tokenizes(self):
         rows = self.run_ok("tokenize", "Hello <|im_start|>\n").splitlines()
         self.assertEqual(rows[1].split()[1], '"Hello"')

@@ -8,7 +8,7 @@
 namespace peerage {
 namespace {
 
-bool Contains(const std::vector<TokenId>& ids, TokenId token) {
+bool IsIn(const std::vector<TokenId>& ids, TokenId token) {
   return std::find(ids.begin(), ids.end(), token) != ids.end();
 }
 
@@ -45,8 +45,8 @@ ReferenceCandidate GenerateAlone(const GenerateRequest& request, uint32_t index,
     candidate.tokens.push_back(token);
     history.push_back(token);
 
-    const bool end = Contains(rules.end_ids, token);
-    const bool stop_id = Contains(rules.stop_token_ids, token);
+    const bool end = IsIn(rules.end_ids, token);
+    const bool stop_id = IsIn(rules.stop_token_ids, token);
     const bool last = end || stop_id || candidate.tokens.size() == rules.max_tokens;
     Detokenizer detokenizer(&tokenizer);
     candidate.text.clear();
