@@ -6,18 +6,10 @@
 #include "model/kernels/float16.h"
 #include "model/kernels/linear.h"
 #include "model/kernels/linear_layout.h"
+#include "model/kernels/load.h"
 
 namespace peerage::kernels {
 namespace {
-
-template <typename T>
-T Load(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
-
-float LoadF16(const uint8_t* p) { return F32FromF16(Load<uint16_t>(p)); }
 
 // The quant of output `lane` at j of a block.
 int Quant(WeightFormat format, const uint8_t* block, int lane, int j) {

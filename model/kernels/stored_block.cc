@@ -6,18 +6,10 @@
 #include <limits>
 
 #include "model/kernels/float16.h"
+#include "model/kernels/load.h"
 
 namespace peerage::kernels {
 namespace {
-
-template <typename T>
-T Load(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
-
-float LoadF16(const uint8_t* p) { return F32FromF16(Load<uint16_t>(p)); }
 
 void StoreF16(float value, uint8_t* p) {
   const uint16_t bits = F16FromF32(value);

@@ -1,19 +1,21 @@
 #include "server/rpc/admin_service.h"
 
 #include <atomic>
+#include <memory>
 #include <utility>
 
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/peer.h"
+#include "server/rpc/shared_reactor.h"
 
 namespace peerage {
 
 // One Drain call, waiting for the end of the drain or for its own cancellation.
-class AdminService::DrainReactor final : public grpc::ServerUnaryReactor {
+class AdminService::DrainReactor final : public SharedReactor<grpc::ServerUnaryReactor> {
  public:
   static std::shared_ptr<DrainReactor> New() {
     const std::shared_ptr<DrainReactor> reactor(new DrainReactor);
-    reactor->self_ = reactor;
+    reactor->HoldUntilDone(reactor);
     return reactor;
   }
 
@@ -22,13 +24,11 @@ class AdminService::DrainReactor final : public grpc::ServerUnaryReactor {
   }
 
   void OnCancel() override { End(grpc::Status::CANCELLED); }
-  void OnDone() override { const std::shared_ptr<DrainReactor> last_hold = std::move(self_); }
 
  private:
   DrainReactor() = default;
 
   std::atomic<bool> ended_ = false;
-  std::shared_ptr<DrainReactor> self_;  // gRPC's hold, until its OnDone
 };
 
 AdminService::AdminService(const Backend& backend, std::string version,

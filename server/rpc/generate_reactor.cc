@@ -1,5 +1,6 @@
 #include "server/rpc/generate_reactor.h"
 
+#include <memory>
 #include <utility>
 
 #include "server/rpc/grpc_status.h"
@@ -11,7 +12,7 @@ GenerateReactor* GenerateReactor::Start(Engine* engine, GenerateRequest request,
                                         grpc::CallbackServerContext* context,
                                         v1::GenerateResponse* response) {
   const std::shared_ptr<GenerateReactor> reactor(new GenerateReactor(engine, context, response));
-  reactor->self_ = reactor;
+  reactor->HoldUntilDone(reactor);
   absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
     reactor->submitted_.Accepted(*handle);
@@ -41,10 +42,6 @@ void GenerateReactor::OnFinished(CandidateFinish finish) {
 void GenerateReactor::OnDone(absl::Status status, const Timings& timings) {
   *response_->mutable_timings() = ToProto(timings);
   Finish(ToGrpcStatus(status, *context_));
-}
-
-void GenerateReactor::OnDone() {
-  const std::shared_ptr<GenerateReactor> last_hold = std::move(self_);
 }
 
 }  // namespace peerage

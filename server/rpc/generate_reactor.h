@@ -3,12 +3,11 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <memory>
-
 #include "peerage/v1/inference.pb.h"
 #include "server/engine/engine.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
+#include "server/rpc/shared_reactor.h"
 #include "server/rpc/submitted_request.h"
 
 namespace peerage {
@@ -17,13 +16,15 @@ namespace peerage {
 //
 // Threads: the engine delivers from its worker's thread, gRPC cancels from its own. The object
 // lives until both have let go of it.
-class GenerateReactor final : public grpc::ServerUnaryReactor, public ResponseSink {
+class GenerateReactor final : public SharedReactor<grpc::ServerUnaryReactor>, public ResponseSink {
  public:
   // Submits the request; a refusal finishes the call. `response` already holds what is known
   // beforehand (id, sampling, model, prompt tokens), one candidate for each that was asked for.
   static GenerateReactor* Start(Engine* engine, GenerateRequest request,
                                 grpc::CallbackServerContext* context,
                                 v1::GenerateResponse* response);
+
+  using SharedReactor::OnDone;
 
   // ResponseSink:
   void OnStarted() override {}
@@ -34,7 +35,6 @@ class GenerateReactor final : public grpc::ServerUnaryReactor, public ResponseSi
 
   // grpc::ServerUnaryReactor:
   void OnCancel() override { submitted_.Cancel(); }
-  void OnDone() override;
 
  private:
   GenerateReactor(Engine* engine, grpc::CallbackServerContext* context,
@@ -44,7 +44,6 @@ class GenerateReactor final : public grpc::ServerUnaryReactor, public ResponseSi
   grpc::CallbackServerContext* const context_;
   v1::GenerateResponse* const response_;
   SubmittedRequest submitted_;
-  std::shared_ptr<GenerateReactor> self_;  // gRPC's hold, until its OnDone
 };
 
 }  // namespace peerage

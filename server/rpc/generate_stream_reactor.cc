@@ -1,8 +1,8 @@
 #include "server/rpc/generate_stream_reactor.h"
 
+#include <memory>
 #include <utility>
 
-#include "server/rpc/grpc_status.h"
 #include "server/rpc/to_proto.h"
 
 namespace peerage {
@@ -10,8 +10,8 @@ namespace peerage {
 GenerateStreamReactor::GenerateStreamReactor(Engine* engine, uint32_t candidates,
                                              grpc::CallbackServerContext* context,
                                              GenerateStreamOpening opening)
-    : engine_(engine),
-      context_(context),
+    : QueuedStream(context, kMaxQueuedTokens),
+      engine_(engine),
       opening_(std::move(opening)),
       submitted_(engine),
       gathered_(candidates),
@@ -24,7 +24,7 @@ GenerateStreamReactor* GenerateStreamReactor::Start(Engine* engine, GenerateRequ
                                                     GenerateStreamOpening opening) {
   const std::shared_ptr<GenerateStreamReactor> reactor(
       new GenerateStreamReactor(engine, request.candidates, context, std::move(opening)));
-  reactor->self_ = reactor;
+  reactor->HoldUntilDone(reactor);
   absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
     reactor->submitted_.Accepted(*handle);
@@ -95,23 +95,6 @@ void GenerateStreamReactor::OnWriteDone(bool ok) {
   if (!ok) submitted_.Cancel();
   Do(queue_.WriteDone(ok));
   if (queue_.TakeRoomAgain()) engine_->Wake();
-}
-
-void GenerateStreamReactor::Do(Queue::Action action) {
-  switch (action) {
-    case Queue::Action::kNothing:
-      break;
-    case Queue::Action::kWrite:
-      StartWrite(&queue_.current());
-      break;
-    case Queue::Action::kFinish:
-      Finish(ToGrpcStatus(queue_.status(), *context_));
-      break;
-  }
-}
-
-void GenerateStreamReactor::OnDone() {
-  const std::shared_ptr<GenerateStreamReactor> last_hold = std::move(self_);
 }
 
 }  // namespace peerage

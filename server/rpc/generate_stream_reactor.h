@@ -3,15 +3,14 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <memory>
 #include <vector>
 
 #include "peerage/v1/inference.pb.h"
 #include "server/engine/engine.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
+#include "server/rpc/queued_stream.h"
 #include "server/rpc/submitted_request.h"
-#include "server/rpc/write_queue.h"
 
 namespace peerage {
 
@@ -30,8 +29,10 @@ struct GenerateStreamOpening {
 //
 // Threads: the engine delivers from its worker's thread, gRPC reacts on its own. The object lives
 // until both have let go of it.
-class GenerateStreamReactor final : public grpc::ServerWriteReactor<v1::GenerateStreamResponse>,
-                                    public ResponseSink {
+class GenerateStreamReactor final
+    : public QueuedStream<grpc::ServerWriteReactor<v1::GenerateStreamResponse>,
+                          v1::GenerateStreamResponse>,
+      public ResponseSink {
  public:
   static constexpr int kMaxQueuedTokens = 256;
 
@@ -39,6 +40,8 @@ class GenerateStreamReactor final : public grpc::ServerWriteReactor<v1::Generate
   static GenerateStreamReactor* Start(Engine* engine, GenerateRequest request,
                                       grpc::CallbackServerContext* context,
                                       GenerateStreamOpening opening);
+
+  using QueuedStream::OnDone;
 
   // ResponseSink:
   void OnStarted() override;
@@ -51,24 +54,17 @@ class GenerateStreamReactor final : public grpc::ServerWriteReactor<v1::Generate
   // grpc::ServerWriteReactor:
   void OnWriteDone(bool ok) override;
   void OnCancel() override { submitted_.Cancel(); }
-  void OnDone() override;
 
  private:
-  using Queue = WriteQueue<v1::GenerateStreamResponse>;
-
   GenerateStreamReactor(Engine* engine, uint32_t candidates, grpc::CallbackServerContext* context,
                         GenerateStreamOpening opening);
 
   // Sends what has gathered for a candidate.
   void Flush(uint32_t candidate);
-  void Do(Queue::Action action);
 
   Engine* const engine_;
-  grpc::CallbackServerContext* const context_;
   const GenerateStreamOpening opening_;
   SubmittedRequest submitted_;
-  Queue queue_{kMaxQueuedTokens};
-  std::shared_ptr<GenerateStreamReactor> self_;  // gRPC's hold, until its OnDone
 
   // The engine's alone.
   std::vector<v1::Delta> gathered_;      // [candidates]

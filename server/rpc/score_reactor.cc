@@ -1,5 +1,6 @@
 #include "server/rpc/score_reactor.h"
 
+#include <memory>
 #include <utility>
 
 #include "server/rpc/grpc_status.h"
@@ -11,7 +12,7 @@ ScoreReactor* ScoreReactor::Start(const Backend& backend, ScoreRequest request,
                                   grpc::CallbackServerContext* context,
                                   v1::ScoreResponse* response) {
   const std::shared_ptr<ScoreReactor> reactor(new ScoreReactor(backend, context, response));
-  reactor->self_ = reactor;
+  reactor->HoldUntilDone(reactor);
   absl::StatusOr<RequestHandle> handle = backend.engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
     reactor->submitted_.Accepted(*handle);
@@ -27,7 +28,5 @@ void ScoreReactor::OnDone(absl::Status status, const Timings& timings) {
   *response_->mutable_timings() = ToProto(timings);
   Finish(ToGrpcStatus(status, *context_));
 }
-
-void ScoreReactor::OnDone() { const std::shared_ptr<ScoreReactor> last_hold = std::move(self_); }
 
 }  // namespace peerage

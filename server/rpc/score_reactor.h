@@ -3,13 +3,12 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <memory>
-
 #include "model/tokenizer/tokenizer.h"
 #include "peerage/v1/inference.pb.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/shared_reactor.h"
 #include "server/rpc/submitted_request.h"
 
 namespace peerage {
@@ -18,11 +17,13 @@ namespace peerage {
 //
 // Threads: the engine delivers from its worker's thread, gRPC cancels from its own. The object
 // lives until both have let go of it.
-class ScoreReactor final : public grpc::ServerUnaryReactor, public ResponseSink {
+class ScoreReactor final : public SharedReactor<grpc::ServerUnaryReactor>, public ResponseSink {
  public:
   // Submits the request; a refusal finishes the call. `response` is as OpenScore made it.
   static ScoreReactor* Start(const Backend& backend, ScoreRequest request,
                              grpc::CallbackServerContext* context, v1::ScoreResponse* response);
+
+  using SharedReactor::OnDone;
 
   // ResponseSink:
   void OnStarted() override {}
@@ -31,7 +32,6 @@ class ScoreReactor final : public grpc::ServerUnaryReactor, public ResponseSink 
 
   // grpc::ServerUnaryReactor:
   void OnCancel() override { submitted_.Cancel(); }
-  void OnDone() override;
 
  private:
   ScoreReactor(const Backend& backend, grpc::CallbackServerContext* context,
@@ -45,7 +45,6 @@ class ScoreReactor final : public grpc::ServerUnaryReactor, public ResponseSink 
   v1::ScoreResponse* const response_;
   const Tokenizer* const tokenizer_;
   SubmittedRequest submitted_;
-  std::shared_ptr<ScoreReactor> self_;  // gRPC's hold, until its OnDone
 };
 
 }  // namespace peerage

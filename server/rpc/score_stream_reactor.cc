@@ -61,7 +61,7 @@ ScoreStreamReactor* ScoreStreamReactor::Start(const Backend& backend, Call call,
                                               grpc::CallbackServerContext* context) {
   const std::shared_ptr<ScoreStreamReactor> reactor(
       new ScoreStreamReactor(backend, std::move(call), context));
-  reactor->self_ = reactor;
+  reactor->HoldUntilDone(reactor);
   reactor->Proceed();
   return reactor.get();
 }
@@ -77,7 +77,7 @@ void ScoreStreamReactor::OnReadDone(bool ok) {
 }
 
 void ScoreStreamReactor::Submit() {
-  const auto item = std::make_shared<Item>(self_, std::move(*incoming_.mutable_id()));
+  const auto item = std::make_shared<Item>(shared_from_this(), std::move(*incoming_.mutable_id()));
   {
     absl::MutexLock lock(&mu_);
     if (cancelled_) return;
@@ -136,23 +136,6 @@ void ScoreStreamReactor::EndWhenDone() {
     if (cancelled_) status = absl::CancelledError("the call was cancelled");
   }
   Do(queue_.Close(std::move(status)));
-}
-
-void ScoreStreamReactor::Do(Queue::Action action) {
-  switch (action) {
-    case Queue::Action::kNothing:
-      break;
-    case Queue::Action::kWrite:
-      StartWrite(&queue_.current());
-      break;
-    case Queue::Action::kFinish:
-      Finish(ToGrpcStatus(queue_.status(), *context_));
-      break;
-  }
-}
-
-void ScoreStreamReactor::OnDone() {
-  const std::shared_ptr<ScoreStreamReactor> last_hold = std::move(self_);
 }
 
 }  // namespace peerage

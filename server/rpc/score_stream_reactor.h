@@ -12,7 +12,7 @@
 #include "peerage/v1/inference.pb.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/call.h"
-#include "server/rpc/write_queue.h"
+#include "server/rpc/queued_stream.h"
 
 namespace peerage {
 
@@ -25,7 +25,9 @@ namespace peerage {
 // Threads: gRPC reacts on its own threads, items answer from the worker's. The object lives until
 // gRPC and every item have let go of it.
 class ScoreStreamReactor final
-    : public grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreStreamResponse> {
+    : public QueuedStream<grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreStreamResponse>,
+                          v1::ScoreStreamResponse>,
+      public std::enable_shared_from_this<ScoreStreamReactor> {
  public:
   static constexpr int kWindow = 16;
 
@@ -35,14 +37,12 @@ class ScoreStreamReactor final
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override;
 
  private:
   class Item;
-  using Queue = WriteQueue<v1::ScoreStreamResponse>;
 
   ScoreStreamReactor(const Backend& backend, Call call, grpc::CallbackServerContext* context)
-      : backend_(backend), call_(std::move(call)), context_(context) {}
+      : QueuedStream(context, kWindow), backend_(backend), call_(std::move(call)) {}
 
   void Submit();
   // An item's last word.
@@ -52,14 +52,10 @@ class ScoreStreamReactor final
   // Finishes when everything is answered and written or, after a cancellation, when the engine has
   // let go of every item: nothing may outlive the server through them.
   void EndWhenDone();
-  void Do(Queue::Action action);
 
   const Backend backend_;
   Call call_;
-  grpc::CallbackServerContext* const context_;
-  Queue queue_{kWindow};
-  std::shared_ptr<ScoreStreamReactor> self_;  // gRPC's hold, until its OnDone
-  v1::ScoreStreamRequest incoming_;           // belongs to the outstanding read
+  v1::ScoreStreamRequest incoming_;  // belongs to the outstanding read
 
   absl::Mutex mu_;
   std::unordered_set<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // not answered yet

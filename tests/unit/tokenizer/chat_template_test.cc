@@ -53,6 +53,12 @@ TEST(ChatTemplateTest, OnlyBranchesThatAreTakenNeedBeSupported) {
             "b");
 }
 
+// `first`, then `again` many times.
+std::string Repeat(std::string first, const std::string& again) {
+  for (int i = 0; i < 50'000; ++i) first += again;
+  return first;
+}
+
 TEST(ChatTemplateTest, HostileTemplatesEndWithAnError) {
   std::string deep_loops;
   for (int i = 0; i < 60; ++i) deep_loops += "{% for m in messages %}";
@@ -74,6 +80,11 @@ TEST(ChatTemplateTest, HostileTemplatesEndWithAnError) {
       "{# open",
       "{{ messages }}",
       "{{ messages[0:1] }}",
+      "{% for m in messages[0-1:] %}{% endfor %}",
+      "{% if 0 - 9223372036854775807 - 2 %}{% endif %}",
+      Repeat("{% set a = [] %}", "{% set a = [a] %}"),
+      Repeat("{% set a = 'ab' %}", "{% set a = a + a %}"),
+      Repeat("{% set a = '" + std::string(100'000, 'x') + "' %}", "{{ a }}"),
       "{{ 'a' if true else 'b' }}",
       "{{ '\\x41' }}",
       "{% macro f() %}{% endmacro %}",

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "model/tokenizer/tokenizer.h"
+#include "tests/unit/tokenizer/load.h"
 #include "tests/unit/tokenizer/small_vocabulary.h"
 
 namespace peerage {
@@ -27,12 +28,6 @@ TokenizerSource Source() {
   source.gguf = std::move(gguf);
   source.vocab_size = kSmallVocabSize;
   return source;
-}
-
-std::unique_ptr<Tokenizer> Load(const TokenizerSource& source) {
-  auto tokenizer = Tokenizer::Load(source);
-  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
-  return *std::move(tokenizer);
 }
 
 TEST(GgufTokenizerTest, EncodesAndRecognisesControlTokens) {

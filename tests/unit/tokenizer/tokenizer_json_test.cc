@@ -7,6 +7,7 @@
 #include <string>
 
 #include "model/tokenizer/tokenizer.h"
+#include "tests/unit/tokenizer/load.h"
 #include "tests/unit/tokenizer/small_vocabulary.h"
 
 namespace peerage {
@@ -46,12 +47,6 @@ TokenizerSource Source(const json& file) {
   source.hugging_face->tokenizer_json = file.dump();
   source.vocab_size = kSmallVocabSize;
   return source;
-}
-
-std::unique_ptr<Tokenizer> Load(const TokenizerSource& source) {
-  auto tokenizer = Tokenizer::Load(source);
-  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
-  return *std::move(tokenizer);
 }
 
 json BosTemplate() {
@@ -277,6 +272,8 @@ TEST(TokenizerJsonTest, RefusesTextThatIsNotStrictJson) {
       {"{\"model\": {\"vocab\": {\"a\": 1, \"a\": 2}, \"vocab\": {}}}", "duplicate key \"vocab\""},
       {"{\"a\": {\"b\": 1, \"b\": 2}}", "duplicate key \"b\""},
       {"{\"a\": \"\xFF\"}", "not valid JSON at byte"},
+      {"\xEF\xBB\xBF{}", "byte-order mark"},
+      {std::string("{}\0{}", 5), "NUL"},
       {"{\"a\": " + std::string(100, '[') + std::string(100, ']') + "}", "deeper than 32"},
       {"{\"a\": " + std::string(1 << 20, '['), "deeper than 32"},
   };

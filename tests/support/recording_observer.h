@@ -1,0 +1,38 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/engine/observer.h"
+
+namespace peerage {
+
+// Keeps every event. Threads: safe from many.
+class RecordingObserver final : public EngineObserver {
+ public:
+  void OnStep(const StepEvent& event) override {
+    absl::MutexLock lock(&mu_);
+    steps_.push_back(event);
+  }
+  void OnRequestDone(const RequestEvent& event) override {
+    absl::MutexLock lock(&mu_);
+    requests_.push_back(event);
+  }
+
+  std::vector<StepEvent> steps() const {
+    absl::MutexLock lock(&mu_);
+    return steps_;
+  }
+  std::vector<RequestEvent> requests() const {
+    absl::MutexLock lock(&mu_);
+    return requests_;
+  }
+
+ private:
+  mutable absl::Mutex mu_;
+  std::vector<StepEvent> steps_ ABSL_GUARDED_BY(mu_);
+  std::vector<RequestEvent> requests_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace peerage
