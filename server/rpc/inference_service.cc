@@ -111,12 +111,12 @@ grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* c
   return ScoreReactor::Start(backend_, *std::move(prepared), context, response);
 }
 
-grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreStreamResponse>*
-InferenceService::ScoreStream(grpc::CallbackServerContext* context) {
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::ScoreStream(
+    grpc::CallbackServerContext* context) {
   absl::StatusOr<Call> call = ReadCall(*context, *backend_.clock);
   if (!call.ok()) {
-    return Refuse<grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreStreamResponse>>(
-        call.status(), context);
+    return Refuse<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>>(call.status(),
+                                                                               context);
   }
   return ScoreStreamReactor::Start(backend_, *std::move(call), context);
 }

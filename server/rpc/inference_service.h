@@ -1,6 +1,7 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include "absl/status/status.h"
@@ -10,11 +11,20 @@
 
 namespace peerage {
 
+// ScoreStream parses its messages itself (see ScoreStreamReactor), gRPC those of the others.
+using InferenceServiceBase = v1::InferenceService::WithCallbackMethod_Generate<
+    v1::InferenceService::WithCallbackMethod_GenerateStream<
+        v1::InferenceService::WithCallbackMethod_Score<
+            v1::InferenceService::WithRawCallbackMethod_ScoreStream<
+                v1::InferenceService::WithCallbackMethod_Tokenize<
+                    v1::InferenceService::WithCallbackMethod_Detokenize<
+                        v1::InferenceService::Service>>>>>>;
+
 // The edge of the engine: every method validates, converts, submits and returns the reactor that
 // answers. No policy lives here.
 //
 // Threads: safe from many. Nothing blocks; a method costs what tokenising its texts costs.
-class InferenceService final : public v1::InferenceService::CallbackService {
+class InferenceService final : public InferenceServiceBase {
  public:
   explicit InferenceService(const Backend& backend) : backend_(backend) {}
 
@@ -26,7 +36,7 @@ class InferenceService final : public v1::InferenceService::CallbackService {
   grpc::ServerUnaryReactor* Score(grpc::CallbackServerContext* context,
                                   const v1::ScoreRequest* request,
                                   v1::ScoreResponse* response) override;
-  grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreStreamResponse>* ScoreStream(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ScoreStream(
       grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
                                      const v1::TokenizeRequest* request,

@@ -1,7 +1,11 @@
 #include "server/rpc/score_stream_reactor.h"
 
+#include <grpcpp/impl/codegen/proto_utils.h>
+
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "model/status_macros.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/opening.h"
@@ -10,6 +14,26 @@
 #include "server/rpc/to_proto.h"
 
 namespace peerage {
+namespace {
+
+absl::StatusOr<v1::ScoreStreamRequest> Parse(grpc::ByteBuffer& bytes, uint64_t index) {
+  v1::ScoreStreamRequest item;
+  if (grpc::SerializationTraits<v1::ScoreStreamRequest>::Deserialize(&bytes, &item).ok()) {
+    return item;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("item ", index, " of the stream is not a valid ScoreStreamRequest"));
+}
+
+grpc::ByteBuffer Serialize(const v1::ScoreStreamResponse& response) {
+  grpc::ByteBuffer bytes;
+  bool owned = false;
+  // Fails for no message that is complete, and proto3's are.
+  (void)grpc::SerializationTraits<v1::ScoreStreamResponse>::Serialize(response, &bytes, &owned);
+  return bytes;
+}
+
+}  // namespace
 
 // One request of the stream, until it is answered.
 class ScoreStreamReactor::Item final : public ResponseSink,
@@ -43,13 +67,13 @@ class ScoreStreamReactor::Item final : public ResponseSink,
   void OnDone(absl::Status status, const Timings& timings) override {
     if (!status.ok()) return Fail(status);
     *answer_.mutable_response()->mutable_timings() = ToProto(timings);
-    stream_->Answer(shared_from_this(), std::move(answer_));
+    stream_->Answer(shared_from_this(), answer_);
   }
 
  private:
   void Fail(const absl::Status& status) {
     *answer_.mutable_error() = ToRpcStatus(status);
-    stream_->Answer(shared_from_this(), std::move(answer_));
+    stream_->Answer(shared_from_this(), answer_);
   }
 
   const std::shared_ptr<ScoreStreamReactor> stream_;
@@ -67,29 +91,33 @@ ScoreStreamReactor* ScoreStreamReactor::Start(const Backend& backend, Call call,
 }
 
 void ScoreStreamReactor::OnReadDone(bool ok) {
-  if (ok) Submit();
+  const absl::Status status = ok ? Submit() : absl::OkStatus();
   {
     absl::MutexLock lock(&mu_);
     reading_ = false;
-    if (!ok) half_closed_ = true;
+    if (!ok || !status.ok()) read_all_ = true;
+    read_status_ = status;
   }
   Proceed();
 }
 
-void ScoreStreamReactor::Submit() {
-  const auto item = std::make_shared<Item>(shared_from_this(), std::move(*incoming_.mutable_id()));
+absl::Status ScoreStreamReactor::Submit() {
+  ASSIGN_OR_RETURN(v1::ScoreStreamRequest request, Parse(incoming_, items_read_));
+  ++items_read_;
+  const auto item = std::make_shared<Item>(shared_from_this(), std::move(*request.mutable_id()));
   {
     absl::MutexLock lock(&mu_);
-    if (cancelled_) return;
+    if (cancelled_) return absl::OkStatus();
     items_.insert(item);
     ++in_window_;
   }
-  item->Submit(incoming_.request());
+  item->Submit(request.request());
+  return absl::OkStatus();
 }
 
 void ScoreStreamReactor::Answer(const std::shared_ptr<Item>& item,
-                                v1::ScoreStreamResponse response) {
-  Do(queue_.Push(std::move(response), 1));
+                                const v1::ScoreStreamResponse& response) {
+  Do(queue_.Push(Serialize(response), 1));
   {
     absl::MutexLock lock(&mu_);
     items_.erase(item);
@@ -121,7 +149,7 @@ void ScoreStreamReactor::Proceed() {
   EndWhenDone();
   {
     absl::MutexLock lock(&mu_);
-    if (half_closed_ || cancelled_ || reading_ || in_window_ == kWindow) return;
+    if (read_all_ || cancelled_ || reading_ || in_window_ == kWindow) return;
     reading_ = true;
   }
   StartRead(&incoming_);
@@ -132,8 +160,8 @@ void ScoreStreamReactor::EndWhenDone() {
   {
     absl::MutexLock lock(&mu_);
     if (!items_.empty()) return;
-    if (!cancelled_ && (!half_closed_ || in_window_ > 0)) return;
-    if (cancelled_) status = absl::CancelledError("the call was cancelled");
+    if (!cancelled_ && (!read_all_ || in_window_ > 0)) return;
+    status = cancelled_ ? absl::CancelledError("the call was cancelled") : read_status_;
   }
   Do(queue_.Close(std::move(status)));
 }

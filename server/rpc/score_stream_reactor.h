@@ -1,13 +1,16 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <cstdint>
 #include <memory>
 #include <unordered_set>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "peerage/v1/inference.pb.h"
 #include "server/rpc/backend.h"
@@ -17,7 +20,10 @@
 namespace peerage {
 
 // One ScoreStream call: reads items, submits each as a request of its own and writes the answers as
-// they come. An item that fails is answered with its error; the stream goes on.
+// they come. An item that fails is answered with its error; the stream goes on. Bytes that are no
+// ScoreStreamRequest have no id to answer to: what came before is answered, then the stream ends
+// with INVALID_ARGUMENT. That is why messages are parsed here: gRPC's typed streams report such
+// bytes as the client's regular end, and what followed would be lost without a word.
 //
 // At most kWindow items are between their read and the end of their answer's write, so what a
 // client sends faster than it is scored waits in its own flow control.
@@ -25,8 +31,8 @@ namespace peerage {
 // Threads: gRPC reacts on its own threads, items answer from the worker's. The object lives until
 // gRPC and every item have let go of it.
 class ScoreStreamReactor final
-    : public QueuedStream<grpc::ServerBidiReactor<v1::ScoreStreamRequest, v1::ScoreStreamResponse>,
-                          v1::ScoreStreamResponse>,
+    : public QueuedStream<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                          grpc::ByteBuffer>,
       public std::enable_shared_from_this<ScoreStreamReactor> {
  public:
   static constexpr int kWindow = 16;
@@ -44,9 +50,10 @@ class ScoreStreamReactor final
   ScoreStreamReactor(const Backend& backend, Call call, grpc::CallbackServerContext* context)
       : QueuedStream(context, kWindow), backend_(backend), call_(std::move(call)) {}
 
-  void Submit();
+  // INVALID_ARGUMENT for bytes that are no item.
+  absl::Status Submit();
   // An item's last word.
-  void Answer(const std::shared_ptr<Item>& item, v1::ScoreStreamResponse response);
+  void Answer(const std::shared_ptr<Item>& item, const v1::ScoreStreamResponse& response);
   // After a read or a write: ends the stream, reads on, or waits for answers.
   void Proceed();
   // Finishes when everything is answered and written or, after a cancellation, when the engine has
@@ -55,13 +62,15 @@ class ScoreStreamReactor final
 
   const Backend backend_;
   Call call_;
-  v1::ScoreStreamRequest incoming_;  // belongs to the outstanding read
+  grpc::ByteBuffer incoming_;  // belongs to the outstanding read
+  uint64_t items_read_ = 0;    // so does this
 
   absl::Mutex mu_;
   std::unordered_set<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // not answered yet
   int in_window_ ABSL_GUARDED_BY(mu_) = 0;
   bool reading_ ABSL_GUARDED_BY(mu_) = false;
-  bool half_closed_ ABSL_GUARDED_BY(mu_) = false;  // the client sends no more
+  bool read_all_ ABSL_GUARDED_BY(mu_) = false;  // the client sends no more, or nothing readable
+  absl::Status read_status_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 

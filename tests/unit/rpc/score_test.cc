@@ -154,6 +154,29 @@ TEST(ScoreStreamTest, GoesOnAfterAnItemThatFails) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+TEST(ScoreStreamTest, EndsWithAnErrorAtAnItemThatIsNoValidMessage) {
+  TestServer server;
+  grpc::ClientContext context;
+  const auto stream = server.inference().ScoreStream(&context);
+  v1::ScoreStreamRequest request;
+  request.set_id("before");
+  *request.mutable_request() = SmallScoreRequest();
+  ASSERT_TRUE(stream->Write(request));
+  request.set_id("\xff");  // protobuf sends it all the same, and refuses to read it
+  ASSERT_TRUE(stream->Write(request));
+  stream->WritesDone();
+
+  v1::ScoreStreamResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_EQ(answer.id(), "before");
+  EXPECT_FALSE(stream->Read(&answer));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "item 1 of the stream is not a valid ScoreStreamRequest");
+  server.AwaitIdle();
+  server.ExpectHealthy();
+}
+
 TEST(ScoreStreamTest, ACancelledStreamTakesItsItemsAlong) {
   TestServer server;
   server.model().ShutGate();
