@@ -59,7 +59,7 @@ stage "thread-safety analysis (clang)"
 build clang server/engine/all model/kernels/all
 
 stage "unit tests under the address and undefined-behaviour sanitizers"
-build asan tests/unit/all
+build asan tests/unit/all tests/fuzz/all
 run_tests asan -L unit
 
 stage "engine and thread-pool tests under the thread sanitizer"

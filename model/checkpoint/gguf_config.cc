@@ -16,7 +16,7 @@ namespace peerage {
 namespace {
 
 constexpr HeadKeys kGgufHeadKeys{"llama.attention.head_count", "llama.attention.head_count_kv",
-                             "llama.attention.key_length"};
+                                 "llama.attention.key_length"};
 
 // Numeric keys that change the function, and the value with which they do not.
 struct NeutralMetadata {

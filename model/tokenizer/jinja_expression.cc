@@ -12,7 +12,7 @@ namespace {
 
 using Kind = JinjaToken::Kind;
 
-constexpr int kMaxNesting = 64;
+constexpr int kMaxExpressionNesting = 64;
 constexpr size_t kMaxJoinedBytes = 1 << 24;
 
 absl::StatusOr<JinjaValue> Integer(const std::string& digits) {
@@ -32,7 +32,7 @@ absl::StatusOr<JinjaValue> JinjaExpressions::Evaluate(bool active) {
 }
 
 absl::StatusOr<JinjaValue> JinjaExpressions::Or() {
-  if (++nesting_ > kMaxNesting) return UnsupportedInJinja("nested too deeply");
+  if (++nesting_ > kMaxExpressionNesting) return UnsupportedInJinja("nested too deeply");
   ASSIGN_OR_RETURN(Value value, And());
   while (cursor_.TakeName("or")) {
     ASSIGN_OR_RETURN(value, Decide(std::move(value), /*decided_by=*/true, &JinjaExpressions::And));

@@ -18,7 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Optional;
 
-constexpr uint32_t kF32 = 0;
+constexpr uint32_t kF32Type = 0;
 
 GgufContents Contents(const GgufBuilder& builder) {
   absl::StatusOr<GgufContents> contents = ReadGguf(MemoryFile(builder.Build()));
@@ -55,7 +55,7 @@ TEST(GgufConfigTest, ReadsWhatIsSet) {
 
 TEST(GgufConfigTest, IsUntiedWhenTheFileHasAHead) {
   GgufBuilder builder = SmallGgufKeys();
-  builder.Tensor("output.weight", {1}, kF32, "abcd");
+  builder.Tensor("output.weight", {1}, kF32Type, "abcd");
 
   EXPECT_FALSE(ParseGgufConfig(Contents(builder))->tied_embeddings);
 }

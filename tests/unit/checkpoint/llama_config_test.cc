@@ -109,13 +109,13 @@ TEST(LlamaConfigTest, AcceptsNeutralValues) {
   }
 }
 
-struct BadConfig {
+struct BadLlamaConfig {
   const char* patch;
   const char* error;
 };
 
 TEST(LlamaConfigTest, RefusesWhatChangesTheFunctionByName) {
-  const BadConfig kConfigs[] = {
+  const BadLlamaConfig kConfigs[] = {
       {R"({"attention_bias": true})", "attention_bias"},
       {R"({"mlp_bias": true})", "mlp_bias"},
       {R"({"attention_multiplier": 0.5})", "attention_multiplier"},

@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-GenerateRequest Generate(size_t prompt, uint32_t max_tokens, uint32_t candidates) {
+GenerateRequest GenerateOf(size_t prompt, uint32_t max_tokens, uint32_t candidates) {
   return {.prompt = std::vector<TokenId>(prompt, 1),
           .candidates = candidates,
           .stopping = {.max_tokens = max_tokens}};
@@ -25,14 +25,14 @@ ScoreRequest Score(size_t context, const std::vector<size_t>& continuations) {
 
 TEST(DemandTest, CountsFullPromptBlocksOnceForAllCandidates) {
   // Blocks of 4; a prompt of 9 has 2 full blocks before its last token.
-  EXPECT_EQ(DemandOf(Generate(9, 3, 1), 4).blocks, 3);
-  EXPECT_EQ(DemandOf(Generate(9, 3, 5), 4).blocks, 2 + 5 * 1);
-  EXPECT_EQ(DemandOf(Generate(9, 4, 5), 4).blocks, 2 + 5 * 2);
+  EXPECT_EQ(DemandOf(GenerateOf(9, 3, 1), 4).blocks, 3);
+  EXPECT_EQ(DemandOf(GenerateOf(9, 3, 5), 4).blocks, 2 + 5 * 1);
+  EXPECT_EQ(DemandOf(GenerateOf(9, 4, 5), 4).blocks, 2 + 5 * 2);
   // A last token that fills its block is each candidate's own, and with it the block.
-  EXPECT_EQ(DemandOf(Generate(8, 1, 3), 4).blocks, 1 + 3 * 2);
-  EXPECT_EQ(DemandOf(Generate(1, 1, 2), 4).blocks, 2);
-  EXPECT_EQ(DemandOf(Generate(9, 3, 5), 4).slots, 5);
-  EXPECT_EQ(DemandOf(Generate(9, 3, 5), 4).sequences, 5);
+  EXPECT_EQ(DemandOf(GenerateOf(8, 1, 3), 4).blocks, 1 + 3 * 2);
+  EXPECT_EQ(DemandOf(GenerateOf(1, 1, 2), 4).blocks, 2);
+  EXPECT_EQ(DemandOf(GenerateOf(9, 3, 5), 4).slots, 5);
+  EXPECT_EQ(DemandOf(GenerateOf(9, 3, 5), 4).sequences, 5);
 }
 
 TEST(DemandTest, CountsTheContextAndOneContinuationForScore) {
@@ -56,13 +56,13 @@ TEST(DemandTest, RefusesWhatNeverFitsWithTheArithmetic) {
     return std::string(status.message());
   };
 
-  EXPECT_EQ(message(Generate(30, 10, 1)), "");
-  EXPECT_THAT(message(Generate(30, 11, 1)),
+  EXPECT_EQ(message(GenerateOf(30, 10, 1)), "");
+  EXPECT_THAT(message(GenerateOf(30, 11, 1)),
               HasSubstr("prompt of 30 tokens + max_tokens of 11 = 41 is more than the context "
                         "length of 40"));
-  EXPECT_THAT(message(Generate(1, 4'000'000'000u, 1)), HasSubstr("= 4000000001 is more"));
-  EXPECT_THAT(message(Generate(1, 1, 4)), HasSubstr("4 candidates"));
-  EXPECT_THAT(message(Generate(17, 23, 2)), HasSubstr("needs 16 KV blocks of 4 tokens"));
+  EXPECT_THAT(message(GenerateOf(1, 4'000'000'000u, 1)), HasSubstr("= 4000000001 is more"));
+  EXPECT_THAT(message(GenerateOf(1, 1, 4)), HasSubstr("4 candidates"));
+  EXPECT_THAT(message(GenerateOf(17, 23, 2)), HasSubstr("needs 16 KV blocks of 4 tokens"));
   EXPECT_EQ(message(Score(28, {12})), "");
   EXPECT_THAT(message(Score(30, {10})), HasSubstr("needs 11 KV blocks"));  // one is a copy
   EXPECT_THAT(message(Score(30, {3, 11})), HasSubstr("longest continuation of 11 = 41"));

@@ -11,12 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/nan.h"
 #include "tests/unit/kernels/each_target.h"
 
 namespace peerage::kernels {
 namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // One sequence of `tokens` tokens; its cache is paged out of order and holds NaN wherever nothing
 // was stored.

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "tests/support/nan.h"
 #include "tests/unit/kernels/each_target.h"
 
 namespace peerage::kernels {
@@ -14,7 +15,6 @@ namespace {
 
 using enum ActivationFunction;
 constexpr ActivationFunction kFunctions[] = {kSilu, kGelu, kGeluTanh, kRelu};
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // act(gate) * up of one row, with something in `y` behind it.
 std::vector<float> Activate(ActivationFunction function, const std::vector<float>& gate,

@@ -10,13 +10,13 @@
 #include <random>
 #include <vector>
 
+#include "tests/support/nan.h"
 #include "tests/unit/kernels/each_target.h"
 
 namespace peerage::kernels {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr int kSizes[] = {1, 2, 3, 15, 16, 17, 31, 33, 257, 49'152, 50'257};
 
 std::vector<float> RandomLogits(int n) {

@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::SizeIs;
 
-constexpr TokenId kA = FakeTokenizer::Letter('a');
+constexpr TokenId kLetterA = FakeTokenizer::Letter('a');
 constexpr TokenId kB = FakeTokenizer::Letter('b');
 
 v1::ScoreResponse ScoreOrDie(TestServer& server, const v1::ScoreRequest& request) {
@@ -35,13 +35,13 @@ TEST(ScoreTest, SumsTheLogProbabilitiesOfEachContinuation) {
   const v1::ScoreResponse response = ScoreOrDie(server, request);
 
   ASSERT_EQ(response.scores_size(), 2);
-  const double first = FakeModel::Logprob({kA, kB}, kA);
-  const double second = FakeModel::Logprob({kA, kB, kA}, kB);
+  const double first = FakeModel::Logprob({kLetterA, kB}, kLetterA);
+  const double second = FakeModel::Logprob({kLetterA, kB, kLetterA}, kB);
   EXPECT_EQ(response.scores(0).logprob(), first + second);
   EXPECT_DOUBLE_EQ(response.scores(0).bits_per_byte(), -(first + second) / (std::log(2.0) * 2));
   ASSERT_EQ(response.scores(0).tokens_size(), 2);
   EXPECT_THAT(response.scores(0).tokens(1).alternative_ids(), SizeIs(3));
-  EXPECT_EQ(response.scores(1).logprob(), FakeModel::Logprob({kA, kB}, kB));
+  EXPECT_EQ(response.scores(1).logprob(), FakeModel::Logprob({kLetterA, kB}, kB));
   EXPECT_EQ(response.usage().prompt_tokens(), 2);
   EXPECT_EQ(response.usage().completion_tokens(), 3);
   EXPECT_EQ(response.model().name(), "fake");
@@ -59,7 +59,8 @@ TEST(ScoreTest, CallsAContinuationGreedyWhenEveryTokenIsTheMostLikely) {
 
   int greedy = 0;
   for (TokenId token = 0; token < FakeTokenizer::kVocabSize; ++token) {
-    EXPECT_EQ(response.scores(token).is_greedy(), FakeModel::Rank({kA, kB}, token) == 1) << token;
+    EXPECT_EQ(response.scores(token).is_greedy(), FakeModel::Rank({kLetterA, kB}, token) == 1)
+        << token;
     greedy += response.scores(token).is_greedy();
   }
   EXPECT_GT(greedy, 0);
@@ -72,16 +73,17 @@ TEST(ScoreTest, PutsBosBeforeAnEmptyContextUnlessToldNotTo) {
   request.add_continuations()->set_text("ab");
   const v1::ScoreResponse with_bos = ScoreOrDie(server, request);
   EXPECT_EQ(with_bos.usage().prompt_tokens(), 1);
-  EXPECT_EQ(with_bos.scores(0).tokens(0).logprob(), FakeModel::Logprob({FakeTokenizer::kBos}, kA));
+  EXPECT_EQ(with_bos.scores(0).tokens(0).logprob(),
+            FakeModel::Logprob({FakeTokenizer::kBos}, kLetterA));
 
   request.mutable_context()->set_add_bos(false);
   const v1::ScoreResponse without = ScoreOrDie(server, request);
   EXPECT_EQ(without.usage().prompt_tokens(), 0);
   ASSERT_EQ(without.scores(0).tokens_size(), 2);
   EXPECT_FALSE(without.scores(0).tokens(0).has_logprob());
-  EXPECT_EQ(without.scores(0).logprob(), FakeModel::Logprob({kA}, kB));
+  EXPECT_EQ(without.scores(0).logprob(), FakeModel::Logprob({kLetterA}, kB));
   EXPECT_DOUBLE_EQ(without.scores(0).bits_per_byte(),
-                   -double{FakeModel::Logprob({kA}, kB)} / std::log(2.0));
+                   -double{FakeModel::Logprob({kLetterA}, kB)} / std::log(2.0));
 }
 
 TEST(ScoreTest, AnswersTheMostContinuationsThatARequestMayHave) {
@@ -92,7 +94,7 @@ TEST(ScoreTest, AnswersTheMostContinuationsThatARequestMayHave) {
   const v1::ScoreResponse response = ScoreOrDie(server, request);
   ASSERT_EQ(response.scores_size(), 1024);
   for (TokenId i = 0; i < 1024; ++i) {
-    ASSERT_EQ(response.scores(i).logprob(), FakeModel::Logprob({kA, kB}, i % 32)) << i;
+    ASSERT_EQ(response.scores(i).logprob(), FakeModel::Logprob({kLetterA, kB}, i % 32)) << i;
   }
   server.AwaitIdle();
 }
@@ -119,7 +121,7 @@ TEST(ScoreStreamTest, AnswersEveryItemUnderItsId) {
     EXPECT_TRUE(ids.insert(answer.id()).second) << "answered twice: " << answer.id();
     ASSERT_TRUE(answer.has_response()) << answer.error().message();
     const TokenId token = std::stoi(answer.id()) % 32;
-    EXPECT_EQ(answer.response().scores(0).logprob(), FakeModel::Logprob({kA, kB}, token));
+    EXPECT_EQ(answer.response().scores(0).logprob(), FakeModel::Logprob({kLetterA, kB}, token));
   }
   writer.join();
   EXPECT_TRUE(stream->Finish().ok());
@@ -186,8 +188,8 @@ TEST(TokenizeTest, GivesIdsAndBytesAndBack) {
   grpc::ClientContext context;
   v1::TokenizeResponse tokens;
   ASSERT_TRUE(server.inference().Tokenize(&context, request, &tokens).ok());
-  EXPECT_THAT(tokens.token_ids(),
-              ::testing::ElementsAre(kA, FakeTokenizer::kFirstHalf, FakeTokenizer::kSecondHalf));
+  EXPECT_THAT(tokens.token_ids(), ::testing::ElementsAre(kLetterA, FakeTokenizer::kFirstHalf,
+                                                         FakeTokenizer::kSecondHalf));
   EXPECT_THAT(tokens.tokens(), ::testing::ElementsAre("a", "\xc3", "\xa9"));
 
   v1::DetokenizeRequest back;
@@ -202,7 +204,7 @@ TEST(TokenizeTest, GivesIdsAndBytesAndBack) {
 TEST(DetokenizeTest, LeavesSpecialTokensOutUnlessAsked) {
   TestServer server;
   v1::DetokenizeRequest request;
-  request.add_token_ids(kA);
+  request.add_token_ids(kLetterA);
   request.add_token_ids(FakeTokenizer::kBos);
   grpc::ClientContext context;
   v1::DetokenizeResponse response;

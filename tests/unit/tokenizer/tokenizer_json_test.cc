@@ -144,7 +144,7 @@ TEST(TokenizerJsonTest, ChatNeedsTurnTokensThatAreSpecial) {
   EXPECT_EQ(Load(source)->chat_template_name(), "");
 }
 
-struct Broken {
+struct BrokenJson {
   std::string what;
   std::function<void(json&)> breaks;
   absl::StatusCode code;
@@ -152,7 +152,7 @@ struct Broken {
 };
 
 TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
-  const Broken cases[] = {
+  const BrokenJson cases[] = {
       {"key", [](json& f) { f["extra"] = 1; }, kUnimplemented, "tokenizer.json.extra"},
       {"normalizer",
        [](json& f) {
@@ -243,7 +243,7 @@ TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
       {"added empty", [](json& f) { f["added_tokens"][1]["content"] = ""; }, kInvalid, "empty"},
       {"added key", [](json& f) { f["added_tokens"][1]["fast"] = true; }, kUnimplemented, "fast"},
   };
-  for (const Broken& broken : cases) {
+  for (const BrokenJson& broken : cases) {
     json file = File();
     broken.breaks(file);
     const absl::Status status = Tokenizer::Load(Source(file)).status();
