@@ -18,7 +18,8 @@ namespace peerage {
 // (bos_token). Anything else is UNIMPLEMENTED, but only where rendering comes by: branches that are
 // not taken need only be well formed.
 //
-// Cost: bounded (1 MiB of template, nesting of 64, 1e6 steps, 16 MiB joined, 16 MiB printed).
+// Cost: bounded (1 MiB of template, 64 nested tags and expressions, 1e6 steps, 16 MiB joined and
+// 16 MiB printed).
 absl::StatusOr<std::string> RenderJinja(std::string_view jinja_template,
                                         absl::Span<const ChatTurn> messages);
 

@@ -24,6 +24,13 @@ class EngineTest : public ::testing::Test {
     std::shared_ptr<RecordingSink> sink = std::make_shared<RecordingSink>();
   };
 
+  static GenerateRequest Generate(std::vector<TokenId> prompt, uint32_t max_tokens) {
+    return {.prompt = std::move(prompt), .stopping = {.max_tokens = max_tokens}};
+  }
+
+  // Never ends by itself.
+  static GenerateRequest Long() { return Generate({1, 2, 3}, 100); }
+
   void Start(const EngineOptions& options = {}, const FakeModelOptions& model_options = {}) {
     auto model = std::make_unique<FakeModel>(model_options);
     model_ = model.get();
@@ -83,12 +90,5 @@ class EngineTest : public ::testing::Test {
   FakeModel* model_ = nullptr;
   std::unique_ptr<Engine> engine_;
 };
-
-inline GenerateRequest Generate(std::vector<TokenId> prompt, uint32_t max_tokens) {
-  return {.prompt = std::move(prompt), .stopping = {.max_tokens = max_tokens}};
-}
-
-// Never ends by itself.
-inline GenerateRequest Long() { return Generate({1, 2, 3}, 100); }
 
 }  // namespace peerage
