@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "server/rpc/call.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/peer.h"
 #include "server/rpc/shared_reactor.h"
@@ -50,6 +51,11 @@ AdminService::~AdminService() {
 grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerContext* context,
                                                         const v1::GetServerStatusRequest* request,
                                                         v1::GetServerStatusResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (const absl::Status read = ReadRequestId(*context).status(); !read.ok()) {
+    reactor->Finish(ToGrpcStatus(read, *context));
+    return reactor;
+  }
   const EngineStatus status = backend_.engine->status();
   response->set_version(version_);
   response->set_uptime_seconds(absl::ToDoubleSeconds(backend_.clock->Now() - start_));
@@ -63,7 +69,6 @@ grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerCont
   worker.set_kv_blocks_free(status.kv_blocks_free);
   worker.set_steps(status.steps);
   worker.set_kernel_target(backend_.model->description.kernel_target);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);
   return reactor;
 }
@@ -72,9 +77,12 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
                                               const v1::DrainRequest* request,
                                               v1::DrainResponse* response) {
   const std::shared_ptr<DrainReactor> reactor = DrainReactor::New();
+  absl::Status status = ReadRequestId(*context).status();
   if (!IsLocalPeer(context->peer())) {
-    reactor->End(ToGrpcStatus(
-        absl::PermissionDeniedError("Drain is for callers on the server's own machine"), *context));
+    status = absl::PermissionDeniedError("Drain is for callers on the server's own machine");
+  }
+  if (!status.ok()) {
+    reactor->End(ToGrpcStatus(status, *context));
     return reactor.get();
   }
   if (!WaitForDrain(reactor)) reactor->End(grpc::Status::OK);

@@ -28,7 +28,7 @@ std::string NewRequestId() {
   return absl::StrFormat("%016x%016x", high, low);
 }
 
-absl::StatusOr<std::string> ReadRequestId(const grpc::CallbackServerContext& context) {
+absl::StatusOr<std::string> ChooseRequestId(const grpc::CallbackServerContext& context) {
   const auto [first, last] = context.client_metadata().equal_range(kRequestId);
   if (first == last) return NewRequestId();
   if (std::next(first) != last) return FieldError(kRequestId, "must be given at most once");
@@ -48,12 +48,17 @@ absl::Time ReadDeadline(const grpc::CallbackServerContext& context, absl::Time n
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadRequestId(grpc::CallbackServerContext& context) {
+  ASSIGN_OR_RETURN(std::string id, ChooseRequestId(context));
+  context.AddInitialMetadata(kRequestId, id);
+  return id;
+}
+
 absl::StatusOr<Call> ReadCall(grpc::CallbackServerContext& context, const Clock& clock) {
   Call call;
   call.arrival = clock.Now();
   call.deadline = ReadDeadline(context, call.arrival);
   ASSIGN_OR_RETURN(call.request_id, ReadRequestId(context));
-  context.AddInitialMetadata(kRequestId, call.request_id);
   return call;
 }
 

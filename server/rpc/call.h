@@ -17,9 +17,11 @@ struct Call {
   absl::Time deadline;  // by the engine's clock; InfiniteFuture without one
 };
 
-// Reads the call once, at its start: the deadline, and `x-request-id` (1 to 128 printable ASCII
-// characters, at most once, else INVALID_ARGUMENT) or a fresh id. The id is echoed in the initial
-// metadata.
+// `x-request-id` (1 to 128 printable ASCII characters, at most once, else INVALID_ARGUMENT) or a
+// fresh id. It is echoed in the initial metadata: to be read once, at the call's start.
+absl::StatusOr<std::string> ReadRequestId(grpc::CallbackServerContext& context);
+
+// The request id with the deadline.
 absl::StatusOr<Call> ReadCall(grpc::CallbackServerContext& context, const Clock& clock);
 
 }  // namespace peerage

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "server/rpc/call.h"
 #include "server/rpc/grpc_status.h"
 
 namespace peerage {
@@ -31,16 +32,18 @@ v1::Model ToProto(const ServedModel& served) {
 grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* context,
                                                    const v1::ListModelsRequest* request,
                                                    v1::ListModelsResponse* response) {
-  *response->add_models() = ToProto(*model_);
+  const absl::Status status = ReadRequestId(*context).status();
+  if (status.ok()) *response->add_models() = ToProto(*model_);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
+  reactor->Finish(ToGrpcStatus(status, *context));
   return reactor;
 }
 
 grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* context,
                                                  const v1::GetModelRequest* request,
                                                  v1::GetModelResponse* response) {
-  const absl::Status status = model_->CheckName(request->model());
+  absl::Status status = ReadRequestId(*context).status();
+  status.Update(model_->CheckName(request->model()));
   if (status.ok()) *response->mutable_model() = ToProto(*model_);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status, *context));

@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -73,6 +75,47 @@ TEST_F(RpcServerTest, TellsThePortThatItTook) {
   EXPECT_TRUE(v1::InferenceService::NewStub(TcpChannel())
                   ->Generate(&context, GreedyRequest(1), &response)
                   .ok());
+}
+
+TEST_F(RpcServerTest, EveryServiceTakesAndEchoesTheRequestId) {
+  using Call = std::function<grpc::Status(grpc::ClientContext*)>;
+  const std::vector<std::pair<std::string, Call>> calls = {
+      {"Tokenize",
+       [this](grpc::ClientContext* context) {
+         v1::TokenizeRequest request;
+         request.mutable_prompt()->set_text("a");
+         v1::TokenizeResponse response;
+         return server_.inference().Tokenize(context, request, &response);
+       }},
+      {"ListModels",
+       [this](grpc::ClientContext* context) {
+         v1::ListModelsResponse response;
+         return server_.models().ListModels(context, {}, &response);
+       }},
+      {"GetModel",
+       [this](grpc::ClientContext* context) {
+         v1::GetModelResponse response;
+         return server_.models().GetModel(context, {}, &response);
+       }},
+      {"GetServerStatus",
+       [this](grpc::ClientContext* context) {
+         v1::GetServerStatusResponse response;
+         return server_.admin().GetServerStatus(context, {}, &response);
+       }},
+  };
+  for (const auto& [name, call] : calls) {
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", "mine");
+    EXPECT_TRUE(call(&context).ok()) << name;
+    const auto& metadata = context.GetServerInitialMetadata();
+    const auto echoed = metadata.find("x-request-id");
+    ASSERT_NE(echoed, metadata.end()) << name;
+    EXPECT_EQ(echoed->second, "mine") << name;
+
+    grpc::ClientContext too_long;
+    too_long.AddMetadata("x-request-id", std::string(129, 'x'));
+    EXPECT_THAT(ViolatedFields(call(&too_long)), ::testing::ElementsAre("x-request-id")) << name;
+  }
 }
 
 TEST_F(RpcServerTest, RefusesAPortThatIsInUse) {
