@@ -54,6 +54,10 @@ class Server:
     def __enter__(self):
         return self
 
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system
+
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.kill()

@@ -4,6 +4,7 @@
 import json
 import signal
 import socket
+import subprocess
 import unittest
 
 from server_process import LIMIT_SECONDS, MODEL, Server, run_server_to_its_end
@@ -89,6 +90,18 @@ class StartTest(unittest.TestCase):
         self.assertIn("threads = 3\n", result.stdout)
         self.assertEqual(run_server_to_its_end("--help").returncode, 0)
         self.assertRegex(run_server_to_its_end("--version").stdout, r"^peerage-server \d+\.\d+")
+
+
+class IdleTest(unittest.TestCase):
+
+    def test_uses_less_than_one_percent_of_a_core(self):
+        seconds = 2
+        with Server() as server:
+            self.assertEqual(server.run("generate", "Hello", "--max-tokens", "8").returncode, 0)
+            before = server.cpu_seconds()
+            with self.assertRaises(subprocess.TimeoutExpired):  # nothing happens
+                server.process.wait(seconds)
+            self.assertLessEqual(server.cpu_seconds() - before, 0.01 * seconds)
 
 
 class DrainTest(unittest.TestCase):
