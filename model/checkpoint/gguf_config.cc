@@ -24,7 +24,8 @@ struct NeutralKey {
   double neutral;
 };
 
-constexpr std::array<NeutralKey, 15> kNeutralKeys = {{
+constexpr std::array<NeutralKey, 16> kNeutralKeys = {{
+    {"llama.attention.causal", 1},
     {"llama.attention.clamp_kqv", 0},
     {"llama.attention.max_alibi_bias", 0},
     {"llama.attention.scale", 0},
