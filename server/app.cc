@@ -111,8 +111,9 @@ absl::Status App::LoadModel() {
                               [&checkpoint] { return Tokenizer::Load(checkpoint.tokenizer()); });
   auto model = LoadOntoCpu(config_, checkpoint);
   auto loaded_tokenizer = tokenizer.get();
-  RETURN_IF_ERROR(Annotate("--model", loaded_tokenizer.status()));
-  RETURN_IF_ERROR(Annotate("--model", model.status()));
+  const std::string subject = absl::StrCat("--model: ", config_.model);
+  RETURN_IF_ERROR(Annotate(subject, loaded_tokenizer.status()));
+  RETURN_IF_ERROR(Annotate(subject, model.status()));
   tokenizer_ = *std::move(loaded_tokenizer);
   LogModel((*model)->description());
   EngineOptions options;

@@ -24,7 +24,8 @@ struct NeutralMetadata {
   double neutral;
 };
 
-constexpr std::array<NeutralMetadata, 15> kNeutralMetadata = {{
+constexpr std::array<NeutralMetadata, 16> kNeutralMetadata = {{
+    {"llama.attention.causal", 1},
     {"llama.attention.clamp_kqv", 0},
     {"llama.attention.max_alibi_bias", 0},
     {"llama.attention.scale", 0},

@@ -53,10 +53,14 @@ const std::vector<NeutralKey>& NeutralKeys() {
   return keys;
 }
 
+std::string ValueText(const json& value) {
+  if (value.is_structured()) return "set";
+  return value.is_string() ? Quoted(value.get_ref<const std::string&>()) : value.dump();
+}
+
 absl::Status Unsupported(const JsonObject& config, absl::string_view key, const json& value) {
-  return absl::UnimplementedError(absl::StrCat(
-      config.PathOf(key), " is ", value.is_structured() ? "set" : Quoted(value.dump(-1, ' ', true)),
-      ", which is not supported by this build"));
+  return absl::UnimplementedError(absl::StrCat(config.PathOf(key), " is ", ValueText(value),
+                                               ", which is not supported by this build"));
 }
 
 absl::Status CheckNeutralKeys(JsonObject& config) {
@@ -78,7 +82,7 @@ absl::Status CheckLayerTypes(JsonObject& config) {
 }
 
 // `rope_scaling`, and `rope_parameters` of newer files, may hold the base and the neutral type.
-// Returns the base they give, or the fallback.
+// Returns the base they give, or the fallback; a base that the config gives must be the same.
 absl::StatusOr<float> ParseRope(JsonObject& config, const char* key, float fallback) {
   const json* value = config.Find(key);
   if (value == nullptr) return fallback;
@@ -92,6 +96,10 @@ absl::StatusOr<float> ParseRope(JsonObject& config, const char* key, float fallb
     return Unsupported(rope, "partial_rotary_factor", *partial);
   }
   ASSIGN_OR_RETURN(const float theta, rope.Number("rope_theta", kRopeThetaRange, fallback));
+  if (config.Find("rope_theta") != nullptr && theta != fallback) {
+    return rope.Error("rope_theta",
+                      absl::StrCat("is ", theta, ", but rope_theta ", fallback, " in the config"));
+  }
   const std::vector<std::string> others = rope.UnreadKeys();
   if (others.empty()) return theta;
   return absl::UnimplementedError(absl::StrCat(others.front(), " is not supported by this build"));

@@ -94,10 +94,10 @@ absl::StatusOr<TokenizerDefinition> DefineFromGguf(const TokenizerSource& source
   RETURN_IF_ERROR(ReadTokens(file, source.vocab_size, definition));
   RETURN_IF_ERROR(ReadMerges(file, definition));
   definition.bos_id = file.bos_id.has_value() ? file.bos_id : source.config_bos_id;
-  if (file.eos_id.has_value()) {
-    definition.eos_ids = {*file.eos_id};
-  } else {
-    definition.eos_ids = source.config_eos_ids;
+  definition.eos_ids = source.config_eos_ids;  // the ends of turns are among them
+  if (file.eos_id.has_value() && std::find(definition.eos_ids.begin(), definition.eos_ids.end(),
+                                           *file.eos_id) == definition.eos_ids.end()) {
+    definition.eos_ids.push_back(*file.eos_id);
   }
   definition.add_bos = file.add_bos.value_or(false);
   definition.chat_template = file.chat_template.value_or("");

@@ -5,6 +5,7 @@
 
 #include "model/json/strict_json.h"
 #include "model/status_macros.h"
+#include "model/tokenizer/file_error.h"
 #include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/pre_tokenizer_json.h"
 #include "model/tokenizer/text.h"
@@ -17,12 +18,16 @@ using nlohmann::json;
 
 namespace {
 
+constexpr char kTokenizerName[] = "tokenizer.json";
+constexpr char kConfigName[] = "tokenizer_config.json";
+constexpr char kGenerationName[] = "generation_config.json";
+
 // The part of a file, as an object; null when it is absent or null.
 absl::StatusOr<const json*> OptionalObject(const json& file, const char* key) {
   const auto found = file.find(key);
   if (found == file.end() || found->is_null()) return nullptr;
   if (!found->is_object()) {
-    return absl::InvalidArgumentError(Concat("tokenizer.json: ", key, " is not an object"));
+    return absl::InvalidArgumentError(Concat(key, " is not an object"));
   }
   return &*found;
 }
@@ -34,8 +39,7 @@ absl::StatusOr<const json*> PartOfType(const json& file, const char* key,
   if (part == nullptr) return nullptr;
   ASSIGN_OR_RETURN(const std::string type, OptionalField(*part, "type", std::string()));
   if (std::find(types.begin(), types.end(), type) == types.end()) {
-    return absl::UnimplementedError(
-        Concat("tokenizer.json: ", key, " \"", type, "\" is not supported"));
+    return absl::UnimplementedError(Concat(key, " \"", type, "\" is not supported"));
   }
   return part;
 }
@@ -44,7 +48,9 @@ absl::StatusOr<const json*> PartOfType(const json& file, const char* key,
 absl::Status CheckNeutral(const json& model) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     ASSIGN_OR_RETURN(const std::string affix, OptionalField(model, key, std::string()));
-    if (!affix.empty()) return absl::UnimplementedError(Concat("model.", key));
+    if (!affix.empty()) {
+      return absl::UnimplementedError(Concat("model.", key, " is not supported"));
+    }
   }
   for (const char* key : {"byte_fallback", "fuse_unk"}) {
     ASSIGN_OR_RETURN(const bool on, OptionalField(model, key, false));
@@ -77,7 +83,7 @@ absl::Status ReadVocabulary(TokenizerFile& file, size_t vocab_size,
 
 absl::Status ReadModel(TokenizerFile& file, size_t vocab_size, TokenizerDefinition& definition) {
   ASSIGN_OR_RETURN(const json* found, OptionalObject(file.json, "model"));
-  if (found == nullptr) return absl::InvalidArgumentError("tokenizer.json has no model");
+  if (found == nullptr) return absl::InvalidArgumentError("no model");
   const json& model = *found;
   RETURN_IF_ERROR(
       CheckKeys(model, "model",
@@ -179,6 +185,13 @@ absl::StatusOr<std::string> NamedToken(const json& config, const char* key) {
   return OptionalField(config, key, std::string());
 }
 
+// The id of the token that a key of tokenizer_config.json names, if it names one.
+absl::StatusOr<std::optional<TokenId>> IdOfNamed(const TokenizerDefinition& definition,
+                                                 const json& config, const char* key) {
+  ASSIGN_OR_RETURN(const std::string content, NamedToken(config, key));
+  return IdOf(definition, content);
+}
+
 // A number or a list of numbers; empty when absent or null.
 absl::StatusOr<std::vector<TokenId>> ReadIds(const json& config, const char* key) {
   const json ids = config.value(key, json());
@@ -198,33 +211,36 @@ absl::StatusOr<json> ParseOptionalFile(const std::string& text, std::string_view
   return ObjectOfFile(file, ParseStrictJson(text));
 }
 
-absl::Status ReadBosAndEos(const TokenizerSource& source, const json& file, const json& config,
-                           TokenizerDefinition& definition) {
-  std::string processor_bos;
+// The BOS that the post-processor puts before a text; "" when none.
+absl::StatusOr<std::string> ProcessorBos(const json& file) {
   ASSIGN_OR_RETURN(const json* processor, OptionalObject(file, "post_processor"));
-  if (processor != nullptr) {
-    ASSIGN_OR_RETURN(processor_bos, TokenBeforeText(*processor));
-  }
-  ASSIGN_OR_RETURN(definition.add_bos,
-                   OptionalField(config, "add_bos_token", !processor_bos.empty()));
+  if (processor == nullptr) return std::string();
+  return TokenBeforeText(*processor);
+}
 
-  ASSIGN_OR_RETURN(const std::string config_bos, NamedToken(config, "bos_token"));
-  ASSIGN_OR_RETURN(definition.bos_id, IdOf(definition, config_bos));
+absl::Status ReadBos(const TokenizerSource& source, const std::string& processor_bos,
+                     const json& config, TokenizerDefinition& definition) {
+  ASSIGN_OR_RETURN(definition.add_bos, InFile(kConfigName, OptionalField(config, "add_bos_token",
+                                                                         !processor_bos.empty())));
+  ASSIGN_OR_RETURN(definition.bos_id,
+                   InFile(kConfigName, IdOfNamed(definition, config, "bos_token")));
   if (!definition.bos_id.has_value()) definition.bos_id = source.config_bos_id;
-  if (!definition.bos_id.has_value()) {
-    ASSIGN_OR_RETURN(definition.bos_id, IdOf(definition, processor_bos));
-  }
+  if (definition.bos_id.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(definition.bos_id, InFile(kTokenizerName, IdOf(definition, processor_bos)));
+  return absl::OkStatus();
+}
 
-  ASSIGN_OR_RETURN(
-      const json generation,
-      ParseOptionalFile(source.hugging_face->generation_config_json, "generation_config.json"));
-  ASSIGN_OR_RETURN(definition.eos_ids, ReadIds(generation, "eos_token_id"));
+absl::Status ReadEos(const TokenizerSource& source, const json& config,
+                     TokenizerDefinition& definition) {
+  ASSIGN_OR_RETURN(const json generation,
+                   ParseOptionalFile(source.hugging_face->generation_config_json, kGenerationName));
+  ASSIGN_OR_RETURN(definition.eos_ids,
+                   InFile(kGenerationName, ReadIds(generation, "eos_token_id")));
   if (definition.eos_ids.empty()) definition.eos_ids = source.config_eos_ids;
-  if (definition.eos_ids.empty()) {
-    ASSIGN_OR_RETURN(const std::string config_eos, NamedToken(config, "eos_token"));
-    ASSIGN_OR_RETURN(const std::optional<TokenId> eos, IdOf(definition, config_eos));
-    if (eos.has_value()) definition.eos_ids = {*eos};
-  }
+  if (!definition.eos_ids.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<TokenId> eos,
+                   InFile(kConfigName, IdOfNamed(definition, config, "eos_token")));
+  if (eos.has_value()) definition.eos_ids = {*eos};
   return absl::OkStatus();
 }
 
@@ -242,29 +258,37 @@ std::string FindChatTemplate(const HuggingFaceTokenizer& files, const json& conf
   return "";
 }
 
+// All of tokenizer.json but its post-processor.
+absl::Status ReadTokenizerFile(TokenizerFile& parsed, size_t vocab_size,
+                               TokenizerDefinition& definition) {
+  const json& file = parsed.json;
+  RETURN_IF_ERROR(CheckKeys(file, kTokenizerName,
+                            {"version", "truncation", "padding", "added_tokens", "normalizer",
+                             "pre_tokenizer", "post_processor", "decoder", "model"}));
+  RETURN_IF_ERROR(PartOfType(file, "normalizer", {}).status());
+  RETURN_IF_ERROR(PartOfType(file, "decoder", {"ByteLevel"}).status());
+  RETURN_IF_ERROR(ReadModel(parsed, vocab_size, definition));
+  RETURN_IF_ERROR(ReadAddedTokens(file, definition));
+  ASSIGN_OR_RETURN(const json* pre_tokenizer, OptionalObject(file, "pre_tokenizer"));
+  if (pre_tokenizer == nullptr) {
+    return absl::UnimplementedError("a file without a pre_tokenizer is not supported");
+  }
+  ASSIGN_OR_RETURN(definition.pre_tokenizer, ReadPreTokenizer(*pre_tokenizer));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<TokenizerDefinition> DefineFromHuggingFace(const TokenizerSource& source) {
   const HuggingFaceTokenizer& files = *source.hugging_face;
   ASSIGN_OR_RETURN(TokenizerFile parsed, ParseTokenizerFile(files.tokenizer_json));
-  const json& file = parsed.json;
-  ASSIGN_OR_RETURN(const json config,
-                   ParseOptionalFile(files.tokenizer_config_json, "tokenizer_config.json"));
-  RETURN_IF_ERROR(CheckKeys(file, "tokenizer.json",
-                            {"version", "truncation", "padding", "added_tokens", "normalizer",
-                             "pre_tokenizer", "post_processor", "decoder", "model"}));
-  RETURN_IF_ERROR(PartOfType(file, "normalizer", {}).status());
-  RETURN_IF_ERROR(PartOfType(file, "decoder", {"ByteLevel"}).status());
-
+  ASSIGN_OR_RETURN(const json config, ParseOptionalFile(files.tokenizer_config_json, kConfigName));
   TokenizerDefinition definition;
-  RETURN_IF_ERROR(ReadModel(parsed, source.vocab_size, definition));
-  RETURN_IF_ERROR(ReadAddedTokens(file, definition));
-  ASSIGN_OR_RETURN(const json* pre_tokenizer, OptionalObject(file, "pre_tokenizer"));
-  if (pre_tokenizer == nullptr) {
-    return absl::UnimplementedError("tokenizer.json without a pre_tokenizer is not supported");
-  }
-  ASSIGN_OR_RETURN(definition.pre_tokenizer, ReadPreTokenizer(*pre_tokenizer));
-  RETURN_IF_ERROR(ReadBosAndEos(source, file, config, definition));
+  RETURN_IF_ERROR(InFile(kTokenizerName, ReadTokenizerFile(parsed, source.vocab_size, definition)));
+  ASSIGN_OR_RETURN(const std::string processor_bos,
+                   InFile(kTokenizerName, ProcessorBos(parsed.json)));
+  RETURN_IF_ERROR(ReadBos(source, processor_bos, config, definition));
+  RETURN_IF_ERROR(ReadEos(source, config, definition));
   definition.chat_template = FindChatTemplate(files, config);
   return definition;
 }

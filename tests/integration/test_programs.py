@@ -2,13 +2,17 @@
 """peerage-server and peerage as their users meet them, with a real model."""
 
 import json
+import pathlib
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import unittest
 
 from server_process import LIMIT_SECONDS, MODEL, Server, run_server_to_its_end
 
+SMALL_MODEL = pathlib.Path(__file__).resolve().parents[1] / "golden/models/llama_tied"
 LONG = ["--max-tokens", "1500", "--ignore-eos", "--temperature", "0"]
 
 
@@ -58,6 +62,23 @@ class StartTest(unittest.TestCase):
             with self.subTest(options=options):
                 ports = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]
                 self.assert_refused(run_server_to_its_end(*options, *ports), *parts)
+
+    def test_names_the_model_and_the_file_that_it_refuses(self):
+        tokenizer = json.loads((SMALL_MODEL / "tokenizer.json").read_text())
+        for name, content, part in [
+                ("config.json", "{", "not valid JSON"),
+                ("model.safetensors", "", "shorter than 8 bytes"),
+                ("tokenizer.json", "{", "not valid JSON"),
+                ("tokenizer.json", json.dumps(tokenizer | {"normalizer": {"type": "NFC"}}), "NFC"),
+                ("tokenizer_config.json", '{"bos_token": "<no>"}', "<no>"),
+                ("generation_config.json", '{"eos_token_id": -1}', "eos_token_id"),
+        ]:
+            with self.subTest(name=name), tempfile.TemporaryDirectory() as folder:
+                model = shutil.copytree(SMALL_MODEL, pathlib.Path(folder) / "model")
+                (model / name).write_text(content)
+                result = run_server_to_its_end(
+                    "--model", str(model), "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0")
+                self.assert_refused(result, str(model), name, part)
 
     def test_refuses_a_variable_out_of_range_by_name(self):
         self.assert_refused(

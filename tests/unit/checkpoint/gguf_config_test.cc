@@ -70,6 +70,7 @@ TEST(GgufConfigTest, AcceptsNeutralValues) {
       .Float32("llama.rope.scaling.factor", 1)
       .String("llama.rope.scaling.type", "none")
       .Float32("llama.logit_scale", 1)
+      .Bool("llama.attention.causal", true)
       .Uint32("llama.attention.key_length", 16)
       .Uint32("llama.attention.value_length", 16);
 
@@ -113,6 +114,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "llama.logit_scale"},
         BadKeys{"AttentionScale", [](auto& b) { b.Float32("llama.attention.scale", 0.5f); },
                 "llama.attention.scale"},
+        BadKeys{"SeesTheFuture", [](auto& b) { b.Bool("llama.attention.causal", false); },
+                "llama.attention.causal"},
         BadKeys{"ParallelResidual", [](auto& b) { b.Bool("llama.use_parallel_residual", true); },
                 "llama.use_parallel_residual"},
         BadKeys{"KeyLength", [](auto& b) { b.Uint32("llama.attention.key_length", 32); },

@@ -41,6 +41,15 @@ TEST(GgufTokenizerTest, EncodesAndRecognisesControlTokens) {
   EXPECT_EQ(tokenizer->Bytes(kSpaceA), " a");
 }
 
+// A chat model's eos_token_id may end texts only, and its eot_token_id the turns.
+TEST(GgufTokenizerTest, EveryEndThatTheConfigFoundEndsAGeneration) {
+  TokenizerSource source = Source();
+  source.config_eos_ids = {kTurnEnd, kBos};
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kTurnEnd, kBos));
+  source.config_eos_ids = {kBos};
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kBos, kTurnEnd));
+}
+
 TEST(GgufTokenizerTest, UserDefinedTokensAreRecognisedButNotSpecial) {
   TokenizerSource source = Source();
   source.gguf->token_types[kBos] = 4;

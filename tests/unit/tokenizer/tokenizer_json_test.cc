@@ -15,7 +15,9 @@ namespace {
 
 using nlohmann::json;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
@@ -249,7 +251,43 @@ TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
     const absl::Status status = Tokenizer::Load(Source(file)).status();
     EXPECT_EQ(status.code(), broken.code) << broken.what << ": " << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(broken.message)) << broken.what;
+    EXPECT_THAT(std::string(status.message()), StartsWith("tokenizer.json")) << broken.what;
   }
+}
+
+TEST(TokenizerJsonTest, NamesTheOtherFileThatIsBroken) {
+  struct {
+    const char* tokenizer_config;
+    const char* generation_config;
+    const char* message;
+  } const cases[] = {
+      {R"({"bos_token": "<no>"})", "", "tokenizer_config.json: token \"<no>\" does not exist"},
+      {R"({"eos_token": {"content": "<no>"}})", "", "tokenizer_config.json: token \"<no>\""},
+      {R"({"bos_token": 1})", "", "tokenizer_config.json: \"bos_token\" has the wrong type"},
+      {R"({"add_bos_token": 1})", "", "tokenizer_config.json: \"add_bos_token\" has"},
+      {"[]", "", "tokenizer_config.json is not a JSON object"},
+      {"", R"({"eos_token_id": "2"})", "generation_config.json: \"eos_token_id\" is not a list"},
+      {"", "{", "generation_config.json: not valid JSON at byte 2"},
+  };
+  for (const auto& [tokenizer_config, generation_config, message] : cases) {
+    TokenizerSource source = Source(File());
+    source.hugging_face->tokenizer_config_json = tokenizer_config;
+    source.hugging_face->generation_config_json = generation_config;
+    const absl::Status status = Tokenizer::Load(source).status();
+    EXPECT_EQ(status.code(), kInvalid) << message;
+    EXPECT_THAT(std::string(status.message()), StartsWith(message));
+  }
+}
+
+// Whoever wrote the file chose the names in it; an error is one line all the same.
+TEST(TokenizerJsonTest, ExplainsAnErrorInOneShortLine) {
+  json file = File();
+  file["model"]["unk_token"] = "two\nlines\x1b[2J" + std::string(10000, 'x');
+  const absl::Status status = Tokenizer::Load(Source(file)).status();
+  const std::string message(status.message());
+  EXPECT_THAT(message, HasSubstr("two\\x0alines\\x1b[2Jxxx"));
+  EXPECT_LT(message.size(), 1000u);
+  EXPECT_THAT(message, EndsWith("..."));
 }
 
 TEST(TokenizerJsonTest, RefusesATokenThatTheVocabularyRepeats) {
