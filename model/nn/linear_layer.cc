@@ -38,7 +38,8 @@ void LinearLayer::PrepareInput(const Activations& input, int first, int end) con
 void LinearLayer::Forward(kernels::ThreadPool& pool, const Activations& input,
                           const Output& output) const {
   float* y = output.y;
-  for (const PackedMatrix& part : parts) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const PackedMatrix& part = parts[i];
     const kernels::LinearArgs args{.weights = part,
                                    .x = input.x,
                                    .x_stride = input.stride,
@@ -46,7 +47,8 @@ void LinearLayer::Forward(kernels::ThreadPool& pool, const Activations& input,
                                    .tokens = input.tokens,
                                    .y = y,
                                    .y_stride = output.stride,
-                                   .epilogue = output.epilogue};
+                                   .epilogue = output.epilogue,
+                                   .next = i + 1 < parts.size() ? parts[i + 1].tiles : next};
     pool.For(part.num_tiles(), TileGrain(part, pool.threads()),
              [&](int64_t first, int64_t end, int) {
                kernels::Linear(args, static_cast<int>(first), static_cast<int>(end));

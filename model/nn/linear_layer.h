@@ -22,6 +22,7 @@ struct Activations {
 // Parts differ only in their storage format; of one format there is one part.
 struct LinearLayer {
   std::vector<kernels::PackedMatrix> parts;
+  const uint8_t* next = nullptr;  // what a step reads after these weights: fetched ahead
 
   int outputs() const;
   int depth() const { return parts.front().depth; }

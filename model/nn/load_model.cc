@@ -91,6 +91,19 @@ class ModelBuilder {
   WeightLoader& loader_;
 };
 
+// Tells each linear layer what a step reads after it.
+void LinkWeights(std::vector<Block>& blocks, LinearLayer& head) {
+  std::vector<LinearLayer*> order;
+  for (Block& block : blocks) {
+    order.insert(order.end(), {&block.attention.qkv, &block.attention.output});
+    for (DenseFfn& part : block.ffn) order.insert(order.end(), {&part.gate_up, &part.down});
+  }
+  order.push_back(&head);
+  for (size_t i = 0; i < order.size(); ++i) {
+    order[i]->next = order[(i + 1) % order.size()]->parts.front().tiles;
+  }
+}
+
 ModelCapacity CapacityOf(const ModelConfig& config, const LoadOptions& options) {
   const int64_t block_bytes =
       KvCache::BlockBytes(ShapeOf(config), static_cast<int>(config.layers.size()));
@@ -186,6 +199,7 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& check
   if (!config.tied_embeddings) {
     ASSIGN_OR_RETURN(projection, loader.Linear({"lm_head.weight"}));
   }
+  LinkWeights(blocks, projection);
 
   const ModelCapacity capacity = CapacityOf(config, options);
   const kernels::AttentionShape shape = ShapeOf(config);
