@@ -3,7 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <future>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -67,6 +69,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& c
   options.max_step_tokens = config.max_batch_tokens;
   ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, options));
   spdlog::info("memory: {}", plan.ToString());
+  const std::vector<std::string> conversions = nn::Conversions(checkpoint, options.weights_dtype);
+  if (!conversions.empty()) spdlog::info("converting: {}", absl::StrJoin(conversions, ", "));
   options.kv_cache_bytes = plan.kv_cache_bytes;
   return nn::LoadModel(checkpoint, options);
 }

@@ -1,5 +1,8 @@
 #include "model/nn/weights_dtype.h"
 
+#include <map>
+#include <utility>
+
 #include "model/kernels/stored_block.h"
 #include "model/nn/storage.h"
 
@@ -55,6 +58,22 @@ WeightFormat FormatOf(const TensorInfo& matrix, WeightsDtype dtype) {
 }
 
 bool IsMatrix(const TensorInfo& tensor) { return tensor.shape.size() == 2; }
+
+std::vector<std::string> Conversions(const Checkpoint& checkpoint, WeightsDtype dtype) {
+  std::map<std::pair<TensorType, WeightFormat>, int> counts;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (!IsMatrix(tensor)) continue;
+    const WeightFormat format = FormatOf(tensor, dtype);
+    if (tensor.type != kernels::StoredType(format)) ++counts[{tensor.type, format}];
+  }
+  std::vector<std::string> texts;
+  for (const auto& [conversion, count] : counts) {
+    texts.push_back(std::to_string(count) + " " + std::string(Traits(conversion.first).name) +
+                    (count == 1 ? " matrix to " : " matrices to ") +
+                    std::string(Name(conversion.second)));
+  }
+  return texts;
+}
 
 uint64_t WeightBytes(const Checkpoint& checkpoint, WeightsDtype dtype) {
   uint64_t total = 0;

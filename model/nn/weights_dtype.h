@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/checkpoint/checkpoint.h"
 #include "model/kernels/linear.h"
@@ -19,6 +21,10 @@ kernels::WeightFormat FormatOf(const TensorInfo& matrix, WeightsDtype dtype);
 
 // Whether a canonical tensor is a matrix for linear layers (norms are vectors).
 bool IsMatrix(const TensorInfo& tensor);
+
+// What loading changes, for one log line: "3 q6_k matrices to q8_0", ... Empty when all stay as
+// stored.
+std::vector<std::string> Conversions(const Checkpoint& checkpoint, WeightsDtype dtype);
 
 // Bytes of all weights in memory.
 uint64_t WeightBytes(const Checkpoint& checkpoint, WeightsDtype dtype);
