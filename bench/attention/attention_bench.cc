@@ -53,7 +53,8 @@ void Decode(benchmark::State& state, int64_t target, int context) {
   const Cache cache(sequences * blocks_each);
   const std::vector<float> q = RandomFloats(kWidth);
   std::vector<float> out(kWidth);
-  const AttentionArgs args{kShape, q.data(), kWidth, cache.kv.data(), out.data(), kWidth};
+  const AttentionArgs args{kShape,     q.data(), kWidth, cache.kv.data(), KvBlockFloats(kShape),
+                           out.data(), kWidth};
   int sequence = 0;
   for (auto _ : state) {
     const int32_t* blocks = cache.blocks.data() + sequence * blocks_each;
@@ -71,7 +72,8 @@ void Prefill(benchmark::State& state, int64_t target, int tokens) {
   const Cache cache(tokens / kBlockTokens);
   const std::vector<float> q = RandomFloats(size_t{kWidth} * tokens);
   std::vector<float> out(q.size());
-  const AttentionArgs args{kShape, q.data(), kWidth, cache.kv.data(), out.data(), kWidth};
+  const AttentionArgs args{kShape,     q.data(), kWidth, cache.kv.data(), KvBlockFloats(kShape),
+                           out.data(), kWidth};
   for (auto _ : state) {
     for (int row = 0; row < tokens; row += kAttentionTokens) {
       for (int head = 0; head < kShape.kv_heads; ++head) {

@@ -27,7 +27,7 @@ struct AttentionShape {
 
 // One block of one layer: for each KV head its keys, transposed [head_dim][32], then its values
 // [32][head_dim]. An item reads one such run of each block, and longer runs come faster from
-// memory. A layer's cache is [num_blocks] such blocks.
+// memory. Blocks of one layer lie at equal distances: those of other layers may be between them.
 constexpr size_t KvBlockFloats(const AttentionShape& shape) {
   return size_t{2} * shape.kv_heads * shape.head_dim * kBlockTokens;
 }
@@ -55,7 +55,8 @@ struct AttentionArgs {
   AttentionShape shape;
   const float* q = nullptr;  // [rows][q_stride], heads side by side
   size_t q_stride = 0;
-  const float* kv = nullptr;  // the layer's cache
+  const float* kv = nullptr;  // the layer's part of block 0
+  size_t block_stride = 0;    // floats from a block to the next, at least KvBlockFloats
   float* out = nullptr;       // [rows][out_stride]
   size_t out_stride = 0;
 };

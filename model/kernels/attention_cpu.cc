@@ -265,7 +265,7 @@ void AttentionTarget(const AttentionArgs& args, const AttentionItem& item) {
     Begin(args, item, first_line, group);
     const int last_position = group.lines[group.num_lines - 1].position;
     for (int b = 0; b * kBlockTokens <= last_position; ++b) {
-      const float* keys = args.kv + item.blocks[b] * KvBlockFloats(shape);
+      const float* keys = args.kv + item.blocks[b] * args.block_stride;
       keys += item.kv_head * 2 * head_floats;
       const Block block{keys, keys + head_floats, b * kBlockTokens};
       for (int first = 0; first < group.num_lines;) {

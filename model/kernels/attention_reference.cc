@@ -11,7 +11,7 @@ void AttentionReference(const AttentionArgs& args, const AttentionItem& item) {
   const int heads_per_kv = heads / kv_heads;
   const auto key_head = [&](int position) {
     const int32_t block = item.blocks[position / kBlockTokens];
-    return args.kv + block * KvBlockFloats(args.shape) + 2 * item.kv_head * head_floats;
+    return args.kv + block * args.block_stride + 2 * item.kv_head * head_floats;
   };
   for (int line = 0; line < item.tokens * heads_per_kv; ++line) {
     const int t = line / heads_per_kv;

@@ -20,7 +20,8 @@ void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const S
   const kernels::AttentionArgs args{.shape = shape,
                                     .q = workspace.qkv,
                                     .q_stride = qkv_stride,
-                                    .kv = step.kv,
+                                    .kv = step.kv.data,
+                                    .block_stride = step.kv.block_stride,
                                     .out = workspace.attended,
                                     .out_stride = static_cast<size_t>(query_width())};
   const absl::Span<const AttentionItem> items = step.batch.attention_items();
@@ -41,7 +42,7 @@ void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const S
                   .epilogue = kernels::Epilogue::kAdd});
 }
 
-void Attention::RotateAndStore(const StepBatch& batch, float* qkv_rows, float* kv,
+void Attention::RotateAndStore(const StepBatch& batch, float* qkv_rows, const KvLayer& kv,
                                int token) const {
   float* q = qkv_rows + size_t(token) * qkv.outputs();
   float* k = q + query_width();
@@ -58,7 +59,7 @@ void Attention::RotateAndStore(const StepBatch& batch, float* qkv_rows, float* k
   kernels::Rotate(rotary);
   const StepBatch::Token& at = batch.tokens()[token];
   kernels::StoreKv({.shape = shape,
-                    .block = kv + at.block * kernels::KvBlockFloats(shape),
+                    .block = kv.data + at.block * kv.block_stride,
                     .position = at.position,
                     .k = k,
                     .v = v});

@@ -2,6 +2,7 @@
 
 #include "model/kernels/attention.h"
 #include "model/kernels/thread_pool.h"
+#include "model/nn/kv_cache.h"
 #include "model/nn/linear_layer.h"
 #include "model/nn/step_batch.h"
 #include "model/nn/workspace.h"
@@ -22,13 +23,13 @@ struct Attention {
   struct Step {
     const StepBatch& batch;
     const Activations& input;   // u, prepared for `qkv`
-    float* kv = nullptr;        // this layer's cache
+    KvLayer kv;                 // this layer's cache
     float* residual = nullptr;  // [tokens][hidden]
   };
   void Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const;
 
  private:
-  void RotateAndStore(const StepBatch& batch, float* qkv_rows, float* kv, int token) const;
+  void RotateAndStore(const StepBatch& batch, float* qkv_rows, const KvLayer& kv, int token) const;
   int query_width() const { return shape.heads * shape.head_dim; }
   int kv_width() const { return shape.kv_heads * shape.head_dim; }
 };

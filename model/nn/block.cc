@@ -3,7 +3,7 @@
 namespace peerage::nn {
 
 void Block::Forward(kernels::ThreadPool& pool, Workspace& workspace, const StepBatch& batch,
-                    float* kv) const {
+                    const KvLayer& kv) const {
   const size_t width = input_norm.width;
   const Activations u{
       .x = workspace.normed, .stride = width, .panels = workspace.panels, .tokens = batch.size()};

@@ -22,7 +22,7 @@ struct Block {
   std::vector<DenseFfn> ffn;
 
   void Forward(kernels::ThreadPool& pool, Workspace& workspace, const StepBatch& batch,
-               float* kv) const;
+               const KvLayer& kv) const;
 };
 
 }  // namespace peerage::nn

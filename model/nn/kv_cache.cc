@@ -8,15 +8,16 @@
 namespace peerage::nn {
 
 absl::StatusOr<KvCache> KvCache::Make(const Size& size) {
-  ASSIGN_OR_RETURN(Storage storage,
-                   Allocate(BlockBytes(size.shape, size.num_layers) * size.num_blocks));
+  ASSIGN_OR_RETURN(
+      Storage storage,
+      Allocate(BlockBytes(size.shape, size.num_layers) * size.num_blocks, Pages::kHuge));
   return KvCache(size, std::move(storage));
 }
 
 void KvCache::Copy(absl::Span<const BlockCopy> copies) const {
-  const size_t bytes = kernels::KvBlockFloats(size_.shape) * sizeof(float);
-  for (int i = 0; i < size_.num_layers; ++i) {
-    for (const BlockCopy& copy : copies) std::memcpy(block(i, copy.to), block(i, copy.from), bytes);
+  for (const BlockCopy& copy : copies) {
+    std::memcpy(storage_.floats() + copy.to * block_floats(),
+                storage_.floats() + copy.from * block_floats(), block_floats() * sizeof(float));
   }
 }
 

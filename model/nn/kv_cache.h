@@ -8,8 +8,15 @@
 
 namespace peerage::nn {
 
-// Keys and values of every layer, in blocks of 32 positions (kernels/attention.h has the layout of
-// one). A block id means the same positions in every layer; memory is touched when it is written.
+// One layer's part of the cache: block id lies at data + id * block_stride floats.
+struct KvLayer {
+  float* data = nullptr;
+  size_t block_stride = 0;
+};
+
+// Keys and values in blocks of 32 positions; a block id means the same positions in every layer.
+// Layout [block][layer], each as in kernels/attention.h: what a sequence holds is contiguous, so
+// huge pages serve it and memory is touched only as far as blocks are used.
 class KvCache {
  public:
   struct Size {
@@ -24,9 +31,8 @@ class KvCache {
     return kernels::KvBlockFloats(shape) * sizeof(float) * num_layers;
   }
 
-  float* layer(int index) const { return storage_.floats() + index * layer_floats(); }
-  float* block(int layer_index, BlockId id) const {
-    return layer(layer_index) + id * kernels::KvBlockFloats(size_.shape);
+  KvLayer layer(int index) const {
+    return {storage_.floats() + index * kernels::KvBlockFloats(size_.shape), block_floats()};
   }
 
   // Copies whole blocks, in every layer.
@@ -34,7 +40,7 @@ class KvCache {
 
  private:
   KvCache(const Size& size, Storage storage) : size_(size), storage_(std::move(storage)) {}
-  size_t layer_floats() const { return kernels::KvBlockFloats(size_.shape) * size_.num_blocks; }
+  size_t block_floats() const { return kernels::KvBlockFloats(size_.shape) * size_.num_layers; }
 
   Size size_;
   Storage storage_;
