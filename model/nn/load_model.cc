@@ -22,6 +22,11 @@ kernels::AttentionShape ShapeOf(const ModelConfig& config) {
           .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
 }
 
+// Bytes of one KV block over all layers.
+int64_t KvBlockBytes(const ModelConfig& config) {
+  return KvCache::BlockBytes(ShapeOf(config), static_cast<int>(config.layers.size()));
+}
+
 kernels::ActivationFunction FunctionOf(Activation activation) {
   switch (activation) {
     case Activation::kSilu:
@@ -105,8 +110,7 @@ void LinkWeights(std::vector<Block>& blocks, LinearLayer& head) {
 }
 
 ModelCapacity CapacityOf(const ModelConfig& config, const LoadOptions& options) {
-  const int64_t block_bytes =
-      KvCache::BlockBytes(ShapeOf(config), static_cast<int>(config.layers.size()));
+  const int64_t block_bytes = KvBlockBytes(config);
   const int64_t blocks_per_slot =
       (config.max_positions + kernels::kBlockTokens - 1) / kernels::kBlockTokens;
   return {.block_tokens = kernels::kBlockTokens,
@@ -130,9 +134,7 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
     d.total_parameters += elements;
   }
   d.active_parameters = d.total_parameters;  // dense layers: every token touches everything
-  d.kv_bytes_per_token =
-      KvCache::BlockBytes(ShapeOf(config), static_cast<int>(config.layers.size())) /
-      kernels::kBlockTokens;
+  d.kv_bytes_per_token = KvBlockBytes(config) / kernels::kBlockTokens;
   d.device = "cpu";
   d.kernel_target = kernels::KernelTarget();
   return d;
@@ -169,8 +171,7 @@ MemoryNeeds PlanMemory(const Checkpoint& checkpoint, const LoadOptions& options)
   const ModelConfig& config = checkpoint.config();
   return {.weights_bytes = WeightBytes(checkpoint, options.weights_dtype),
           .workspace_bytes = Workspace::Bytes(config, options.max_step_tokens, options.threads),
-          .kv_block_bytes =
-              KvCache::BlockBytes(ShapeOf(config), static_cast<int>(config.layers.size())),
+          .kv_block_bytes = static_cast<uint64_t>(KvBlockBytes(config)),
           .kv_block_tokens = kernels::kBlockTokens};
 }
 
@@ -202,9 +203,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& check
   LinkWeights(blocks, projection);
 
   const ModelCapacity capacity = CapacityOf(config, options);
-  const kernels::AttentionShape shape = ShapeOf(config);
   ASSIGN_OR_RETURN(KvCache kv_cache,
-                   KvCache::Make({.shape = shape,
+                   KvCache::Make({.shape = ShapeOf(config),
                                   .num_layers = static_cast<int>(config.layers.size()),
                                   .num_blocks = capacity.num_blocks}));
   ASSIGN_OR_RETURN(Workspace workspace,
