@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/expert_usage.h"
 #include "model/token.h"
 
 namespace peerage {
@@ -44,6 +45,7 @@ struct Chunk {
   int32_t first_position = 0;  // of tokens[0]; earlier positions are in the KV cache
   // The sequence's blocks in order of position; covers first_position + tokens.size() positions.
   absl::Span<const BlockId> blocks;
+  bool trace = false;  // whether StepOutput::picks must hold this chunk's tokens
 };
 
 // Copied before anything is computed.
@@ -93,6 +95,9 @@ struct StepOutput {
   absl::Span<const RowOutput> rows;             // parallel to StepInput::rows
   absl::Span<const absl::Status> chunk_status;  // parallel to StepInput::chunks; a chunk that
                                                 // failed (NaN) has no usable rows
+  // By expert layer, [all tokens of the step, chunk after chunk]; defined for the chunks that asked
+  // for a trace. Empty when the model was loaded without traces.
+  absl::Span<const ExpertPicks> picks;
 };
 
 // What a model is, for ModelService and for planning.
@@ -108,8 +113,9 @@ struct ModelDescription {
   std::string weights_dtype;  // of the projections: "f32", "bf16", "q8_0", "q4_1"
   uint64_t weights_bytes = 0;
   uint64_t kv_bytes_per_token = 0;
-  std::string device;         // "cpu"
-  std::string kernel_target;  // "AVX2", "AVX3", "AVX3_DL", ...
+  std::string device;                      // "cpu"
+  std::string kernel_target;               // "AVX2", "AVX3", "AVX3_DL", ...
+  std::vector<ExpertLayer> expert_layers;  // in the order a token meets them; none: a dense model
 };
 
 // How much of a model's memory the engine may use; fixed when the model is made.
@@ -145,6 +151,12 @@ class LanguageModel {
 
   // Computes one step. An error means that nothing of the step is usable.
   virtual absl::StatusOr<StepOutput> Step(const StepInput& input) = 0;
+
+  // What one expert layer (an index into description().expert_layers) counted since the model was
+  // loaded or ClearUsage was called: every token of every step. Valid until the next call of Step
+  // or ClearUsage.
+  virtual LayerUsage ReadUsage(int expert_layer) = 0;
+  virtual void ClearUsage() = 0;
 };
 
 }  // namespace peerage

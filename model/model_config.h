@@ -13,12 +13,46 @@ namespace peerage {
 
 enum class NormType { kRmsNorm, kLayerNorm };
 enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
-enum class FfnKind { kDense };
+enum class FfnKind { kDense, kPeer, kProductKeyMemory };
+
+// Who owns the sub-keys. kDirect: none; a matrix gives the scores of both halves from x (Doge).
+enum class ProductKeys { kShared, kPerHead, kDirect };
+enum class QueryNorm { kNone, kBatch, kLayer };
+// How the scores of a head's picks become weights. kJointSoftmax: the product of the two halves'
+// softmax probabilities over all sub-keys (OmniMoE).
+enum class RouterScore { kSoftmax, kSigmoid, kRelu, kJointSoftmax };
+// What x is normalised with before query and experts. kL2: x / max(|x|, 1e-12) * sqrt(d).
+enum class PeerNorm { kNone, kRms, kL2 };
+// Under whose names and orders a checkpoint has the tensors (docs/model_format.md).
+enum class PeerLayout { kPeerage, kLucidrains, kMetaMemory, kOstix360, kDoge, kOmniMoe };
+
+// A layer whose experts (`peer`) or values (`pkm`) are found by product keys.
+struct ProductKeyConfig {
+  int64_t num_experts = 0;  // num_sub_keys squared; of each head with per_head_experts
+  int num_sub_keys = 0;     // n, of each half
+  int heads = 0;
+  int top_k = 0;    // of each head; at most num_experts, and may be above num_sub_keys
+  int key_dim = 0;  // of both halves together; 0 with direct keys
+  ProductKeys keys = ProductKeys::kShared;
+  bool per_head_experts = false;
+  bool query_bias = false;  // with direct keys: whether router.bias is there
+  QueryNorm query_norm = QueryNorm::kNone;
+  float query_norm_eps = 1e-5f;
+  RouterScore score = RouterScore::kSoftmax;
+  PeerLayout layout = PeerLayout::kPeerage;
+  // Of `peer` only.
+  Activation activation = Activation::kGelu;
+  bool glu = false;
+  PeerNorm norm = PeerNorm::kNone;
+
+  int64_t table_rows() const { return per_head_experts ? heads * num_experts : num_experts; }
+};
 
 // One entry of a layer's list of feed-forward parts, whose outputs are summed.
 struct FfnConfig {
   FfnKind kind = FfnKind::kDense;
-  int intermediate_size = 0;
+  int intermediate_size = 0;           // dense
+  ProductKeyConfig product_keys = {};  // peer and pkm
 };
 
 struct LayerConfig {

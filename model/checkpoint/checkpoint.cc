@@ -46,6 +46,17 @@ class StoredCheckpoint final : public Checkpoint {
     return model_.weight_files[bound.file]->Read(bound.offset, bytes);
   }
 
+  absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
+                        absl::Span<uint8_t> bytes) const override {
+    const auto found = index_.find(tensor.name);
+    if (found == index_.end()) {
+      return absl::NotFoundError(absl::StrCat("no tensor ", Quoted(tensor.name)));
+    }
+    const BoundTensor& bound = model_.tensors[found->second];
+    const uint64_t row_bytes = bound.info.bytes / bound.info.shape[0];
+    return model_.weight_files[bound.file]->Read(bound.offset + first * row_bytes, bytes);
+  }
+
   absl::StatusOr<std::string> Fingerprint() const override {
     return Sha256Hex(model_.weight_files);
   }

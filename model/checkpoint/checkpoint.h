@@ -43,6 +43,11 @@ class Checkpoint {
   // Reads a tensor's bytes. Precondition: bytes.size() == tensor.bytes.
   virtual absl::Status Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const = 0;
 
+  // Reads rows [first, first + n) along the first dimension, where n follows from bytes.size(): for
+  // tables that are larger than what may be held beside the weights.
+  virtual absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
+                                absl::Span<uint8_t> bytes) const = 0;
+
   // SHA-256 over the bytes of the weight files, shards in name order, hex. Reads all of them.
   virtual absl::StatusOr<std::string> Fingerprint() const = 0;
 

@@ -38,6 +38,8 @@ class Transformer : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
+  LayerUsage ReadUsage(int expert_layer) override { return {}; }
+  void ClearUsage() override {}
 
  private:
   void Embed();

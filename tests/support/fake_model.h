@@ -44,6 +44,8 @@ class FakeModel final : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
+  LayerUsage ReadUsage(int expert_layer) override { return {}; }
+  void ClearUsage() override {}
 
   // The gate: while it is shut, a step waits before it begins until it is let through.
   void ShutGate();

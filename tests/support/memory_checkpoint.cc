@@ -40,6 +40,14 @@ absl::Status MemoryCheckpoint::Read(const TensorInfo& tensor, absl::Span<uint8_t
   return absl::OkStatus();
 }
 
+absl::Status MemoryCheckpoint::ReadRows(const TensorInfo& tensor, int64_t first,
+                                        absl::Span<uint8_t> bytes) const {
+  const uint64_t row_bytes = tensor.bytes / tensor.shape[0];
+  const auto* stored = reinterpret_cast<const uint8_t*>(values_.at(tensor.name).data());
+  std::memcpy(bytes.data(), stored + first * row_bytes, bytes.size());
+  return absl::OkStatus();
+}
+
 void MemoryCheckpoint::Add(const std::string& name, std::vector<int64_t> shape, uint32_t seed) {
   size_t count = 1;
   for (const int64_t dim : shape) count *= dim;
