@@ -27,9 +27,9 @@ absl::Status CheckTensor(const TensorSpec& spec, const StoredTensor& stored) {
   if (!stored.type.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat("dtype ", stored.dtype, " is not a weight's"));
   }
-  if (spec.role == TensorRole::kNorm && Traits(*stored.type).block_elements != 1) {
+  if (spec.role != TensorRole::kMatrix && Traits(*stored.type).block_elements != 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("dtype ", stored.dtype, ", but a norm is F32, F16 or BF16"));
+        absl::StrCat("dtype ", stored.dtype, ", but only a matrix may be quantised"));
   }
   return absl::OkStatus();
 }

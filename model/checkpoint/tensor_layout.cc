@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "model/checkpoint/product_key_tensors.h"
 
 namespace peerage {
 namespace {
@@ -111,10 +112,23 @@ class LayoutWriter {
     Add(&Names::value, {key_rows, hidden});
     Add(&Names::output, {hidden, query_rows});
     if (!config_.parallel_block) Add(&Names::post_attention_norm, {hidden});
-    for (const FfnConfig& ffn : layer.ffn) {
+    for (const FfnConfig& ffn : layer.ffn) WriteFfn(ffn);
+  }
+
+  void WriteFfn(const FfnConfig& ffn) {
+    const int64_t hidden = config_.hidden_size;
+    if (ffn.kind == FfnKind::kDense) {
       Add(&Names::gate, {ffn.intermediate_size, hidden});
       Add(&Names::up, {ffn.intermediate_size, hidden});
       Add(&Names::down, {hidden, ffn.intermediate_size});
+      return;
+    }
+    const absl::string_view kind = ffn.kind == FfnKind::kPeer ? "peer" : "pkm";
+    const std::string prefix = absl::StrCat("model.layers.", layer_, ".ffn.", kind, ".");
+    for (TensorSpec& spec : ProductKeyTensors(ffn, hidden)) {
+      spec.name = absl::StrCat(prefix, spec.name);
+      spec.stored_name = absl::StrCat(prefix, spec.stored_name);
+      specs_.push_back(std::move(spec));
     }
   }
 

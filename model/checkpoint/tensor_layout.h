@@ -11,7 +11,9 @@ namespace peerage {
 // Whose names the tensors of a file have.
 enum class TensorNaming { kPeerage, kLlama, kGguf };
 
-enum class TensorRole { kMatrix, kNorm };
+// kRouter: what decides which experts a token meets (queries, their norms, sub-keys, router
+// matrices). kTable: a row for each expert, of any number of rows.
+enum class TensorRole { kMatrix, kNorm, kRouter, kTable };
 
 // One tensor that a model needs.
 struct TensorSpec {
