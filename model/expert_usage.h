@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -15,7 +16,8 @@ struct ExpertLayer {
   ExpertLayerKind kind = ExpertLayerKind::kPeer;
   uint32_t num_experts = 0;  // heads * N when each head has its own (an id is head * N + expert)
   uint32_t heads = 0;
-  uint32_t top_k = 0;  // per head
+  uint32_t top_k = 0;                          // per head
+  std::vector<std::string> expert_names = {};  // [num_experts], or empty
 
   uint32_t picks_per_token() const { return heads * top_k; }
 };

@@ -13,7 +13,26 @@ namespace peerage {
 
 enum class NormType { kRmsNorm, kLayerNorm };
 enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
-enum class FfnKind { kDense, kPeer, kProductKeyMemory };
+enum class AttentionKind { kDense, kMixture };
+enum class FfnKind { kDense, kMixture, kPeer, kProductKeyMemory };
+
+// Whether each attention expert has keys and values of its own, or all share one projection.
+enum class MixtureKv { kExpert, kShared };
+
+// How tokens meet the experts of a mixture (docs/model_format.md): gates are a softmax over all
+// experts, of which the top_k largest count.
+struct MixtureConfig {
+  int num_experts = 0;
+  int top_k = 0;                               // num_experts: soft routing
+  bool normalize_top_k = false;                // the kept gates are divided by their sum
+  std::vector<std::string> expert_names = {};  // [num_experts], or empty
+};
+
+struct AttentionConfig {
+  AttentionKind kind = AttentionKind::kDense;
+  MixtureKv kv = MixtureKv::kExpert;  // mixture
+  MixtureConfig mixture = {};
+};
 
 // Who owns the sub-keys. kDirect: none; a matrix gives the scores of both halves from x (Doge).
 enum class ProductKeys { kShared, kPerHead, kDirect };
@@ -51,12 +70,14 @@ struct ProductKeyConfig {
 // One entry of a layer's list of feed-forward parts, whose outputs are summed.
 struct FfnConfig {
   FfnKind kind = FfnKind::kDense;
-  int intermediate_size = 0;           // dense
+  int intermediate_size = 0;  // dense, and of each expert of a mixture
+  MixtureConfig mixture = {};
   ProductKeyConfig product_keys = {};  // peer and pkm
 };
 
 struct LayerConfig {
   std::vector<FfnConfig> ffn;
+  AttentionConfig attention = {};
 };
 
 // What a model computes (docs/model_format.md), whatever file it came from. Every value is in

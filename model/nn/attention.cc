@@ -25,8 +25,13 @@ void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const S
                                     .out = workspace.attended,
                                     .out_stride = static_cast<size_t>(query_width())};
   const absl::Span<const AttentionItem> items = step.batch.attention_items();
-  pool.For(static_cast<int64_t>(items.size()), 1, [&](int64_t first, int64_t end, int) {
-    for (int64_t i = first; i < end; ++i) kernels::Attention(args, items[i]);
+  const int64_t kv_heads = shape.kv_heads;
+  pool.For(static_cast<int64_t>(items.size()) * kv_heads, 1, [&](int64_t first, int64_t end, int) {
+    for (int64_t i = first; i < end; ++i) {
+      AttentionItem item = items[i / kv_heads];
+      item.kv_head = static_cast<int>(i % kv_heads);
+      kernels::Attention(args, item);
+    }
   });
 
   const Activations attended{.x = workspace.attended,
@@ -34,6 +39,9 @@ void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const S
                              .panels = workspace.panels,
                              .tokens = tokens};
   pool.For(tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
+    for (int64_t t = first; t < end && step.head_gates != nullptr; ++t) {
+      ApplyGates(step.head_gates, workspace.attended, static_cast<int>(t));
+    }
     output.PrepareInput(attended, static_cast<int>(first), static_cast<int>(end));
   });
   output.Forward(pool, attended,
@@ -63,6 +71,14 @@ void Attention::RotateAndStore(const StepBatch& batch, float* qkv_rows, const Kv
                     .position = at.position,
                     .k = k,
                     .v = v});
+}
+
+void Attention::ApplyGates(const float* head_gates, float* attended, int token) const {
+  float* row = attended + size_t(token) * query_width();
+  for (int h = 0; h < shape.heads; ++h) {
+    const float gate = head_gates[size_t(token) * shape.heads + h];
+    for (int i = 0; i < shape.head_dim; ++i) row[h * shape.head_dim + i] *= gate;
+  }
 }
 
 }  // namespace peerage::nn

@@ -25,11 +25,14 @@ struct Attention {
     const Activations& input;   // u, prepared for `qkv`
     KvLayer kv;                 // this layer's cache
     float* residual = nullptr;  // [tokens][hidden]
+    // [tokens][heads], what each head's output is multiplied by; null: ones.
+    const float* head_gates = nullptr;
   };
   void Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const;
 
  private:
   void RotateAndStore(const StepBatch& batch, float* qkv_rows, const KvLayer& kv, int token) const;
+  void ApplyGates(const float* head_gates, float* attended, int token) const;
   int query_width() const { return shape.heads * shape.head_dim; }
   int kv_width() const { return shape.kv_heads * shape.head_dim; }
 };

@@ -21,27 +21,38 @@ void Block::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step&
     });
   };
 
+  const auto count = [&](int expert_layer) { step.counters.Count(pool, expert_layer, u.tokens); };
+  const Attention::Step attend{
+      .batch = step.batch, .input = u, .kv = step.kv, .residual = workspace.residual};
+
   normalize(input_norm);
-  prepare(attention.qkv);
-  attention.Forward(
-      pool, workspace,
-      {.batch = step.batch, .input = u, .kv = step.kv, .residual = workspace.residual});
+  if (const auto* dense = std::get_if<Attention>(&attention)) {
+    prepare(dense->qkv);
+    dense->Forward(pool, workspace, attend);
+  } else {
+    const auto& mixture = std::get<MixtureAttention>(attention);
+    prepare(mixture.wide.qkv);
+    mixture.Forward(pool, workspace, attend, step.counters.picks(mixture.expert_layer));
+    count(mixture.expert_layer);
+  }
   if (!parallel) normalize(post_attention_norm);
-  const auto retrieve = [&](const auto& layer) {
+  const auto pick_experts = [&](const auto& layer) {
     layer.Forward(pool, workspace,
                   {.input = u,
                    .residual = workspace.residual,
                    .picks = step.counters.picks(layer.expert_layer)});
-    step.counters.Count(pool, layer.expert_layer, u.tokens);
+    count(layer.expert_layer);
   };
   for (const FeedForward& part : ffn) {
     if (const auto* dense = std::get_if<DenseFfn>(&part)) {
       prepare(dense->gate_up);
       dense->Forward(pool, workspace, u, workspace.residual);
+    } else if (const auto* mixture = std::get_if<MixtureFfn>(&part)) {
+      pick_experts(*mixture);
     } else if (const auto* peer = std::get_if<Peer>(&part)) {
-      retrieve(*peer);
+      pick_experts(*peer);
     } else {
-      retrieve(std::get<ProductKeyMemory>(part));
+      pick_experts(std::get<ProductKeyMemory>(part));
     }
   }
 }

@@ -6,13 +6,16 @@
 #include "model/nn/attention.h"
 #include "model/nn/dense_ffn.h"
 #include "model/nn/expert_counters.h"
+#include "model/nn/mixture_attention.h"
+#include "model/nn/mixture_ffn.h"
 #include "model/nn/norm.h"
 #include "model/nn/peer.h"
 #include "model/nn/pkm.h"
 
 namespace peerage::nn {
 
-using FeedForward = std::variant<DenseFfn, Peer, ProductKeyMemory>;
+using AnyAttention = std::variant<Attention, MixtureAttention>;
+using FeedForward = std::variant<DenseFfn, MixtureFfn, Peer, ProductKeyMemory>;
 
 // One transformer layer on the residual stream x:
 //
@@ -24,7 +27,7 @@ struct Block {
   Norm input_norm;
   Norm post_attention_norm;  // sequential only
   bool parallel = false;
-  Attention attention;
+  AnyAttention attention;
   std::vector<FeedForward> ffn;
 
   struct Step {

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <utility>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/kernels/attention.h"
@@ -20,29 +23,24 @@ struct KvLayer {
 class KvCache {
  public:
   struct Size {
-    kernels::AttentionShape shape;
-    int num_layers = 0;
+    std::vector<kernels::AttentionShape> layers;
     int num_blocks = 0;
   };
   static absl::StatusOr<KvCache> Make(const Size& size);
 
   // Bytes of one block over all layers.
-  static size_t BlockBytes(const kernels::AttentionShape& shape, int num_layers) {
-    return kernels::KvBlockFloats(shape) * sizeof(float) * num_layers;
-  }
+  static size_t BlockBytes(absl::Span<const kernels::AttentionShape> layers);
 
-  KvLayer layer(int index) const {
-    return {storage_.floats() + index * kernels::KvBlockFloats(size_.shape), block_floats()};
-  }
+  KvLayer layer(int index) const { return {storage_.floats() + offsets_[index], offsets_.back()}; }
 
   // Copies whole blocks, in every layer.
   void Copy(absl::Span<const BlockCopy> copies) const;
 
  private:
-  KvCache(const Size& size, Storage storage) : size_(size), storage_(std::move(storage)) {}
-  size_t block_floats() const { return kernels::KvBlockFloats(size_.shape) * size_.num_layers; }
+  KvCache(std::vector<size_t> offsets, Storage storage)
+      : offsets_(std::move(offsets)), storage_(std::move(storage)) {}
 
-  Size size_;
+  std::vector<size_t> offsets_;  // of each layer within a block, in floats; then the block's size
   Storage storage_;
 };
 

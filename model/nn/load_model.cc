@@ -15,26 +15,45 @@
 namespace peerage::nn {
 namespace {
 
+std::vector<kernels::AttentionShape> AttentionShapes(const ModelConfig& config) {
+  std::vector<kernels::AttentionShape> shapes;
+  for (const LayerConfig& layer : config.layers) {
+    shapes.push_back(AttentionShapeOf(config, layer.attention));
+  }
+  return shapes;
+}
+
 // Bytes of one KV block over all layers.
 int64_t KvBlockBytes(const ModelConfig& config) {
-  return KvCache::BlockBytes(AttentionShapeOf(config), static_cast<int>(config.layers.size()));
+  return static_cast<int64_t>(KvCache::BlockBytes(AttentionShapes(config)));
+}
+
+// The linear layers that every step reads whole, in the order it reads them. (What comes after a
+// mixture's choice is not known before.)
+void AppendLayers(Block& block, std::vector<LinearLayer*>& order) {
+  if (auto* dense = std::get_if<Attention>(&block.attention)) {
+    order.insert(order.end(), {&dense->qkv, &dense->output});
+  } else {
+    auto& wide = std::get<MixtureAttention>(block.attention).wide;
+    order.insert(order.end(), {&wide.qkv, &wide.output});
+  }
+  for (FeedForward& part : block.ffn) {
+    if (auto* dense = std::get_if<DenseFfn>(&part)) {
+      order.insert(order.end(), {&dense->gate_up, &dense->down});
+    } else if (auto* mixture = std::get_if<MixtureFfn>(&part)) {
+      order.push_back(&mixture->router.projection);
+    } else if (auto* peer = std::get_if<Peer>(&part)) {
+      order.push_back(&peer->experts.router.query);
+    } else {
+      order.push_back(&std::get<ProductKeyMemory>(part).values.router.query);
+    }
+  }
 }
 
 // Tells each linear layer what a step reads after it.
 void LinkWeights(ModelWeights& weights) {
   std::vector<LinearLayer*> order;
-  for (Block& block : weights.blocks) {
-    order.insert(order.end(), {&block.attention.qkv, &block.attention.output});
-    for (FeedForward& part : block.ffn) {
-      if (auto* dense = std::get_if<DenseFfn>(&part)) {
-        order.insert(order.end(), {&dense->gate_up, &dense->down});
-      } else if (auto* peer = std::get_if<Peer>(&part)) {
-        order.push_back(&peer->experts.router.query);
-      } else {
-        order.push_back(&std::get<ProductKeyMemory>(part).values.router.query);
-      }
-    }
-  }
+  for (Block& block : weights.blocks) AppendLayers(block, order);
   order.push_back(&weights.head);
   for (size_t i = 0; i < order.size(); ++i) {
     order[i]->next = order[(i + 1) % order.size()]->parts.front().tiles;
@@ -148,10 +167,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& check
   LinkWeights(weights);
 
   const ModelCapacity capacity = CapacityOf(config, options);
-  ASSIGN_OR_RETURN(KvCache kv_cache,
-                   KvCache::Make({.shape = AttentionShapeOf(config),
-                                  .num_layers = static_cast<int>(config.layers.size()),
-                                  .num_blocks = capacity.num_blocks}));
+  ASSIGN_OR_RETURN(KvCache kv_cache, KvCache::Make({.layers = AttentionShapes(config),
+                                                    .num_blocks = capacity.num_blocks}));
   ASSIGN_OR_RETURN(Workspace workspace, Workspace::Make(config, WorkspaceShape(weights, options)));
   ASSIGN_OR_RETURN(ExpertCounters counters,
                    ExpertCounters::Make(weights.expert_layers, CounterOptions(options)));
@@ -161,17 +178,16 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& check
   description.weights_bytes = arena.used();
   description.expert_layers = weights.expert_layers;
   ASSIGN_OR_RETURN(description.fingerprint, fingerprint.get());
-  TransformerParts parts{.weights = std::move(storage),
-                         .embedding = weights.embedding,
-                         .blocks = std::move(weights.blocks),
-                         .head = OutputHead(weights.final_norm, std::move(weights.head)),
-                         .kv_cache = std::move(kv_cache),
-                         .workspace = std::move(workspace),
-                         .counters = std::move(counters),
-                         .batch = StepBatch({.kv_heads = config.num_kv_heads,
-                                             .head_dim = config.head_dim,
-                                             .rope_theta = config.rope_theta}),
-                         .pool = std::move(pool)};
+  TransformerParts parts{
+      .weights = std::move(storage),
+      .embedding = weights.embedding,
+      .blocks = std::move(weights.blocks),
+      .head = OutputHead(weights.final_norm, std::move(weights.head)),
+      .kv_cache = std::move(kv_cache),
+      .workspace = std::move(workspace),
+      .counters = std::move(counters),
+      .batch = StepBatch({.head_dim = config.head_dim, .rope_theta = config.rope_theta}),
+      .pool = std::move(pool)};
   return std::make_unique<Transformer>(std::move(description), capacity, std::move(parts));
 }
 

@@ -60,6 +60,42 @@ absl::StatusOr<AffineMap> FoldBatchNorm(WeightLoader& loader, const std::string&
   return map;
 }
 
+ExpertLayer LayerOf(const ProductKeyConfig& config, ExpertLayerKind kind) {
+  return {.kind = kind,
+          .num_experts = static_cast<uint32_t>(config.table_rows()),
+          .heads = static_cast<uint32_t>(config.heads),
+          .top_k = static_cast<uint32_t>(config.top_k)};
+}
+
+ExpertLayer LayerOf(const MixtureConfig& config, ExpertLayerKind kind) {
+  return {.kind = kind,
+          .num_experts = static_cast<uint32_t>(config.num_experts),
+          .heads = 1,
+          .top_k = static_cast<uint32_t>(config.top_k),
+          .expert_names = config.expert_names};
+}
+
+// Neighbouring heads of one attention expert.
+struct HeadRange {
+  int expert = 0;
+  int first = 0;
+  int count = 0;
+};
+
+// The order in which a mixture's heads lie side by side, so that those of one KV head are
+// neighbours: expert by expert, or with shared keys and values KV head by KV head.
+std::vector<HeadRange> HeadOrder(const ModelConfig& config, const AttentionConfig& attention) {
+  const int groups = attention.kv == MixtureKv::kShared ? config.num_kv_heads : 1;
+  const int count = config.num_heads / groups;
+  std::vector<HeadRange> order;
+  for (int group = 0; group < groups; ++group) {
+    for (int expert = 0; expert < attention.mixture.num_experts; ++expert) {
+      order.push_back({expert, group * count, count});
+    }
+  }
+  return order;
+}
+
 }  // namespace
 
 size_t ModelWeights::ExpertScratchBytes() const {
@@ -74,13 +110,6 @@ size_t ModelWeights::ExpertScratchBytes() const {
     }
   }
   return most;
-}
-
-kernels::AttentionShape AttentionShapeOf(const ModelConfig& config) {
-  return {.heads = config.num_heads,
-          .kv_heads = config.num_kv_heads,
-          .head_dim = config.head_dim,
-          .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
 }
 
 absl::StatusOr<ModelWeights> ModelBuilder::Build() {
@@ -113,7 +142,8 @@ absl::StatusOr<Block> ModelBuilder::MakeBlock(int index) {
   Block block;
   block.parallel = config_.parallel_block;
   ASSIGN_OR_RETURN(block.input_norm, MakeNorm(prefix + "input_norm.weight"));
-  ASSIGN_OR_RETURN(block.attention, MakeAttention(prefix + "attention."));
+  ASSIGN_OR_RETURN(block.attention,
+                   MakeAttention(config_.layers[index].attention, prefix + "attention."));
   if (!block.parallel) {
     ASSIGN_OR_RETURN(block.post_attention_norm, MakeNorm(prefix + "post_attention_norm.weight"));
   }
@@ -123,9 +153,23 @@ absl::StatusOr<Block> ModelBuilder::MakeBlock(int index) {
   return block;
 }
 
-absl::StatusOr<Attention> ModelBuilder::MakeAttention(const std::string& prefix) {
+absl::StatusOr<AnyAttention> ModelBuilder::MakeAttention(const AttentionConfig& config,
+                                                         const std::string& prefix) {
+  if (config.kind == AttentionKind::kDense) return MakeDenseAttention(prefix);
+  MixtureAttention mixture;
+  ASSIGN_OR_RETURN(mixture.router, MakeMixtureRouter(config.mixture, prefix));
+  ASSIGN_OR_RETURN(mixture.wide, MakeWideAttention(config, prefix));
+  for (const HeadRange& range : HeadOrder(config_, config)) {
+    mixture.expert_of_head.insert(mixture.expert_of_head.end(), range.count, range.expert);
+  }
+  mixture.expert_layer =
+      AddExpertLayer(LayerOf(config.mixture, ExpertLayerKind::kMixtureAttention));
+  return mixture;
+}
+
+absl::StatusOr<Attention> ModelBuilder::MakeDenseAttention(const std::string& prefix) {
   Attention attention;
-  attention.shape = AttentionShapeOf(config_);
+  attention.shape = AttentionShapeOf(config_, {});
   attention.rope_interleaved = config_.rope_interleaved;
   ASSIGN_OR_RETURN(attention.qkv,
                    loader_.Linear({prefix + "q_proj.weight", prefix + "k_proj.weight",
@@ -134,11 +178,62 @@ absl::StatusOr<Attention> ModelBuilder::MakeAttention(const std::string& prefix)
   return attention;
 }
 
+absl::StatusOr<Attention> ModelBuilder::MakeWideAttention(const AttentionConfig& config,
+                                                          const std::string& prefix) {
+  const auto expert = [&](int e) { return absl::StrCat(prefix, "experts.", e, "."); };
+  Attention attention;
+  attention.shape = AttentionShapeOf(config_, config);
+  attention.rope_interleaved = config_.rope_interleaved;
+  std::vector<MatrixSlice> rows, columns;
+  for (const HeadRange& range : HeadOrder(config_, config)) {
+    const int64_t first = int64_t{range.first} * config_.head_dim;
+    const int64_t count = int64_t{range.count} * config_.head_dim;
+    rows.push_back({expert(range.expert) + "q_proj.weight", first, count});
+    columns.push_back({expert(range.expert) + "o_proj.weight", first, count});
+  }
+  const int64_t kv_rows = int64_t{config_.num_kv_heads} * config_.head_dim;
+  for (const char* name : {"k_proj.weight", "v_proj.weight"}) {
+    if (config.kv == MixtureKv::kShared) {
+      rows.push_back({prefix + name, 0, kv_rows});
+      continue;
+    }
+    for (int e = 0; e < config.mixture.num_experts; ++e) {
+      rows.push_back({expert(e) + name, 0, kv_rows});
+    }
+  }
+  ASSIGN_OR_RETURN(attention.qkv, loader_.LinearOfRows(rows));
+  ASSIGN_OR_RETURN(attention.output, loader_.LinearOfColumns(columns));
+  return attention;
+}
+
+absl::StatusOr<MixtureRouter> ModelBuilder::MakeMixtureRouter(const MixtureConfig& config,
+                                                              const std::string& prefix) {
+  MixtureRouter router;
+  ASSIGN_OR_RETURN(router.projection, loader_.Router({.name = prefix + "router.weight"}));
+  router.top_k = config.top_k;
+  router.normalize = config.normalize_top_k;
+  return router;
+}
+
+absl::StatusOr<MixtureFfn> ModelBuilder::MakeMixtureFfn(const MixtureConfig& config,
+                                                        const std::string& prefix) {
+  MixtureFfn mixture;
+  ASSIGN_OR_RETURN(mixture.router, MakeMixtureRouter(config, prefix));
+  for (int e = 0; e < config.num_experts; ++e) {
+    ASSIGN_OR_RETURN(mixture.experts.emplace_back(),
+                     MakeDenseFfn(absl::StrCat(prefix, "experts.", e, ".")));
+  }
+  mixture.expert_layer = AddExpertLayer(LayerOf(config, ExpertLayerKind::kMixtureFfn));
+  return mixture;
+}
+
 absl::StatusOr<FeedForward> ModelBuilder::MakeFeedForward(const FfnConfig& ffn,
                                                           const std::string& prefix) {
   switch (ffn.kind) {
     case FfnKind::kDense:
       return MakeDenseFfn(prefix + "dense.");
+    case FfnKind::kMixture:
+      return MakeMixtureFfn(ffn.mixture, prefix + "mixture.");
     case FfnKind::kPeer:
       return MakePeer(ffn.product_keys, prefix + "peer.");
     case FfnKind::kProductKeyMemory:
@@ -178,7 +273,7 @@ absl::StatusOr<Peer> ModelBuilder::MakePeer(const ProductKeyConfig& config,
       peer.experts.table,
       loader_.Experts(config.glu ? kernels::ExpertKind::kGatedNeuron : kernels::ExpertKind::kNeuron,
                       vectors));
-  peer.expert_layer = AddExpertLayer(config, ExpertLayerKind::kPeer);
+  peer.expert_layer = AddExpertLayer(LayerOf(config, ExpertLayerKind::kPeer));
   return peer;
 }
 
@@ -188,7 +283,7 @@ absl::StatusOr<ProductKeyMemory> ModelBuilder::MakeMemory(const ProductKeyConfig
   ASSIGN_OR_RETURN(memory.values.router, MakeRouter(config, prefix));
   ASSIGN_OR_RETURN(memory.values.table,
                    loader_.Experts(kernels::ExpertKind::kValue, {prefix + "values.weight"}));
-  memory.expert_layer = AddExpertLayer(config, ExpertLayerKind::kProductKeyMemory);
+  memory.expert_layer = AddExpertLayer(LayerOf(config, ExpertLayerKind::kProductKeyMemory));
   return memory;
 }
 
@@ -241,12 +336,9 @@ absl::Status ModelBuilder::MakeQuery(const ProductKeyConfig& config, const std::
   return absl::OkStatus();
 }
 
-int ModelBuilder::AddExpertLayer(const ProductKeyConfig& config, ExpertLayerKind kind) {
-  expert_layers_.push_back({.layer = static_cast<uint32_t>(layer_),
-                            .kind = kind,
-                            .num_experts = static_cast<uint32_t>(config.table_rows()),
-                            .heads = static_cast<uint32_t>(config.heads),
-                            .top_k = static_cast<uint32_t>(config.top_k)});
+int ModelBuilder::AddExpertLayer(ExpertLayer layer) {
+  layer.layer = static_cast<uint32_t>(layer_);
+  expert_layers_.push_back(std::move(layer));
   return static_cast<int>(expert_layers_.size()) - 1;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "model/expert_usage.h"
 #include "model/model_config.h"
+#include "model/nn/attention_shape.h"
 #include "model/nn/block.h"
 #include "model/nn/weight_loader.h"
 
@@ -24,9 +25,6 @@ struct ModelWeights {
   size_t ExpertScratchBytes() const;
 };
 
-// How the attention of every layer is shaped.
-kernels::AttentionShape AttentionShapeOf(const ModelConfig& config);
-
 // Builds layers from tensors in the order a token meets them, so a file is read front to back.
 class ModelBuilder {
  public:
@@ -38,7 +36,14 @@ class ModelBuilder {
  private:
   absl::StatusOr<Norm> MakeNorm(const std::string& name);
   absl::StatusOr<Block> MakeBlock(int index);
-  absl::StatusOr<Attention> MakeAttention(const std::string& prefix);
+  absl::StatusOr<AnyAttention> MakeAttention(const AttentionConfig& config,
+                                             const std::string& prefix);
+  absl::StatusOr<Attention> MakeDenseAttention(const std::string& prefix);
+  absl::StatusOr<Attention> MakeWideAttention(const AttentionConfig& config,
+                                              const std::string& prefix);
+  absl::StatusOr<MixtureRouter> MakeMixtureRouter(const MixtureConfig& config,
+                                                  const std::string& prefix);
+  absl::StatusOr<MixtureFfn> MakeMixtureFfn(const MixtureConfig& config, const std::string& prefix);
   absl::StatusOr<FeedForward> MakeFeedForward(const FfnConfig& ffn, const std::string& prefix);
   absl::StatusOr<DenseFfn> MakeDenseFfn(const std::string& prefix);
   absl::StatusOr<Peer> MakePeer(const ProductKeyConfig& config, const std::string& prefix);
@@ -48,7 +53,7 @@ class ModelBuilder {
                                               const std::string& prefix);
   absl::Status MakeQuery(const ProductKeyConfig& config, const std::string& prefix,
                          ProductKeyRouter& router);
-  int AddExpertLayer(const ProductKeyConfig& config, ExpertLayerKind kind);
+  int AddExpertLayer(ExpertLayer layer);
 
   const ModelConfig& config_;
   WeightLoader& loader_;

@@ -39,13 +39,10 @@ void StepBatch::Assign(absl::Span<const Chunk> chunks) {
 void StepBatch::AddAttentionItems(const Chunk& chunk, int first_row) {
   const int count = static_cast<int>(chunk.tokens.size());
   for (int i = 0; i < count; i += kAttentionTokens) {
-    for (int kv_head = 0; kv_head < shape_.kv_heads; ++kv_head) {
-      items_.push_back({.row = first_row + i,
-                        .tokens = std::min(kAttentionTokens, count - i),
-                        .position = chunk.first_position + i,
-                        .kv_head = kv_head,
-                        .blocks = chunk.blocks.data()});
-    }
+    items_.push_back({.row = first_row + i,
+                      .tokens = std::min(kAttentionTokens, count - i),
+                      .position = chunk.first_position + i,
+                      .blocks = chunk.blocks.data()});
   }
 }
 

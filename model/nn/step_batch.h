@@ -19,7 +19,6 @@ class StepBatch {
   };
 
   struct Shape {
-    int kv_heads = 0;
     int head_dim = 0;
     float rope_theta = 0;
   };
@@ -33,7 +32,7 @@ class StepBatch {
   // Flat index of a chunk's first token.
   int first_row(int chunk) const { return first_rows_[chunk]; }
 
-  // Attention work, the longest items first.
+  // Attention work for any one KV head, the longest items first.
   absl::Span<const kernels::AttentionItem> attention_items() const { return items_; }
 
   // Rotary angles of one token, [head_dim / 2].

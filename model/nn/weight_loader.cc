@@ -51,30 +51,62 @@ WeightLoader::WeightLoader(const Checkpoint& checkpoint, Options options, kernel
 }
 
 absl::StatusOr<LinearLayer> WeightLoader::Linear(const std::vector<std::string>& names) {
+  std::vector<MatrixSlice> slices;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(name));
+    slices.push_back({name, 0, tensor->shape[0]});
+  }
+  return LinearOfRows(slices);
+}
+
+absl::StatusOr<LinearLayer> WeightLoader::LinearOfRows(const std::vector<MatrixSlice>& slices) {
   LinearLayer layer;
-  for (size_t first = 0; first < names.size();) {
-    ASSIGN_OR_RETURN(const TensorInfo* head, Find(names[first]));
+  for (size_t first = 0; first < slices.size();) {
+    ASSIGN_OR_RETURN(const TensorInfo* head, Find(slices[first].name));
     PackedMatrix matrix{.format = FormatOf(*head, options_.weights_dtype),
                         .depth = static_cast<int>(head->shape[1])};
     size_t end = first;
     std::vector<int> offsets;
-    for (; end < names.size(); ++end) {
-      ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(names[end]));
+    for (; end < slices.size(); ++end) {
+      ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(slices[end].name));
       if (FormatOf(*tensor, options_.weights_dtype) != matrix.format) break;
       offsets.push_back(matrix.outputs);
-      matrix.outputs += static_cast<int>(tensor->shape[0]);
+      matrix.outputs += static_cast<int>(slices[end].count);
     }
-    uint8_t* tiles = arena_.Take(matrix.Bytes());
-    if (tiles != nullptr) std::memset(tiles, 0, matrix.Bytes());
-    matrix.tiles = tiles;
+    matrix.tiles = TakeTiles(matrix);
     for (size_t i = first; i < end; ++i) {
-      RETURN_IF_ERROR(PackInto(matrix, offsets[i - first], names[i]));
+      RETURN_IF_ERROR(PackRows(matrix, offsets[i - first], slices[i]));
     }
-    bytes_[static_cast<size_t>(matrix.format)] += matrix.Bytes();
     layer.parts.push_back(matrix);
     first = end;
   }
   return layer;
+}
+
+absl::StatusOr<LinearLayer> WeightLoader::LinearOfColumns(const std::vector<MatrixSlice>& slices) {
+  ASSIGN_OR_RETURN(const TensorInfo* head, Find(slices.front().name));
+  PackedMatrix matrix{.format = FormatOf(*head, options_.weights_dtype),
+                      .outputs = static_cast<int>(head->shape[0])};
+  for (const MatrixSlice& slice : slices) {
+    ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(slice.name));
+    matrix.depth += static_cast<int>(slice.count);
+    const bool whole_blocks =
+        slice.first % kernels::kBlock == 0 && slice.count % kernels::kBlock == 0;
+    if (FormatOf(*tensor, options_.weights_dtype) != matrix.format ||
+        (kernels::IsQuantized(matrix.format) && !whole_blocks)) {
+      matrix.format = WeightFormat::kF32;
+    }
+  }
+  matrix.tiles = TakeTiles(matrix);
+  RETURN_IF_ERROR(PackColumns(matrix, slices));
+  return LinearLayer{{matrix}};
+}
+
+uint8_t* WeightLoader::TakeTiles(const PackedMatrix& matrix) {
+  uint8_t* tiles = arena_.Take(matrix.Bytes());
+  if (tiles != nullptr) std::memset(tiles, 0, matrix.Bytes());
+  bytes_[static_cast<size_t>(matrix.format)] += matrix.Bytes();
+  return tiles;
 }
 
 absl::StatusOr<LinearLayer> WeightLoader::Router(const RouterMatrix& router) {
@@ -238,16 +270,19 @@ absl::StatusOr<const TensorInfo*> WeightLoader::Read(const std::string& name) {
   return tensor;
 }
 
-absl::Status WeightLoader::PackInto(const PackedMatrix& matrix, int first_output,
-                                    const std::string& name) {
-  ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(name));
+absl::Status WeightLoader::PackRows(const PackedMatrix& matrix, int first_output,
+                                    const MatrixSlice& slice) {
+  ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(slice.name));
   const bool converted_type = tensor->type != kernels::StoredType(matrix.format);
-  if (converted_type) ++conversions_[{tensor->type, kMatrix, Name(matrix.format)}];
+  if (converted_type && slice.first == 0) {
+    ++conversions_[{tensor->type, kMatrix, Name(matrix.format)}];
+  }
   if (dry_run()) return absl::OkStatus();
-  RETURN_IF_ERROR(Read(name).status());
-  const int rows = static_cast<int>(tensor->shape[0]);
   const int64_t width = tensor->shape[1];
   const size_t stored_bytes = RowBytes(tensor->type, width);
+  stored_.resize(slice.count * stored_bytes);
+  RETURN_IF_ERROR(checkpoint_.ReadRows(*tensor, slice.first, absl::MakeSpan(stored_)));
+  Advance(stored_.size());
   const size_t row_bytes = kernels::StoredRowBytes(matrix.format, width);
   uint8_t* tiles = const_cast<uint8_t*>(matrix.tiles);  // ours until the layer is handed out
   const auto pack = [&](int64_t begin, int64_t end, int) {
@@ -273,7 +308,53 @@ absl::Status WeightLoader::PackInto(const PackedMatrix& matrix, int first_output
                     tiles);
     }
   };
-  pool_->For(rows, kRowsAtOnce, pack);
+  pool_->For(slice.count, kRowsAtOnce, pack);
+  return absl::OkStatus();
+}
+
+absl::Status WeightLoader::PackColumns(const PackedMatrix& matrix,
+                                       const std::vector<MatrixSlice>& slices) {
+  struct Source {
+    const TensorInfo* tensor;
+    std::vector<uint8_t> stored;
+  };
+  std::map<std::string, Source> sources;
+  for (const MatrixSlice& slice : slices) {
+    const auto [source, is_new] = sources.try_emplace(slice.name);
+    if (!is_new) continue;
+    ASSIGN_OR_RETURN(source->second.tensor, Find(slice.name));
+    const TensorInfo& tensor = *source->second.tensor;
+    if (tensor.type != kernels::StoredType(matrix.format)) {
+      ++conversions_[{tensor.type, kMatrix, Name(matrix.format)}];
+    }
+    if (dry_run()) continue;
+    source->second.stored.resize(tensor.bytes);
+    RETURN_IF_ERROR(checkpoint_.Read(tensor, absl::MakeSpan(source->second.stored)));
+    Advance(tensor.bytes);
+  }
+  if (dry_run()) return absl::OkStatus();
+
+  pool_->For(matrix.outputs, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
+    std::vector<uint8_t> row(kernels::StoredRowBytes(matrix.format, matrix.depth));
+    for (int64_t r = begin; r < end; ++r) {
+      uint8_t* to = row.data();
+      for (const MatrixSlice& slice : slices) {
+        const Source& source = sources.at(slice.name);
+        const TensorType type = source.tensor->type;
+        kernels::ConvertRow(
+            {.from = type,
+             .to = matrix.format,
+             .row = source.stored.data() + r * RowBytes(type, source.tensor->shape[1]) +
+                    RowBytes(type, slice.first),
+             .n = slice.count},
+            to);
+        to += kernels::StoredRowBytes(matrix.format, slice.count);
+      }
+      kernels::Pack(
+          {.shape = matrix, .first_output = static_cast<int>(r), .num_rows = 1, .rows = row.data()},
+          const_cast<uint8_t*>(matrix.tiles));
+    }
+  });
   return absl::OkStatus();
 }
 

@@ -26,6 +26,13 @@ struct LoadProgress {
   uint64_t total = 0;
 };
 
+// Neighbouring rows, or columns, of a matrix.
+struct MatrixSlice {
+  std::string name;
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
 // Reads canonical tensors into the layouts that the kernels want. Beside the packed weights, one
 // matrix's stored bytes are held while it is converted; tables of experts are read in pieces.
 //
@@ -46,6 +53,13 @@ class WeightLoader {
 
   // The named matrices side by side; neighbours of one format become one packed matrix.
   absl::StatusOr<LinearLayer> Linear(const std::vector<std::string>& names);
+
+  // The same of slices of rows.
+  absl::StatusOr<LinearLayer> LinearOfRows(const std::vector<MatrixSlice>& slices);
+
+  // One matrix whose columns are those of the slices, side by side. All matrices have the same
+  // number of rows. Quantised formats need slices of whole blocks; else the result is f32.
+  absl::StatusOr<LinearLayer> LinearOfColumns(const std::vector<MatrixSlice>& slices);
 
   // A router's matrix (queries, direct scores), whatever its number of dimensions: [rows, depth]
   // with the last dimension as depth. Stays in its stored precision, or becomes f32 when its rows
@@ -78,8 +92,11 @@ class WeightLoader {
  private:
   absl::StatusOr<const TensorInfo*> Find(const std::string& name) const;
   absl::StatusOr<const TensorInfo*> Read(const std::string& name);
-  absl::Status PackInto(const kernels::PackedMatrix& matrix, int first_output,
-                        const std::string& name);
+  absl::Status PackRows(const kernels::PackedMatrix& matrix, int first_output,
+                        const MatrixSlice& slice);
+  absl::Status PackColumns(const kernels::PackedMatrix& matrix,
+                           const std::vector<MatrixSlice>& slices);
+  uint8_t* TakeTiles(const kernels::PackedMatrix& matrix);
   absl::Status PackTable(const kernels::ExpertTable& table, uint8_t* records,
                          absl::Span<const TensorInfo* const> vectors);
   void Advance(uint64_t stored_bytes);

@@ -2,20 +2,31 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/model_config.h"
+#include "model/nn/grouped_linear.h"
 #include "model/nn/storage.h"
 
 namespace peerage::nn {
+
+// What mixtures of experts work in.
+struct MixtureBuffers {
+  float* logits = nullptr;         // [tokens][experts]
+  float* head_gates = nullptr;     // [tokens][heads of all experts]
+  float* gathered = nullptr;       // [tokens * top_k][hidden]: u of every pick, by expert
+  float* outputs = nullptr;        // [tokens * top_k][hidden]
+  int32_t* row_of_pick = nullptr;  // [tokens][top_k]: where a pick lies in both
+  std::vector<int32_t> first_row;  // [experts + 1]
+  std::vector<LinearGroup> groups;
+};
 
 // The buffers of one step, made once for the largest step; layers use them one after the other.
 struct Workspace {
   // Rows whose logits are held at once; more rows go through the output head in groups.
   static constexpr int kLogitRows = 64;
 
-  // Width of the widest hidden row of any feed-forward part.
-  static int HiddenWidth(const ModelConfig& config);
   struct Shape {
     int max_tokens = 0;  // of a step
     int threads = 1;
@@ -42,6 +53,7 @@ struct Workspace {
   float* head_sums = nullptr;         // [threads - 1][heads][hidden]
   uint8_t* expert_scratch = nullptr;  // [threads][scratch_stride]
   size_t scratch_stride = 0;
+  MixtureBuffers mixture;
 };
 
 }  // namespace peerage::nn

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cmath>
+
+#include "model/kernels/attention.h"
+#include "model/model_config.h"
+
+namespace peerage::nn {
+
+// The heads that a layer's attention computes: those of all its experts side by side, over the KV
+// heads of all or over shared ones.
+inline kernels::AttentionShape AttentionShapeOf(const ModelConfig& config,
+                                                const AttentionConfig& attention) {
+  const bool mixture = attention.kind == AttentionKind::kMixture;
+  const int experts = mixture ? attention.mixture.num_experts : 1;
+  const int kv_experts = mixture && attention.kv == MixtureKv::kExpert ? experts : 1;
+  return {.heads = experts * config.num_heads,
+          .kv_heads = kv_experts * config.num_kv_heads,
+          .head_dim = config.head_dim,
+          .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
+}
+
+}  // namespace peerage::nn
