@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -62,6 +63,22 @@ HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, float* p, ptrdiff_t n) {
   }
 }
 
+// a * b + c, rounded once on every CPU.
+template <class V>
+HWY_INLINE V FusedMulAdd(V a, V b, V c) {
+#if HWY_NATIVE_FMA
+  return hn::MulAdd(a, b, c);
+#else
+  const hn::DFromV<V> d;
+  alignas(16) float x[hn::MaxLanes(d)], y[hn::MaxLanes(d)], z[hn::MaxLanes(d)];
+  hn::Store(a, d, x);
+  hn::Store(b, d, y);
+  hn::Store(c, d, z);
+  for (size_t i = 0; i < hn::MaxLanes(d); ++i) z[i] = std::fma(x[i], y[i], z[i]);
+  return hn::Load(d, z);
+#endif
+}
+
 // e^x, relative error below 1.5e-7: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2 (Cody
 // and Waite 1980, chapter 6), e^r by the polynomial of degree 6 with the least relative error
 // (3e-9, found by the Remez exchange). Exactly 1 at 0, 0 below -87.33 (no subnormal results),
@@ -76,18 +93,18 @@ HWY_INLINE hn::Vec<D> Exp(D d, hn::Vec<D> x) {
   // Adding 1.5 * 2^23 rounds to an integer in the low bits; with the exponent's bias on top, a
   // shift makes 2^n of them.
   constexpr float kRound = 12582912.0f + 127.0f;
-  const auto rounded = hn::MulAdd(x, hn::Set(d, kInverseLn2), hn::Set(d, kRound));
+  const auto rounded = FusedMulAdd(x, hn::Set(d, kInverseLn2), hn::Set(d, kRound));
   const auto n = hn::Sub(rounded, hn::Set(d, kRound));
   const auto power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, rounded)));
-  auto r = hn::NegMulAdd(n, hn::Set(d, kLn2High), x);
-  r = hn::NegMulAdd(n, hn::Set(d, kLn2Low), r);
+  auto r = FusedMulAdd(n, hn::Set(d, -kLn2High), x);
+  r = FusedMulAdd(n, hn::Set(d, -kLn2Low), r);
   auto y = hn::Set(d, 0x1.6a2434p-10f);
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.1239e2p-7f));
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.5558f2p-5f));
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.555492p-3f));
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.fffffcp-2f));
-  y = hn::MulAdd(y, r, hn::Set(d, 1.0f));
-  y = hn::Mul(hn::MulAdd(y, r, hn::Set(d, 1.0f)), power);
+  y = FusedMulAdd(y, r, hn::Set(d, 0x1.1239e2p-7f));
+  y = FusedMulAdd(y, r, hn::Set(d, 0x1.5558f2p-5f));
+  y = FusedMulAdd(y, r, hn::Set(d, 0x1.555492p-3f));
+  y = FusedMulAdd(y, r, hn::Set(d, 0x1.fffffcp-2f));
+  y = FusedMulAdd(y, r, hn::Set(d, 1.0f));
+  y = hn::Mul(FusedMulAdd(y, r, hn::Set(d, 1.0f)), power);
   y = hn::IfThenElse(hn::Lt(x, hn::Set(d, kLowest)), hn::Zero(d), y);
   return hn::IfThenElse(hn::Gt(x, hn::Set(d, kHighest)), hn::Inf(d), y);
 }
