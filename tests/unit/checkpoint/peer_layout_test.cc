@@ -26,12 +26,13 @@ using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr int kHidden = 32, kN = 3, kHeads = 2, kHalf = 2, kKeyDim = 2 * kHalf, kRows = kN * kN;
+// No two axes of one length, or a swap of them would go unseen.
+constexpr int kHidden = 32, kN = 4, kHeads = 3, kHalf = 5, kKeyDim = 2 * kHalf, kRows = kN * kN;
 constexpr char kPrefix[] = "model.layers.0.ffn.peer.";
 
-constexpr char kEntry[] = R"({"kind": "peer", "num_experts": 9, "heads": 2, "top_k": 2,
-                              "key_dim": 4, "keys": "per_head"})";
-constexpr char kDirectEntry[] = R"({"kind": "peer", "num_experts": 9, "heads": 1, "top_k": 2,
+constexpr char kEntry[] = R"({"kind": "peer", "num_experts": 16, "heads": 3, "top_k": 2,
+                              "key_dim": 10, "keys": "per_head"})";
+constexpr char kDirectEntry[] = R"({"kind": "peer", "num_experts": 16, "heads": 1, "top_k": 2,
                                     "keys": "direct"})";
 
 using Formula = std::function<float(int)>;  // of an element's index
@@ -360,8 +361,8 @@ TEST(PeerLayoutTest, NamesTheStoredTensorOfAWrongShape) {
       .Add("up_embed.weight", {kRows, kHidden}, Ramp(1000));
 
   EXPECT_EQ(std::string(BoundPeer(kDirectEntry, R"({"layout": "doge"})", file).status().message()),
-            "tensor \"model.layers.0.ffn.peer.router_gate.weight\": shape [2, 3, 32], but the "
-            "config asks for [6, 32]");
+            "tensor \"model.layers.0.ffn.peer.router_gate.weight\": shape [2, 4, 32], but the "
+            "config asks for [8, 32]");
 }
 
 TEST(PeerLayoutTest, IgnoresNamesOfItsOwnLayoutOnly) {
@@ -376,7 +377,7 @@ TEST(PeerLayoutTest, RefusesANanInARouterByItsStoredName) {
   for (const char* bad : {"to_queries.0.weight", "keys"}) {
     for (const float value :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-      const Formula formula = [&](int i) { return i == 17 ? value : 0; };
+      const Formula formula = [&](int i) { return i == 27 ? value : 0; };
       PeerFile file;
       const auto formula_of = [&](const std::string& name) {
         return name == bad ? formula : Ramp(0);
@@ -439,23 +440,23 @@ TEST(ProductKeyTensorsTest, FollowTheConfig) {
     return lines;
   };
   EXPECT_EQ(layout(kEntry, R"({"keys": "shared"})"),
-            "peer.query.weight[8,32]\npeer.sub_keys[2,3,2]\npeer.down.weight[9,32]\n"
-            "peer.up.weight[9,32]\n");
+            "peer.query.weight[30,32]\npeer.sub_keys[2,4,5]\npeer.down.weight[16,32]\n"
+            "peer.up.weight[16,32]\n");
   EXPECT_EQ(layout(kEntry, R"({"query_bias": true, "query_norm": "batch", "glu": true,
                                "pre_rmsnorm": true, "experts": "per_head"})"),
-            "peer.norm.weight[32]\npeer.query.weight[8,32]\npeer.query.bias[8]\n"
-            "peer.query_norm.weight[8]\npeer.query_norm.bias[8]\n"
-            "peer.query_norm.running_mean[8]\npeer.query_norm.running_var[8]\n"
-            "peer.sub_keys[2,2,3,2]\npeer.down.weight[18,32]\npeer.up.weight[18,32]\n"
-            "peer.gate.weight[18,32]\n");
+            "peer.norm.weight[32]\npeer.query.weight[30,32]\npeer.query.bias[30]\n"
+            "peer.query_norm.weight[30]\npeer.query_norm.bias[30]\n"
+            "peer.query_norm.running_mean[30]\npeer.query_norm.running_var[30]\n"
+            "peer.sub_keys[3,2,4,5]\npeer.down.weight[48,32]\npeer.up.weight[48,32]\n"
+            "peer.gate.weight[48,32]\n");
   EXPECT_EQ(layout(kEntry, R"({"kind": "pkm", "query_norm": "layer"})"),
-            "pkm.query.weight[8,32]\npkm.query_norm.weight[4]\npkm.query_norm.bias[4]\n"
-            "pkm.sub_keys[2,2,3,2]\npkm.values.weight[9,32]\n");
+            "pkm.query.weight[30,32]\npkm.query_norm.weight[10]\npkm.query_norm.bias[10]\n"
+            "pkm.sub_keys[3,2,4,5]\npkm.values.weight[16,32]\n");
   EXPECT_EQ(layout(kDirectEntry, R"({"kind": "pkm", "heads": 2})"),
-            "pkm.router.weight[2,2,3,32]\npkm.values.weight[9,32]\n");
+            "pkm.router.weight[2,2,4,32]\npkm.values.weight[16,32]\n");
   EXPECT_EQ(layout(kDirectEntry, R"({"query_bias": true})"),
-            "peer.router.weight[1,2,3,32]\npeer.router.bias[1,2,3]\npeer.down.weight[9,32]\n"
-            "peer.up.weight[9,32]\n");
+            "peer.router.weight[1,2,4,32]\npeer.router.bias[1,2,4]\npeer.down.weight[16,32]\n"
+            "peer.up.weight[16,32]\n");
 }
 
 }  // namespace
