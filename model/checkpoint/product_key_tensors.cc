@@ -9,7 +9,7 @@ namespace {
 class TensorList {
  public:
   void Add(std::string name, std::vector<int64_t> shape, TensorRole role) {
-    specs_.push_back({.name = name, .stored_name = name, .shape = std::move(shape), .role = role});
+    specs_.push_back({.name = std::move(name), .shape = std::move(shape), .role = role});
   }
 
   std::vector<TensorSpec> Take() { return std::move(specs_); }
@@ -32,7 +32,7 @@ void AddQueryNorm(const ProductKeyConfig& config, TensorList& list) {
   list.Add("query_norm.bias", {width}, TensorRole::kRouter);
   if (!batch) return;
   list.Add("query_norm.running_mean", {width}, TensorRole::kRouter);
-  list.Add("query_norm.running_var", {width}, TensorRole::kRouter);
+  list.Add("query_norm.running_var", {width}, TensorRole::kVariance);
 }
 
 void AddQueryAndKeys(const ProductKeyConfig& config, int64_t hidden_size, TensorList& list) {
