@@ -35,6 +35,7 @@ inline constexpr IntRange kProductKeyExpertsRange{4, int64_t{65535} * 65535};
 inline constexpr IntRange kProductKeyHeadsRange{1, 32};
 inline constexpr IntRange kProductKeyTopKRange{1, 128};
 inline constexpr IntRange kKeyDimRange{2, 2048};
+inline constexpr IntRange kMixtureExpertsRange{1, 256};
 inline constexpr NumberRange kNormEpsRange{1.0};
 inline constexpr NumberRange kRopeThetaRange{1e12};
 

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "model/checkpoint/choice.h"
 #include "model/checkpoint/common_config.h"
+#include "model/checkpoint/mixture_config.h"
 #include "model/checkpoint/product_key_config.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
@@ -25,11 +26,6 @@ constexpr IntRange kFormatVersionRange{1, 1};
 constexpr Choice<NormType> kNormTypes[] = {{"rmsnorm", NormType::kRmsNorm},
                                            {"layernorm", NormType::kLayerNorm}};
 
-absl::Status NotSupported(const JsonObject& object, absl::string_view kind) {
-  return absl::UnimplementedError(
-      absl::StrCat(object.PathOf("kind"), " ", Quoted(kind), " is not supported by this build"));
-}
-
 absl::Status CheckArchitectures(JsonObject& config) {
   const json* architectures = config.Find("architectures");
   if (architectures == nullptr || *architectures == json::array({kArchitecture})) {
@@ -38,26 +34,23 @@ absl::Status CheckArchitectures(JsonObject& config) {
   return config.Error("architectures", absl::StrCat("is not [", Quoted(kArchitecture), "]"));
 }
 
-// Attention of every supported kind has no fields of its own.
-absl::Status CheckAttention(const json& value, std::string path) {
+absl::StatusOr<AttentionConfig> ParseAttentionValue(const json& value, std::string path) {
   ASSIGN_OR_RETURN(JsonObject attention, JsonObject::Of(value, std::move(path)));
-  ASSIGN_OR_RETURN(const std::string kind, attention.String("kind"));
-  if (kind == "mixture") return NotSupported(attention, kind);
-  if (kind != "dense") {
-    return attention.Error("kind", absl::StrCat("is ", Quoted(kind), ", not dense or mixture"));
-  }
-  return attention.RefuseUnreadKeys();
+  return ParseAttention(std::move(attention));
 }
 
 absl::StatusOr<FfnConfig> ParseFfnEntry(const json& value, std::string path,
                                         int intermediate_size) {
   ASSIGN_OR_RETURN(JsonObject entry, JsonObject::Of(value, std::move(path)));
   ASSIGN_OR_RETURN(const std::string kind, entry.String("kind"));
-  if (kind == "mixture") return NotSupported(entry, kind);
   FfnConfig ffn;
-  if (kind == "dense") {
+  if (kind == "dense" || kind == "mixture") {
     ASSIGN_OR_RETURN(ffn.intermediate_size,
                      entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
+    if (kind == "mixture") {
+      ffn.kind = FfnKind::kMixture;
+      ASSIGN_OR_RETURN(ffn.mixture, ParseMixtureFfn(entry));
+    }
   } else if (kind == "peer" || kind == "pkm") {
     ffn.kind = kind == "peer" ? FfnKind::kPeer : FfnKind::kProductKeyMemory;
     ASSIGN_OR_RETURN(ffn.product_keys, ParseProductKeyConfig(entry, ffn.kind));
@@ -102,7 +95,8 @@ absl::StatusOr<LayerConfig> ParseLayerOverride(const json& value, const std::str
                                                LayerConfig layer, int intermediate_size) {
   ASSIGN_OR_RETURN(JsonObject override, JsonObject::Of(value, path));
   if (const json* attention = override.Find("attention")) {
-    RETURN_IF_ERROR(CheckAttention(*attention, override.PathOf("attention")));
+    ASSIGN_OR_RETURN(layer.attention,
+                     ParseAttentionValue(*attention, override.PathOf("attention")));
   }
   if (const json* ffn = override.Find("ffn")) {
     ASSIGN_OR_RETURN(layer.ffn, ParseFfn(*ffn, override.PathOf("ffn"), intermediate_size));
@@ -115,10 +109,10 @@ absl::StatusOr<std::vector<LayerConfig>> ParseLayers(JsonObject& config) {
   ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
   ASSIGN_OR_RETURN(const int intermediate_size,
                    config.Int("intermediate_size", kIntermediateSizeRange));
-  if (const json* attention = config.Find("attention")) {
-    RETURN_IF_ERROR(CheckAttention(*attention, "attention"));
-  }
   LayerConfig usual{{FfnConfig{FfnKind::kDense, intermediate_size}}};
+  if (const json* attention = config.Find("attention")) {
+    ASSIGN_OR_RETURN(usual.attention, ParseAttentionValue(*attention, "attention"));
+  }
   if (const json* ffn = config.Find("ffn")) {
     ASSIGN_OR_RETURN(usual.ffn, ParseFfn(*ffn, "ffn", intermediate_size));
   }

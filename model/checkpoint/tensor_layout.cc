@@ -114,19 +114,57 @@ class LayoutWriter {
   void WriteLayer(const LayerConfig& layer) {
     ++layer_;
     const int64_t hidden = config_.hidden_size;
-    const int64_t query_rows = int64_t{config_.num_heads} * config_.head_dim;
-    const int64_t key_rows = int64_t{config_.num_kv_heads} * config_.head_dim;
     Add(&Names::input_norm, {hidden});
-    Add(&Names::query, {query_rows, hidden}).transform = RotaryOrder(config_.num_heads);
-    Add(&Names::key, {key_rows, hidden}).transform = RotaryOrder(config_.num_kv_heads);
-    Add(&Names::value, {key_rows, hidden});
-    Add(&Names::output, {hidden, query_rows});
+    if (layer.attention.kind == AttentionKind::kDense) {
+      WriteAttention();
+    } else {
+      WriteMixtureAttention(layer.attention);
+    }
     if (!config_.parallel_block) Add(&Names::post_attention_norm, {hidden});
     for (const FfnConfig& ffn : layer.ffn) WriteFfn(ffn);
   }
 
+  void WriteAttention() {
+    const int64_t hidden = config_.hidden_size;
+    Add(&Names::query, {query_rows(), hidden}).transform = RotaryOrder(config_.num_heads);
+    Add(&Names::key, {key_rows(), hidden}).transform = RotaryOrder(config_.num_kv_heads);
+    Add(&Names::value, {key_rows(), hidden});
+    Add(&Names::output, {hidden, query_rows()});
+  }
+
+  // Of `peerage` files only.
+  void WriteMixtureAttention(const AttentionConfig& attention) {
+    const int64_t hidden = config_.hidden_size;
+    const std::string prefix = absl::StrCat(kPeerageNames.layer_prefix, layer_, ".attention.");
+    const bool shared_kv = attention.kv == MixtureKv::kShared;
+    AddAsIs(prefix + "router.weight", {attention.mixture.num_experts, hidden}, TensorRole::kRouter);
+    for (int e = 0; e < attention.mixture.num_experts; ++e) {
+      const std::string expert = absl::StrCat(prefix, "experts.", e, ".");
+      AddAsIs(expert + "q_proj.weight", {query_rows(), hidden});
+      if (!shared_kv) AddAsIs(expert + "k_proj.weight", {key_rows(), hidden});
+      if (!shared_kv) AddAsIs(expert + "v_proj.weight", {key_rows(), hidden});
+      AddAsIs(expert + "o_proj.weight", {hidden, query_rows()});
+    }
+    if (!shared_kv) return;
+    AddAsIs(prefix + "k_proj.weight", {key_rows(), hidden});
+    AddAsIs(prefix + "v_proj.weight", {key_rows(), hidden});
+  }
+
+  void WriteMixtureFfn(const FfnConfig& ffn) {
+    const int64_t hidden = config_.hidden_size, width = ffn.intermediate_size;
+    const std::string prefix = absl::StrCat(kPeerageNames.layer_prefix, layer_, ".ffn.mixture.");
+    AddAsIs(prefix + "router.weight", {ffn.mixture.num_experts, hidden}, TensorRole::kRouter);
+    for (int e = 0; e < ffn.mixture.num_experts; ++e) {
+      const std::string expert = absl::StrCat(prefix, "experts.", e, ".");
+      AddAsIs(expert + "gate_proj.weight", {width, hidden});
+      AddAsIs(expert + "up_proj.weight", {width, hidden});
+      AddAsIs(expert + "down_proj.weight", {hidden, width});
+    }
+  }
+
   void WriteFfn(const FfnConfig& ffn) {
     const int64_t hidden = config_.hidden_size;
+    if (ffn.kind == FfnKind::kMixture) return WriteMixtureFfn(ffn);
     if (ffn.kind == FfnKind::kDense) {
       Add(&Names::gate, {ffn.intermediate_size, hidden});
       Add(&Names::up, {ffn.intermediate_size, hidden});
@@ -148,6 +186,14 @@ class LayoutWriter {
     if (!interleaved_) return AsStored{};
     return AxisSwap{.outer = heads, .stored_first = config_.head_dim / 2, .stored_second = 2};
   }
+
+  void AddAsIs(const std::string& name, std::vector<int64_t> shape,
+               TensorRole role = TensorRole::kMatrix) {
+    specs_.push_back({.name = name, .shape = shape, .role = role, .parts = {{name, shape}}});
+  }
+
+  int64_t query_rows() const { return int64_t{config_.num_heads} * config_.head_dim; }
+  int64_t key_rows() const { return int64_t{config_.num_kv_heads} * config_.head_dim; }
 
   TensorSpec& Add(absl::string_view Names::*field, std::vector<int64_t> shape) {
     const TensorRole role = shape.size() == 1 ? TensorRole::kNorm : TensorRole::kMatrix;
