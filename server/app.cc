@@ -45,8 +45,7 @@ nn::WeightsDtype ToDtype(const std::string& name) {
 }
 
 absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& checkpoint,
-                                const nn::LoadOptions& options) {
-  const nn::MemoryNeeds needs = nn::PlanMemory(checkpoint, options);
+                                const nn::MemoryNeeds& needs) {
   MemoryRequest request;
   request.weights_bytes = static_cast<int64_t>(needs.weights_bytes);
   request.workspace_bytes = static_cast<int64_t>(needs.workspace_bytes);
@@ -67,10 +66,12 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& c
   // The context of a Score keeps a slot while its continuations run.
   options.num_slots = 2 * config.max_sequences;
   options.max_step_tokens = config.max_batch_tokens;
-  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, options));
+  ASSIGN_OR_RETURN(const nn::MemoryNeeds needs, nn::PlanMemory(checkpoint, options));
+  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, needs));
   spdlog::info("memory: {}", plan.ToString());
-  const std::vector<std::string> conversions = nn::Conversions(checkpoint, options.weights_dtype);
-  if (!conversions.empty()) spdlog::info("converting: {}", absl::StrJoin(conversions, ", "));
+  if (!needs.conversions.empty()) {
+    spdlog::info("converting: {}", absl::StrJoin(needs.conversions, ", "));
+  }
   options.kv_cache_bytes = plan.kv_cache_bytes;
   return nn::LoadModel(checkpoint, options);
 }

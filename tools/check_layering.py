@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "model/model_config.cc": {"model", "model/json", "model/checkpoint"},
     "model/json": {"model"},
     "model/tokenizer": {"model", "model/json"},
-    "model/checkpoint": {"model", "model/json", "model/tokenizer"},
+    "model/checkpoint": {"model", "model/json", "model/tokenizer", "model/kernels/float16.h"},
     "model/kernels": {"model"},
     "model/nn": {"model", "model/kernels", "model/checkpoint"},
 }

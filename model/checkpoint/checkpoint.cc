@@ -6,9 +6,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/rotary_rows.h"
 #include "model/checkpoint/sha256.h"
 #include "model/checkpoint/stored_model.h"
+#include "model/checkpoint/tensor_reading.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
 
@@ -33,28 +33,19 @@ class StoredCheckpoint final : public Checkpoint {
   }
 
   absl::Status Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const override {
-    const auto found = index_.find(tensor.name);
-    if (found == index_.end()) {
-      return absl::NotFoundError(absl::StrCat("no tensor ", Quoted(tensor.name)));
+    ASSIGN_OR_RETURN(const BoundTensor* bound, Bound(tensor));
+    if (bytes.size() != bound->info.bytes) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor ", Quoted(tensor.name), " has ",
+                                                     bound->info.bytes, " bytes, not ",
+                                                     bytes.size()));
     }
-    const BoundTensor& bound = model_.tensors[found->second];
-    if (bytes.size() != bound.info.bytes) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tensor ", Quoted(tensor.name), " has ", bound.info.bytes, " bytes, not ", bytes.size()));
-    }
-    if (bound.interleaved_heads > 0) return ReadInterleaved(bound, bytes);
-    return model_.weight_files[bound.file]->Read(bound.offset, bytes);
+    return ReadTensor(model_.weight_files, *bound, bytes);
   }
 
   absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
                         absl::Span<uint8_t> bytes) const override {
-    const auto found = index_.find(tensor.name);
-    if (found == index_.end()) {
-      return absl::NotFoundError(absl::StrCat("no tensor ", Quoted(tensor.name)));
-    }
-    const BoundTensor& bound = model_.tensors[found->second];
-    const uint64_t row_bytes = bound.info.bytes / bound.info.shape[0];
-    return model_.weight_files[bound.file]->Read(bound.offset + first * row_bytes, bytes);
+    ASSIGN_OR_RETURN(const BoundTensor* bound, Bound(tensor));
+    return ReadTensorRows(model_.weight_files, *bound, first, bytes);
   }
 
   absl::StatusOr<std::string> Fingerprint() const override {
@@ -62,14 +53,10 @@ class StoredCheckpoint final : public Checkpoint {
   }
 
  private:
-  absl::Status ReadInterleaved(const BoundTensor& bound, absl::Span<uint8_t> bytes) const {
-    std::vector<uint8_t> stored(bytes.size());
-    RETURN_IF_ERROR(model_.weight_files[bound.file]->Read(bound.offset, absl::MakeSpan(stored)));
-    RestoreRotaryRows({.heads = bound.interleaved_heads,
-                       .head_dim = model_.config.head_dim,
-                       .row_bytes = RowBytes(bound.info.type, bound.info.shape[1])},
-                      stored, bytes);
-    return absl::OkStatus();
+  absl::StatusOr<const BoundTensor*> Bound(const TensorInfo& tensor) const {
+    const auto found = index_.find(tensor.name);
+    if (found != index_.end()) return &model_.tensors[found->second];
+    return absl::NotFoundError(absl::StrCat("no tensor ", Quoted(tensor.name)));
   }
 
   const StoredModel model_;

@@ -40,7 +40,9 @@ class Checkpoint {
   // nullptr when the model has no such tensor.
   virtual const TensorInfo* Find(std::string_view name) const = 0;
 
-  // Reads a tensor's bytes. Precondition: bytes.size() == tensor.bytes.
+  // Reads a tensor's bytes. Precondition: bytes.size() == tensor.bytes. A NaN or an infinity in a
+  // tensor that decides which experts are met (query, query norm, sub-keys, router) is an error
+  // that names it, here and in ReadRows.
   virtual absl::Status Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const = 0;
 
   // Reads rows [first, first + n) along the first dimension, where n follows from bytes.size(): for

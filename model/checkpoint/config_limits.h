@@ -30,6 +30,11 @@ inline constexpr IntRange kNumHeadsRange{1, 1024};
 inline constexpr IntRange kHeadDimRange{2, 1024};
 inline constexpr IntRange kIntermediateSizeRange{1, 1 << 20};
 inline constexpr IntRange kMaxPositionsRange{1, 1 << 24};
+// Experts found by product keys: an expert's id has 32 bits.
+inline constexpr IntRange kProductKeyExpertsRange{4, int64_t{65535} * 65535};
+inline constexpr IntRange kProductKeyHeadsRange{1, 32};
+inline constexpr IntRange kProductKeyTopKRange{1, 128};
+inline constexpr IntRange kKeyDimRange{2, 2048};
 inline constexpr NumberRange kNormEpsRange{1.0};
 inline constexpr NumberRange kRopeThetaRange{1e12};
 

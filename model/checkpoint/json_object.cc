@@ -41,17 +41,20 @@ const json* JsonObject::Find(absl::string_view key) {
 
 absl::StatusOr<int> JsonObject::Int(absl::string_view key, IntRange range,
                                     std::optional<int> fallback) {
+  if (fallback.has_value() && Find(key) == nullptr) return *fallback;
+  ASSIGN_OR_RETURN(const int64_t integer, Int64(key, range));
+  return static_cast<int>(integer);
+}
+
+absl::StatusOr<int64_t> JsonObject::Int64(absl::string_view key, IntRange range) {
   const json* value = Find(key);
-  if (value == nullptr) {
-    if (fallback.has_value()) return *fallback;
-    return Error(key, "is missing");
-  }
+  if (value == nullptr) return Error(key, "is missing");
   const std::optional<int64_t> integer = AsInteger(*value);
   if (!integer.has_value()) return Error(key, "is not an integer");
   if (*integer < range.min || *integer > range.max) {
     return Error(key, absl::StrCat("is ", *integer, ", not within ", range.min, "..", range.max));
   }
-  return static_cast<int>(*integer);
+  return *integer;
 }
 
 absl::StatusOr<float> JsonObject::Number(absl::string_view key, NumberRange range, float fallback) {

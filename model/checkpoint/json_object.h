@@ -29,6 +29,7 @@ class JsonObject {
 
   // Without a fallback an absent key is an error.
   absl::StatusOr<int> Int(absl::string_view key, IntRange range, std::optional<int> fallback = {});
+  absl::StatusOr<int64_t> Int64(absl::string_view key, IntRange range);
   absl::StatusOr<float> Number(absl::string_view key, NumberRange range, float fallback);
   absl::StatusOr<bool> Bool(absl::string_view key, bool fallback);
   absl::StatusOr<std::string> String(absl::string_view key,

@@ -9,7 +9,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "model/checkpoint/choice.h"
 #include "model/checkpoint/common_config.h"
+#include "model/checkpoint/product_key_config.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
 
@@ -20,6 +22,8 @@ using nlohmann::json;
 
 constexpr absl::string_view kArchitecture = "PeerageForCausalLM";
 constexpr IntRange kFormatVersionRange{1, 1};
+constexpr Choice<NormType> kNormTypes[] = {{"rmsnorm", NormType::kRmsNorm},
+                                           {"layernorm", NormType::kLayerNorm}};
 
 absl::Status NotSupported(const JsonObject& object, absl::string_view kind) {
   return absl::UnimplementedError(
@@ -32,23 +36,6 @@ absl::Status CheckArchitectures(JsonObject& config) {
     return absl::OkStatus();
   }
   return config.Error("architectures", absl::StrCat("is not [", Quoted(kArchitecture), "]"));
-}
-
-absl::StatusOr<Activation> ParseActivation(JsonObject& config) {
-  ASSIGN_OR_RETURN(const std::string name, config.String("hidden_act", "silu"));
-  if (name == "silu") return Activation::kSilu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_tanh") return Activation::kGeluTanh;
-  if (name == "relu") return Activation::kRelu;
-  return config.Error("hidden_act",
-                      absl::StrCat("is ", Quoted(name), ", not silu, gelu, gelu_tanh or relu"));
-}
-
-absl::StatusOr<NormType> ParseNormType(JsonObject& config) {
-  ASSIGN_OR_RETURN(const std::string name, config.String("norm_type", "rmsnorm"));
-  if (name == "rmsnorm") return NormType::kRmsNorm;
-  if (name == "layernorm") return NormType::kLayerNorm;
-  return config.Error("norm_type", absl::StrCat("is ", Quoted(name), ", not rmsnorm or layernorm"));
 }
 
 // Attention of every supported kind has no fields of its own.
@@ -66,14 +53,18 @@ absl::StatusOr<FfnConfig> ParseFfnEntry(const json& value, std::string path,
                                         int intermediate_size) {
   ASSIGN_OR_RETURN(JsonObject entry, JsonObject::Of(value, std::move(path)));
   ASSIGN_OR_RETURN(const std::string kind, entry.String("kind"));
-  if (kind == "mixture" || kind == "peer" || kind == "pkm") return NotSupported(entry, kind);
-  if (kind != "dense") {
+  if (kind == "mixture") return NotSupported(entry, kind);
+  FfnConfig ffn;
+  if (kind == "dense") {
+    ASSIGN_OR_RETURN(ffn.intermediate_size,
+                     entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
+  } else if (kind == "peer" || kind == "pkm") {
+    ffn.kind = kind == "peer" ? FfnKind::kPeer : FfnKind::kProductKeyMemory;
+    ASSIGN_OR_RETURN(ffn.product_keys, ParseProductKeyConfig(entry, ffn.kind));
+  } else {
     return entry.Error("kind",
                        absl::StrCat("is ", Quoted(kind), ", not dense, mixture, peer or pkm"));
   }
-  FfnConfig ffn;
-  ASSIGN_OR_RETURN(ffn.intermediate_size,
-                   entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
   RETURN_IF_ERROR(entry.RefuseUnreadKeys());
   return ffn;
 }
@@ -154,8 +145,10 @@ absl::StatusOr<ModelConfig> ParsePeerageConfig(JsonObject config) {
   RETURN_IF_ERROR(config.Int("format_version", kFormatVersionRange).status());
   ASSIGN_OR_RETURN(ModelConfig model, ParseCommonKeys(config));
   model.architecture = "peerage";
-  ASSIGN_OR_RETURN(model.activation, ParseActivation(config));
-  ASSIGN_OR_RETURN(model.norm_type, ParseNormType(config));
+  ASSIGN_OR_RETURN(model.activation,
+                   ParseChoice(config, "hidden_act", kActivations, {model.activation}));
+  ASSIGN_OR_RETURN(model.norm_type,
+                   ParseChoice(config, "norm_type", kNormTypes, {model.norm_type}));
   ASSIGN_OR_RETURN(model.norm_eps, config.Number("norm_eps", kNormEpsRange, model.norm_eps));
   ASSIGN_OR_RETURN(model.rope_interleaved, config.Bool("rope_interleaved", false));
   ASSIGN_OR_RETURN(model.parallel_block, config.Bool("parallel_block", false));

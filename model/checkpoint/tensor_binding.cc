@@ -1,14 +1,14 @@
 #include "model/checkpoint/tensor_binding.h"
 
-#include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "model/checkpoint/plain_values.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
 
@@ -19,55 +19,85 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-absl::Status CheckTensor(const TensorSpec& spec, const StoredTensor& stored) {
-  if (stored.shape != spec.shape) {
+absl::Status CheckPart(const StoredPart& part, TensorRole role, const StoredTensor& stored) {
+  if (stored.shape != part.shape) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "shape ", ShapeText(stored.shape), ", but the config asks for ", ShapeText(spec.shape)));
+        "shape ", ShapeText(stored.shape), ", but the config asks for ", ShapeText(part.shape)));
   }
   if (!stored.type.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat("dtype ", stored.dtype, " is not a weight's"));
   }
-  if (spec.role == TensorRole::kNorm && Traits(*stored.type).block_elements != 1) {
+  if (role != TensorRole::kMatrix && !IsPlain(*stored.type)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("dtype ", stored.dtype, ", but a norm is F32, F16 or BF16"));
+        absl::StrCat("dtype ", stored.dtype, ", but only matrices may be quantised"));
   }
   return absl::OkStatus();
 }
 
-bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view name) {
-  if (naming != TensorNaming::kLlama) return false;
-  if (config.tied_embeddings && name == "lm_head.weight") return true;
-  return absl::StartsWith(name, "model.layers.") && absl::EndsWith(name, ".rotary_emb.inv_freq");
+// As Read gives it: in the part's dtype where bytes only move, else in f32.
+TensorInfo InfoOf(TensorSpec spec, const StoredTensor& first_part) {
+  TensorInfo info{.name = std::move(spec.name), .shape = std::move(spec.shape)};
+  if (std::holds_alternative<AsStored>(spec.transform) ||
+      std::holds_alternative<AxisSwap>(spec.transform)) {
+    info.type = *first_part.type;
+    info.bytes = first_part.bytes;
+    return info;
+  }
+  info.bytes = RowBytes(TensorType::kF32, 1);
+  for (const int64_t dimension : info.shape) info.bytes *= dimension;
+  return info;
 }
+
+class Binder {
+ public:
+  explicit Binder(const std::vector<StoredTensor>& stored) {
+    for (const StoredTensor& tensor : stored) stored_.emplace(tensor.name, &tensor);
+  }
+
+  absl::StatusOr<BoundTensor> Bind(TensorSpec spec) {
+    BoundTensor bound{.role = spec.role, .transform = spec.transform};
+    for (const StoredPart& part : spec.parts) {
+      const std::string place = absl::StrCat("tensor ", Quoted(part.name));
+      const auto found = stored_.find(part.name);
+      if (found == stored_.end()) return At(place, absl::InvalidArgumentError("is missing"));
+      RETURN_IF_ERROR(At(place, CheckPart(part, spec.role, *found->second)));
+      bound.parts.push_back(*found->second);
+      used_.insert(found->first);
+    }
+    bound.info = InfoOf(std::move(spec), bound.parts.front());
+    return bound;
+  }
+
+  // In the order of their names.
+  std::vector<std::string> Unused() const {
+    std::vector<std::string> names;
+    for (const auto& [name, tensor] : stored_) {
+      if (!used_.contains(name)) names.emplace_back(name);
+    }
+    return names;
+  }
+
+ private:
+  std::map<absl::string_view, const StoredTensor*> stored_;  // by name
+  std::set<absl::string_view> used_;                         // two specs may share a part
+};
 
 }  // namespace
 
 absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNaming naming,
                                           std::vector<StoredTensor> stored) {
-  std::map<absl::string_view, const StoredTensor*> unbound;
-  for (const StoredTensor& tensor : stored) unbound.emplace(tensor.name, &tensor);
+  Binder binder(stored);
   TensorBinding binding;
   for (TensorSpec& spec : TensorLayout(config, naming)) {
-    const std::string place = absl::StrCat("tensor ", Quoted(spec.stored_name));
-    const auto found = unbound.find(spec.stored_name);
-    if (found == unbound.end()) return At(place, absl::InvalidArgumentError("is missing"));
-    const StoredTensor& tensor = *found->second;
-    RETURN_IF_ERROR(At(place, CheckTensor(spec, tensor)));
-    binding.tensors.push_back({.info = {.name = std::move(spec.name),
-                                        .type = *tensor.type,
-                                        .shape = std::move(spec.shape),
-                                        .bytes = tensor.bytes},
-                               .file = tensor.file,
-                               .offset = tensor.offset,
-                               .interleaved_heads = spec.interleaved_heads});
-    unbound.erase(found);
+    ASSIGN_OR_RETURN(BoundTensor bound, binder.Bind(std::move(spec)));
+    binding.tensors.push_back(std::move(bound));
   }
-  for (const auto& [name, tensor] : unbound) {
+  for (std::string& name : binder.Unused()) {
     if (!IsIgnored(config, naming, name)) {
       return absl::InvalidArgumentError(
           absl::StrCat("tensor ", Quoted(name), ": the model has no such tensor"));
     }
-    binding.ignored.emplace_back(name);
+    binding.ignored.push_back(std::move(name));
   }
   return binding;
 }

@@ -10,12 +10,12 @@
 
 namespace peerage {
 
-// A canonical tensor and where its bytes are.
+// A canonical tensor and what of the files it is made of.
 struct BoundTensor {
   TensorInfo info;
-  int file = 0;
-  uint64_t offset = 0;
-  int interleaved_heads = 0;  // as in TensorSpec
+  TensorRole role = TensorRole::kMatrix;
+  TensorTransform transform;
+  std::vector<StoredTensor> parts;  // of a weight's dtype, in the order of the spec's
 };
 
 struct TensorBinding {
@@ -23,10 +23,8 @@ struct TensorBinding {
   std::vector<std::string> ignored;  // stored tensors that are not weights, by rule
 };
 
-// Finds the stored tensor of every spec. A missing or surplus tensor, a wrong shape or a dtype that
-// the role may not have is an error that names it. Of `llama` files two kinds of surplus tensors
-// are ignored: rotary_emb.inv_freq (a buffer of old versions), and the head of a model that says
-// it is tied. Precondition: stored names are unique.
+// Finds the stored tensors of every spec. A missing or surplus tensor, a wrong shape or a dtype
+// that the role may not have is an error that names it. Precondition: stored names are unique.
 absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNaming naming,
                                           std::vector<StoredTensor> stored);
 

@@ -1,7 +1,16 @@
 #include "model/checkpoint/tensor_layout.h"
 
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "model/checkpoint/peer_layout.h"
+#include "model/checkpoint/product_key_tensors.h"
 
 namespace peerage {
 namespace {
@@ -82,6 +91,10 @@ constexpr const Names& NamesOf(TensorNaming naming) {
   return kPeerageNames;
 }
 
+// After a layer's index.
+constexpr absl::string_view kPeer = ".ffn.peer.";
+constexpr absl::string_view kPkm = ".ffn.pkm.";
+
 // Writes the table of docs/model_format.md, each tensor under both of its names.
 class LayoutWriter {
  public:
@@ -104,26 +117,44 @@ class LayoutWriter {
     const int64_t query_rows = int64_t{config_.num_heads} * config_.head_dim;
     const int64_t key_rows = int64_t{config_.num_kv_heads} * config_.head_dim;
     Add(&Names::input_norm, {hidden});
-    Add(&Names::query, {query_rows, hidden}).interleaved_heads =
-        interleaved_ ? config_.num_heads : 0;
-    Add(&Names::key, {key_rows, hidden}).interleaved_heads =
-        interleaved_ ? config_.num_kv_heads : 0;
+    Add(&Names::query, {query_rows, hidden}).transform = RotaryOrder(config_.num_heads);
+    Add(&Names::key, {key_rows, hidden}).transform = RotaryOrder(config_.num_kv_heads);
     Add(&Names::value, {key_rows, hidden});
     Add(&Names::output, {hidden, query_rows});
     if (!config_.parallel_block) Add(&Names::post_attention_norm, {hidden});
-    for (const FfnConfig& ffn : layer.ffn) {
+    for (const FfnConfig& ffn : layer.ffn) WriteFfn(ffn);
+  }
+
+  void WriteFfn(const FfnConfig& ffn) {
+    const int64_t hidden = config_.hidden_size;
+    if (ffn.kind == FfnKind::kDense) {
       Add(&Names::gate, {ffn.intermediate_size, hidden});
       Add(&Names::up, {ffn.intermediate_size, hidden});
       Add(&Names::down, {hidden, ffn.intermediate_size});
+      return;
     }
+    const std::string prefix =
+        absl::StrCat(kPeerageNames.layer_prefix, layer_, ffn.kind == FfnKind::kPeer ? kPeer : kPkm);
+    for (TensorSpec& canonical : ProductKeyTensors(ffn, hidden)) {
+      TensorSpec spec = StoredIn(ffn.product_keys, std::move(canonical));
+      spec.name = absl::StrCat(prefix, spec.name);
+      for (StoredPart& part : spec.parts) part.name = absl::StrCat(prefix, part.name);
+      specs_.push_back(std::move(spec));
+    }
+  }
+
+  // A GGUF's rows 2i and 2i + 1 of a head are its rows i and i + head_dim/2.
+  TensorTransform RotaryOrder(int heads) const {
+    if (!interleaved_) return AsStored{};
+    return AxisSwap{.outer = heads, .stored_first = config_.head_dim / 2, .stored_second = 2};
   }
 
   TensorSpec& Add(absl::string_view Names::*field, std::vector<int64_t> shape) {
     const TensorRole role = shape.size() == 1 ? TensorRole::kNorm : TensorRole::kMatrix;
     return specs_.emplace_back(TensorSpec{.name = FullName(kPeerageNames, field),
-                                          .stored_name = FullName(stored_, field),
-                                          .shape = std::move(shape),
-                                          .role = role});
+                                          .shape = shape,
+                                          .role = role,
+                                          .parts = {{FullName(stored_, field), shape}}});
   }
 
   std::string FullName(const Names& names, absl::string_view Names::*field) const {
@@ -138,10 +169,43 @@ class LayoutWriter {
   std::vector<TensorSpec> specs_;
 };
 
+bool IsIgnoredOfLlama(const ModelConfig& config, absl::string_view name) {
+  if (config.tied_embeddings && name == kLlamaNames.head) return true;
+  return absl::StartsWith(name, kLlamaNames.layer_prefix) &&
+         absl::EndsWith(name, ".rotary_emb.inv_freq");
+}
+
+bool IsIgnoredOfPeer(const ModelConfig& config, absl::string_view name) {
+  if (!absl::ConsumePrefix(&name, kPeerageNames.layer_prefix)) return false;
+  const size_t digits = std::min(name.find('.'), name.size());
+  size_t layer = 0;
+  if (!absl::SimpleAtoi(name.substr(0, digits), &layer) || layer >= config.layers.size()) {
+    return false;
+  }
+  name.remove_prefix(digits);
+  if (!absl::ConsumePrefix(&name, kPeer)) return false;
+  const std::vector<FfnConfig>& parts = config.layers[layer].ffn;
+  return std::any_of(parts.begin(), parts.end(), [&](const FfnConfig& part) {
+    return part.kind == FfnKind::kPeer && IsIgnored(part.product_keys.layout, name);
+  });
+}
+
 }  // namespace
 
 std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming naming) {
   return LayoutWriter(config, naming).Write();
+}
+
+bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view name) {
+  switch (naming) {
+    case TensorNaming::kPeerage:
+      return IsIgnoredOfPeer(config, name);
+    case TensorNaming::kLlama:
+      return IsIgnoredOfLlama(config, name);
+    case TensorNaming::kGguf:
+      return false;
+  }
+  return false;
 }
 
 }  // namespace peerage

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <cstdint>
-#include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "model/checkpoint/tensor_spec.h"
 #include "model/model_config.h"
 
 namespace peerage {
@@ -11,21 +11,13 @@ namespace peerage {
 // Whose names the tensors of a file have.
 enum class TensorNaming { kPeerage, kLlama, kGguf };
 
-enum class TensorRole { kMatrix, kNorm };
-
-// One tensor that a model needs.
-struct TensorSpec {
-  std::string name;         // canonical (docs/model_format.md, tensors of `peerage`)
-  std::string stored_name;  // in the file
-  std::vector<int64_t> shape;
-  TensorRole role = TensorRole::kMatrix;
-  // Above 0: the file has the rows of each of so many heads in the order of interleaved rotary
-  // pairs (rotary_rows.h).
-  int interleaved_heads = 0;
-};
-
 // Every tensor of a model, embedding first, then layer by layer, norm and head last.
 // Precondition: the config came from a parser, so that its values are in range.
 std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming naming);
+
+// Whether a tensor that is stored beside the layout's is known to compute nothing: of `llama` files
+// rotary_emb.inv_freq (a buffer of old versions) and the head of a model that says it is tied, of
+// PEER's layouts what peer_layout.h names.
+bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view name);
 
 }  // namespace peerage

@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -27,6 +28,30 @@ namespace peerage::kernels {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
+
+// a * b + c in one rounding, and c - a * b. Highway's portable code rounds twice.
+template <class D>
+HWY_INLINE hn::Vec<D> FusedMulAdd(D d, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
+#if HWY_TARGET <= HWY_AVX2  // better targets have lower numbers
+  return hn::MulAdd(a, b, c);
+#else
+  constexpr size_t kMaxLanes = hn::MaxLanes(D());
+  hn::TFromD<D> x[kMaxLanes], y[kMaxLanes], sum[kMaxLanes];
+  hn::StoreU(a, d, x);
+  hn::StoreU(b, d, y);
+  hn::StoreU(c, d, sum);
+  for (size_t i = 0; i < kMaxLanes; ++i) sum[i] = std::fma(x[i], y[i], sum[i]);
+  return hn::LoadU(d, sum);
+#endif
+}
+template <class D>
+HWY_INLINE hn::Vec<D> FusedNegMulAdd(D d, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c) {
+#if HWY_TARGET <= HWY_AVX2
+  return hn::NegMulAdd(a, b, c);
+#else
+  return FusedMulAdd(d, hn::Neg(a), b, c);
+#endif
+}
 
 // Sums run as 16 partial sums (element i belongs to sum i % 16), whatever the vector's width.
 constexpr int kPartialSums = 16;
@@ -76,18 +101,18 @@ HWY_INLINE hn::Vec<D> Exp(D d, hn::Vec<D> x) {
   // Adding 1.5 * 2^23 rounds to an integer in the low bits; with the exponent's bias on top, a
   // shift makes 2^n of them.
   constexpr float kRound = 12582912.0f + 127.0f;
-  const auto rounded = hn::MulAdd(x, hn::Set(d, kInverseLn2), hn::Set(d, kRound));
+  const auto rounded = FusedMulAdd(d, x, hn::Set(d, kInverseLn2), hn::Set(d, kRound));
   const auto n = hn::Sub(rounded, hn::Set(d, kRound));
   const auto power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, rounded)));
-  auto r = hn::NegMulAdd(n, hn::Set(d, kLn2High), x);
-  r = hn::NegMulAdd(n, hn::Set(d, kLn2Low), r);
+  auto r = FusedNegMulAdd(d, n, hn::Set(d, kLn2High), x);
+  r = FusedNegMulAdd(d, n, hn::Set(d, kLn2Low), r);
   auto y = hn::Set(d, 0x1.6a2434p-10f);
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.1239e2p-7f));
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.5558f2p-5f));
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.555492p-3f));
-  y = hn::MulAdd(y, r, hn::Set(d, 0x1.fffffcp-2f));
-  y = hn::MulAdd(y, r, hn::Set(d, 1.0f));
-  y = hn::Mul(hn::MulAdd(y, r, hn::Set(d, 1.0f)), power);
+  y = FusedMulAdd(d, y, r, hn::Set(d, 0x1.1239e2p-7f));
+  y = FusedMulAdd(d, y, r, hn::Set(d, 0x1.5558f2p-5f));
+  y = FusedMulAdd(d, y, r, hn::Set(d, 0x1.555492p-3f));
+  y = FusedMulAdd(d, y, r, hn::Set(d, 0x1.fffffcp-2f));
+  y = FusedMulAdd(d, y, r, hn::Set(d, 1.0f));
+  y = hn::Mul(FusedMulAdd(d, y, r, hn::Set(d, 1.0f)), power);
   y = hn::IfThenElse(hn::Lt(x, hn::Set(d, kLowest)), hn::Zero(d), y);
   return hn::IfThenElse(hn::Gt(x, hn::Set(d, kHighest)), hn::Inf(d), y);
 }

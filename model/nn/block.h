@@ -1,12 +1,18 @@
 #pragma once
 
+#include <variant>
 #include <vector>
 
 #include "model/nn/attention.h"
 #include "model/nn/dense_ffn.h"
+#include "model/nn/expert_counters.h"
 #include "model/nn/norm.h"
+#include "model/nn/peer.h"
+#include "model/nn/pkm.h"
 
 namespace peerage::nn {
+
+using FeedForward = std::variant<DenseFfn, Peer, ProductKeyMemory>;
 
 // One transformer layer on the residual stream x:
 //
@@ -19,10 +25,14 @@ struct Block {
   Norm post_attention_norm;  // sequential only
   bool parallel = false;
   Attention attention;
-  std::vector<DenseFfn> ffn;
+  std::vector<FeedForward> ffn;
 
-  void Forward(kernels::ThreadPool& pool, Workspace& workspace, const StepBatch& batch,
-               const KvLayer& kv) const;
+  struct Step {
+    const StepBatch& batch;
+    KvLayer kv;  // this layer's cache
+    ExpertCounters& counters;
+  };
+  void Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const;
 };
 
 }  // namespace peerage::nn

@@ -8,105 +8,55 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "model/nn/model_builder.h"
 #include "model/nn/transformer.h"
-#include "model/nn/weight_loader.h"
 #include "model/status_macros.h"
 
 namespace peerage::nn {
 namespace {
 
-kernels::AttentionShape ShapeOf(const ModelConfig& config) {
-  return {.heads = config.num_heads,
-          .kv_heads = config.num_kv_heads,
-          .head_dim = config.head_dim,
-          .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
-}
-
 // Bytes of one KV block over all layers.
 int64_t KvBlockBytes(const ModelConfig& config) {
-  return KvCache::BlockBytes(ShapeOf(config), static_cast<int>(config.layers.size()));
+  return KvCache::BlockBytes(AttentionShapeOf(config), static_cast<int>(config.layers.size()));
 }
-
-kernels::ActivationFunction FunctionOf(Activation activation) {
-  switch (activation) {
-    case Activation::kSilu:
-      return kernels::ActivationFunction::kSilu;
-    case Activation::kGelu:
-      return kernels::ActivationFunction::kGelu;
-    case Activation::kGeluTanh:
-      return kernels::ActivationFunction::kGeluTanh;
-    case Activation::kRelu:
-      return kernels::ActivationFunction::kRelu;
-  }
-  return kernels::ActivationFunction::kSilu;
-}
-
-// Builds layers from tensors in the order a token meets them, so a file is read front to back.
-class ModelBuilder {
- public:
-  ModelBuilder(const ModelConfig& config, WeightLoader& loader)
-      : config_(config), loader_(loader) {}
-
-  absl::StatusOr<Norm> MakeNorm(const std::string& name) {
-    ASSIGN_OR_RETURN(const float* weight, loader_.Vector(name));
-    return Norm{.type = config_.norm_type,
-                .epsilon = config_.norm_eps,
-                .width = config_.hidden_size,
-                .weight = weight};
-  }
-
-  absl::StatusOr<Block> MakeBlock(int index) {
-    const std::string prefix = absl::StrCat("model.layers.", index, ".");
-    Block block;
-    block.parallel = config_.parallel_block;
-    ASSIGN_OR_RETURN(block.input_norm, MakeNorm(prefix + "input_norm.weight"));
-    ASSIGN_OR_RETURN(block.attention, MakeAttention(prefix + "attention."));
-    if (!block.parallel) {
-      ASSIGN_OR_RETURN(block.post_attention_norm, MakeNorm(prefix + "post_attention_norm.weight"));
-    }
-    for (size_t i = 0; i < config_.layers[index].ffn.size(); ++i) {
-      ASSIGN_OR_RETURN(DenseFfn ffn, MakeDenseFfn(prefix + "ffn.dense."));
-      block.ffn.push_back(std::move(ffn));
-    }
-    return block;
-  }
-
- private:
-  absl::StatusOr<Attention> MakeAttention(const std::string& prefix) {
-    Attention attention;
-    attention.shape = ShapeOf(config_);
-    attention.rope_interleaved = config_.rope_interleaved;
-    ASSIGN_OR_RETURN(attention.qkv,
-                     loader_.Linear({prefix + "q_proj.weight", prefix + "k_proj.weight",
-                                     prefix + "v_proj.weight"}));
-    ASSIGN_OR_RETURN(attention.output, loader_.Linear({prefix + "o_proj.weight"}));
-    return attention;
-  }
-
-  absl::StatusOr<DenseFfn> MakeDenseFfn(const std::string& prefix) {
-    DenseFfn ffn;
-    ffn.activation = FunctionOf(config_.activation);
-    ASSIGN_OR_RETURN(ffn.gate_up,
-                     loader_.Linear({prefix + "gate_proj.weight", prefix + "up_proj.weight"}));
-    ASSIGN_OR_RETURN(ffn.down, loader_.Linear({prefix + "down_proj.weight"}));
-    return ffn;
-  }
-
-  const ModelConfig& config_;
-  WeightLoader& loader_;
-};
 
 // Tells each linear layer what a step reads after it.
-void LinkWeights(std::vector<Block>& blocks, LinearLayer& head) {
+void LinkWeights(ModelWeights& weights) {
   std::vector<LinearLayer*> order;
-  for (Block& block : blocks) {
+  for (Block& block : weights.blocks) {
     order.insert(order.end(), {&block.attention.qkv, &block.attention.output});
-    for (DenseFfn& part : block.ffn) order.insert(order.end(), {&part.gate_up, &part.down});
+    for (FeedForward& part : block.ffn) {
+      if (auto* dense = std::get_if<DenseFfn>(&part)) {
+        order.insert(order.end(), {&dense->gate_up, &dense->down});
+      } else if (auto* peer = std::get_if<Peer>(&part)) {
+        order.push_back(&peer->experts.router.query);
+      } else {
+        order.push_back(&std::get<ProductKeyMemory>(part).values.router.query);
+      }
+    }
   }
-  order.push_back(&head);
+  order.push_back(&weights.head);
   for (size_t i = 0; i < order.size(); ++i) {
     order[i]->next = order[(i + 1) % order.size()]->parts.front().tiles;
   }
+}
+
+WeightLoader::Options LoaderOptions(const LoadOptions& options) {
+  return {.weights_dtype = options.weights_dtype,
+          .expert_dtype = options.expert_dtype,
+          .progress = options.progress};
+}
+
+Workspace::Shape WorkspaceShape(const ModelWeights& weights, const LoadOptions& options) {
+  return {.max_tokens = options.max_step_tokens,
+          .threads = options.threads,
+          .expert_scratch_bytes = weights.ExpertScratchBytes()};
+}
+
+ExpertCounters::Options CounterOptions(const LoadOptions& options) {
+  return {.count = options.count_experts,
+          .trace = options.trace_experts,
+          .max_tokens = options.max_step_tokens};
 }
 
 ModelCapacity CapacityOf(const ModelConfig& config, const LoadOptions& options) {
@@ -150,13 +100,13 @@ std::string_view DominantFormat(const WeightLoader& loader) {
   return Name(most);
 }
 
-absl::Status CheckLoadable(const Checkpoint& checkpoint, const LoadOptions& options) {
+absl::Status CheckLoadable(const Checkpoint& checkpoint, const MemoryNeeds& needs,
+                           const LoadOptions& options) {
   const int head_dim = checkpoint.config().head_dim;
   if (head_dim > kernels::kMaxHeadDim) {
     return absl::InvalidArgumentError(absl::StrCat(
         "head_dim is ", head_dim, ", and attention takes at most ", kernels::kMaxHeadDim));
   }
-  const MemoryNeeds needs = PlanMemory(checkpoint, options);
   if (options.kv_cache_bytes < static_cast<int64_t>(needs.kv_block_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the KV cache of ", options.kv_cache_bytes, " bytes does not hold one block of ",
@@ -167,59 +117,57 @@ absl::Status CheckLoadable(const Checkpoint& checkpoint, const LoadOptions& opti
 
 }  // namespace
 
-MemoryNeeds PlanMemory(const Checkpoint& checkpoint, const LoadOptions& options) {
+absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadOptions& options) {
   const ModelConfig& config = checkpoint.config();
-  return {.weights_bytes = WeightBytes(checkpoint, options.weights_dtype),
-          .workspace_bytes = Workspace::Bytes(config, options.max_step_tokens, options.threads),
-          .kv_block_bytes = static_cast<uint64_t>(KvBlockBytes(config)),
-          .kv_block_tokens = kernels::kBlockTokens};
+  Arena arena;
+  WeightLoader loader(checkpoint, LoaderOptions(options), nullptr, arena);
+  ASSIGN_OR_RETURN(const ModelWeights weights, ModelBuilder(config, loader).Build());
+  return MemoryNeeds{
+      .weights_bytes = arena.used(),
+      .workspace_bytes = Workspace::Bytes(config, WorkspaceShape(weights, options)),
+      .usage_bytes = ExpertCounters::Bytes(weights.expert_layers, CounterOptions(options)),
+      .kv_block_bytes = static_cast<uint64_t>(KvBlockBytes(config)),
+      .kv_block_tokens = kernels::kBlockTokens,
+      .expert_layers = weights.expert_layers,
+      .conversions = loader.conversions()};
 }
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& checkpoint,
                                                          const LoadOptions& options) {
   InitializeTorch();
   const ModelConfig& config = checkpoint.config();
-  RETURN_IF_ERROR(CheckLoadable(checkpoint, options));
+  ASSIGN_OR_RETURN(const MemoryNeeds needs, PlanMemory(checkpoint, options));
+  RETURN_IF_ERROR(CheckLoadable(checkpoint, needs, options));
   auto fingerprint = std::async(std::launch::async, [&] { return checkpoint.Fingerprint(); });
 
   auto pool = std::make_unique<kernels::ThreadPool>(options.threads);
-  ASSIGN_OR_RETURN(Storage weights,
-                   Allocate(WeightBytes(checkpoint, options.weights_dtype), Pages::kHuge));
-  Arena arena(weights);
-  WeightLoader loader(checkpoint, options.weights_dtype, *pool, arena);
-  ModelBuilder builder(config, loader);
-
-  ASSIGN_OR_RETURN(LinearLayer embedding, loader.Linear({"model.embed_tokens.weight"}));
-  std::vector<Block> blocks;
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    ASSIGN_OR_RETURN(Block block, builder.MakeBlock(static_cast<int>(i)));
-    blocks.push_back(std::move(block));
-  }
-  ASSIGN_OR_RETURN(Norm norm, builder.MakeNorm("model.norm.weight"));
-  LinearLayer projection = embedding;
-  if (!config.tied_embeddings) {
-    ASSIGN_OR_RETURN(projection, loader.Linear({"lm_head.weight"}));
-  }
-  LinkWeights(blocks, projection);
+  ASSIGN_OR_RETURN(Storage storage, Allocate(needs.weights_bytes, Pages::kHuge));
+  Arena arena(storage);
+  WeightLoader loader(checkpoint, LoaderOptions(options), pool.get(), arena);
+  ASSIGN_OR_RETURN(ModelWeights weights, ModelBuilder(config, loader).Build());
+  LinkWeights(weights);
 
   const ModelCapacity capacity = CapacityOf(config, options);
   ASSIGN_OR_RETURN(KvCache kv_cache,
-                   KvCache::Make({.shape = ShapeOf(config),
+                   KvCache::Make({.shape = AttentionShapeOf(config),
                                   .num_layers = static_cast<int>(config.layers.size()),
                                   .num_blocks = capacity.num_blocks}));
-  ASSIGN_OR_RETURN(Workspace workspace,
-                   Workspace::Make(config, options.max_step_tokens, options.threads));
+  ASSIGN_OR_RETURN(Workspace workspace, Workspace::Make(config, WorkspaceShape(weights, options)));
+  ASSIGN_OR_RETURN(ExpertCounters counters,
+                   ExpertCounters::Make(weights.expert_layers, CounterOptions(options)));
 
   ModelDescription description = Describe(checkpoint);
   description.weights_dtype = DominantFormat(loader);
   description.weights_bytes = arena.used();
+  description.expert_layers = weights.expert_layers;
   ASSIGN_OR_RETURN(description.fingerprint, fingerprint.get());
-  TransformerParts parts{.weights = std::move(weights),
-                         .embedding = embedding.parts.front(),
-                         .blocks = std::move(blocks),
-                         .head = OutputHead(norm, std::move(projection)),
+  TransformerParts parts{.weights = std::move(storage),
+                         .embedding = weights.embedding,
+                         .blocks = std::move(weights.blocks),
+                         .head = OutputHead(weights.final_norm, std::move(weights.head)),
                          .kv_cache = std::move(kv_cache),
                          .workspace = std::move(workspace),
+                         .counters = std::move(counters),
                          .batch = StepBatch({.kv_heads = config.num_kv_heads,
                                              .head_dim = config.head_dim,
                                              .rope_theta = config.rope_theta}),

@@ -36,10 +36,11 @@ absl::StatusOr<Storage> Allocate(size_t bytes, Pages pages) {
 }
 
 uint8_t* Arena::Take(size_t bytes) {
-  uint8_t* piece = storage_.data + used_;
+  const size_t offset = used_;
   used_ += Padded(bytes);
+  if (dry_run()) return nullptr;
   assert(used_ <= storage_.size);
-  return piece;
+  return storage_.data + offset;
 }
 
 void InitializeTorch() { at::set_num_threads(1); }

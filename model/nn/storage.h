@@ -25,7 +25,8 @@ enum class Pages { kNormal, kHuge };
 // RESOURCE_EXHAUSTED, with the size, when the allocator refuses.
 absl::StatusOr<Storage> Allocate(size_t bytes, Pages pages = Pages::kNormal);
 
-// Hands out 64-byte aligned pieces of one storage, front to back.
+// Hands out 64-byte aligned pieces of one storage, front to back. Without a storage it only adds up
+// what is taken: a dry run that says how large the storage must be.
 class Arena {
  public:
   static constexpr size_t kAlignment = 64;
@@ -33,9 +34,12 @@ class Arena {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
   }
 
+  Arena() = default;
   explicit Arena(Storage storage) : storage_(std::move(storage)) {}
 
-  // Precondition: the pieces, each padded to the alignment, fit.
+  bool dry_run() const { return storage_.data == nullptr; }
+
+  // Null in a dry run. Precondition: the pieces, each padded to the alignment, fit.
   uint8_t* Take(size_t bytes);
   float* TakeFloats(size_t count) { return reinterpret_cast<float*>(Take(count * sizeof(float))); }
 

@@ -28,12 +28,16 @@ absl::StatusOr<StepOutput> Transformer::Step(const StepInput& input) {
   parts_.batch.Assign(input.chunks);
   Embed();
   for (size_t i = 0; i < parts_.blocks.size(); ++i) {
-    parts_.blocks[i].Forward(*parts_.pool, parts_.workspace, parts_.batch,
-                             parts_.kv_cache.layer(static_cast<int>(i)));
+    parts_.blocks[i].Forward(*parts_.pool, parts_.workspace,
+                             {.batch = parts_.batch,
+                              .kv = parts_.kv_cache.layer(static_cast<int>(i)),
+                              .counters = parts_.counters});
   }
-  return parts_.head.Forward(
+  StepOutput output = parts_.head.Forward(
       *parts_.pool, parts_.workspace,
       {.batch = parts_.batch, .input = input, .samplers = absl::MakeSpan(samplers_)});
+  output.picks = parts_.counters.Picks(parts_.batch.size());
+  return output;
 }
 
 void Transformer::Embed() {

@@ -20,6 +20,7 @@ struct TransformerParts {
   OutputHead head;
   KvCache kv_cache;
   Workspace workspace;
+  ExpertCounters counters;
   StepBatch batch;
   std::unique_ptr<kernels::ThreadPool> pool;
 };
@@ -38,8 +39,8 @@ class Transformer : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
-  LayerUsage ReadUsage(int expert_layer) override { return {}; }
-  void ClearUsage() override {}
+  LayerUsage ReadUsage(int expert_layer) override { return parts_.counters.Read(expert_layer); }
+  void ClearUsage() override { parts_.counters.Clear(); }
 
  private:
   void Embed();

@@ -1,13 +1,10 @@
 #include "model/nn/weights_dtype.h"
 
-#include <map>
-#include <utility>
-
 #include "model/kernels/stored_block.h"
-#include "model/nn/storage.h"
 
 namespace peerage::nn {
 
+using kernels::ExpertFormat;
 using kernels::WeightFormat;
 
 namespace {
@@ -48,6 +45,20 @@ std::string_view Name(WeightFormat format) {
   return "unknown";
 }
 
+std::string_view Name(ExpertFormat format) {
+  switch (format) {
+    case ExpertFormat::kF32:
+      return "f32";
+    case ExpertFormat::kBF16:
+      return "bf16";
+    case ExpertFormat::kInt8:
+      return "int8";
+    case ExpertFormat::kInt4:
+      return "int4";
+  }
+  return "unknown";
+}
+
 WeightFormat FormatOf(const TensorInfo& matrix, WeightsDtype dtype) {
   WeightFormat format = Requested(matrix, dtype);
   if (format == WeightFormat::kQ4_1 && IsEmbeddingOrHead(matrix)) format = WeightFormat::kQ8_0;
@@ -57,37 +68,22 @@ WeightFormat FormatOf(const TensorInfo& matrix, WeightsDtype dtype) {
   return format;
 }
 
-bool IsMatrix(const TensorInfo& tensor) { return tensor.shape.size() == 2; }
-
-std::vector<std::string> Conversions(const Checkpoint& checkpoint, WeightsDtype dtype) {
-  std::map<std::pair<TensorType, WeightFormat>, int> counts;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (!IsMatrix(tensor)) continue;
-    const WeightFormat format = FormatOf(tensor, dtype);
-    if (tensor.type != kernels::StoredType(format)) ++counts[{tensor.type, format}];
+kernels::ExpertFormat TableFormat(TensorType stored, ExpertDtype dtype, WeightsDtype weights) {
+  switch (dtype) {
+    case ExpertDtype::kF32:
+      return ExpertFormat::kF32;
+    case ExpertDtype::kBF16:
+      return ExpertFormat::kBF16;
+    case ExpertDtype::kInt8:
+      return ExpertFormat::kInt8;
+    case ExpertDtype::kInt4:
+      return ExpertFormat::kInt4;
+    case ExpertDtype::kAuto:
+      break;
   }
-  std::vector<std::string> texts;
-  for (const auto& [conversion, count] : counts) {
-    texts.push_back(std::to_string(count) + " " + std::string(Traits(conversion.first).name) +
-                    (count == 1 ? " matrix to " : " matrices to ") +
-                    std::string(Name(conversion.second)));
-  }
-  return texts;
-}
-
-uint64_t WeightBytes(const Checkpoint& checkpoint, WeightsDtype dtype) {
-  uint64_t total = 0;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (IsMatrix(tensor)) {
-      const kernels::PackedMatrix shape{.format = FormatOf(tensor, dtype),
-                                        .outputs = static_cast<int>(tensor.shape[0]),
-                                        .depth = static_cast<int>(tensor.shape[1])};
-      total += Arena::Padded(shape.Bytes());
-    } else {
-      total += Arena::Padded(tensor.shape[0] * sizeof(float));
-    }
-  }
-  return total;
+  if (weights == WeightsDtype::kF32) return ExpertFormat::kF32;
+  if (weights == WeightsDtype::kBF16) return ExpertFormat::kBF16;
+  return stored == TensorType::kBF16 ? ExpertFormat::kBF16 : ExpertFormat::kF32;
 }
 
 }  // namespace peerage::nn

@@ -4,27 +4,13 @@
 #include <random>
 #include <utility>
 
+#include "model/checkpoint/tensor_layout.h"
+
 namespace peerage {
 
 MemoryCheckpoint::MemoryCheckpoint(ModelConfig config, uint32_t seed) : config_(std::move(config)) {
-  const ModelConfig& c = config_;
-  const int64_t d = c.hidden_size;
-  const int64_t q = int64_t{c.num_heads} * c.head_dim, kv = int64_t{c.num_kv_heads} * c.head_dim;
-  Add("model.embed_tokens.weight", {c.vocab_size, d}, seed++);
-  Add("model.norm.weight", {d}, seed++);
-  if (!c.tied_embeddings) Add("lm_head.weight", {c.vocab_size, d}, seed++);
-  for (size_t i = 0; i < c.layers.size(); ++i) {
-    const std::string prefix = "model.layers." + std::to_string(i) + ".";
-    Add(prefix + "input_norm.weight", {d}, seed++);
-    if (!c.parallel_block) Add(prefix + "post_attention_norm.weight", {d}, seed++);
-    Add(prefix + "attention.q_proj.weight", {q, d}, seed++);
-    Add(prefix + "attention.k_proj.weight", {kv, d}, seed++);
-    Add(prefix + "attention.v_proj.weight", {kv, d}, seed++);
-    Add(prefix + "attention.o_proj.weight", {d, q}, seed++);
-    const int64_t f = c.layers[i].ffn.front().intermediate_size;
-    Add(prefix + "ffn.dense.gate_proj.weight", {f, d}, seed++);
-    Add(prefix + "ffn.dense.up_proj.weight", {f, d}, seed++);
-    Add(prefix + "ffn.dense.down_proj.weight", {d, f}, seed++);
+  for (TensorSpec& spec : TensorLayout(config_, TensorNaming::kPeerage)) {
+    Add(spec.name, std::move(spec.shape), seed++);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "model/model_config.h"
@@ -14,6 +15,7 @@
 namespace peerage {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -24,10 +26,10 @@ ModelConfig SmallConfig() { return *ParseModelConfig(kSmallLlamaConfig); }
 std::vector<StoredTensor> StoredFor(const ModelConfig& config, TensorNaming naming) {
   std::vector<StoredTensor> stored;
   for (const TensorSpec& spec : TensorLayout(config, naming)) {
-    stored.push_back({.name = spec.stored_name,
+    stored.push_back({.name = spec.parts[0].name,
                       .dtype = "F32",
                       .type = TensorType::kF32,
-                      .shape = spec.shape,
+                      .shape = spec.parts[0].shape,
                       .offset = stored.size(),
                       .bytes = 4 * Elements(spec.shape)});
   }
@@ -57,11 +59,13 @@ TEST(TensorLayoutTest, NamesWhatEachFormatStores) {
 
   ASSERT_EQ(llama.size(), stored.size());
   for (size_t i = 0; i < llama.size(); ++i) {
-    EXPECT_EQ(llama[i].stored_name, stored[i].name);
+    ASSERT_EQ(llama[i].parts.size(), 1u);
+    EXPECT_EQ(llama[i].parts[0].name, stored[i].name);
+    EXPECT_EQ(llama[i].parts[0].shape, stored[i].shape);
     EXPECT_EQ(llama[i].name, canonical[i].name);
     EXPECT_EQ(llama[i].shape, stored[i].shape);
     EXPECT_EQ(llama[i].role, stored[i].shape.size() == 1 ? TensorRole::kNorm : TensorRole::kMatrix);
-    EXPECT_EQ(llama[i].interleaved_heads, 0);
+    EXPECT_TRUE(std::holds_alternative<AsStored>(llama[i].transform));
   }
 }
 
@@ -76,14 +80,14 @@ TEST(TensorLayoutTest, IsTheSameCanonicalSetForEveryFormat) {
 TEST(TensorLayoutTest, KnowsThatOnlyGgufInterleavesQueriesAndKeys) {
   int interleaved = 0;
   for (const TensorSpec& spec : TensorLayout(SmallConfig(), TensorNaming::kGguf)) {
-    if (spec.interleaved_heads == 0) continue;
+    const AxisSwap* swap = std::get_if<AxisSwap>(&spec.transform);
+    if (swap == nullptr) continue;
     ++interleaved;
-    if (spec.stored_name == "blk.0.attn_q.weight") {
-      EXPECT_EQ(spec.interleaved_heads, 2);
-    } else {
-      EXPECT_EQ(spec.stored_name, "blk.0.attn_k.weight");
-      EXPECT_EQ(spec.interleaved_heads, 1);
-    }
+    const std::string& name = spec.parts[0].name;
+    EXPECT_THAT(name, AnyOf("blk.0.attn_q.weight", "blk.0.attn_k.weight"));
+    EXPECT_EQ(swap->outer, name == "blk.0.attn_q.weight" ? 2 : 1);
+    EXPECT_EQ(swap->stored_first, 8);
+    EXPECT_EQ(swap->stored_second, 2);
   }
   EXPECT_EQ(interleaved, 2);
 }
@@ -113,7 +117,7 @@ TEST(TensorBindingTest, PutsTensorsInTheLayoutsOrderUnderCanonicalNames) {
   ASSERT_TRUE(binding.ok()) << binding.status();
   ASSERT_EQ(binding->tensors.size(), 12u);
   for (size_t i = 0; i < binding->tensors.size(); ++i) {
-    EXPECT_EQ(binding->tensors[i].offset, i);
+    EXPECT_EQ(binding->tensors[i].parts[0].offset, i);
     EXPECT_EQ(binding->tensors[i].info.name, SmallPeerageTensors()[i].name);
     EXPECT_EQ(binding->tensors[i].info.bytes, 4 * Elements(SmallPeerageTensors()[i].shape));
   }

@@ -1,18 +1,13 @@
 #include "model/nn/weights_dtype.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
-
-#include "tests/support/memory_checkpoint.h"
 
 namespace peerage::nn {
 namespace {
 
 using kernels::WeightFormat;
-using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 TensorInfo Matrix(const std::string& name, TensorType type, int64_t depth) {
   return {.name = name, .type = type, .shape = {64, depth}};
@@ -44,12 +39,15 @@ TEST(WeightsDtypeTest, RowsThatAreNotWholeBlocksStayF32) {
   EXPECT_EQ(FormatOf(Matrix("w", TensorType::kF32, 48), WeightsDtype::kBF16), WeightFormat::kBF16);
 }
 
-TEST(WeightsDtypeTest, NamesWhatLoadingConverts) {
-  const MemoryCheckpoint checkpoint(SmallConfig(), 1);  // f32: an embedding, 2 layers of 7 matrices
-
-  EXPECT_THAT(Conversions(checkpoint, WeightsDtype::kAuto), IsEmpty());
-  EXPECT_THAT(Conversions(checkpoint, WeightsDtype::kQ4_1),
-              ElementsAre("1 f32 matrix to q8_0", "14 f32 matrices to q4_1"));
+TEST(WeightsDtypeTest, TablesFollowTheirOwnOptionThenTheWeightsThenTheFile) {
+  const auto format = [](TensorType stored, ExpertDtype dtype, WeightsDtype weights) {
+    return Name(TableFormat(stored, dtype, weights));
+  };
+  EXPECT_EQ(format(TensorType::kF32, ExpertDtype::kInt4, WeightsDtype::kBF16), "int4");
+  EXPECT_EQ(format(TensorType::kF32, ExpertDtype::kAuto, WeightsDtype::kBF16), "bf16");
+  EXPECT_EQ(format(TensorType::kBF16, ExpertDtype::kAuto, WeightsDtype::kF32), "f32");
+  EXPECT_EQ(format(TensorType::kBF16, ExpertDtype::kAuto, WeightsDtype::kQ8_0), "bf16");
+  EXPECT_EQ(format(TensorType::kF16, ExpertDtype::kAuto, WeightsDtype::kAuto), "f32");
 }
 
 }  // namespace

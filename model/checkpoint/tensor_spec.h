@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "model/checkpoint/axis_swap.h"
+
+namespace peerage {
+
+// kRouter: what decides which experts a token meets (queries and their norms, sub-keys, router
+// matrices): plain, and finite. kVariance: a router's running variance, not below zero either.
+// kTable: a row for each expert, of any number of rows.
+enum class TensorRole { kMatrix, kNorm, kRouter, kVariance, kTable };
+
+// One tensor of the file.
+struct StoredPart {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+// How a canonical tensor comes of its stored parts. All but the first two give f32.
+
+// The one part's elements in their order, whatever its shape.
+struct AsStored {};
+
+// AxisSwap (axis_swap.h): the one part's elements in another order.
+
+// The one part's elements plus one: a norm whose scale is stored around zero.
+struct PlusOne {};
+
+// For each of two halves a batch norm without scale and shift, folded into the matrix before it.
+// Parts, of each half: the matrix [n, d] and the running variance [n].
+struct FoldedRouterWeight {
+  float epsilon = 0;
+};
+// The bias that the same fold gives. Parts, of each half: running mean and variance [n].
+struct FoldedRouterBias {
+  float epsilon = 0;
+};
+
+using TensorTransform =
+    std::variant<AsStored, AxisSwap, PlusOne, FoldedRouterWeight, FoldedRouterBias>;
+
+// One tensor that a model needs.
+struct TensorSpec {
+  std::string name;  // canonical (docs/model_format.md, tensors of `peerage`)
+  std::vector<int64_t> shape;
+  TensorRole role = TensorRole::kMatrix;
+  std::vector<StoredPart> parts;
+  TensorTransform transform = AsStored{};
+};
+
+}  // namespace peerage

@@ -1,0 +1,66 @@
+// What collects and orders candidates.h, compiled once per instruction set (AVX2 and better).
+#if defined(PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_
+#undef PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_
+#else
+#define PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_
+#endif
+
+#include <cstdint>
+
+#include "hwy/highway.h"
+#include "model/kernels/candidates.h"
+#include "model/kernels/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace peerage::kernels {
+namespace HWY_NAMESPACE {
+
+using DF = hn::ScalableTag<float>;
+using VF = hn::Vec<DF>;
+using DU = hn::RebindToUnsigned<DF>;
+using VU = hn::Vec<DU>;
+
+constexpr int kLanes = HWY_LANES(float);
+
+// Appends the lanes of `keep`. Stores whole vectors: room for kLanes more must be there.
+HWY_INLINE void AppendSources(VU sources, hn::Mask<DF> keep, Candidates& c) {
+  const DU du;
+  hn::StoreU(hn::Compress(sources, hn::RebindMask(du, keep)), du, c.sources + c.count);
+  c.count += static_cast<int>(hn::CountTrue(DF(), keep));
+}
+
+HWY_INLINE void Append(VF values, VU sources, hn::Mask<DF> keep, Candidates& c) {
+  hn::StoreU(hn::Compress(values, keep), DF(), c.values + c.count);
+  AppendSources(sources, keep, c);
+}
+
+// order[r] = index of the candidate that r others beat. No branch depends on the values. False when
+// two are equal: then the order is not determined.
+HWY_INLINE bool RankByCounting(const Candidates& c, uint32_t* order) {
+  const DF d;
+  const DU du;
+  alignas(64) uint32_t ranks[Candidates::kCapacity + Candidates::kPadding];
+  VU total = hn::Zero(du);
+  for (int i = 0; i < c.count; i += kLanes) {
+    const VF values = hn::Load(d, c.values + i);
+    VU rank = hn::Zero(du);
+    for (int j = 0; j < c.count; ++j) {
+      const auto beaten = hn::Gt(hn::Set(d, c.values[j]), values);
+      rank = hn::Sub(rank, hn::BitCast(du, hn::VecFromMask(d, beaten)));
+    }
+    hn::Store(rank, du, ranks + i);
+    total = hn::Add(total, hn::IfThenElseZero(FirstLanes(du, c.count - i), rank));
+  }
+  // Of each two different ones, one beats the other.
+  const auto pairs = static_cast<uint32_t>(c.count * (c.count - 1) / 2);
+  if (hn::GetLane(hn::SumOfLanes(du, total)) != pairs) return false;
+  for (int i = 0; i < c.count; ++i) order[ranks[i]] = i;
+  return true;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace peerage::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_

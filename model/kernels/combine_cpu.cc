@@ -1,0 +1,183 @@
+// The k best sums of two sorted lists: of the staircase's pairs, those whose sums reach a bound
+// that k of them reach are collected and sorted by counting.
+#include <algorithm>
+#include <cmath>
+
+#include "model/kernels/best_k.h"
+#include "model/kernels/candidates.h"
+#include "model/kernels/product_keys.h"
+#include "model/kernels/staircase.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "model/kernels/combine_cpu.cc"
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+#include "model/kernels/candidates-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace peerage::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// A row's picks, best first.
+struct Picks {
+  alignas(64) float sums[kMaxTopK];
+  Pair pairs[kMaxTopK];
+};
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+// Pairs of one position in a list with some of the other.
+struct Strip {
+  float value;  // of the one position
+  uint32_t code;
+  const float* others;
+  uint32_t code_step;
+};
+
+HWY_INLINE void AppendStrip(const Strip& strip, Pair range, float bound, Candidates& c) {
+  const DF d;
+  const DU du;
+  for (int at = range.i; at < range.j && c.count <= Candidates::kCapacity; at += kLanes) {
+    const int left = range.j - at;
+    const VF sums = hn::Add(hn::Set(d, strip.value), LoadFirst(d, strip.others + at, left));
+    const VU positions = hn::Iota(du, static_cast<uint32_t>(at));
+    const VU codes =
+        hn::Add(hn::Set(du, strip.code), hn::Mul(positions, hn::Set(du, strip.code_step)));
+    Append(sums, codes, hn::And(hn::Ge(sums, hn::Set(d, bound)), FirstLanes(d, left)), c);
+  }
+}
+
+// False where equal sums or infinities leave the order open.
+bool Pick(const Halves& halves, const Staircase& staircase, int k, Picks& picks) {
+  if (!halves.Finite()) return false;
+  const float bound = halves.LargestSum(staircase.reached());
+  Candidates c;
+  c.count = 0;
+  for (int i = 0; i < staircase.steps(); ++i) {
+    const Strip row{halves.values(0)[i], PairCode({i, 0}), halves.values(1), PairCode({0, 1})};
+    AppendStrip(row, {i, staircase.end(i)}, bound, c);
+    const Strip column{halves.values(1)[i], PairCode({0, i}), halves.values(0), PairCode({1, 0})};
+    AppendStrip(column, {i + 1, staircase.end(i)}, bound, c);
+  }
+  uint32_t order[Candidates::kCapacity];
+  if (c.count > Candidates::kCapacity || !RankByCounting(c, order)) return false;
+  for (int i = 0; i < k; ++i) {
+    picks.sums[i] = c.values[order[i]];
+    picks.pairs[i] = PairOf(c.sources[order[i]]);
+  }
+  return halves.LargestSum(staircase.outside()) < picks.sums[k - 1];
+}
+
+#else
+
+bool Pick(const Halves&, const Staircase&, int, Picks&) { return false; }
+
+#endif  // HWY_TARGET
+
+// One by one: where sums are equal, ids decide; and with infinities or NaN, sums are not sorted.
+void PickFromAll(const Halves& halves, int k, Picks& picks) {
+  BestK best(k);
+  for (int i = 0; i < halves.listed(); ++i) {
+    for (int j = 0; j < halves.listed(); ++j) {
+      best.Offer({halves.Sum({i, j}), halves.Expert({i, j}), PairCode({i, j})});
+    }
+  }
+  int n = 0;
+  for (const Scored& scored : best.Sort()) {
+    picks.sums[n] = scored.value;
+    picks.pairs[n++] = PairOf(scored.source);
+  }
+}
+
+using DW = hn::ScalableTag<float>;
+using VW = hn::Vec<DW>;
+constexpr int kWeightLanes = HWY_LANES(float);
+
+void Softmax(const float* sums, int k, float* weights) {
+  const DW d;
+  alignas(64) float exponentials[kMaxTopK];
+  alignas(64) float partial_sums[kPartialSums] = {};
+  for (int i = 0; i < k; i += kWeightLanes) {
+    const VW x = hn::Sub(hn::Load(d, sums + i), hn::Set(d, sums[0]));
+    const VW e = hn::IfThenElseZero(FirstLanes(d, k - i), Exp(d, x));
+    hn::Store(e, d, exponentials + i);
+    float* partial = partial_sums + i % kPartialSums;
+    hn::Store(hn::Add(hn::Load(d, partial), e), d, partial);
+  }
+  const VW total = hn::Set(d, AddPartialSums(partial_sums));
+  for (int i = 0; i < k; i += kWeightLanes) {
+    StoreFirst(hn::Div(hn::Load(d, exponentials + i), total), d, weights + i, k - i);
+  }
+}
+
+void Sigmoid(const float* sums, int k, float* weights) {
+  const DW d;
+  const VW one = hn::Set(d, 1.0f);
+  for (int i = 0; i < k; i += kWeightLanes) {
+    const VW e = Exp(d, hn::Neg(hn::Load(d, sums + i)));
+    StoreFirst(hn::Div(one, hn::Add(one, e)), d, weights + i, k - i);
+  }
+}
+
+void Relu(const float* sums, int k, float* weights) {
+  for (int i = 0; i < k; ++i) weights[i] = sums[i] < 0 ? 0 : sums[i];
+}
+
+// The logarithms of both halves' probabilities, then their product.
+void JointSoftmax(const CombineArgs& a, int row, const Picks& picks, float* weights) {
+  const DW d;
+  const Halves halves(a, row);
+  alignas(64) float logs[2][kMaxTopK];
+  for (int i = 0; i < a.k; ++i) {
+    logs[0][i] = halves.values(0)[picks.pairs[i].i] - a.log_sum_exp[0][row];
+    logs[1][i] = halves.values(1)[picks.pairs[i].j] - a.log_sum_exp[1][row];
+  }
+  for (int i = 0; i < a.k; i += kWeightLanes) {
+    const VW first = Exp(d, hn::Load(d, logs[0] + i));
+    const VW second = Exp(d, hn::Load(d, logs[1] + i));
+    StoreFirst(hn::Mul(first, second), d, weights + i, a.k - i);
+  }
+}
+
+void Weigh(const CombineArgs& a, int row, const Picks& picks) {
+  float* weights = a.weights + row * a.out_stride;
+  switch (a.score) {
+    case ScoreFunction::kSoftmax:
+      return Softmax(picks.sums, a.k, weights);
+    case ScoreFunction::kSigmoid:
+      return Sigmoid(picks.sums, a.k, weights);
+    case ScoreFunction::kRelu:
+      return Relu(picks.sums, a.k, weights);
+    case ScoreFunction::kJointSoftmax:
+      return JointSoftmax(a, row, picks, weights);
+  }
+}
+
+void CombineHalvesTarget(const CombineArgs& a) {
+  const Staircase staircase(a.k, a.listed);
+  for (int row = 0; row < a.rows; ++row) {
+    const Halves halves(a, row);
+    Picks picks;
+    if (!Pick(halves, staircase, a.k, picks)) PickFromAll(halves, a.k, picks);
+    uint32_t* ids = a.expert_ids + row * a.out_stride;
+    for (int i = 0; i < a.k; ++i) ids[i] = a.first_id + halves.Expert(picks.pairs[i]);
+    Weigh(a, row, picks);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace peerage::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace peerage::kernels {
+
+HWY_EXPORT(CombineHalvesTarget);
+
+void CombineHalves(const CombineArgs& args) { HWY_DYNAMIC_DISPATCH(CombineHalvesTarget)(args); }
+
+}  // namespace peerage::kernels
+#endif

@@ -1,0 +1,96 @@
+// A vector of ids at a time is compared with the range, and those inside are pressed together with
+// their weights into a small list whose counters are fetched at once: each is most likely far away.
+// The list is counted when it is full, by which time they have arrived.
+#include <cstdint>
+
+#include "model/kernels/expert_counting.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "model/kernels/expert_counting_cpu.cc"
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+#include "model/kernels/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace peerage::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+using DU = hn::ScalableTag<uint32_t>;
+using DF = hn::ScalableTag<float>;
+
+constexpr int kLanes = HWY_LANES(uint32_t);
+constexpr int kListed = 64;
+
+// Rounds halves up: both steps are exact in double.
+HWY_INLINE uint64_t FixedPoint(float weight) {
+  constexpr double kUnitsOfOne = 1 / ExpertCount::kUnit;
+  return static_cast<uint64_t>(static_cast<double>(weight) * kUnitsOfOne + 0.5);
+}
+
+// Picks whose counters are on their way.
+class PendingPicks {
+ public:
+  explicit PendingPicks(ExpertCount* counts) : counts_(counts) {}
+
+  HWY_INLINE void Append(hn::Vec<DU> ids, hn::Vec<DF> weights, hn::Mask<DU> wanted) {
+    const size_t count = hn::CountTrue(DU(), wanted);
+    // Compressed in registers: compressing stores are slow on some CPUs.
+    hn::StoreU(hn::Compress(ids, wanted), DU(), ids_ + size_);
+    hn::StoreU(hn::Compress(weights, hn::RebindMask(DF(), wanted)), DF(), weights_ + size_);
+    for (size_t i = 0; i < count; ++i) __builtin_prefetch(counts_ + ids_[size_ + i], 1);
+    size_ += count;
+    if (size_ >= kListed) Count();
+  }
+
+  void Count() {
+    for (size_t i = 0; i < size_; ++i) {
+      ExpertCount& count = counts_[ids_[i]];
+      ++count.selections;
+      count.score += FixedPoint(weights_[i]);
+    }
+    size_ = 0;
+  }
+
+ private:
+  ExpertCount* counts_;
+  size_t size_ = 0;
+  uint32_t ids_[kListed + kLanes];  // a whole vector is stored behind the last
+  float weights_[kListed + kLanes];
+};
+
+void CountExpertsTarget(const CountArgs& args, uint32_t first_id, uint32_t end_id) {
+  const DU du;
+  const DF df;
+  const auto first = hn::Set(du, first_id), size = hn::Set(du, end_id - first_id);
+  PendingPicks pending(args.counts);
+  for (int64_t i = 0; i < args.picks; i += kLanes) {
+    const auto there = FirstLanes(du, args.picks - i);
+    const auto ids = hn::MaskedLoad(there, du, args.ids + i);
+    const auto inside = hn::And(there, hn::Lt(hn::Sub(ids, first), size));
+    if (hn::AllFalse(du, inside)) continue;
+    const auto weights = LoadFirst(df, args.weights + i, args.picks - i);
+    const auto positive = hn::Gt(weights, hn::Zero(df));  // not NaN
+    const auto cut = hn::Min(weights, hn::Set(df, ExpertCount::kMaxWeight));
+    pending.Append(ids, hn::IfThenElseZero(positive, cut), inside);
+  }
+  pending.Count();
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace peerage::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace peerage::kernels {
+
+HWY_EXPORT(CountExpertsTarget);
+
+void CountExperts(const CountArgs& args, uint32_t first_id, uint32_t end_id) {
+  HWY_DYNAMIC_DISPATCH(CountExpertsTarget)(args, first_id, end_id);
+}
+
+}  // namespace peerage::kernels
+#endif

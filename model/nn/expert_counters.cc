@@ -1,0 +1,110 @@
+#include "model/nn/expert_counters.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "model/kernels/expert_counting.h"
+#include "model/status_macros.h"
+
+namespace peerage::nn {
+namespace {
+
+// Fewer are counted faster than a second thread is woken.
+constexpr int64_t kPicksWorthSharing = 4096;
+
+size_t PickBytes(const ExpertLayer& layer, int max_tokens) {
+  return Arena::Padded(size_t{layer.picks_per_token()} * max_tokens * sizeof(uint32_t));
+}
+
+size_t CountBytes(absl::Span<const ExpertLayer> layers, const ExpertCounters::Options& options) {
+  size_t bytes = 0;
+  for (const ExpertLayer& layer : layers) {
+    if (options.count) bytes += Arena::Padded(size_t{layer.num_experts} * sizeof(ExpertCount));
+  }
+  return bytes;
+}
+
+// Of ids and weights: of every layer when they are reported, else of the largest.
+size_t PickBytes(absl::Span<const ExpertLayer> layers, const ExpertCounters::Options& options) {
+  size_t sum = 0, most = 0;
+  for (const ExpertLayer& layer : layers) {
+    const size_t bytes = 2 * PickBytes(layer, options.max_tokens);
+    sum += bytes;
+    most = std::max(most, bytes);
+  }
+  return options.trace ? sum : most;
+}
+
+PickBuffer TakePicks(Arena& arena, const ExpertLayer& layer, int max_tokens) {
+  const size_t bytes = PickBytes(layer, max_tokens);
+  PickBuffer picks;
+  picks.ids = reinterpret_cast<uint32_t*>(arena.Take(bytes));
+  picks.weights = reinterpret_cast<float*>(arena.Take(bytes));
+  return picks;
+}
+
+}  // namespace
+
+size_t ExpertCounters::Bytes(absl::Span<const ExpertLayer> layers, const Options& options) {
+  return CountBytes(layers, options) + PickBytes(layers, options);
+}
+
+absl::StatusOr<ExpertCounters> ExpertCounters::Make(std::vector<ExpertLayer> layers,
+                                                    const Options& options) {
+  ExpertCounters counters;
+  ASSIGN_OR_RETURN(counters.counts_storage_, Allocate(CountBytes(layers, options), Pages::kHuge));
+  ASSIGN_OR_RETURN(counters.picks_storage_, Allocate(PickBytes(layers, options), Pages::kNormal));
+  Arena counts(counters.counts_storage_), traced(counters.picks_storage_);
+  for (const ExpertLayer& layer : layers) {
+    Arena shared(counters.picks_storage_);
+    Layer& added = counters.layers_.emplace_back(Layer{.shape = layer});
+    added.picks = TakePicks(options.trace ? traced : shared, layer, options.max_tokens);
+    if (options.count) {
+      const size_t bytes = size_t{layer.num_experts} * sizeof(ExpertCount);
+      added.counts = reinterpret_cast<ExpertCount*>(counts.Take(bytes));
+    }
+  }
+  counters.trace_ = options.trace;
+  counters.Clear();
+  return counters;
+}
+
+void ExpertCounters::Count(kernels::ThreadPool& pool, int expert_layer, int tokens) {
+  Layer& layer = layers_[expert_layer];
+  if (layer.counts == nullptr) return;
+  layer.tokens += tokens;
+  const kernels::CountArgs args{.ids = layer.picks.ids,
+                                .weights = layer.picks.weights,
+                                .picks = int64_t{layer.shape.picks_per_token()} * tokens,
+                                .counts = layer.counts};
+  const uint64_t experts = layer.shape.num_experts;
+  const int64_t shares = args.picks < kPicksWorthSharing ? 1 : pool.threads();
+  pool.For(shares, 1, [&](int64_t begin, int64_t end, int) {
+    kernels::CountExperts(args, static_cast<uint32_t>(experts * begin / shares),
+                          static_cast<uint32_t>(experts * end / shares));
+  });
+}
+
+absl::Span<const ExpertPicks> ExpertCounters::Picks(int tokens) {
+  reported_.clear();
+  if (!trace_) return reported_;
+  for (const Layer& layer : layers_) {
+    const size_t picks = size_t{layer.shape.picks_per_token()} * tokens;
+    reported_.push_back({.ids = {layer.picks.ids, picks}, .weights = {layer.picks.weights, picks}});
+  }
+  return reported_;
+}
+
+LayerUsage ExpertCounters::Read(int expert_layer) const {
+  const Layer& layer = layers_[expert_layer];
+  if (layer.counts == nullptr) return {};
+  return {.tokens = layer.tokens, .experts = {layer.counts, layer.shape.num_experts}};
+}
+
+void ExpertCounters::Clear() {
+  for (Layer& layer : layers_) layer.tokens = 0;
+  std::memset(counts_storage_.data, 0, counts_storage_.size);
+}
+
+}  // namespace peerage::nn

@@ -1,0 +1,144 @@
+#include "model/nn/product_key_router.h"
+
+#include <span>
+
+#include "model/kernels/logits.h"
+#include "model/kernels/norm.h"
+#include "model/nn/storage.h"
+
+namespace peerage::nn {
+namespace {
+
+// The lists of both halves' best sub-keys, in a thread's scratch memory.
+struct Lists {
+  float* values;       // [2][rows][listed]
+  int32_t* ids;        // likewise
+  float* log_sum_exp;  // [2][rows]
+  uint8_t* rest;       // for the kernels
+
+  static size_t Bytes(size_t rows, int listed) {
+    return 2 * Arena::Padded(2 * rows * listed * sizeof(float)) +
+           Arena::Padded(2 * rows * sizeof(float));
+  }
+  Lists(uint8_t* scratch, size_t rows, int listed) {
+    const size_t list_bytes = Arena::Padded(2 * rows * listed * sizeof(float));
+    values = reinterpret_cast<float*>(scratch);
+    ids = reinterpret_cast<int32_t*>(scratch + list_bytes);
+    log_sum_exp = reinterpret_cast<float*>(scratch + 2 * list_bytes);
+    rest = scratch + Bytes(rows, listed);
+  }
+};
+
+}  // namespace
+
+void ProductKeyRouter::Project(kernels::ThreadPool& pool, const Activations& input,
+                               float* queries) const {
+  query.Forward(pool, input, {.y = queries, .stride = static_cast<size_t>(query.outputs())});
+}
+
+size_t ProductKeyRouter::ScratchBytes() const {
+  const size_t rows = size_t{kMaxPartTokens} * (heads_differ() ? 1 : heads);
+  const size_t kernel_bytes =
+      keys.empty() ? 0 : kernels::SubKeyTopKScratch(num_sub_keys, query_width() / 2);
+  return Lists::Bytes(rows, listed()) + kernel_bytes;
+}
+
+void ProductKeyRouter::Route(const Part& part, float* queries, const PickBuffer& picks,
+                             uint8_t* scratch) const {
+  FinishQueries(part, queries);
+  const int tokens = part.end_token - part.first_token;
+  const size_t width = query_width();
+  const auto group = [&](int head, int rows, size_t step) {
+    const size_t first = size_t(part.first_token) * heads + head;
+    return Group{.rows = rows,
+                 .queries = queries + first * width,
+                 .stride = step * width,
+                 .head = head,
+                 .picks = {picks.ids + first * top_k, picks.weights + first * top_k},
+                 .picks_stride = step * top_k};
+  };
+  if (!heads_differ()) {
+    RouteGroup(group(part.first_head, tokens * (part.end_head - part.first_head), 1), scratch);
+    return;
+  }
+  for (int head = part.first_head; head < part.end_head; ++head) {
+    RouteGroup(group(head, tokens, heads), scratch);
+  }
+}
+
+void ProductKeyRouter::FinishQueries(const Part& part, float* queries) const {
+  if (bias == nullptr && layer_norm.weight == nullptr) return;
+  const int width = query_width();
+  for (int token = part.first_token; token < part.end_token; ++token) {
+    float* first = queries + (size_t(token) * heads + part.first_head) * width;
+    const int rows = part.end_head - part.first_head;
+    if (bias != nullptr) {
+      const float* b = bias + size_t(part.first_head) * width;
+      for (int i = 0; i < rows * width; ++i) first[i] += b[i];
+    }
+    if (layer_norm.weight == nullptr) continue;
+    kernels::LayerNorm({.x = first,
+                        .x_stride = static_cast<size_t>(width),
+                        .weight = layer_norm.weight,
+                        .epsilon = layer_norm.epsilon,
+                        .width = width,
+                        .y = first,
+                        .y_stride = static_cast<size_t>(width)},
+                       0, rows);
+    for (int row = 0; row < rows; ++row) {
+      for (int i = 0; i < width; ++i) first[row * width + i] += layer_norm.bias[i];
+    }
+  }
+}
+
+void ProductKeyRouter::RouteGroup(const Group& group, uint8_t* scratch) const {
+  const Lists lists(scratch, group.rows, listed());
+  const bool joint = score == kernels::ScoreFunction::kJointSoftmax;
+  const size_t half_stride = size_t(group.rows) * listed();
+  for (int half = 0; half < 2; ++half) {
+    float* values = lists.values + half * half_stride;
+    int32_t* ids = lists.ids + half * half_stride;
+    float* log_sum_exp = lists.log_sum_exp + half * group.rows;
+    const float* queries = group.queries + half * (query_width() / 2);
+    if (keys.empty()) {
+      kernels::TopK({.scores = queries,
+                     .stride = group.stride,
+                     .rows = group.rows,
+                     .n = num_sub_keys,
+                     .k = listed(),
+                     .values = values,
+                     .ids = ids});
+      for (int row = 0; joint && row < group.rows; ++row) {
+        log_sum_exp[row] =
+            kernels::LogSumExp(std::span<const float>(queries + row * group.stride, num_sub_keys));
+      }
+      continue;
+    }
+    kernels::SubKeyTopK({.keys = keys[keys.size() == 2 ? half : 2 * group.head + half],
+                         .queries = queries,
+                         .stride = group.stride,
+                         .rows = group.rows,
+                         .k = listed(),
+                         .values = values,
+                         .ids = ids,
+                         .out_stride = static_cast<size_t>(listed()),
+                         .log_sum_exp = joint ? log_sum_exp : nullptr,
+                         .scratch = lists.rest});
+  }
+  kernels::CombineHalves({.rows = group.rows,
+                          .n = num_sub_keys,
+                          .listed = listed(),
+                          .k = top_k,
+                          .values = lists.values,
+                          .ids = lists.ids,
+                          .stride = static_cast<size_t>(listed()),
+                          .half_stride = half_stride,
+                          .log_sum_exp = {lists.log_sum_exp, lists.log_sum_exp + group.rows},
+                          .score = score,
+                          .first_id = head_offset * group.head,
+                          .expert_ids = group.picks.ids,
+                          .weights = group.picks.weights,
+                          .out_stride = group.picks_stride});
+}
+
+}  // namespace peerage::nn

@@ -1,0 +1,277 @@
+// Layers whose experts are found by product keys, inside a small transformer.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/nn/load_model.h"
+#include "tests/support/memory_checkpoint.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::HasSubstr;
+
+ProductKeyConfig Keys(int n, int heads, int top_k) {
+  ProductKeyConfig config;
+  config.num_sub_keys = n;
+  config.num_experts = int64_t{n} * n;
+  config.heads = heads;
+  config.top_k = top_k;
+  config.key_dim = 24;
+  return config;
+}
+
+FfnConfig PeerPart(ProductKeyConfig keys) { return {.kind = FfnKind::kPeer, .product_keys = keys}; }
+
+// Layers of every kind: PEER beside a dense FFN with shared keys, PEER with everything of its own,
+// direct keys, and a product-key memory.
+ModelConfig MixedConfig() {
+  ModelConfig config = SmallConfig();
+  const FfnConfig dense = config.layers[0].ffn[0];
+  config.layers.resize(4);
+  config.layers[0].ffn = {dense, PeerPart(Keys(23, 3, 8))};
+
+  ProductKeyConfig own = Keys(32, 4, 16);
+  own.keys = ProductKeys::kPerHead;
+  own.per_head_experts = true;
+  own.query_bias = true;
+  own.query_norm = QueryNorm::kBatch;
+  own.score = RouterScore::kSigmoid;
+  own.glu = true;
+  own.norm = PeerNorm::kRms;
+  config.layers[1].ffn = {PeerPart(own)};
+
+  ProductKeyConfig direct = Keys(31, 1, 40);  // above n
+  direct.keys = ProductKeys::kDirect;
+  direct.key_dim = 0;
+  direct.score = RouterScore::kJointSoftmax;
+  config.layers[2].ffn = {PeerPart(direct)};
+
+  ProductKeyConfig memory = Keys(17, 2, 5);
+  memory.query_norm = QueryNorm::kLayer;
+  config.layers[3].ffn = {dense, {.kind = FfnKind::kProductKeyMemory, .product_keys = memory}};
+  return config;
+}
+
+std::vector<TokenId> Prompt(int count, int stride) {
+  std::vector<TokenId> tokens(count);
+  for (int i = 0; i < count; ++i) tokens[i] = (7 + i * stride) % 60;
+  return tokens;
+}
+
+std::unique_ptr<LanguageModel> Load(const Checkpoint& checkpoint, nn::LoadOptions options = {}) {
+  options.num_slots = 8;
+  options.kv_cache_bytes = 1 << 20;
+  auto model = nn::LoadModel(checkpoint, options);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+struct Sequence {
+  std::vector<TokenId> tokens;
+  std::vector<BlockId> blocks;
+};
+
+struct Answer {
+  std::vector<std::vector<float>> logprobs;  // [sequences][tokens - 1]
+  std::vector<absl::Status> status;          // [sequences]
+  std::vector<std::vector<uint32_t>> ids;    // [expert layers], all tokens
+  std::vector<std::vector<float>> weights;
+};
+
+// Feeds whole sequences, a slot each, `chunk` tokens of each in a step.
+Answer Feed(LanguageModel& model, const std::vector<Sequence>& sequences, size_t chunk = 1000) {
+  Answer answer;
+  answer.logprobs.resize(sequences.size());
+  answer.status.resize(sequences.size());
+  answer.ids.resize(model.description().expert_layers.size());
+  answer.weights.resize(answer.ids.size());
+  for (size_t at = 0;; at += chunk) {
+    std::vector<Chunk> chunks;
+    std::vector<OutputRow> rows;
+    std::vector<size_t> owners;
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      const Sequence& sequence = sequences[s];
+      if (at + 1 >= sequence.tokens.size()) continue;
+      const size_t count = std::min(chunk, sequence.tokens.size() - 1 - at);
+      for (size_t i = 0; i < count; ++i) {
+        rows.push_back({.chunk = static_cast<int>(chunks.size()),
+                        .row = static_cast<int>(i),
+                        .targets = {&sequence.tokens[at + i + 1], 1},
+                        .alternatives = 0});
+        owners.push_back(s);
+      }
+      chunks.push_back({.slot = static_cast<SlotId>(s),
+                        .tokens = absl::MakeConstSpan(sequence.tokens).subspan(at, count),
+                        .first_position = static_cast<int>(at),
+                        .blocks = sequence.blocks,
+                        .trace = true});
+    }
+    if (chunks.empty()) return answer;
+    const auto output = model.Step({.chunks = chunks, .rows = rows});
+    EXPECT_TRUE(output.ok()) << output.status();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      answer.logprobs[owners[i]].push_back(output->rows[i].tokens[0].logprob);
+    }
+    for (size_t c = 0; c < chunks.size(); ++c) {
+      answer.status[chunks[c].slot].Update(output->chunk_status[c]);
+    }
+    for (size_t l = 0; l < output->picks.size(); ++l) {
+      const ExpertPicks& picks = output->picks[l];
+      answer.ids[l].insert(answer.ids[l].end(), picks.ids.begin(), picks.ids.end());
+      answer.weights[l].insert(answer.weights[l].end(), picks.weights.begin(), picks.weights.end());
+    }
+  }
+}
+
+TEST(ExpertLayersTest, ASequencesBitsDoNotDependOnNeighboursChunksOrThreads) {
+  const MemoryCheckpoint checkpoint(MixedConfig(), 1);
+  const Sequence subject{Prompt(41, 11), {5, 3, 8}};
+  for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kBF16, nn::ExpertDtype::kInt8,
+                           nn::ExpertDtype::kInt4}) {
+    SCOPED_TRACE(static_cast<int>(dtype));
+    const auto model = Load(checkpoint, {.expert_dtype = dtype, .threads = 1});
+    const Answer alone = Feed(*model, {subject});
+    for (const float logprob : alone.logprobs[0]) EXPECT_TRUE(std::isfinite(logprob));
+
+    for (const int threads : {1, 2, 3}) {
+      const auto other = Load(checkpoint, {.expert_dtype = dtype, .threads = threads});
+      for (const size_t chunk : {1, 2, 7, 1000}) {
+        EXPECT_EQ(Feed(*other, {subject}, chunk).logprobs, alone.logprobs)
+            << threads << " threads, chunks of " << chunk;
+      }
+      const Answer beside =
+          Feed(*other,
+              {subject, {Prompt(9, 5), {0}}, {Prompt(2, 1), {1}}, {Prompt(64, 13), {7, 2, 9, 10}}});
+      EXPECT_EQ(beside.logprobs[0], alone.logprobs[0]) << threads << " threads";
+    }
+  }
+}
+
+TEST(ExpertLayersTest, UsageIsWhatTheTracesSay) {
+  const MemoryCheckpoint checkpoint(MixedConfig(), 2);
+  for (const int threads : {1, 3}) {
+    const auto model = Load(checkpoint, {.threads = threads});
+    const auto& layers = model->description().expert_layers;
+    ASSERT_EQ(layers.size(), 4u);
+    EXPECT_EQ(layers[1].num_experts, 4u * 32 * 32);  // each head has its own
+    const Answer answer = Feed(
+        *model,
+        {{Prompt(200, 11), {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}}, {Prompt(30, 7), {13, 14}}},
+        64);
+
+    for (size_t l = 0; l < layers.size(); ++l) {
+      std::map<uint32_t, ExpertCount> expected;
+      for (size_t i = 0; i < answer.ids[l].size(); ++i) {
+        ExpertCount& count = expected[answer.ids[l][i]];
+        ++count.selections;
+        count.score +=
+            static_cast<uint64_t>(std::llround(double{answer.weights[l][i]} / ExpertCount::kUnit));
+      }
+      const LayerUsage usage = model->ReadUsage(static_cast<int>(l));
+      EXPECT_EQ(usage.tokens, 199u + 29u);
+      ASSERT_EQ(usage.experts.size(), layers[l].num_experts);
+      for (uint32_t id = 0; id < layers[l].num_experts; ++id) {
+        ASSERT_EQ(usage.experts[id].selections, expected[id].selections) << id;
+        ASSERT_EQ(usage.experts[id].score, expected[id].score) << id;
+      }
+    }
+    model->ClearUsage();
+    EXPECT_EQ(model->ReadUsage(0).tokens, 0u);
+    for (const ExpertCount& count : model->ReadUsage(0).experts) ASSERT_EQ(count.selections, 0u);
+  }
+}
+
+TEST(ExpertLayersTest, WhatIsSwitchedOffIsNotReported) {
+  const MemoryCheckpoint checkpoint(MixedConfig(), 3);
+  const auto model = Load(checkpoint, {.count_experts = false, .trace_experts = false});
+
+  const Answer answer = Feed(*model, {{Prompt(20, 11), {0, 1}}});
+
+  EXPECT_THAT(answer.ids[0], testing::IsEmpty());
+  EXPECT_TRUE(model->ReadUsage(0).experts.empty());
+  const auto counting = Load(checkpoint);
+  EXPECT_EQ(Feed(*counting, {{Prompt(20, 11), {0, 1}}}).logprobs, answer.logprobs);
+}
+
+TEST(ExpertLayersTest, ANaNAtRunTimeFailsItsOwnSequenceAlone) {
+  ModelConfig config = MixedConfig();
+  config.tied_embeddings = false;
+  MemoryCheckpoint checkpoint(config, 4);
+  constexpr TokenId kPoisoned = 66;
+  checkpoint.values("model.embed_tokens.weight")[kPoisoned * 32 + 5] =
+      std::numeric_limits<float>::quiet_NaN();
+  for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kInt8, nn::ExpertDtype::kInt4}) {
+    const auto model = Load(checkpoint, {.expert_dtype = dtype, .threads = 2});
+    const Sequence healthy{Prompt(8, 5), {0}};
+    const Answer alone = Feed(*model, {healthy});
+    Sequence poisoned{Prompt(8, 7), {1}};
+    poisoned.tokens[3] = kPoisoned;
+
+    const Answer answer = Feed(*model, {healthy, poisoned});
+
+    EXPECT_TRUE(answer.status[0].ok());
+    EXPECT_EQ(answer.logprobs[0], alone.logprobs[0]);
+    EXPECT_EQ(answer.status[1].code(), absl::StatusCode::kInternal);
+    for (size_t l = 0; l < answer.ids.size(); ++l) {
+      for (const uint32_t id : answer.ids[l]) {
+        ASSERT_LT(id, model->description().expert_layers[l].num_experts);
+      }
+    }
+  }
+}
+
+TEST(ExpertLayersTest, ANaNInARouterIsRefusedByName) {
+  for (const char* name :
+       {"model.layers.0.ffn.peer.sub_keys", "model.layers.1.ffn.peer.query.weight",
+        "model.layers.1.ffn.peer.query.bias", "model.layers.1.ffn.peer.query_norm.running_var",
+        "model.layers.2.ffn.peer.router.weight", "model.layers.3.ffn.pkm.query_norm.bias"}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      MemoryCheckpoint checkpoint(MixedConfig(), 5);
+      checkpoint.values(name).back() = bad;
+
+      const auto model = nn::LoadModel(checkpoint, {.kv_cache_bytes = 1 << 20});
+
+      ASSERT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument) << name;
+      EXPECT_THAT(std::string(model.status().message()), HasSubstr(name));
+    }
+  }
+}
+
+TEST(ExpertLayersTest, ThePlanIsWhatLoadingTakes) {
+  const MemoryCheckpoint checkpoint(MixedConfig(), 6);
+  for (const auto dtype : {nn::ExpertDtype::kAuto, nn::ExpertDtype::kInt8}) {
+    const auto needs = nn::PlanMemory(checkpoint, {.expert_dtype = dtype});
+    ASSERT_TRUE(needs.ok());
+    const auto model = Load(checkpoint, {.expert_dtype = dtype});
+    EXPECT_EQ(needs->weights_bytes, model->description().weights_bytes);
+  }
+  const auto needs = nn::PlanMemory(checkpoint, {.weights_dtype = nn::WeightsDtype::kQ4_1,
+                                                 .expert_dtype = nn::ExpertDtype::kInt8});
+  EXPECT_THAT(needs->conversions,
+              testing::ElementsAre("1 f32 matrix to q8_0", "22 f32 matrices to q4_1",
+                                   "4 f32 tables to int8"));
+}
+
+TEST(ExpertLayersTest, LoadingSaysHowFarItIs) {
+  const MemoryCheckpoint checkpoint(MixedConfig(), 7);
+  uint64_t total = 0;
+  for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.bytes;
+  nn::LoadProgress last;
+  Load(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
+                      EXPECT_GT(progress.loaded, last.loaded);
+                      last = progress;
+                    }});
+  EXPECT_EQ(last.loaded, total);
+  EXPECT_EQ(last.total, total);
+}
+
+}  // namespace
+}  // namespace peerage
