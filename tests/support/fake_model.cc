@@ -22,7 +22,7 @@ uint64_t Hash(absl::Span<const TokenId> history) {
 }
 
 template <typename T>
-void Append(const std::vector<T>& from, std::vector<T>& to) {
+void AppendTo(const std::vector<T>& from, std::vector<T>& to) {
   to.insert(to.end(), from.begin(), from.end());
 }
 
@@ -219,8 +219,8 @@ void FakeModel::PickExperts(const StepInput& input) {
           count.score += ExpertScore(picks.weights[pick]);
           if (!chunk.trace) picks.ids[pick] = UINT32_MAX;  // not to be looked at
         }
-        Append(picks.ids, layer_picks_[layer].ids);
-        Append(picks.weights, layer_picks_[layer].weights);
+        AppendTo(picks.ids, layer_picks_[layer].ids);
+        AppendTo(picks.weights, layer_picks_[layer].weights);
       }
     }
   }
