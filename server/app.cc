@@ -44,6 +44,30 @@ nn::WeightsDtype ToDtype(const std::string& name) {
   return nn::WeightsDtype::kAuto;
 }
 
+nn::ExpertDtype ToExpertDtype(const std::string& name) {
+  if (name == "f32") return nn::ExpertDtype::kF32;
+  if (name == "bf16") return nn::ExpertDtype::kBF16;
+  if (name == "int8") return nn::ExpertDtype::kInt8;
+  if (name == "int4") return nn::ExpertDtype::kInt4;
+  return nn::ExpertDtype::kAuto;
+}
+
+// Says now and then how far loading is; small models are loaded before there is anything to say.
+class ProgressLog {
+ public:
+  void operator()(const nn::LoadProgress& progress) {
+    constexpr uint64_t kWorthSaying = uint64_t{256} << 20;
+    const uint64_t tenths = progress.total == 0 ? 0 : 10 * progress.loaded / progress.total;
+    if (progress.total < kWorthSaying || tenths == said_) return;
+    said_ = tenths;
+    spdlog::info("loading: {} %, {} of {} MiB", 10 * tenths, progress.loaded >> 20,
+                 progress.total >> 20);
+  }
+
+ private:
+  uint64_t said_ = 0;
+};
+
 absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& checkpoint,
                                 const nn::MemoryNeeds& needs) {
   MemoryRequest request;
@@ -62,6 +86,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& c
                                                            const Checkpoint& checkpoint) {
   nn::LoadOptions options;
   options.weights_dtype = ToDtype(config.weights_dtype);
+  options.expert_dtype = ToExpertDtype(config.expert_dtype);
+  options.progress = ProgressLog();
   options.threads = config.threads;
   // The context of a Score keeps a slot while its continuations run.
   options.num_slots = 2 * config.max_sequences;

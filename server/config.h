@@ -22,6 +22,7 @@ struct ServerConfig {
   std::string device = "auto";         // "auto", "cpu" or "cuda:0,..."
   int threads = 0;                     // default: the CPUs of the affinity mask
   std::string weights_dtype = "auto";  // "auto", "f32", "bf16", "q8_0" or "q4_1"
+  std::string expert_dtype = "auto";   // "auto", "f32", "bf16", "int8" or "int4"
   int32_t max_batch_tokens = 512;
   int32_t max_sequences = 64;
   int32_t max_queued_requests = 256;

@@ -109,6 +109,7 @@ absl::Status SetDrainTimeout(absl::string_view value, ServerConfig* config) {
 }
 
 constexpr absl::string_view kDtypes[] = {"auto", "f32", "bf16", "q8_0", "q4_1"};
+constexpr absl::string_view kExpertDtypes[] = {"auto", "f32", "bf16", "int8", "int4"};
 constexpr absl::string_view kLogLevels[] = {"debug", "info", "warn", "error", "off"};
 
 constexpr ConfigOption kOptions[] = {
@@ -139,6 +140,13 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kDtypes, &config->weights_dtype);
      },
      [](const ServerConfig& config) { return QuoteToml(config.weights_dtype); }},
+    {"expert-dtype", "TYPE",
+     "Tables of PEER and PKM: auto, f32, bf16, int8 or int4; auto follows an explicit f32 or bf16 "
+     "of --weights-dtype, else the file (auto)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kExpertDtypes, &config->expert_dtype);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.expert_dtype); }},
     {"max-batch-tokens", "N", "Tokens computed in one step, over all sequences (512)",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 65536}, &config->max_batch_tokens);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "model/checkpoint/parameter_count.h"
 #include "model/nn/model_builder.h"
 #include "model/nn/transformer.h"
 #include "model/status_macros.h"
@@ -97,12 +98,9 @@ ModelDescription Describe(const Checkpoint& checkpoint) {
   d.hidden_size = config.hidden_size;
   d.vocabulary_size = config.vocab_size;
   d.context_length = config.max_positions;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    uint64_t elements = 1;
-    for (const int64_t dim : tensor.shape) elements *= dim;
-    d.total_parameters += elements;
-  }
-  d.active_parameters = d.total_parameters;  // dense layers: every token touches everything
+  const ParameterCount parameters = CountParameters(config);
+  d.total_parameters = parameters.total;
+  d.active_parameters = parameters.active;
   d.kv_bytes_per_token = KvBlockBytes(config) / kernels::kBlockTokens;
   d.device = "cpu";
   d.kernel_target = kernels::KernelTarget();

@@ -62,19 +62,112 @@ def dense_ffn(u, weights, prefix, config):
     return (gate * (u @ weights[prefix + "up_proj.weight"].T)) @ weights[prefix + "down_proj.weight"].T
 
 
-def logits(tokens, weights, config):
-    """[tokens, vocab]; `weights` by tensor name, float64."""
+def best(values, k):
+    """Positions of the k highest values of the last axis (all when there are fewer), ties by
+    position."""
+    return np.argsort(-values, axis=-1, kind="stable")[..., :k]
+
+
+def half_scores(x, weights, prefix, entry):
+    """Scores of both halves' sub-keys: [tokens, heads, 2, n]."""
+    if entry.get("keys") == "direct":
+        scores = np.einsum("td,hpnd->thpn", x, weights[prefix + "router.weight"])
+        return scores + weights[prefix + "router.bias"] if entry.get("query_bias") else scores
+    heads, dim = entry["heads"], entry["key_dim"]
+    q = x @ weights[prefix + "query.weight"].T
+    if entry.get("query_bias"):
+        q = q + weights[prefix + "query.bias"]
+    kind = entry.get("query_norm", "none")
+    eps = entry.get("query_norm_eps", 1e-5)
+    scale, shift = (weights.get(prefix + "query_norm." + part) for part in ("weight", "bias"))
+    if kind == "batch":
+        mean, var = (weights[prefix + "query_norm.running_" + part] for part in ("mean", "var"))
+        q = (q - mean) / np.sqrt(var + eps) * scale + shift
+    q = q.reshape(len(x), heads, dim)
+    if kind == "layer":
+        q = q - q.mean(axis=-1, keepdims=True)
+        q = q / np.sqrt((q * q).mean(axis=-1, keepdims=True) + eps) * scale + shift
+    q = q.reshape(len(x), heads, 2, dim // 2)
+    per_head = entry.get("keys") == "per_head"
+    return np.einsum("thpk,hpnk->thpn" if per_head else "thpk,pnk->thpn",
+                     q, weights[prefix + "sub_keys"])
+
+
+def softmax(x):
+    return np.exp(log_softmax(x))
+
+
+def retrieve(scores, entry):
+    """The experts of every head and their weights, both [tokens, heads, top_k]; ids below N."""
+    n, k = scores.shape[-1], entry["top_k"]
+    listed = best(scores, k)
+    values = np.take_along_axis(scores, listed, -1).astype(np.float32)
+    sums = values[:, :, 0, :, None] + values[:, :, 1, None, :]
+    ids = listed[:, :, 0, :, None] * n + listed[:, :, 1, None, :]
+    sums, ids = (a.reshape(*scores.shape[:2], -1) for a in (sums, ids))
+    order = np.lexsort((ids, -sums))[..., :k]
+    sums, ids = (np.take_along_axis(a, order, -1) for a in (sums, ids))
+    kind = entry.get("score", "softmax")
+    if kind == "joint_softmax":
+        first, second = (log_softmax(scores[:, :, half]) for half in (0, 1))
+        return ids, np.exp(np.take_along_axis(first, ids // n, -1)
+                           + np.take_along_axis(second, ids % n, -1))
+    functions = {"softmax": softmax, "sigmoid": lambda s: 1 / (1 + np.exp(-s)),
+                 "relu": ACTIVATIONS["relu"]}
+    return ids, functions[kind](sums.astype(np.float64))
+
+
+def product_key_ffn(x, weights, prefix, entry, config, watch):
+    """PEER or product-key memory."""
+    if entry.get("pre_rmsnorm"):
+        x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + config["norm_eps"])
+        x = x * weights[prefix + "norm.weight"]
+    scores = half_scores(x, weights, prefix, entry)
+    ids, share = retrieve(scores, entry)
+    if entry.get("experts") == "per_head":
+        ids = ids + np.arange(entry["heads"])[:, None] * entry["num_experts"]
+    if watch:
+        watch(entry, scores, ids, share)
+
+    def rows(table):
+        return weights[f"{prefix}{table}.weight"][ids].astype(np.float64)
+    if entry["kind"] == "pkm":
+        return np.einsum("thk,thkd->td", share, rows("values"))
+    act = ACTIVATIONS[entry.get("activation", "gelu")]
+    dot = np.einsum("td,thkd->thk", x, rows("down"))
+    if entry.get("glu"):
+        hidden = act(np.einsum("td,thkd->thk", x, rows("gate"))) * dot
+    else:
+        hidden = act(dot)
+    return np.einsum("thk,thkd->td", share * hidden, rows("up"))
+
+
+def ffn(u, weights, layer, entries, config, watch):
+    """The sum of a layer's feed-forward parts."""
+    total = np.zeros_like(u)
+    for entry in entries:
+        prefix = f"{layer}ffn.{entry['kind']}."
+        if entry["kind"] == "dense":
+            total += dense_ffn(u, weights, prefix, config)
+        else:
+            total += product_key_ffn(u, weights, prefix, entry, config, watch)
+    return total
+
+
+def logits(tokens, weights, config, watch=None):
+    """[tokens, vocab]; `weights` by tensor name, float64 (expert tables: any type).
+
+    watch(entry, scores, ids, weights) sees what every product-key part retrieves.
+    """
     x = weights["model.embed_tokens.weight"][tokens]
     for i in range(config["num_hidden_layers"]):
         layer = f"model.layers.{i}."
+        parts = config.get("layers", {}).get(str(i), {}).get("ffn", config["ffn"])
         u = norm(x, weights[layer + "input_norm.weight"], config)
-        a = attention(u, weights, layer + "attention.", config)
-        if config["parallel_block"]:
-            x = x + a + dense_ffn(u, weights, layer + "ffn.dense.", config)
-        else:
-            h = x + a
+        h = x + attention(u, weights, layer + "attention.", config)
+        if not config["parallel_block"]:
             u = norm(h, weights[layer + "post_attention_norm.weight"], config)
-            x = h + dense_ffn(u, weights, layer + "ffn.dense.", config)
+        x = h + ffn(u, weights, layer, parts, config, watch)
     x = norm(x, weights["model.norm.weight"], config)
     head = "model.embed_tokens" if config["tie_word_embeddings"] else "lm_head"
     return x @ weights[head + ".weight"].T

@@ -52,6 +52,7 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.device, "auto");
   EXPECT_GE(config.threads, 1);
   EXPECT_EQ(config.weights_dtype, "auto");
+  EXPECT_EQ(config.expert_dtype, "auto");
   EXPECT_EQ(config.max_batch_tokens, 512);
   EXPECT_EQ(config.max_sequences, 64);
   EXPECT_EQ(config.max_queued_requests, 256);
@@ -115,13 +116,14 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"admin-listen", "h:x"}, Value{"device", "gpu"}, Value{"device", "cuda:"},
         Value{"device", "cuda:0,"}, Value{"device", "cuda:-1"}, Value{"device", "cpu,cuda:0"},
         Value{"threads", "0"}, Value{"threads", "1025"}, Value{"threads", "two"},
-        Value{"threads", "1.5"}, Value{"weights-dtype", "int8"}, Value{"max-batch-tokens", "0"},
-        Value{"max-batch-tokens", "65537"}, Value{"max-sequences", "0"},
-        Value{"max-sequences", "4097"}, Value{"max-queued-requests", "0"},
-        Value{"max-queued-requests", "1000001"}, Value{"kv-cache-mib", "0"},
-        Value{"kv-cache-mib", "16777217"}, Value{"kv-cache-mib", "99999999999999999999"},
-        Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"},
-        Value{"drain-timeout", "nan"}, Value{"drain-timeout", "soon"}, Value{"log-level", "loud"}));
+        Value{"threads", "1.5"}, Value{"weights-dtype", "int8"}, Value{"expert-dtype", "q8_0"},
+        Value{"max-batch-tokens", "0"}, Value{"max-batch-tokens", "65537"},
+        Value{"max-sequences", "0"}, Value{"max-sequences", "4097"},
+        Value{"max-queued-requests", "0"}, Value{"max-queued-requests", "1000001"},
+        Value{"kv-cache-mib", "0"}, Value{"kv-cache-mib", "16777217"},
+        Value{"kv-cache-mib", "99999999999999999999"}, Value{"drain-timeout", "-1"},
+        Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
+        Value{"drain-timeout", "soon"}, Value{"log-level", "loud"}));
 
 class AcceptedValueTest : public ::testing::TestWithParam<Value> {};
 
@@ -137,13 +139,13 @@ INSTANTIATE_TEST_SUITE_P(
                       Value{"listen", "[::1]:0"}, Value{"listen", "localhost:65535"},
                       Value{"device", "cpu"}, Value{"device", "cuda:0,cuda:1"},
                       Value{"threads", "1"}, Value{"threads", "1024"},
-                      Value{"weights-dtype", "q8_0"}, Value{"max-batch-tokens", "1"},
-                      Value{"max-batch-tokens", "65536"}, Value{"max-sequences", "1"},
-                      Value{"max-sequences", "4096"}, Value{"max-queued-requests", "1"},
-                      Value{"max-queued-requests", "1000000"}, Value{"kv-cache-mib", "1"},
-                      Value{"kv-cache-mib", "16777216"}, Value{"kv-cache-mib", "auto"},
-                      Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
-                      Value{"log-level", "off"}));
+                      Value{"weights-dtype", "q8_0"}, Value{"expert-dtype", "int4"},
+                      Value{"max-batch-tokens", "1"}, Value{"max-batch-tokens", "65536"},
+                      Value{"max-sequences", "1"}, Value{"max-sequences", "4096"},
+                      Value{"max-queued-requests", "1"}, Value{"max-queued-requests", "1000000"},
+                      Value{"kv-cache-mib", "1"}, Value{"kv-cache-mib", "16777216"},
+                      Value{"kv-cache-mib", "auto"}, Value{"drain-timeout", "0"},
+                      Value{"drain-timeout", "24h"}, Value{"log-level", "off"}));
 
 TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {
   EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=500ms"}).drain_timeout,
