@@ -12,6 +12,8 @@ namespace peerage::nn {
 
 struct LoadOptions {
   WeightsDtype weights_dtype = WeightsDtype::kAuto;
+  bool count_experts = true;  // whether ReadUsage has something to say
+  bool trace_experts = true;  // whether StepOutput has picks
   int threads = 1;
   int num_slots = 1;
   int max_step_tokens = 512;
