@@ -32,7 +32,6 @@ struct MemoryNeeds {
   uint64_t usage_bytes = 0;     // counters of experts, and the picks of a step
   uint64_t kv_block_bytes = 0;  // over all layers
   int32_t kv_block_tokens = 0;
-  std::vector<ExpertLayer> expert_layers;
   // What loading changes, for one log line: "3 q6_k matrices to q8_0", "2 f32 tables to int8", ...
   std::vector<std::string> conversions;
 };

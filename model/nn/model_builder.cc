@@ -87,8 +87,8 @@ absl::StatusOr<ModelWeights> ModelBuilder::Build() {
   ModelWeights weights;
   ASSIGN_OR_RETURN(LinearLayer embedding, loader_.Linear({"model.embed_tokens.weight"}));
   weights.embedding = embedding.parts.front();
-  for (layer_ = 0; layer_ < static_cast<int>(config_.layers.size()); ++layer_) {
-    ASSIGN_OR_RETURN(weights.blocks.emplace_back(), MakeBlock(layer_));
+  for (size_t i = 0; i < config_.layers.size(); ++i) {
+    ASSIGN_OR_RETURN(weights.blocks.emplace_back(), MakeBlock(static_cast<int>(i)));
   }
   ASSIGN_OR_RETURN(weights.final_norm, MakeNorm("model.norm.weight"));
   if (config_.tied_embeddings) {
@@ -96,7 +96,6 @@ absl::StatusOr<ModelWeights> ModelBuilder::Build() {
   } else {
     ASSIGN_OR_RETURN(weights.head, loader_.Linear({"lm_head.weight"}));
   }
-  weights.expert_layers = std::move(expert_layers_);
   return weights;
 }
 
@@ -178,7 +177,7 @@ absl::StatusOr<Peer> ModelBuilder::MakePeer(const ProductKeyConfig& config,
       peer.experts.table,
       loader_.Experts(config.glu ? kernels::ExpertKind::kGatedNeuron : kernels::ExpertKind::kNeuron,
                       vectors));
-  peer.expert_layer = AddExpertLayer(config, ExpertLayerKind::kPeer);
+  peer.expert_layer = next_expert_layer_++;
   return peer;
 }
 
@@ -188,7 +187,7 @@ absl::StatusOr<ProductKeyMemory> ModelBuilder::MakeMemory(const ProductKeyConfig
   ASSIGN_OR_RETURN(memory.values.router, MakeRouter(config, prefix));
   ASSIGN_OR_RETURN(memory.values.table,
                    loader_.Experts(kernels::ExpertKind::kValue, {prefix + "values.weight"}));
-  memory.expert_layer = AddExpertLayer(config, ExpertLayerKind::kProductKeyMemory);
+  memory.expert_layer = next_expert_layer_++;
   return memory;
 }
 
@@ -239,15 +238,6 @@ absl::Status ModelBuilder::MakeQuery(const ProductKeyConfig& config, const std::
                                                  .row_scales = batch_norm.scale}));
   if (!bias.empty()) router.bias = loader_.Keep(bias);
   return absl::OkStatus();
-}
-
-int ModelBuilder::AddExpertLayer(const ProductKeyConfig& config, ExpertLayerKind kind) {
-  expert_layers_.push_back({.layer = static_cast<uint32_t>(layer_),
-                            .kind = kind,
-                            .num_experts = static_cast<uint32_t>(config.table_rows()),
-                            .heads = static_cast<uint32_t>(config.heads),
-                            .top_k = static_cast<uint32_t>(config.top_k)});
-  return static_cast<int>(expert_layers_.size()) - 1;
 }
 
 }  // namespace peerage::nn
