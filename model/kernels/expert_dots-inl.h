@@ -207,11 +207,13 @@ HWY_INLINE float AddLanes(VF (&sums)[kVectors]) {
   return AddHalves(DF(), sums[0]);
 }
 
-// One vector of some experts, and the memory to fetch meanwhile, line by line.
+// One vector of some experts, and the vectors to fetch meanwhile, line by line.
 struct VectorStreams {
   const uint8_t* const* records;
-  const uint8_t* const* ahead;
   int vector;
+  const uint8_t* const* ahead;  // the first line of each
+
+  HWY_INLINE VectorStreams From(int i) const { return {records + i, vector, ahead + i}; }
 };
 
 template <ExpertFormat kFormat, int N>
@@ -228,7 +230,7 @@ HWY_INLINE void FloatDots(const ExpertRecordLayout& layout, const Token& token,
     const size_t offset = begin + line * kLineBytes;
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
       PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-        if (v == 0) FetchLine(streams.ahead[i] + offset);
+        if (v == 0) FetchLine(streams.ahead[i] + line * kLineBytes);
         VF w[kSlices<kFormat>];
         Expand<kFormat>(LoadWords(streams.records[i] + offset, v), w);
         PEERAGE_UNROLL for (int s = 0; s < kSlices<kFormat>; ++s) {
@@ -248,8 +250,6 @@ HWY_INLINE void IntegerDots(const ExpertRecordLayout& layout, const Token& token
   VF total[N][kVectors];
   PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) total[i][v] = hn::Zero(df);
-    if (streams.vector > 0) continue;
-    for (size_t h = 0; h < layout.header_bytes; h += kLineBytes) FetchLine(streams.ahead[i] + h);
   }
   const size_t begin = layout.VectorOffset(streams.vector);
   const uint8_t* x = token.quants;
@@ -265,7 +265,7 @@ HWY_INLINE void IntegerDots(const ExpertRecordLayout& layout, const Token& token
       const size_t offset = begin + line * kLineBytes;
       PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
         PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-          if (v == 0) FetchLine(streams.ahead[i] + offset);
+          if (v == 0) FetchLine(streams.ahead[i] + line * kLineBytes);
           VU bytes[kByteWords<kFormat>];
           SplitIntoBytes<kFormat>(LoadWords(streams.records[i] + offset, v), bytes);
           PEERAGE_UNROLL for (int b = 0; b < kByteWords<kFormat>; ++b) {

@@ -43,7 +43,7 @@ HWY_INLINE void StoreWords(VU words, uint8_t* line, int vector) {
 }
 
 // Non-temporal: a record is used once, and must not push the router's weights out of the caches.
-HWY_INLINE void FetchLine(const uint8_t* line) { __builtin_prefetch(line, 0, 0); }
+HWY_INLINE void FetchLine(const uint8_t* line) { __builtin_prefetch(line, 0, 2); }
 
 // Words of four signed bytes each: a word of int8 is one; of int4 two, their nibbles times 16.
 template <ExpertFormat kFormat>

@@ -25,7 +25,9 @@ constexpr int kMostPicks = 16;     // of a group
 
 // Picks whose dots, activations and sums alternate. Their records are fetched that far ahead.
 template <ExpertFormat kFormat>
-constexpr int kGroup = IsInteger(kFormat) ? 16 : 4;
+constexpr int kGroup = kFormat == ExpertFormat::kInt4  ? 16
+                       : kFormat == ExpertFormat::kF32 ? 4
+                                                       : 8;
 
 // sum += c[i] * (a vector of record i), for N records in order.
 template <ExpertFormat kFormat, int N>
@@ -61,7 +63,7 @@ HWY_INLINE void AddVectors(const ExpertRecordLayout& layout, const VectorStreams
           y[s] = hn::LoadU(df, to + s * kWordsPerLine);
         }
         PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-          if (v == 0) FetchLine(streams.ahead[i] + offset);
+          if (v == 0) FetchLine(streams.ahead[i] + line * kLineBytes);
           VF w[kSlices<kFormat>];
           Expand<kFormat>(LoadWords(streams.records[i] + offset, v), w);
           PEERAGE_UNROLL for (int s = 0; s < kSlices<kFormat>; ++s) {
@@ -96,7 +98,8 @@ void Activate(ActivationFunction function, float* values) {
   }
 }
 
-// The heads of some tokens: their picks are one stream.
+// The heads of some tokens: their picks are one stream. Every vector of a group is used while the
+// vector that comes next in the stream is fetched.
 template <ExpertFormat kFormat>
 class PickStream {
  public:
@@ -107,51 +110,63 @@ class PickStream {
   int padded_width() const { return layout_.lines * ElementsPerLine(kFormat); }
 
   // sum [padded width] = the picks [pick, pick + top_k).
-  void SumHead(const Token& token, size_t pick, float* sum) const {
+  void SumHead(const Token& token, size_t pick, float* sum) {
     std::memset(sum, 0, padded_width() * sizeof(float));
     for (int k = 0; k < args_.top_k; k += kGroup<kFormat>) {
       AddGroup(token, pick + k, std::min(kGroup<kFormat>, args_.top_k - k), sum);
     }
   }
 
- private:
-  void AddGroup(const Token& token, size_t pick, int count, float* sum) const {
-    const uint8_t *records[kMostPicks], *ahead[kMostPicks];
-    for (int i = 0; i < count; ++i) {
-      records[i] = Record(pick + i);
-      ahead[i] =
-          pick + i + kGroup<kFormat> < end_ ? Record(pick + i + kGroup<kFormat>) : records[i];
+  // The first vector of the group that starts at `pick`, where no group before it fetches it.
+  void FetchFirst(size_t pick, int count) {
+    for (; fetched_ < pick + count; ++fetched_) {
+      const uint8_t* record = Record(fetched_);
+      for (size_t i = 0; i < layout_.VectorOffset(1); i += kLineBytes) FetchLine(record + i);
     }
+  }
+  void StartAt(size_t pick) {
+    fetched_ = pick;
+    FetchFirst(pick, std::min(kGroup<kFormat>, args_.top_k));
+  }
+
+ private:
+  void AddGroup(const Token& token, size_t pick, int count, float* sum) {
+    FetchFirst(pick, count);
+    const uint8_t *records[kMostPicks], *ahead[kMostPicks];
+    for (int i = 0; i < count; ++i) records[i] = Record(pick + i);
     float c[kMostPicks] = {};
     std::copy_n(args_.weights + pick, count, c);
-    const auto multiply = [&](const float* factors) {
-      for (int i = 0; i < count; ++i) c[i] *= factors[i];
-    };
     const int last = args_.table.vectors() - 1;
     for (int vector = 0; vector < last; ++vector) {
+      for (int i = 0; i < count; ++i) ahead[i] = records[i] + layout_.VectorOffset(vector + 1);
       float dots[kMostPicks] = {};
-      GroupDots(token, {records, ahead, vector}, count, dots);
+      GroupDots(token, {records, vector, ahead}, count, dots);
       if (vector == 0) Activate(args_.activation, dots);
-      multiply(dots);
+      for (int i = 0; i < count; ++i) c[i] *= dots[i];
     }
-    int i = 0;
-    for (; i + kRecordsAtOnce <= count; i += kRecordsAtOnce) {
-      AddVectors<kFormat, kRecordsAtOnce>(layout_, {records + i, ahead + i, last}, c + i, sum);
+    for (int i = 0; i < count; ++i) {
+      const bool more = fetched_ < end_;
+      const uint8_t* record = more ? Record(fetched_++) : records[i];
+      for (size_t h = 0; more && h < layout_.header_bytes; h += kLineBytes) FetchLine(record + h);
+      ahead[i] = record + layout_.VectorOffset(0);
     }
-    for (; i < count; ++i) {
-      AddVectors<kFormat, 1>(layout_, {records + i, ahead + i, last}, c + i, sum);
-    }
+    AddGroupVectors({records, last, ahead}, count, c, sum);
   }
 
   void GroupDots(const Token& token, const VectorStreams& s, int count, float* dots) const {
     int i = 0;
     for (; i + kRecordsAtOnce <= count; i += kRecordsAtOnce) {
-      Dots<kFormat, kRecordsAtOnce>(layout_, token, {s.records + i, s.ahead + i, s.vector},
-                                    dots + i);
+      Dots<kFormat, kRecordsAtOnce>(layout_, token, s.From(i), dots + i);
     }
-    for (; i < count; ++i) {
-      Dots<kFormat, 1>(layout_, token, {s.records + i, s.ahead + i, s.vector}, dots + i);
+    for (; i < count; ++i) Dots<kFormat, 1>(layout_, token, s.From(i), dots + i);
+  }
+
+  void AddGroupVectors(const VectorStreams& s, int count, const float* c, float* sum) const {
+    int i = 0;
+    for (; i + kRecordsAtOnce <= count; i += kRecordsAtOnce) {
+      AddVectors<kFormat, kRecordsAtOnce>(layout_, s.From(i), c + i, sum);
     }
+    for (; i < count; ++i) AddVectors<kFormat, 1>(layout_, s.From(i), c + i, sum);
   }
 
   const uint8_t* Record(size_t pick) const {
@@ -162,6 +177,7 @@ class PickStream {
   const ExpertRecordLayout layout_;
   const size_t record_bytes_;
   const size_t end_;
+  size_t fetched_ = 0;  // the picks before it have been used or are on their way
 };
 
 // A thread's memory: two sums, and a token.
@@ -188,7 +204,8 @@ template <ExpertFormat kFormat>
 void AddExpertsOf(const ExpertArgs& args, int first, int end, uint8_t* memory) {
   const DF df;
   const size_t picks = static_cast<size_t>(args.heads) * args.top_k;
-  const PickStream<kFormat> stream(args, end * picks);
+  PickStream<kFormat> stream(args, end * picks);
+  if (first < end) stream.StartAt(first * picks);
   const int width = args.table.width;
   Scratch scratch(memory, stream.padded_width(), stream.layout().segments);
   for (int token = first; token < end; ++token) {
@@ -213,7 +230,9 @@ void AddExpertsOf(const ExpertArgs& args, int first, int end, uint8_t* memory) {
 template <ExpertFormat kFormat>
 void ExpertHeadsOf(const ExpertArgs& args, const HeadArgs& which, float* sums, uint8_t* memory) {
   const size_t first_pick = static_cast<size_t>(which.token) * args.heads * args.top_k;
-  const PickStream<kFormat> stream(args, first_pick + static_cast<size_t>(which.end) * args.top_k);
+  PickStream<kFormat> stream(args, first_pick + static_cast<size_t>(which.end) * args.top_k);
+  if (which.first < which.end)
+    stream.StartAt(first_pick + static_cast<size_t>(which.first) * args.top_k);
   Scratch scratch(memory, stream.padded_width(), stream.layout().segments);
   Prepare<kFormat>(args, stream.layout(), which.token, scratch.token);
   const size_t width = args.table.width;

@@ -9,9 +9,12 @@
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/clock.h"
+#include "server/engine/expert_statistics.h"
+#include "server/engine/expert_usage_reader.h"
 #include "server/engine/observer.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
+#include "server/engine/side_thread.h"
 
 namespace peerage {
 
@@ -20,6 +23,7 @@ struct EngineOptions {
   int32_t max_sequences = 64;         // computed at the same time
   int32_t max_queued_requests = 256;  // waiting to start
   absl::Duration slow_reader_timeout = absl::Seconds(5);
+  ExpertUsageMode expert_usage = ExpertUsageMode::kRecent;
 };
 
 struct EngineStatus {
@@ -64,6 +68,10 @@ class Engine {
   EngineStatus status() const;
   const ModelDescription& model() const;
   const ModelCapacity& capacity() const;
+
+  ExpertUsageReader& expert_usage();
+  // For what would hold up the worker: its thread calls the sinks.
+  SideThread& side_thread();
 
  private:
   class Core;

@@ -6,8 +6,11 @@
 namespace peerage {
 
 Generation::Generation(RequestHandle handle, GenerateRequest request,
-                       std::shared_ptr<ResponseSink> sink, const Tokenizer* tokenizer)
-    : RunningRequest(handle, std::move(sink)), request_(std::move(request)), tokenizer_(tokenizer) {
+                       std::shared_ptr<ResponseSink> sink, const Model& model)
+    : RunningRequest(handle, std::move(sink)),
+      request_(std::move(request)),
+      tokenizer_(model.tokenizer),
+      trace_(request_.trace, model.expert_layers, request_.prompt.size(), request_.candidates) {
   timeline_.arrival = request_.scheduling.arrival;
   candidates_.reserve(request_.candidates);
 }
@@ -49,6 +52,7 @@ void Generation::AddRows(const Sequence& sequence, int32_t count, StepBuilder& s
 }
 
 void Generation::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) {
+  trace_.Record(sequence.index, result);
   std::vector<TokenLogprob> prompt_logprobs;
   for (size_t i = 0; i < result.rows.size(); ++i) {
     if (!result.rows[i].sample) prompt_logprobs.push_back(LogprobOf(result.outputs[i], 0));
@@ -79,12 +83,20 @@ void Generation::DeliverToken(Sequence& sequence, const RowOutput& output, absl:
 
   if (progress.finish) {
     sequence.finished = true;
-    ++num_finished_;
-    sink().OnFinished(*std::move(progress.finish));
+    DeliverFinish(*std::move(progress.finish));
   } else {
     sequence.tokens.push_back(token);
     sequence.decoding = true;
   }
+}
+
+void Generation::DeliverFinish(CandidateFinish finish) {
+  if (trace_.wanted()) {
+    if (num_finished_ == 0) sink().OnPromptTrace(trace_.TakePrompt());
+    finish.trace = trace_.TakePart(finish.candidate);
+  }
+  ++num_finished_;
+  sink().OnFinished(std::move(finish));
 }
 
 RequestEvent Generation::Usage() const {

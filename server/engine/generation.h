@@ -8,6 +8,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/candidate.h"
 #include "server/engine/running_request.h"
+#include "server/engine/trace_recorder.h"
 
 namespace peerage {
 
@@ -18,13 +19,18 @@ namespace peerage {
 // Threads: none; belongs to one worker's scheduler.
 class Generation final : public RunningRequest {
  public:
-  // `tokenizer` must outlive the generation.
+  // What belongs to the model; must outlive the generation.
+  struct Model {
+    const Tokenizer* tokenizer = nullptr;
+    absl::Span<const ExpertLayer> expert_layers;
+  };
   Generation(RequestHandle handle, GenerateRequest request, std::shared_ptr<ResponseSink> sink,
-             const Tokenizer* tokenizer);
+             const Model& model);
 
   const SchedulingParams& scheduling() const override { return request_.scheduling; }
   const SamplingParams& sampling() const override { return request_.sampling; }
   absl::Span<const TokenId> prompt() const override { return request_.prompt; }
+  bool traced() const override { return trace_.wanted(); }
   std::optional<SequencePlan> NextSequence() const override;
   bool HasMoreSequences() const override { return candidates_.size() < request_.candidates; }
   std::unique_ptr<Sequence> StartSequence() override;
@@ -36,6 +42,7 @@ class Generation final : public RunningRequest {
  private:
   void DeliverStart() override;
   void DeliverToken(Sequence& sequence, const RowOutput& output, absl::Time now);
+  void DeliverFinish(CandidateFinish finish);
 
   int32_t prompt_size() const { return static_cast<int32_t>(request_.prompt.size()); }
 
@@ -44,6 +51,7 @@ class Generation final : public RunningRequest {
   Sequence* first_ = nullptr;          // candidate 0's; used only until the others have forked
   std::vector<Candidate> candidates_;  // [started candidates]
   uint32_t num_finished_ = 0;
+  TraceRecorder trace_;
 };
 
 }  // namespace peerage

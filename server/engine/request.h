@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "model/language_model.h"
 #include "model/token.h"
+#include "server/engine/expert_trace.h"
 
 namespace peerage {
 
@@ -40,6 +41,7 @@ struct GenerateRequest {
   StoppingRules stopping;
   int32_t alternatives = -1;  // per generated token, 0..20; -1: no log-probabilities
   bool prompt_logprobs = false;
+  ExpertTraceLevel trace = ExpertTraceLevel::kNone;
   SchedulingParams scheduling;
 };
 
@@ -48,6 +50,7 @@ struct ScoreRequest {
   std::vector<TokenId> context;                     // may be empty
   std::vector<std::vector<TokenId>> continuations;  // each of at least one token
   int32_t alternatives = 0;                         // per token, 0..20
+  ExpertTraceLevel trace = ExpertTraceLevel::kNone;
   SchedulingParams scheduling;
 };
 

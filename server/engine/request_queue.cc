@@ -37,6 +37,14 @@ void RequestQueue::Wake() {
   Notify();
 }
 
+absl::Status RequestQueue::RunOnWorker(WorkerTask task) {
+  absl::MutexLock lock(&mu_);
+  if (shut_down_) return absl::UnavailableError("the server is stopping");
+  tasks_.push_back(std::move(task));
+  Notify();
+  return absl::OkStatus();
+}
+
 void RequestQueue::Close() {
   absl::MutexLock lock(&mu_);
   closed_ = true;
@@ -65,7 +73,9 @@ bool RequestQueue::closed() const {
 QueueNews RequestQueue::TakeNews(absl::Time now) {
   absl::MutexLock lock(&mu_);
   has_news_ = false;
-  QueueNews news{.cancelled = std::exchange(cancelled_, {}), .cancel_all = cancel_all_};
+  QueueNews news{.cancelled = std::exchange(cancelled_, {}),
+                 .cancel_all = cancel_all_,
+                 .tasks = std::exchange(tasks_, {})};
   for (auto it = waiting_.begin(); it != waiting_.end();) {
     const auto cancelled =
         std::find(news.cancelled.begin(), news.cancelled.end(), it->second.handle);
@@ -122,7 +132,7 @@ bool RequestQueue::finished() const {
   return IsFinished();
 }
 
-bool RequestQueue::IsFinished() const { return shut_down_ && unfinished_ == 0; }
+bool RequestQueue::IsFinished() const { return shut_down_ && unfinished_ == 0 && tasks_.empty(); }
 
 void RequestQueue::Notify() {
   has_news_ = true;

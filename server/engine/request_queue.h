@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
@@ -16,11 +17,15 @@
 
 namespace peerage {
 
+// Something to do on the worker's thread between two steps. Told the time of the worker's turn.
+using WorkerTask = std::function<void(absl::Time now)>;
+
 // What happened since the worker last looked.
 struct QueueNews {
   std::vector<std::pair<Submission, absl::Status>> ended;  // without having started
   std::vector<RequestHandle> cancelled;                    // not waiting: running, or gone
   absl::Status cancel_all;                                 // not OK: what runs ends with it
+  std::vector<WorkerTask> tasks;
 };
 
 // Bounded hand-over of requests from many threads to one worker, together with everything else that
@@ -42,6 +47,9 @@ class RequestQueue {
   // follows.
   void CancelAll(absl::Status status);
   void Wake();
+  // At the worker's next turn, which begins at once when it sleeps. Once accepted, a task is run,
+  // whatever else ends. UNAVAILABLE when shut down.
+  absl::Status RunOnWorker(WorkerTask task);
   // No more Add. Idempotent.
   void Close();
   // True once every request that was added has ended, false at `deadline`.
@@ -57,7 +65,7 @@ class RequestQueue {
   // Sleeps until there is something new or the queue is finished, at most until `deadline` or until
   // a waiting request expires.
   void WaitForNews(absl::Time deadline);
-  // Lets the worker go once everything that was added is done.
+  // Lets the worker go once everything that was added is done and every task was taken.
   void Shutdown();
   bool finished() const;
 
@@ -77,6 +85,7 @@ class RequestQueue {
   absl::CondVar progressed_;    // for WaitUntilAllDone
   std::map<Key, Submission> waiting_ ABSL_GUARDED_BY(mu_);
   std::vector<RequestHandle> cancelled_ ABSL_GUARDED_BY(mu_);
+  std::vector<WorkerTask> tasks_ ABSL_GUARDED_BY(mu_);
   absl::Status cancel_all_ ABSL_GUARDED_BY(mu_);
   int64_t unfinished_ ABSL_GUARDED_BY(mu_) = 0;
   bool has_news_ ABSL_GUARDED_BY(mu_) = false;

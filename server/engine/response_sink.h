@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "model/language_model.h"
 #include "model/token.h"
+#include "server/engine/expert_trace.h"
 
 namespace peerage {
 
@@ -45,11 +46,13 @@ struct CandidateFinish {
   std::optional<TokenId> stop_token_id;  // the stop token that matched
   uint32_t completion_tokens = 0;
   Timings timings;
+  ExpertTrace trace;  // of its tokens but the last, which no step computes
 };
 
 struct ContinuationScore {
   uint32_t continuation = 0;         // index in the request
   std::vector<TokenLogprob> tokens;  // one per token, always
+  ExpertTrace trace;                 // of its tokens but the last, which no step computes
 };
 
 // Where a request's results go. The engine calls OnStarted at most once, then the others, and
@@ -66,6 +69,8 @@ class ResponseSink {
   virtual void OnStarted() = 0;
   virtual void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {}
   virtual void OnDelta(TokenDelta delta) {}
+  // When a trace was asked for, once: before the first OnFinished or OnScore.
+  virtual void OnPromptTrace(ExpertTrace trace) {}
   virtual void OnFinished(CandidateFinish finish) {}
   virtual void OnScore(ContinuationScore score) {}
   virtual void OnDone(absl::Status status, const Timings& timings) = 0;

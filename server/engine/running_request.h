@@ -44,6 +44,7 @@ class RunningRequest {
   virtual const SchedulingParams& scheduling() const = 0;
   virtual const SamplingParams& sampling() const = 0;
   virtual absl::Span<const TokenId> prompt() const = 0;  // what penalties look at
+  virtual bool traced() const { return false; }  // whether its chunks' expert picks are wanted
 
   // Nothing when all have started, or when the next one waits for a result.
   virtual std::optional<SequencePlan> NextSequence() const = 0;

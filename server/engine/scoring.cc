@@ -4,10 +4,13 @@
 
 namespace peerage {
 
-Scoring::Scoring(RequestHandle handle, ScoreRequest request, std::shared_ptr<ResponseSink> sink)
+Scoring::Scoring(RequestHandle handle, ScoreRequest request, std::shared_ptr<ResponseSink> sink,
+                 absl::Span<const ExpertLayer> expert_layers)
     : RunningRequest(handle, std::move(sink)),
       request_(std::move(request)),
-      scores_(request_.continuations.size()) {
+      scores_(request_.continuations.size()),
+      trace_(request_.trace, expert_layers, request_.context.size(),
+             request_.continuations.size()) {
   timeline_.arrival = request_.scheduling.arrival;
   for (size_t i = 0; i < request_.continuations.size(); ++i) {
     first_tokens_.push_back(request_.continuations[i].front());
@@ -59,6 +62,7 @@ void Scoring::AddRows(const Sequence& sequence, int32_t count, StepBuilder& step
 }
 
 void Scoring::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) {
+  trace_.Record(sequence.index, result);
   if (result.rows.empty()) return;
   timeline_.MarkToken(now);
   if (&sequence == context_) {
@@ -96,8 +100,13 @@ void Scoring::DeliverShortOnes() {
 }
 
 void Scoring::DeliverScore(uint32_t continuation) {
+  ContinuationScore score{.continuation = continuation, .tokens = std::move(scores_[continuation])};
+  if (trace_.wanted()) {
+    if (num_delivered_ == 0) sink().OnPromptTrace(trace_.TakePrompt());
+    score.trace = trace_.TakePart(continuation);
+  }
   ++num_delivered_;
-  sink().OnScore({.continuation = continuation, .tokens = std::move(scores_[continuation])});
+  sink().OnScore(std::move(score));
 }
 
 RequestEvent Scoring::Usage() const {

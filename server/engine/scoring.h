@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "server/engine/running_request.h"
+#include "server/engine/trace_recorder.h"
 
 namespace peerage {
 
@@ -17,11 +18,14 @@ namespace peerage {
 // Threads: none; belongs to one worker's scheduler.
 class Scoring final : public RunningRequest {
  public:
-  Scoring(RequestHandle handle, ScoreRequest request, std::shared_ptr<ResponseSink> sink);
+  // `expert_layers`, the model's, must outlive the scoring.
+  Scoring(RequestHandle handle, ScoreRequest request, std::shared_ptr<ResponseSink> sink,
+          absl::Span<const ExpertLayer> expert_layers);
 
   const SchedulingParams& scheduling() const override { return request_.scheduling; }
   const SamplingParams& sampling() const override { return no_sampling_; }
   absl::Span<const TokenId> prompt() const override { return {}; }
+  bool traced() const override { return trace_.wanted(); }
   std::optional<SequencePlan> NextSequence() const override;
   bool HasMoreSequences() const override;
   std::unique_ptr<Sequence> StartSequence() override;
@@ -47,6 +51,7 @@ class Scoring final : public RunningRequest {
   std::vector<std::vector<TokenLogprob>> scores_;  // [continuations, tokens scored so far]
   size_t num_delivered_ = 0;
   uint32_t scored_tokens_ = 0;
+  TraceRecorder trace_;
 };
 
 }  // namespace peerage

@@ -5,11 +5,15 @@ namespace peerage {
 void StepBuilder::Clear() {
   chunks_.clear();
   first_row_.clear();
+  first_token_.clear();
+  num_tokens_ = 0;
   rows_.clear();
 }
 
 void StepBuilder::AddChunk(const Chunk& chunk) {
   first_row_.push_back(static_cast<int32_t>(rows_.size()));
+  first_token_.push_back(num_tokens_);
+  num_tokens_ += static_cast<int32_t>(chunk.tokens.size());
   chunks_.push_back(chunk);
 }
 
@@ -36,8 +40,11 @@ ChunkResult StepBuilder::ResultOf(int32_t chunk, const StepOutput& output) const
   const bool last_chunk = chunk + 1 == static_cast<int32_t>(chunks_.size());
   const size_t count = (last_chunk ? rows_.size() : first_row_[chunk + 1]) - first;
   return {.first_position = chunks_[chunk].first_position,
+          .num_tokens = static_cast<int32_t>(chunks_[chunk].tokens.size()),
           .rows = absl::MakeSpan(rows_).subspan(first, count),
-          .outputs = output.rows.subspan(first, count)};
+          .outputs = output.rows.subspan(first, count),
+          .picks = output.picks,
+          .first_token = first_token_[chunk]};
 }
 
 }  // namespace peerage

@@ -11,8 +11,12 @@ namespace peerage {
 // What a step reported of one chunk: outputs[i] answers rows[i].
 struct ChunkResult {
   int32_t first_position = 0;
+  int32_t num_tokens = 0;
   absl::Span<const OutputRow> rows;
   absl::Span<const RowOutput> outputs;
+  // By expert layer, of the whole step: the chunk's tokens are those from `first_token` on.
+  absl::Span<const ExpertPicks> picks;
+  int32_t first_token = 0;
 };
 
 // Gathers the input of a step, and finds each chunk's part of the output. Reused from step to step,
@@ -35,7 +39,9 @@ class StepBuilder {
 
  private:
   std::vector<Chunk> chunks_;
-  std::vector<int32_t> first_row_;  // [chunks]
+  std::vector<int32_t> first_row_;    // [chunks]
+  std::vector<int32_t> first_token_;  // [chunks]
+  int32_t num_tokens_ = 0;
   std::vector<OutputRow> rows_;
 };
 

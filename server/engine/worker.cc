@@ -27,6 +27,7 @@ void Worker::Run() {
 
 bool Worker::Turn() {
   const absl::Time now = parts_.clock->Now();
+  parts_.statistics->Advance(now);
   Take(now);
   const Batch& batch = scheduler_.Schedule(/*requests_wait=*/parts_.queue->num_waiting() > 0);
   for (const Sequence* sequence : batch.started) Open(*sequence);
@@ -50,6 +51,7 @@ WorkerStatus Worker::status() const {
 
 void Worker::Take(absl::Time now) {
   QueueNews news = parts_.queue->TakeNews(now);
+  for (const WorkerTask& task : news.tasks) task(now);
   for (auto& [submission, status] : news.ended) Refuse(submission, std::move(status), now);
   RemoveLeaving(news, now);
   const auto fits = [this](const Submission& next) { return scheduler_.Fits(next.demand); };
@@ -96,14 +98,16 @@ absl::Status Worker::CheckMayContinue(const RunningRequest& request, const Queue
 }
 
 void Worker::Admit(Submission submission, absl::Time now) {
+  const absl::Span<const ExpertLayer> expert_layers = parts_.model->description().expert_layers;
   std::unique_ptr<RunningRequest> request;
   if (auto* generate = std::get_if<GenerateRequest>(&submission.request)) {
     request = std::make_unique<Generation>(submission.handle, std::move(*generate),
-                                           std::move(submission.sink), parts_.tokenizer);
+                                           std::move(submission.sink),
+                                           Generation::Model{parts_.tokenizer, expert_layers});
   } else {
     request = std::make_unique<Scoring>(submission.handle,
                                         std::get<ScoreRequest>(std::move(submission.request)),
-                                        std::move(submission.sink));
+                                        std::move(submission.sink), expert_layers);
   }
   RunningRequest& running = scheduler_.Admit(std::move(request), submission.demand);
   if (running.HasMoreSequences()) return;
@@ -127,7 +131,8 @@ absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
     step_.AddChunk({.slot = sequence->slot,
                     .tokens = sequence->Next(tokens),
                     .first_position = sequence->computed,
-                    .blocks = sequence->blocks});
+                    .blocks = sequence->blocks,
+                    .trace = sequence->request->traced()});
     sequence->request->AddRows(*sequence, tokens, step_);
   }
   return parts_.model->Step(step_.Input(batch.copies));

@@ -4,6 +4,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
 #include "server/rpc/served_model.h"
+#include "server/rpc/trace_limits.h"
 
 namespace peerage {
 
@@ -13,6 +14,7 @@ struct Backend {
   const ServedModel* model = nullptr;
   const Clock* clock = nullptr;        // the engine's
   EngineObserver* observer = nullptr;  // the engine's; told of what never reaches the engine
+  TraceLimits trace_limits;
 };
 
 }  // namespace peerage

@@ -33,6 +33,12 @@ SchedulingParams ConvertScheduling(const v1::Scheduling& scheduling, const Call&
   return params;
 }
 
+ExpertTraceLevel ConvertTrace(v1::ExpertTraceLevel level) {
+  if (level == v1::EXPERT_TRACE_LEVEL_FULL) return ExpertTraceLevel::kFull;
+  if (level == v1::EXPERT_TRACE_LEVEL_SUMMARY) return ExpertTraceLevel::kSummary;
+  return ExpertTraceLevel::kNone;
+}
+
 SamplingParams ConvertSampling(const v1::Sampling& sampling) {
   SamplingParams params;
   if (sampling.has_temperature()) params.temperature = sampling.temperature();
@@ -90,14 +96,16 @@ void MaskEndings(const StoppingRules& rules, SamplingParams& sampling) {
 
 }  // namespace
 
-absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives) {
+absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives, uint64_t trace_bytes) {
   if (alternatives < 0) return absl::OkStatus();
   // TokenLogprob on the wire: id, float and rank with their tags, then the two packed arrays.
   const uint64_t bytes_each = 20 + 9 * alternatives;
-  if (logprobs <= kMaxResponseBytes / bytes_each) return absl::OkStatus();
+  const uint64_t room = kMaxResponseBytes - std::min(kMaxResponseBytes, trace_bytes);
+  if (logprobs <= room / bytes_each) return absl::OkStatus();
   return absl::OutOfRangeError(absl::StrCat(logprobs, " log-probabilities with ", alternatives,
-                                            " alternatives each could take more than ",
-                                            kMaxResponseBytes, " bytes, the limit of an answer"));
+                                            " alternatives each could take more than ", room,
+                                            " bytes, the limit of an answer",
+                                            trace_bytes > 0 ? " beside its expert trace" : ""));
 }
 
 absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
@@ -120,6 +128,7 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
   MaskEndings(result.stopping, result.sampling);
   if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
   result.prompt_logprobs = request.output().prompt_logprobs();
+  result.trace = ConvertTrace(request.output().expert_trace());
   result.scheduling = ConvertScheduling(request.scheduling(), call);
   return result;
 }
@@ -130,7 +139,6 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
   result.id = call.request_id;
   ASSIGN_OR_RETURN(result.context, EncodeContext(request.context(), *model.tokenizer,
                                                  absl::StrCat(prefix, "context")));
-  uint64_t scored = 0;
   for (int i = 0; i < request.continuations_size(); ++i) {
     const std::string path = absl::StrCat(prefix, "continuations[", i, "]");
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
@@ -139,11 +147,10 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
     if (total > model.description.context_length) {
       return TooLong(absl::StrCat("context and ", path), total, model);
     }
-    scored += tokens.size();
     result.continuations.push_back(std::move(tokens));
   }
   result.alternatives = request.logprobs();
-  RETURN_IF_ERROR(CheckAnswerSize(scored, result.alternatives));
+  result.trace = ConvertTrace(request.expert_trace());
   result.scheduling = ConvertScheduling(request.scheduling(), call);
   return result;
 }

@@ -13,8 +13,8 @@ namespace peerage {
 inline constexpr size_t kMaxResponseBytes = 4 << 20;
 
 // OUT_OF_RANGE for an answer that might be larger. Each of `logprobs` reported tokens has
-// `alternatives` (-1: nothing of it is reported).
-absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives);
+// `alternatives` (-1: nothing of it is reported); a full expert trace takes `trace_bytes`.
+absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives, uint64_t trace_bytes = 0);
 
 // From what a client wrote to what the engine runs, with every default resolved: see the protos.
 // `prefix` leads to the request inside its message, for error paths. Tokenises, so the cost is

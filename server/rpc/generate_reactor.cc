@@ -8,12 +8,13 @@
 
 namespace peerage {
 
-GenerateReactor* GenerateReactor::Start(Engine* engine, GenerateRequest request,
+GenerateReactor* GenerateReactor::Start(const Backend& backend, GenerateRequest request,
                                         grpc::CallbackServerContext* context,
                                         v1::GenerateResponse* response) {
-  const std::shared_ptr<GenerateReactor> reactor(new GenerateReactor(engine, context, response));
+  const std::shared_ptr<GenerateReactor> reactor(
+      new GenerateReactor(backend, request.trace, context, response));
   reactor->HoldUntilDone(reactor);
-  absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
+  absl::StatusOr<RequestHandle> handle = backend.engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
     reactor->submitted_.Accepted(*handle);
   } else {
@@ -37,11 +38,16 @@ void GenerateReactor::OnFinished(CandidateFinish finish) {
   *response_->mutable_candidates(finish.candidate)->mutable_finish() = ToProto(finish);
   v1::Usage& usage = *response_->mutable_usage();
   usage.set_completion_tokens(usage.completion_tokens() + finish.completion_tokens);
+  trace_.AddPart(finish.candidate, std::move(finish.trace));
 }
 
 void GenerateReactor::OnDone(absl::Status status, const Timings& timings) {
   *response_->mutable_timings() = ToProto(timings);
-  Finish(ToGrpcStatus(status, *context_));
+  if (!status.ok() || !trace_.wanted()) return Finish(ToGrpcStatus(status, *context_));
+  engine_->side_thread().Run([self = shared_from_this()] {
+    *self->response_->mutable_expert_trace() = self->trace_.ToProto();
+    self->Finish(grpc::Status::OK);
+  });
 }
 
 }  // namespace peerage

@@ -7,25 +7,26 @@
 
 namespace peerage {
 
-GenerateStreamReactor::GenerateStreamReactor(Engine* engine, uint32_t candidates,
+GenerateStreamReactor::GenerateStreamReactor(const Backend& backend, const GenerateRequest& request,
                                              grpc::CallbackServerContext* context,
                                              GenerateStreamOpening opening)
     : QueuedStream(context, kMaxQueuedTokens),
-      engine_(engine),
+      engine_(backend.engine),
       opening_(std::move(opening)),
-      submitted_(engine),
-      gathered_(candidates),
-      has_sent_(candidates, false) {
-  for (uint32_t i = 0; i < candidates; ++i) gathered_[i].set_index(i);
+      submitted_(backend.engine),
+      gathered_(request.candidates),
+      has_sent_(request.candidates, false),
+      trace_(request.trace, backend.model->description.expert_layers) {
+  for (uint32_t i = 0; i < request.candidates; ++i) gathered_[i].set_index(i);
 }
 
-GenerateStreamReactor* GenerateStreamReactor::Start(Engine* engine, GenerateRequest request,
+GenerateStreamReactor* GenerateStreamReactor::Start(const Backend& backend, GenerateRequest request,
                                                     grpc::CallbackServerContext* context,
                                                     GenerateStreamOpening opening) {
   const std::shared_ptr<GenerateStreamReactor> reactor(
-      new GenerateStreamReactor(engine, request.candidates, context, std::move(opening)));
+      new GenerateStreamReactor(backend, request, context, std::move(opening)));
   reactor->HoldUntilDone(reactor);
-  absl::StatusOr<RequestHandle> handle = engine->Submit(std::move(request), reactor);
+  absl::StatusOr<RequestHandle> handle = backend.engine->Submit(std::move(request), reactor);
   if (handle.ok()) {
     reactor->submitted_.Accepted(*handle);
   } else {
@@ -74,8 +75,18 @@ void GenerateStreamReactor::Flush(uint32_t candidate) {
 
 void GenerateStreamReactor::OnFinished(CandidateFinish finish) {
   Flush(finish.candidate);
-  v1::GenerateStreamResponse message;
-  v1::Finished& finished = *message.mutable_finished();
+  v1::Finished finished = ToFinished(finish);
+  if (!trace_.wanted()) return PushFinished(std::move(finished));
+  trace_.AddPart(finish.candidate, std::move(finish.trace));
+  engine_->side_thread().Run(
+      [self = shared_from_this(), finished = std::move(finished), trace = trace_.Cut()]() mutable {
+        *finished.mutable_expert_trace() = trace.ToProto();
+        self->PushFinished(std::move(finished));
+      });
+}
+
+v1::Finished GenerateStreamReactor::ToFinished(const CandidateFinish& finish) {
+  v1::Finished finished;
   finished.set_index(finish.candidate);
   *finished.mutable_finish() = ToProto(finish);
   if (!std::exchange(has_finished_candidate_, true)) {
@@ -83,12 +94,21 @@ void GenerateStreamReactor::OnFinished(CandidateFinish finish) {
   }
   finished.mutable_usage()->set_completion_tokens(finish.completion_tokens);
   *finished.mutable_timings() = ToProto(finish.timings);
-  if (opening_.expert_trace) finished.mutable_expert_trace();
+  return finished;
+}
+
+void GenerateStreamReactor::PushFinished(v1::Finished finished) {
+  v1::GenerateStreamResponse message;
+  *message.mutable_finished() = std::move(finished);
   Do(queue_.Push(std::move(message), 0));
 }
 
 void GenerateStreamReactor::OnDone(absl::Status status, const Timings& timings) {
-  Do(queue_.Close(std::move(status)));
+  if (!trace_.wanted()) return Do(queue_.Close(std::move(status)));
+  // Behind the last `finished`.
+  engine_->side_thread().Run([self = shared_from_this(), status = std::move(status)] {
+    self->Do(self->queue_.Close(status));
+  });
 }
 
 void GenerateStreamReactor::OnWriteDone(bool ok) {

@@ -82,8 +82,8 @@ grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext
   absl::StatusOr<GenerateRequest> prepared =
       Prepare(*request, backend_, ReadCall(*context, *backend_.clock));
   if (!prepared.ok()) return Refuse<grpc::ServerUnaryReactor>(prepared.status(), context);
-  *response = OpenGenerate(*prepared, *backend_.model, request->output().expert_trace());
-  return GenerateReactor::Start(backend_.engine, *std::move(prepared), context, response);
+  *response = OpenGenerate(*prepared, *backend_.model);
+  return GenerateReactor::Start(backend_, *std::move(prepared), context, response);
 }
 
 grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
@@ -96,9 +96,7 @@ grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::Generate
   GenerateStreamOpening opening;
   opening.started = OpenGenerateStream(*prepared, *backend_.model);
   if (request->has_tokens_per_message()) opening.tokens_per_message = request->tokens_per_message();
-  opening.expert_trace = WantsTrace(request->request().output().expert_trace());
-  return GenerateStreamReactor::Start(backend_.engine, *std::move(prepared), context,
-                                      std::move(opening));
+  return GenerateStreamReactor::Start(backend_, *std::move(prepared), context, std::move(opening));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* context,
@@ -107,7 +105,7 @@ grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* c
   absl::StatusOr<ScoreRequest> prepared =
       Prepare(*request, backend_, ReadCall(*context, *backend_.clock));
   if (!prepared.ok()) return Refuse<grpc::ServerUnaryReactor>(prepared.status(), context);
-  *response = OpenScore(*prepared, *backend_.model, request->expert_trace());
+  *response = OpenScore(*prepared, *backend_.model);
   return ScoreReactor::Start(backend_, *std::move(prepared), context, response);
 }
 

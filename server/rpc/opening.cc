@@ -4,15 +4,13 @@
 
 namespace peerage {
 
-v1::GenerateResponse OpenGenerate(const GenerateRequest& request, const ServedModel& model,
-                                  v1::ExpertTraceLevel trace) {
+v1::GenerateResponse OpenGenerate(const GenerateRequest& request, const ServedModel& model) {
   v1::GenerateResponse response;
   response.set_request_id(request.id);
   *response.mutable_sampling() = Resolved(request);
   *response.mutable_model() = model.ref();
   response.mutable_usage()->set_prompt_tokens(request.prompt.size());
   for (uint32_t i = 0; i < request.candidates; ++i) response.add_candidates()->set_index(i);
-  if (WantsTrace(trace)) response.mutable_expert_trace();
   return response;
 }
 
@@ -25,19 +23,13 @@ v1::Started OpenGenerateStream(const GenerateRequest& request, const ServedModel
   return started;
 }
 
-v1::ScoreResponse OpenScore(const ScoreRequest& request, const ServedModel& model,
-                            v1::ExpertTraceLevel trace) {
+v1::ScoreResponse OpenScore(const ScoreRequest& request, const ServedModel& model) {
   v1::ScoreResponse response;
   response.set_request_id(request.id);
   *response.mutable_model() = model.ref();
   response.mutable_usage()->set_prompt_tokens(request.context.size());
   for (size_t i = 0; i < request.continuations.size(); ++i) response.add_scores();
-  if (WantsTrace(trace)) response.mutable_expert_trace();
   return response;
-}
-
-bool WantsTrace(v1::ExpertTraceLevel level) {
-  return level == v1::EXPERT_TRACE_LEVEL_SUMMARY || level == v1::EXPERT_TRACE_LEVEL_FULL;
 }
 
 }  // namespace peerage

@@ -90,9 +90,10 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
 
 RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts)
     : model_{options.model_name, parts.engine->model(), parts.tokenizer},
-      backend_{parts.engine, &model_, parts.clock, parts.observer},
+      backend_{parts.engine, &model_, parts.clock, parts.observer, options.trace_limits},
       inference_(backend_),
       models_(&model_),
+      experts_(backend_),
       admin_(backend_, options.version, [this] { SetReady(false); }) {}
 
 RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
@@ -106,6 +107,7 @@ absl::Status RpcServer::Listen(const std::string& listen) {
   builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&inference_);
   builder.RegisterService(&models_);
+  builder.RegisterService(&experts_);
   builder.RegisterService(&admin_);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {

@@ -14,6 +14,7 @@
 #include "server/engine/observer.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/expert_service.h"
 #include "server/rpc/inference_service.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/served_model.h"
@@ -24,6 +25,7 @@ struct RpcServerOptions {
   std::string listen = "127.0.0.1:50051";  // HOST:PORT; port 0 takes a free one
   std::string model_name;
   std::string version;
+  TraceLimits trace_limits;
 };
 
 // What the server serves with. All must outlive it.
@@ -70,6 +72,7 @@ class RpcServer {
   const Backend backend_;
   InferenceService inference_;
   ModelService models_;
+  ExpertService experts_;
   AdminService admin_;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;

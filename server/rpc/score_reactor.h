@@ -3,6 +3,9 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <memory>
+#include <utility>
+
 #include "model/tokenizer/tokenizer.h"
 #include "peerage/v1/inference.pb.h"
 #include "server/engine/request.h"
@@ -10,6 +13,7 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/shared_reactor.h"
 #include "server/rpc/submitted_request.h"
+#include "server/rpc/trace_answer.h"
 
 namespace peerage {
 
@@ -17,7 +21,9 @@ namespace peerage {
 //
 // Threads: the engine delivers from its worker's thread, gRPC cancels from its own. The object
 // lives until both have let go of it.
-class ScoreReactor final : public SharedReactor<grpc::ServerUnaryReactor>, public ResponseSink {
+class ScoreReactor final : public SharedReactor<grpc::ServerUnaryReactor>,
+                           public ResponseSink,
+                           public std::enable_shared_from_this<ScoreReactor> {
  public:
   // Submits the request; a refusal finishes the call. `response` is as OpenScore made it.
   static ScoreReactor* Start(const Backend& backend, ScoreRequest request,
@@ -27,6 +33,7 @@ class ScoreReactor final : public SharedReactor<grpc::ServerUnaryReactor>, publi
 
   // ResponseSink:
   void OnStarted() override {}
+  void OnPromptTrace(ExpertTrace trace) override { trace_.AddPrompt(std::move(trace)); }
   void OnScore(ContinuationScore score) override;
   void OnDone(absl::Status status, const Timings& timings) override;
 
@@ -34,17 +41,21 @@ class ScoreReactor final : public SharedReactor<grpc::ServerUnaryReactor>, publi
   void OnCancel() override { submitted_.Cancel(); }
 
  private:
-  ScoreReactor(const Backend& backend, grpc::CallbackServerContext* context,
+  ScoreReactor(const Backend& backend, ExpertTraceLevel trace, grpc::CallbackServerContext* context,
                v1::ScoreResponse* response)
       : context_(context),
         response_(response),
         tokenizer_(backend.model->tokenizer),
-        submitted_(backend.engine) {}
+        engine_(backend.engine),
+        submitted_(backend.engine),
+        trace_(trace, backend.model->description.expert_layers) {}
 
   grpc::CallbackServerContext* const context_;
   v1::ScoreResponse* const response_;
   const Tokenizer* const tokenizer_;
+  Engine* const engine_;
   SubmittedRequest submitted_;
+  TraceAnswer trace_;
 };
 
 }  // namespace peerage

@@ -2,6 +2,7 @@
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@
 #include "server/rpc/prepare.h"
 #include "server/rpc/submitted_request.h"
 #include "server/rpc/to_proto.h"
+#include "server/rpc/trace_answer.h"
 
 namespace peerage {
 namespace {
@@ -50,7 +52,8 @@ class ScoreStreamReactor::Item final : public ResponseSink,
     call.arrival = backend.clock->Now();
     absl::StatusOr<ScoreRequest> prepared = Prepare(request, backend, call, "request.");
     if (!prepared.ok()) return Fail(prepared.status());
-    *answer_.mutable_response() = OpenScore(*prepared, *backend.model, request.expert_trace());
+    *answer_.mutable_response() = OpenScore(*prepared, *backend.model);
+    trace_.emplace(prepared->trace, backend.model->description.expert_layers);
     const auto handle = backend.engine->Submit(*std::move(prepared), shared_from_this());
     if (!handle.ok()) return Fail(handle.status());
     submitted_.Accepted(*handle);
@@ -60,14 +63,21 @@ class ScoreStreamReactor::Item final : public ResponseSink,
 
   void OnStarted() override {}
 
+  void OnPromptTrace(ExpertTrace trace) override { trace_->AddPrompt(std::move(trace)); }
+
   void OnScore(ContinuationScore score) override {
     AddScore(score, *stream_->backend_.model->tokenizer, *answer_.mutable_response());
+    trace_->AddPart(score.continuation, std::move(score.trace));
   }
 
   void OnDone(absl::Status status, const Timings& timings) override {
     if (!status.ok()) return Fail(status);
     *answer_.mutable_response()->mutable_timings() = ToProto(timings);
-    stream_->Answer(shared_from_this(), answer_);
+    if (!trace_->wanted()) return stream_->Answer(shared_from_this(), answer_);
+    stream_->backend_.engine->side_thread().Run([self = shared_from_this()] {
+      *self->answer_.mutable_response()->mutable_expert_trace() = self->trace_->ToProto();
+      self->stream_->Answer(self, self->answer_);
+    });
   }
 
  private:
@@ -79,6 +89,7 @@ class ScoreStreamReactor::Item final : public ResponseSink,
   const std::shared_ptr<ScoreStreamReactor> stream_;
   SubmittedRequest submitted_;
   v1::ScoreStreamResponse answer_;
+  std::optional<TraceAnswer> trace_;  // once prepared
 };
 
 ScoreStreamReactor* ScoreStreamReactor::Start(const Backend& backend, Call call,

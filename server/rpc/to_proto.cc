@@ -27,6 +27,28 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
   return result;
 }
 
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  const google::protobuf::Duration since_epoch = ToProto(time - absl::UnixEpoch());
+  google::protobuf::Timestamp result;
+  result.set_seconds(since_epoch.seconds());
+  result.set_nanos(since_epoch.nanos());
+  return result;
+}
+
+v1::ExpertLayerKind ToProto(ExpertLayerKind kind) {
+  switch (kind) {
+    case ExpertLayerKind::kPeer:
+      return v1::EXPERT_LAYER_KIND_PEER;
+    case ExpertLayerKind::kProductKeyMemory:
+      return v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY;
+    case ExpertLayerKind::kMixtureFfn:
+      return v1::EXPERT_LAYER_KIND_MIXTURE_FFN;
+    case ExpertLayerKind::kMixtureAttention:
+      return v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION;
+  }
+  return v1::EXPERT_LAYER_KIND_UNSPECIFIED;
+}
+
 v1::Timings ToProto(const Timings& timings) {
   v1::Timings result;
   *result.mutable_queue() = ToProto(timings.queue);

@@ -2,6 +2,8 @@
 
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
+#include "google/protobuf/timestamp.pb.h"
+#include "model/expert_usage.h"
 #include "model/tokenizer/tokenizer.h"
 #include "peerage/v1/inference.pb.h"
 #include "server/engine/response_sink.h"
@@ -14,6 +16,8 @@ google::protobuf::Duration ToProto(absl::Duration duration);
 v1::Timings ToProto(const Timings& timings);
 v1::TokenLogprob ToProto(const TokenLogprob& token);
 v1::Finish ToProto(const CandidateFinish& finish);
+google::protobuf::Timestamp ToProto(absl::Time time);
+v1::ExpertLayerKind ToProto(ExpertLayerKind kind);
 
 // Puts a continuation's score in its place and counts its tokens as completion tokens. Sums up in
 // double precision. Tokens without a log-probability (nothing before them) are listed, but count

@@ -20,6 +20,7 @@ constexpr int kMaxStopStrings = 16;
 constexpr size_t kMaxStopBytes = 256;
 constexpr int kMaxStopTokenIds = 64;
 constexpr size_t kMaxLabelBytes = 128;
+constexpr int64_t kMaxIntervalSeconds = 86'400;
 constexpr int64_t kMaxDurationSeconds = 315'576'000'000;  // google.protobuf.Duration's range
 
 constexpr absl::string_view kAlternativesRule = "must be at most 20";
@@ -69,6 +70,27 @@ class Checker {
       if (IsToken(ids[i])) continue;
       Add(absl::StrCat(path, "[", i, "]"), TokenRule());
     }
+  }
+
+  void CheckWindow(v1::UsageWindow window) {
+    Require(window == v1::USAGE_WINDOW_RECENT || window == v1::USAGE_WINDOW_TOTAL, "window",
+            "must be USAGE_WINDOW_RECENT or USAGE_WINDOW_TOTAL");
+  }
+
+  void Check(const v1::GetExpertUsageRequest& request) {
+    Require(v1::ExpertLayerKind_IsValid(request.kind()) &&
+                request.kind() != v1::EXPERT_LAYER_KIND_UNSPECIFIED,
+            "kind", "must be a known ExpertLayerKind");
+    CheckWindow(request.window());
+  }
+
+  void Check(const v1::WatchExpertSummaryRequest& request) {
+    CheckWindow(request.window());
+    if (!request.has_interval()) return;
+    const auto& interval = request.interval();
+    Require(IsWithin(interval.seconds(), 1, kMaxIntervalSeconds) &&
+                IsWithin(interval.nanos(), 0, 999'999'999),
+            "interval", "must be a valid duration of 1 second to 1 day");
   }
 
   void Require(bool holds, absl::string_view path, absl::string_view rule) {
@@ -234,6 +256,20 @@ absl::Status Validate(const v1::DetokenizeRequest& request, const ServedModel& m
   RETURN_IF_ERROR(model.CheckName(request.model()));
   Checker checker(model, "");
   checker.CheckTokenIds(request.token_ids(), "token_ids");
+  return checker.ToStatus();
+}
+
+absl::Status Validate(const v1::GetExpertUsageRequest& request, const ServedModel& model) {
+  RETURN_IF_ERROR(model.CheckName(request.model()));
+  Checker checker(model, "");
+  checker.Check(request);
+  return checker.ToStatus();
+}
+
+absl::Status Validate(const v1::WatchExpertSummaryRequest& request, const ServedModel& model) {
+  RETURN_IF_ERROR(model.CheckName(request.model()));
+  Checker checker(model, "");
+  checker.Check(request);
   return checker.ToStatus();
 }
 

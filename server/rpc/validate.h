@@ -2,6 +2,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "peerage/v1/experts.pb.h"
 #include "peerage/v1/inference.pb.h"
 #include "server/rpc/served_model.h"
 
@@ -19,5 +20,7 @@ absl::Status Validate(const v1::ScoreRequest& request, const ServedModel& model,
                       absl::string_view prefix = "");
 absl::Status Validate(const v1::TokenizeRequest& request, const ServedModel& model);
 absl::Status Validate(const v1::DetokenizeRequest& request, const ServedModel& model);
+absl::Status Validate(const v1::GetExpertUsageRequest& request, const ServedModel& model);
+absl::Status Validate(const v1::WatchExpertSummaryRequest& request, const ServedModel& model);
 
 }  // namespace peerage

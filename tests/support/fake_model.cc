@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/expert_score.h"
+
 namespace peerage {
 namespace {
 
@@ -17,6 +19,11 @@ uint64_t Hash(absl::Span<const TokenId> history) {
   uint64_t hash = 0x243F6A8885A308D3;
   for (TokenId token : history) hash = Mix(hash, token);
   return hash;
+}
+
+template <typename T>
+void Append(const std::vector<T>& from, std::vector<T>& to) {
+  to.insert(to.end(), from.begin(), from.end());
 }
 
 bool Contains(const std::vector<TokenId>& ids, TokenId token) {
@@ -32,6 +39,12 @@ FakeModel::FakeModel(const FakeModelOptions& options)
   description_.vocabulary_size = options.vocabulary_size;
   description_.context_length = options.context_length;
   description_.device = "cpu";
+  description_.expert_layers = options.expert_layers;
+  description_.num_layers = 1;
+  for (const ExpertLayer& layer : options.expert_layers) {
+    counts_.emplace_back(layer.num_experts);
+    description_.num_layers = std::max(description_.num_layers, layer.layer + 1);
+  }
 }
 
 TokenId FakeModel::NextToken(absl::Span<const TokenId> history, const SamplingParams& sampling,
@@ -61,6 +74,19 @@ std::vector<TokenAlternative> FakeModel::Alternatives(absl::Span<const TokenId> 
     alternatives.push_back({.token = token, .logprob = -static_cast<float>(i + 1) / 8});
   }
   return alternatives;
+}
+
+FakeModel::Picks FakeModel::PicksOf(const ExpertLayer& layer, TokenId token, int32_t position) {
+  const uint64_t hash = Mix(Mix(Mix(layer.layer, static_cast<int>(layer.kind)), token), position);
+  Picks picks;
+  for (uint32_t head = 0; head < layer.heads; ++head) {
+    const uint64_t first = Mix(hash, head);
+    for (uint32_t k = 0; k < layer.top_k; ++k) {
+      picks.ids.push_back(static_cast<uint32_t>((first + k) % layer.num_experts));
+      picks.weights.push_back(static_cast<float>(Mix(first, k) % 1000) / 3000);
+    }
+  }
+  return picks;
 }
 
 void FakeModel::Open(SlotId slot, const SamplingParams& sampling,
@@ -105,6 +131,7 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
   std::vector<std::vector<TokenId>> histories;
   for (const Chunk& chunk : input.chunks) histories.push_back(ReadHistory(chunk));
   for (const Chunk& chunk : input.chunks) Write(chunk);
+  PickExperts(input);
 
   scores_.clear();
   alternatives_.clear();
@@ -134,7 +161,7 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
     if (!chunk_status_[input.rows[i].chunk].ok()) rows_[i] = {};
   }
   ++answered_;
-  return StepOutput{.rows = rows_, .chunk_status = chunk_status_};
+  return StepOutput{.rows = rows_, .chunk_status = chunk_status_, .picks = picks_};
 }
 
 void FakeModel::CheckChunks(const StepInput& input) {
@@ -176,6 +203,38 @@ void FakeModel::Write(const Chunk& chunk) {
     EXPECT_NE(cell.step, step_) << "two sequences write to one block in one step";
     cell = {.token = chunk.tokens[i], .position = position, .step = step_};
   }
+}
+
+void FakeModel::PickExperts(const StepInput& input) {
+  const std::vector<ExpertLayer>& layers = options_.expert_layers;
+  layer_picks_.assign(layers.size(), {});
+  for (const Chunk& chunk : input.chunks) {
+    counted_tokens_ += chunk.tokens.size();
+    for (size_t i = 0; i < chunk.tokens.size(); ++i) {
+      for (size_t layer = 0; layer < layers.size(); ++layer) {
+        Picks picks = PicksOf(layers[layer], chunk.tokens[i], chunk.first_position + i);
+        for (size_t pick = 0; pick < picks.ids.size(); ++pick) {
+          ExpertCount& count = counts_[layer][picks.ids[pick]];
+          ++count.selections;
+          count.score += ExpertScore(picks.weights[pick]);
+          if (!chunk.trace) picks.ids[pick] = UINT32_MAX;  // not to be looked at
+        }
+        Append(picks.ids, layer_picks_[layer].ids);
+        Append(picks.weights, layer_picks_[layer].weights);
+      }
+    }
+  }
+  picks_.clear();
+  for (const Picks& picks : layer_picks_) picks_.push_back({picks.ids, picks.weights});
+}
+
+LayerUsage FakeModel::ReadUsage(int expert_layer) {
+  return {.tokens = counted_tokens_, .experts = counts_[expert_layer]};
+}
+
+void FakeModel::ClearUsage() {
+  counted_tokens_ = 0;
+  for (std::vector<ExpertCount>& counts : counts_) counts.assign(counts.size(), {});
 }
 
 void FakeModel::Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot) {

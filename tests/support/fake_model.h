@@ -17,6 +17,7 @@ struct FakeModelOptions {
       .block_tokens = 4, .num_blocks = 64, .num_slots = 16, .max_step_tokens = 64};
   uint32_t vocabulary_size = 32;
   uint32_t context_length = 256;
+  std::vector<ExpertLayer> expert_layers = {};
 };
 
 // A language model whose answers are hashes of the tokens before them.
@@ -38,14 +39,22 @@ class FakeModel final : public LanguageModel {
   static uint32_t Rank(absl::Span<const TokenId> history, TokenId token);
   static std::vector<TokenAlternative> Alternatives(absl::Span<const TokenId> history, int count);
 
+  // What a token at a position picks in an expert layer: [heads, top_k], ids apart in each head.
+  // Some weights are 0, some have bits below ExpertCount::kUnit.
+  struct Picks {
+    std::vector<uint32_t> ids;
+    std::vector<float> weights;
+  };
+  static Picks PicksOf(const ExpertLayer& layer, TokenId token, int32_t position);
+
   const ModelDescription& description() const override { return description_; }
   const ModelCapacity& capacity() const override { return options_.capacity; }
   void Open(SlotId slot, const SamplingParams& sampling, absl::Span<const TokenId> prompt) override;
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
-  LayerUsage ReadUsage(int expert_layer) override { return {}; }
-  void ClearUsage() override {}
+  LayerUsage ReadUsage(int expert_layer) override;
+  void ClearUsage() override;
 
   // The gate: while it is shut, a step waits before it begins until it is let through.
   void ShutGate();
@@ -88,6 +97,7 @@ class FakeModel final : public LanguageModel {
   std::vector<TokenId> ReadHistory(const Chunk& chunk);
   void Write(const Chunk& chunk);
   void CheckChunks(const StepInput& input);
+  void PickExperts(const StepInput& input);
   void Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot);
 
   const FakeModelOptions options_;
@@ -101,6 +111,10 @@ class FakeModel final : public LanguageModel {
   std::vector<std::vector<TokenAlternative>> alternatives_;  // [rows]
   std::vector<RowOutput> rows_;
   std::vector<absl::Status> chunk_status_;
+  uint64_t counted_tokens_ = 0;
+  std::vector<std::vector<ExpertCount>> counts_;  // [expert layers, experts]
+  std::vector<Picks> layer_picks_;                // [expert layers] of the step's tokens
+  std::vector<ExpertPicks> picks_;                // views of them
 
   mutable absl::Mutex mu_;
   bool gate_shut_ ABSL_GUARDED_BY(mu_) = false;

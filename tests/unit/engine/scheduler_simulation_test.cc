@@ -86,7 +86,8 @@ class Simulation {
                  .tokenizer = &tokenizer_,
                  .clock = &clock_,
                  .observer = &observer_,
-                 .queue = &queue_},
+                 .queue = &queue_,
+                 .statistics = &statistics_},
                 {.max_batch_tokens = max_batch_tokens_,
                  .max_sequences = max_sequences_,
                  .num_slots = supply_.capacity.num_slots,
@@ -388,6 +389,7 @@ class Simulation {
   LastStep observer_;
   FakeModel model_;
   RequestQueue queue_;
+  ExpertStatistics statistics_{ExpertUsageMode::kRecent, &model_, clock_.Now()};
   Worker worker_;
 
   const bool cancels_;

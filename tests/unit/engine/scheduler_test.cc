@@ -231,7 +231,8 @@ class SchedulerScoreTest : public SchedulerTest {
     const ScoreRequest request{.context = {1, 2, 3, 4, 5, 6},
                                .continuations = {{7, 8, 9}, {7, 8, 9}, {7, 8, 9}}};
     return scheduler.Admit(
-        std::make_unique<Scoring>(++last_handle_, request, std::make_shared<RecordingSink>()),
+        std::make_unique<Scoring>(++last_handle_, request, std::make_shared<RecordingSink>(),
+                                  absl::Span<const ExpertLayer>()),
         DemandOf(request, 4));
   }
 

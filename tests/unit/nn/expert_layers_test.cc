@@ -146,9 +146,9 @@ TEST(ExpertLayersTest, ASequencesBitsDoNotDependOnNeighboursChunksOrThreads) {
         EXPECT_EQ(Feed(*other, {subject}, chunk).logprobs, alone.logprobs)
             << threads << " threads, chunks of " << chunk;
       }
-      const Answer beside =
-          Feed(*other,
-              {subject, {Prompt(9, 5), {0}}, {Prompt(2, 1), {1}}, {Prompt(64, 13), {7, 2, 9, 10}}});
+      const Answer beside = Feed(
+          *other,
+          {subject, {Prompt(9, 5), {0}}, {Prompt(2, 1), {1}}, {Prompt(64, 13), {7, 2, 9, 10}}});
       EXPECT_EQ(beside.logprobs[0], alone.logprobs[0]) << threads << " threads";
     }
   }
@@ -256,7 +256,7 @@ TEST(ExpertLayersTest, ThePlanIsWhatLoadingTakes) {
   const auto needs = nn::PlanMemory(checkpoint, {.weights_dtype = nn::WeightsDtype::kQ4_1,
                                                  .expert_dtype = nn::ExpertDtype::kInt8});
   EXPECT_THAT(needs->conversions,
-              testing::ElementsAre("1 f32 matrix to q8_0", "22 f32 matrices to q4_1",
+              testing::ElementsAre("22 f32 matrices to q4_1", "1 f32 matrix to q8_0",
                                    "4 f32 tables to int8"));
 }
 

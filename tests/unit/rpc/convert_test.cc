@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "server/rpc/prepare.h"
 #include "tests/support/fake_tokenizer.h"
+#include "tests/unit/rpc/test_server.h"
 
 namespace peerage {
 namespace {
@@ -102,13 +104,18 @@ TEST_F(ConvertTest, KeepsScoresWithinWhatAnAnswerHolds) {
   EXPECT_TRUE(CheckAnswerSize(kMaxResponseBytes / 20, 0).ok());
   EXPECT_TRUE(absl::IsOutOfRange(CheckAnswerSize(kMaxResponseBytes / 20 + 1, 0)));
   EXPECT_TRUE(absl::IsOutOfRange(CheckAnswerSize(kMaxResponseBytes / 100, 20)));
+  EXPECT_TRUE(CheckAnswerSize(1, 0, kMaxResponseBytes - 20).ok());
+  EXPECT_TRUE(absl::IsOutOfRange(CheckAnswerSize(1, 0, kMaxResponseBytes - 19)));
+  EXPECT_TRUE(absl::IsOutOfRange(CheckAnswerSize(1, 0, ~uint64_t{0})));
 
   model_.description.context_length = 1000;
   v1::ScoreRequest score;
   for (int i = 0; i < 1000; ++i) {
     score.add_continuations()->set_text(std::string(900, 'a'));
   }
-  EXPECT_TRUE(absl::IsOutOfRange(Convert(score, model_, call_).status()));
+  CountingObserver observer;
+  const Backend backend{.model = &model_, .observer = &observer};
+  EXPECT_TRUE(absl::IsOutOfRange(Prepare(score, backend, call_).status()));
 }
 
 }  // namespace

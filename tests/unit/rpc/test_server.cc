@@ -28,7 +28,10 @@ TestServer::TestServer(const TestServerOptions& options) {
   engine_ =
       std::make_unique<Engine>(options.engine, std::move(model), &tokenizer_, &clock_, &observer_);
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
-      RpcServer::Start({.listen = "127.0.0.1:0", .model_name = "fake", .version = "1.2.3"},
+      RpcServer::Start({.listen = "127.0.0.1:0",
+                        .model_name = "fake",
+                        .version = "1.2.3",
+                        .trace_limits = options.trace_limits},
                        {.engine = engine_.get(),
                         .tokenizer = &tokenizer_,
                         .clock = &clock_,
@@ -38,6 +41,7 @@ TestServer::TestServer(const TestServerOptions& options) {
   const std::shared_ptr<grpc::Channel> channel = rpc_->InProcessChannel();
   inference_ = v1::InferenceService::NewStub(channel);
   models_ = v1::ModelService::NewStub(channel);
+  experts_ = v1::ExpertService::NewStub(channel);
   // Some of its calls depend on where they come from, which in-process calls do not tell.
   admin_ = v1::AdminService::NewStub(
       grpc::CreateChannel(rpc_->address(), grpc::InsecureChannelCredentials()));

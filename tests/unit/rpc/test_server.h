@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "peerage/v1/experts.grpc.pb.h"
 #include "peerage/v1/inference.grpc.pb.h"
 #include "peerage/v1/models.grpc.pb.h"
 #include "server/engine/engine.h"
@@ -33,6 +34,7 @@ class CountingObserver final : public EngineObserver {
 struct TestServerOptions {
   FakeModelOptions model;
   EngineOptions engine;
+  TraceLimits trace_limits = {.level = ExpertTraceLevel::kFull};
 };
 
 // The real services on the real engine over a fake model named "fake".
@@ -42,6 +44,7 @@ class TestServer {
 
   v1::InferenceService::Stub& inference() { return *inference_; }
   v1::ModelService::Stub& models() { return *models_; }
+  v1::ExpertService::Stub& experts() { return *experts_; }
   v1::AdminService::Stub& admin() { return *admin_; }
   FakeModel& model() { return *model_; }
   FakeClock& clock() { return clock_; }
@@ -63,6 +66,7 @@ class TestServer {
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<v1::InferenceService::Stub> inference_;
   std::unique_ptr<v1::ModelService::Stub> models_;
+  std::unique_ptr<v1::ExpertService::Stub> experts_;
   std::unique_ptr<v1::AdminService::Stub> admin_;
 };
 

@@ -1,0 +1,126 @@
+#include "server/engine/expert_statistics.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace peerage {
+namespace {
+
+double ToScore(absl::uint128 units) { return static_cast<double>(units) * ExpertCount::kUnit; }
+
+}  // namespace
+
+ExpertUsage UsageSnapshot::Sum() const {
+  const size_t num_experts = active_.experts.size();
+  ExpertUsage usage{.start = start_, .end = end_, .tokens = active_.tokens};
+  usage.selections.resize(num_experts);
+  usage.score_sums.resize(num_experts);
+  if (previous_ != nullptr) usage.tokens += previous_->tokens;
+  if (totals_ != nullptr) usage.tokens += totals_->tokens;
+  for (size_t i = 0; i < num_experts; ++i) {
+    uint64_t selections = active_.experts[i].selections;
+    absl::uint128 score = active_.experts[i].score;
+    if (previous_ != nullptr) {
+      selections += previous_->experts[i].selections;
+      score += previous_->experts[i].score;
+    }
+    if (totals_ != nullptr) {
+      selections += totals_->selections[i];
+      score += totals_->scores[i];
+    }
+    usage.selections[i] = selections;
+    usage.score_sums[i] = ToScore(score);
+  }
+  return usage;
+}
+
+ExpertStatistics::ExpertStatistics(ExpertUsageMode mode, LanguageModel* model, absl::Time start)
+    : mode_(mode),
+      model_(model),
+      slice_start_(start),
+      recent_start_(start),
+      total_start_(start),
+      layers_(mode == ExpertUsageMode::kOff ? 0 : model->description().expert_layers.size()) {}
+
+void ExpertStatistics::Advance(absl::Time now) {
+  if (layers_.empty() || now < slice_start_ + kSlice) return;
+  const int64_t slices = (now - slice_start_) / kSlice;
+  for (int i = 0; i < num_layers(); ++i) {
+    EndSlice(i);
+    // Every step began in the slice that ended first: a later one passed without any.
+    if (slices > 1) layers_[i].previous = nullptr;
+  }
+  model_->ClearUsage();
+  slice_start_ += slices * kSlice;
+  recent_start_ = slice_start_ - kSlice;
+}
+
+void ExpertStatistics::EndSlice(int expert_layer) {
+  const LayerUsage usage = model_->ReadUsage(expert_layer);
+  Layer& layer = layers_[expert_layer];
+  layer.previous = nullptr;
+  if (usage.tokens == 0) return;
+  if (mode_ == ExpertUsageMode::kRecent) {
+    layer.previous = std::make_shared<const Slice>(
+        Slice{usage.tokens, {usage.experts.begin(), usage.experts.end()}});
+  }
+  auto totals = layer.totals == nullptr ? std::make_shared<Totals>()
+                                        : std::make_shared<Totals>(*layer.totals);
+  totals->tokens += usage.tokens;
+  totals->selections.resize(usage.experts.size());
+  totals->scores.resize(usage.experts.size());
+  for (size_t i = 0; i < usage.experts.size(); ++i) {
+    totals->selections[i] += usage.experts[i].selections;
+    totals->scores[i] += usage.experts[i].score;
+  }
+  layer.totals = std::move(totals);
+}
+
+UsageSnapshot ExpertStatistics::Snapshot(int expert_layer, UsageWindow window, absl::Time now) {
+  Advance(now);
+  const LayerUsage usage = model_->ReadUsage(expert_layer);
+  const Layer& layer = layers_[expert_layer];
+  UsageSnapshot snapshot;
+  snapshot.end_ = now;
+  snapshot.active_ = {usage.tokens, {usage.experts.begin(), usage.experts.end()}};
+  if (window == UsageWindow::kRecent) {
+    snapshot.start_ = recent_start_;
+    snapshot.previous_ = layer.previous;
+  } else {
+    snapshot.start_ = total_start_;
+    snapshot.totals_ = layer.totals;
+  }
+  return snapshot;
+}
+
+void ExpertStatistics::Reset(absl::Time now) {
+  Advance(now);
+  total_start_ = now;
+  for (int i = 0; i < num_layers(); ++i) {
+    const LayerUsage usage = model_->ReadUsage(i);
+    auto totals = std::make_shared<Totals>();
+    totals->tokens = -usage.tokens;
+    for (const ExpertCount& count : usage.experts) {
+      totals->selections.push_back(-count.selections);
+      totals->scores.push_back(-absl::uint128(count.score));
+    }
+    layers_[i].totals = std::move(totals);
+  }
+}
+
+uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode mode) {
+  if (mode == ExpertUsageMode::kOff) return 0;
+  constexpr uint64_t kTotals = sizeof(uint64_t) + sizeof(absl::uint128);
+  constexpr uint64_t kRead = sizeof(ExpertCount) + sizeof(uint64_t) + sizeof(double);
+  const uint64_t slices = mode == ExpertUsageMode::kRecent ? 2 : 1;
+  const uint64_t kept = slices * sizeof(ExpertCount) + kTotals;
+  uint64_t bytes = 0;
+  uint64_t largest = 0;
+  for (const ExpertLayer& layer : layers) {
+    bytes += layer.num_experts * kept;
+    largest = std::max<uint64_t>(largest, layer.num_experts);
+  }
+  return bytes + largest * kRead;
+}
+
+}  // namespace peerage

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/numeric/int128.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "model/expert_usage.h"
+#include "model/language_model.h"
+
+namespace peerage {
+
+// Which windows of expert usage are kept.
+enum class ExpertUsageMode { kOff, kTotal, kRecent };  // kRecent: both windows
+
+// kRecent: the current slice of 2.5 minutes and the one before it. kTotal: since start or reset.
+enum class UsageWindow { kRecent, kTotal };
+
+// How an expert layer was used over a window: by the steps that began in [start, end).
+struct ExpertUsage {
+  absl::Time start;
+  absl::Time end;
+  uint64_t tokens = 0;
+  std::vector<uint64_t> selections;  // [num_experts]
+  std::vector<double> score_sums;    // [num_experts]: the PEER paper's z'
+};
+
+// What a window consists of: a copy of what the model counts in, and what is kept of earlier. Cheap
+// to take between two steps; Sum belongs on another thread.
+class UsageSnapshot {
+ public:
+  ExpertUsage Sum() const;
+
+ private:
+  friend class ExpertStatistics;
+
+  // What the model counted before: sums of earlier slices. They are modulo their width, so that a
+  // reset can begin with minus what the current slice has counted.
+  struct Totals {
+    uint64_t tokens = 0;
+    std::vector<uint64_t> selections;
+    std::vector<absl::uint128> scores;  // in ExpertCount::kUnit
+  };
+  struct Slice {
+    uint64_t tokens = 0;
+    std::vector<ExpertCount> experts;
+  };
+
+  absl::Time start_;
+  absl::Time end_;
+  Slice active_;
+  std::shared_ptr<const Slice> previous_;  // null: nothing
+  std::shared_ptr<const Totals> totals_;   // null: nothing
+};
+
+// The windows of a model's expert usage. The model counts into one accumulator for each expert
+// layer; that is the current slice. At the end of a slice it becomes the previous one, is added to
+// the totals and starts from zero. Sums are exact and do not depend on any order.
+//
+// Threads: none; belongs to the worker's thread, like the model. Snapshots may go elsewhere: what
+// they share with this object never changes.
+// Cost: once in 2.5 minutes, a pass over all counters (a million experts: some 20 ms).
+class ExpertStatistics {
+ public:
+  static constexpr absl::Duration kSlice = absl::Seconds(150);
+
+  // `model` must outlive the statistics.
+  ExpertStatistics(ExpertUsageMode mode, LanguageModel* model, absl::Time start);
+
+  ExpertUsageMode mode() const { return mode_; }
+
+  // Time has gone on: ends the slice when it is over. To be called before each step, with the time
+  // at which it begins.
+  void Advance(absl::Time now);
+
+  // Precondition: the window is kept; the layer is one of the model's expert layers.
+  UsageSnapshot Snapshot(int expert_layer, UsageWindow window, absl::Time now);
+
+  // Starts a new total window. The recent one goes on.
+  void Reset(absl::Time now);
+
+ private:
+  using Slice = UsageSnapshot::Slice;
+  using Totals = UsageSnapshot::Totals;
+
+  struct Layer {
+    std::shared_ptr<const Slice> previous;
+    std::shared_ptr<const Totals> totals;
+  };
+
+  int num_layers() const { return static_cast<int>(layers_.size()); }
+  void EndSlice(int expert_layer);
+
+  const ExpertUsageMode mode_;
+  LanguageModel* const model_;
+  absl::Time slice_start_;
+  absl::Time recent_start_;  // of the previous slice, if there was one
+  absl::Time total_start_;
+  std::vector<Layer> layers_;
+};
+
+// Memory for counting the usage of these layers: the model's accumulators, the slices and totals of
+// the windows, and the copies of one read of the largest layer.
+uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode mode);
+
+}  // namespace peerage

@@ -1,0 +1,83 @@
+#include "server/engine/expert_usage_reader.h"
+
+#include <utility>
+
+namespace peerage {
+namespace {
+
+constexpr absl::Duration kMaxAge = absl::Seconds(1);  // of a summary that is given out again
+
+}  // namespace
+
+absl::Status ExpertUsageReader::CheckWindow(UsageWindow window) const {
+  const ExpertUsageMode mode = parts_.statistics->mode();
+  if (mode == ExpertUsageMode::kOff) {
+    return absl::FailedPreconditionError(
+        "expert usage is not counted: the server runs with --expert-usage=off");
+  }
+  if (mode == ExpertUsageMode::kTotal && window == UsageWindow::kRecent) {
+    return absl::FailedPreconditionError(
+        "the recent window is not kept: the server runs with --expert-usage=total");
+  }
+  return absl::OkStatus();
+}
+
+void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback done) {
+  if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
+  const absl::Status status = parts_.queue->RunOnWorker([=, this](absl::Time now) {
+    const auto snapshot = std::make_shared<const UsageSnapshot>(
+        parts_.statistics->Snapshot(expert_layer, window, now));
+    parts_.side_thread->Run([snapshot, done] { done(snapshot->Sum()); });
+  });
+  if (!status.ok()) done(status);
+}
+
+void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
+  if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
+  parts_.side_thread->Run([=, this] {
+    const absl::Time now = parts_.clock->Now();
+    Summaries& mine = summaries(window);
+    if (mine.latest != nullptr && now - mine.latest->time < kMaxAge) return done(mine.latest);
+    mine.waiting.push_back(done);
+    if (mine.waiting.size() > 1) return;  // it is being made
+    mine.next = {.time = now};
+    Continue(window);
+  });
+}
+
+void ExpertUsageReader::Continue(UsageWindow window) {
+  const size_t layer = summaries(window).next.layers.size();
+  if (layer == parts_.layers.size()) return Publish(window);
+  Read(static_cast<int>(layer), window, [=, this](absl::StatusOr<ExpertUsage> usage) {
+    if (!usage.ok()) return Fail(window, usage.status());
+    summaries(window).next.layers.push_back(
+        {usage->tokens, ComputeExpertFigures(usage->selections, usage->score_sums)});
+    Continue(window);
+  });
+}
+
+void ExpertUsageReader::Publish(UsageWindow window) {
+  Summaries& mine = summaries(window);
+  mine.latest = std::make_shared<const ExpertSummary>(std::move(mine.next));
+  for (const SummaryCallback& done : std::exchange(mine.waiting, {})) done(mine.latest);
+}
+
+void ExpertUsageReader::Fail(UsageWindow window, const absl::Status& status) {
+  for (const SummaryCallback& done : std::exchange(summaries(window).waiting, {})) done(status);
+}
+
+void ExpertUsageReader::Reset(StatusCallback done) {
+  if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
+    return done(std::move(status));
+  }
+  const absl::Status status = parts_.queue->RunOnWorker([=, this](absl::Time now) {
+    parts_.statistics->Reset(now);
+    parts_.side_thread->Run([=, this] {
+      summaries(UsageWindow::kTotal).latest = nullptr;
+      done(absl::OkStatus());
+    });
+  });
+  if (!status.ok()) done(status);
+}
+
+}  // namespace peerage

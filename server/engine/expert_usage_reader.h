@@ -1,0 +1,82 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model/expert_figures.h"
+#include "server/engine/clock.h"
+#include "server/engine/expert_statistics.h"
+#include "server/engine/request_queue.h"
+#include "server/engine/side_thread.h"
+
+namespace peerage {
+
+struct ExpertLayerSummary {
+  uint64_t tokens = 0;
+  ExpertFigures figures;
+};
+
+struct ExpertSummary {
+  absl::Time time;
+  std::vector<ExpertLayerSummary> layers;  // [the model's expert layers]
+};
+
+// What an ExpertUsageReader works with; all of it must outlive the reader.
+struct ExpertUsageParts {
+  RequestQueue* queue = nullptr;
+  ExpertStatistics* statistics = nullptr;
+  SideThread* side_thread = nullptr;
+  const Clock* clock = nullptr;
+  std::vector<ExpertLayer> layers = {};
+};
+
+// Reads the expert usage of a running model: the worker copies counters between two steps, the side
+// thread does the sums.
+//
+// Threads: safe from many. Each callback is called once, by the side thread or, with an error, by
+// the caller. FAILED_PRECONDITION for a window that is not kept, UNAVAILABLE when the engine stops.
+class ExpertUsageReader {
+ public:
+  using UsageCallback = std::function<void(absl::StatusOr<ExpertUsage>)>;
+  using SummaryCallback = std::function<void(absl::StatusOr<std::shared_ptr<const ExpertSummary>>)>;
+  using StatusCallback = std::function<void(absl::Status)>;
+
+  explicit ExpertUsageReader(ExpertUsageParts parts) : parts_(std::move(parts)) {}
+
+  // Precondition: the layer is one of the model's expert layers.
+  void Read(int expert_layer, UsageWindow window, UsageCallback done);
+
+  // The figures of all layers. Computed at most once a second, however many ask.
+  void Summarize(UsageWindow window, SummaryCallback done);
+
+  // Starts a new total window.
+  void Reset(StatusCallback done);
+
+ private:
+  // The latest summary of a window, and the next one while it is being made. Touched by the side
+  // thread alone.
+  struct Summaries {
+    std::shared_ptr<const ExpertSummary> latest;
+    ExpertSummary next;
+    std::vector<SummaryCallback> waiting;
+  };
+
+  absl::Status CheckWindow(UsageWindow window) const;
+  // The next layer, or the end: one after the other, so that the worker can step in between.
+  void Continue(UsageWindow window);
+  void Publish(UsageWindow window);
+  void Fail(UsageWindow window, const absl::Status& status);
+
+  Summaries& summaries(UsageWindow window) { return summaries_[static_cast<int>(window)]; }
+
+  const ExpertUsageParts parts_;
+  std::array<Summaries, 2> summaries_;  // by UsageWindow
+};
+
+}  // namespace peerage

@@ -1,0 +1,58 @@
+#include "server/engine/side_thread.h"
+
+#include <utility>
+
+namespace peerage {
+
+SideThread::SideThread(const Clock* clock) : clock_(clock), thread_([this] { Loop(); }) {}
+
+SideThread::~SideThread() {
+  {
+    absl::MutexLock lock(&mu_);
+    ending_ = true;
+    changed_.Signal();
+  }
+  thread_.join();
+}
+
+void SideThread::Run(std::function<void()> task) {
+  absl::MutexLock lock(&mu_);
+  ready_.push_back(std::move(task));
+  changed_.Signal();
+}
+
+void SideThread::RunAt(absl::Time when, std::function<void()> task) {
+  absl::MutexLock lock(&mu_);
+  later_.emplace(when, std::move(task));
+  changed_.Signal();
+}
+
+void SideThread::Wake() {
+  absl::MutexLock lock(&mu_);
+  changed_.Signal();
+}
+
+void SideThread::Loop() {
+  while (const std::function<void()> task = Next()) task();
+}
+
+std::function<void()> SideThread::Next() {
+  absl::MutexLock lock(&mu_);
+  while (true) {
+    const absl::Duration left =
+        later_.empty() ? absl::InfiniteDuration() : later_.begin()->first - clock_->Now();
+    if (left <= absl::ZeroDuration()) {
+      ready_.push_back(std::move(later_.begin()->second));
+      later_.erase(later_.begin());
+    }
+    if (!ready_.empty()) {
+      std::function<void()> task = std::move(ready_.front());
+      ready_.pop_front();
+      return task;
+    }
+    if (ending_) return nullptr;
+    changed_.WaitWithTimeout(&mu_, left);
+  }
+}
+
+}  // namespace peerage

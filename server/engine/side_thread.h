@@ -1,0 +1,51 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/engine/clock.h"
+
+namespace peerage {
+
+// One thread for what would hold up a worker or a caller: it runs tasks one after the other, in the
+// order in which they come, and some at a later time.
+//
+// Threads: safe from many. The destructor runs every task that waits for its turn, drops those that
+// wait for their time, and joins.
+class SideThread {
+ public:
+  // `clock` must outlive the thread.
+  explicit SideThread(const Clock* clock);
+  ~SideThread();
+
+  SideThread(const SideThread&) = delete;
+  SideThread& operator=(const SideThread&) = delete;
+
+  void Run(std::function<void()> task);
+  void RunAt(absl::Time when, std::function<void()> task);
+
+  // Looks at the clock again: for clocks that jump.
+  void Wake();
+
+ private:
+  void Loop();
+  // The next task; none when the thread is to end.
+  std::function<void()> Next();
+
+  const Clock* const clock_;
+
+  absl::Mutex mu_;
+  absl::CondVar changed_;
+  std::deque<std::function<void()>> ready_ ABSL_GUARDED_BY(mu_);
+  std::multimap<absl::Time, std::function<void()>> later_ ABSL_GUARDED_BY(mu_);
+  bool ending_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::thread thread_;
+};
+
+}  // namespace peerage

@@ -1,0 +1,50 @@
+#include "server/engine/trace_recorder.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace peerage {
+
+TraceRecorder::TraceRecorder(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers,
+                             size_t prompt_tokens, size_t parts)
+    : level_(level), layers_(layers), prompt_tokens_(static_cast<int32_t>(prompt_tokens)) {
+  if (!wanted()) return;
+  prompt_ = NewTrace();
+  parts_.assign(parts, NewTrace());
+}
+
+void TraceRecorder::Record(size_t part, const ChunkResult& result) {
+  if (!wanted()) return;
+  const int32_t prompt_part =
+      std::clamp(prompt_tokens_ - result.first_position, 0, result.num_tokens);
+  // Only who computes a prompt token first records it.
+  const int32_t known =
+      std::clamp(static_cast<int32_t>(prompt_.tokens) - result.first_position, 0, prompt_part);
+  Append(prompt_, result, known, prompt_part - known);
+  if (prompt_part < result.num_tokens) {
+    Append(parts_[part], result, prompt_part, result.num_tokens - prompt_part);
+  }
+}
+
+void TraceRecorder::Append(ExpertTrace& trace, const ChunkResult& result, int32_t first,
+                           int32_t count) const {
+  trace.tokens += static_cast<uint32_t>(count);
+  for (size_t i = 0; i < trace.layers.size(); ++i) {
+    const size_t each = layers_[i].picks_per_token();
+    const size_t begin = (result.first_token + first) * each;
+    const ExpertPicks& step = result.picks[i];
+    trace.layers[i].Append({.ids = step.ids.subspan(begin, count * each),
+                            .weights = step.weights.subspan(begin, count * each)});
+  }
+}
+
+ExpertTrace TraceRecorder::TakePrompt() { return std::exchange(prompt_, {}); }
+
+ExpertTrace TraceRecorder::TakePart(size_t part) { return std::exchange(parts_[part], {}); }
+
+ExpertTrace TraceRecorder::NewTrace() const {
+  const bool keep_all = level_ == ExpertTraceLevel::kFull;
+  return {.layers = std::vector<PickLog>(layers_.size(), PickLog(keep_all))};
+}
+
+}  // namespace peerage

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/expert_usage.h"
+#include "server/engine/expert_trace.h"
+#include "server/engine/step_builder.h"
+
+namespace peerage {
+
+// Keeps the trace of a running request, in parts: what comes before a fork (the prompt, the
+// context), then each candidate or continuation. A prompt token that every candidate computes for
+// itself is in the prompt's part, once.
+//
+// Threads: none; belongs to one worker.
+class TraceRecorder {
+ public:
+  // `layers` must outlive the recorder; `prompt_tokens` come before the `parts`.
+  TraceRecorder(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers, size_t prompt_tokens,
+                size_t parts);
+
+  bool wanted() const { return level_ != ExpertTraceLevel::kNone; }
+
+  // The tokens of a chunk of this part's sequence, or of the one before the fork.
+  void Record(size_t part, const ChunkResult& result);
+
+  // What the prompt's trace has so far; complete as soon as a part has any token of its own or has
+  // sampled one. To be taken once.
+  ExpertTrace TakePrompt();
+  ExpertTrace TakePart(size_t part);
+
+ private:
+  ExpertTrace NewTrace() const;
+  void Append(ExpertTrace& trace, const ChunkResult& result, int32_t first, int32_t count) const;
+
+  const ExpertTraceLevel level_;
+  const absl::Span<const ExpertLayer> layers_;
+  const int32_t prompt_tokens_;
+  ExpertTrace prompt_;
+  std::vector<ExpertTrace> parts_;
+};
+
+}  // namespace peerage

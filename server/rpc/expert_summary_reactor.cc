@@ -1,0 +1,86 @@
+#include "server/rpc/expert_summary_reactor.h"
+
+#include <utility>
+
+#include "server/rpc/to_proto.h"
+
+namespace peerage {
+namespace {
+
+v1::LayerSummary ToProto(const ExpertLayer& layer, const ExpertLayerSummary& summary) {
+  const ExpertFigures& figures = summary.figures;
+  v1::LayerSummary result;
+  result.set_layer(layer.layer);
+  result.set_kind(ToProto(layer.kind));
+  result.set_num_experts(layer.num_experts);
+  result.set_tokens(summary.tokens);
+  result.set_selections(figures.selections);
+  result.set_used_ratio(figures.used_ratio);
+  result.set_used_expected_ratio(figures.used_expected_ratio);
+  result.set_unevenness_nats(figures.unevenness_nats);
+  result.set_unevenness_bias_nats(figures.unevenness_bias_nats);
+  result.set_effective_experts(figures.effective_experts);
+  result.set_gini(figures.gini);
+  result.set_top_1_percent_share(figures.top_1_percent_share);
+  return result;
+}
+
+}  // namespace
+
+ExpertSummaryReactor* ExpertSummaryReactor::Start(Engine* engine, const Clock* clock,
+                                                  const ExpertSummaryQuery& query,
+                                                  grpc::CallbackServerContext* context) {
+  const std::shared_ptr<ExpertSummaryReactor> reactor(
+      new ExpertSummaryReactor(engine, clock, query, context));
+  reactor->HoldUntilDone(reactor);
+  reactor->Ask();
+  return reactor.get();
+}
+
+// Until it is answered, the call does not end: nothing may reach for the engine after the server.
+void ExpertSummaryReactor::Ask() {
+  {
+    absl::MutexLock lock(&mu_);
+    if (cancelled_) return;
+    asking_ = true;
+  }
+  engine_->expert_usage().Summarize(
+      query_.window,
+      [self = shared_from_this()](const Summary& summary) { self->Answer(summary); });
+}
+
+void ExpertSummaryReactor::Answer(const Summary& summary) {
+  absl::Status status = summary.status();
+  {
+    absl::MutexLock lock(&mu_);
+    asking_ = false;
+    if (cancelled_) status = absl::CancelledError("the call was cancelled");
+  }
+  if (!status.ok()) return Do(queue_.Close(std::move(status)));
+  v1::WatchExpertSummaryResponse message;
+  *message.mutable_time() = peerage::ToProto((*summary)->time);
+  const std::vector<ExpertLayer>& layers = engine_->model().expert_layers;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    *message.add_layers() = ToProto(layers[i], (*summary)->layers[i]);
+  }
+  Do(queue_.Push(std::move(message), 1));
+}
+
+void ExpertSummaryReactor::OnWriteDone(bool ok) {
+  Do(queue_.WriteDone(ok));
+  if (!ok) return OnCancel();
+  engine_->side_thread().RunAt(clock_->Now() + query_.interval, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->Ask();
+  });
+}
+
+void ExpertSummaryReactor::OnCancel() {
+  {
+    absl::MutexLock lock(&mu_);
+    cancelled_ = true;
+    if (asking_) return;
+  }
+  Do(queue_.Close(absl::CancelledError("the call was cancelled")));
+}
+
+}  // namespace peerage

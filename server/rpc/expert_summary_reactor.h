@@ -1,0 +1,62 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "model/expert_usage.h"
+#include "peerage/v1/experts.pb.h"
+#include "server/engine/engine.h"
+#include "server/rpc/queued_stream.h"
+
+namespace peerage {
+
+// What a WatchExpertSummary call asks for.
+struct ExpertSummaryQuery {
+  UsageWindow window = UsageWindow::kRecent;
+  absl::Duration interval;
+};
+
+// One WatchExpertSummary call: a summary at once, then one in each interval by the engine's clock,
+// counted from when the last was written.
+//
+// Threads: the engine's side thread delivers, gRPC reacts on its own. The object lives until both
+// have let go of it.
+class ExpertSummaryReactor final
+    : public QueuedStream<grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>,
+                          v1::WatchExpertSummaryResponse>,
+      public std::enable_shared_from_this<ExpertSummaryReactor> {
+ public:
+  // `clock` is the engine's.
+  static ExpertSummaryReactor* Start(Engine* engine, const Clock* clock,
+                                     const ExpertSummaryQuery& query,
+                                     grpc::CallbackServerContext* context);
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+
+ private:
+  using Summary = absl::StatusOr<std::shared_ptr<const ExpertSummary>>;
+
+  ExpertSummaryReactor(Engine* engine, const Clock* clock, const ExpertSummaryQuery& query,
+                       grpc::CallbackServerContext* context)
+      : QueuedStream(context, 1), engine_(engine), clock_(clock), query_(query) {}
+
+  void Ask();
+  void Answer(const Summary& summary);
+
+  Engine* const engine_;
+  const Clock* const clock_;
+  const ExpertSummaryQuery query_;
+
+  absl::Mutex mu_;
+  bool asking_ ABSL_GUARDED_BY(mu_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace peerage

@@ -1,0 +1,65 @@
+#include "server/rpc/expert_usage_reactor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/little_endian.h"
+#include "server/rpc/to_proto.h"
+
+namespace peerage {
+
+ExpertUsageReactor* ExpertUsageReactor::Start(Engine* engine, ExpertUsageQuery query,
+                                              grpc::CallbackServerContext* context,
+                                              const UsageReads& reads) {
+  const int others = (*reads)++;
+  const std::shared_ptr<ExpertUsageReactor> reactor(
+      new ExpertUsageReactor(std::move(query), context, reads));
+  reactor->HoldUntilDone(reactor);
+  if (others >= kMaxReads) {
+    reactor->Answer(absl::ResourceExhaustedError(
+        absl::StrCat("expert usage is already being read by ", kMaxReads, " calls")));
+    return reactor.get();
+  }
+  engine->expert_usage().Read(
+      reactor->query_.expert_layer, reactor->query_.window,
+      [reactor](absl::StatusOr<ExpertUsage> usage) { reactor->Answer(std::move(usage)); });
+  return reactor.get();
+}
+
+void ExpertUsageReactor::Answer(absl::StatusOr<ExpertUsage> usage) {
+  if (!usage.ok()) return Do(queue_.Close(usage.status()));
+  usage_ = *std::move(usage);
+  v1::GetExpertUsageResponse message;
+  v1::UsageHeader& header = *message.mutable_header();
+  header = query_.header;
+  header.set_tokens(usage_.tokens);
+  for (const uint64_t count : usage_.selections) {
+    header.set_selections(header.selections() + count);
+  }
+  *header.mutable_window_start() = ToProto(usage_.start);
+  *header.mutable_window_end() = ToProto(usage_.end);
+  Do(queue_.Push(std::move(message), 1));
+}
+
+void ExpertUsageReactor::OnWriteDone(bool ok) {
+  Do(queue_.WriteDone(ok));
+  if (!ok) return Do(queue_.Close(absl::CancelledError("the call was cancelled")));
+  if (written_ == usage_.selections.size()) return Do(queue_.Close(absl::OkStatus()));
+  WriteChunk();
+}
+
+void ExpertUsageReactor::WriteChunk() {
+  v1::GetExpertUsageResponse message;
+  v1::UsageChunk& chunk = *message.mutable_chunk();
+  const auto part = [this](const auto& values) {
+    return absl::MakeConstSpan(values).subspan(written_, kChunkExperts);
+  };
+  chunk.set_first_expert(written_);
+  AppendLittleEndian(part(usage_.selections), *chunk.mutable_selections());
+  AppendLittleEndian(part(usage_.score_sums), *chunk.mutable_score_sums());
+  written_ += static_cast<uint32_t>(part(usage_.selections).size());
+  Do(queue_.Push(std::move(message), 1));
+}
+
+}  // namespace peerage

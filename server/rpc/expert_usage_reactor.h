@@ -1,0 +1,63 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <atomic>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "peerage/v1/experts.pb.h"
+#include "server/engine/engine.h"
+#include "server/engine/expert_statistics.h"
+#include "server/rpc/queued_stream.h"
+
+namespace peerage {
+
+// What a GetExpertUsage call asks for, and what its header says beforehand.
+struct ExpertUsageQuery {
+  int expert_layer = 0;  // of the model's
+  UsageWindow window = UsageWindow::kRecent;
+  v1::UsageHeader header;
+};
+
+// How many calls hold an expert layer's sums. Threads: safe from many.
+using UsageReads = std::shared_ptr<std::atomic<int>>;
+
+// One GetExpertUsage call: the header, then the experts in chunks. A chunk is made when the one
+// before it was written, so a slow reader holds the sums, but no messages beside them.
+//
+// Threads: the engine's side thread delivers, gRPC reacts on its own. The object lives until both
+// have let go of it.
+class ExpertUsageReactor final
+    : public QueuedStream<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>,
+                          v1::GetExpertUsageResponse>,
+      public std::enable_shared_from_this<ExpertUsageReactor> {
+ public:
+  static constexpr uint32_t kChunkExperts = 1 << 15;  // 512 KiB
+  static constexpr int kMaxReads = 4;
+
+  ~ExpertUsageReactor() override { --*reads_; }
+
+  // RESOURCE_EXHAUSTED when there are kMaxReads.
+  static ExpertUsageReactor* Start(Engine* engine, ExpertUsageQuery query,
+                                   grpc::CallbackServerContext* context, const UsageReads& reads);
+
+  void OnWriteDone(bool ok) override;
+  // The next write fails.
+  void OnCancel() override {}
+
+ private:
+  ExpertUsageReactor(ExpertUsageQuery query, grpc::CallbackServerContext* context, UsageReads reads)
+      : QueuedStream(context, 1), query_(std::move(query)), reads_(std::move(reads)) {}
+
+  void Answer(absl::StatusOr<ExpertUsage> usage);
+  void WriteChunk();
+
+  const ExpertUsageQuery query_;
+  const UsageReads reads_;
+  ExpertUsage usage_;
+  uint32_t written_ = 0;  // experts
+};
+
+}  // namespace peerage

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/expert_usage.h"
+#include "peerage/v1/experts.pb.h"
+#include "server/engine/expert_trace.h"
+
+namespace peerage {
+
+// Gathers the expert traces of a request's parts as the engine delivers them, in any order, and
+// makes the answer of them: the prompt or context first, then the others by index.
+//
+// Threads: one at a time.
+class TraceAnswer {
+ public:
+  // `layers`, the model's, must outlive the answer.
+  TraceAnswer(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers)
+      : level_(level), layers_(layers) {}
+
+  bool wanted() const { return level_ != ExpertTraceLevel::kNone; }
+
+  void AddPrompt(ExpertTrace trace) { Add(0, std::move(trace)); }
+  void AddPart(uint32_t index, ExpertTrace trace) { Add(index + 1, std::move(trace)); }
+
+  // What was added since the last call, as an answer of its own.
+  TraceAnswer Cut();
+
+  // Sorts and sums: not for a worker's thread.
+  v1::ExpertTrace ToProto() const;
+
+ private:
+  void Add(size_t part, ExpertTrace trace);
+  void AddSums(size_t layer, v1::LayerTrace& result) const;
+  void AddPicks(size_t layer, v1::LayerTrace& result) const;
+
+  ExpertTraceLevel level_;
+  absl::Span<const ExpertLayer> layers_;
+  std::vector<ExpertTrace> parts_;  // in order; a part that was not added has no layers
+};
+
+}  // namespace peerage
