@@ -23,16 +23,22 @@ using VU = hn::Vec<DU>;
 
 constexpr int kLanes = HWY_LANES(float);
 
-// Appends the lanes of `keep`. Stores whole vectors: room for kLanes more must be there.
-HWY_INLINE void AppendSources(VU sources, hn::Mask<DF> keep, Candidates& c) {
-  const DU du;
-  hn::StoreU(hn::Compress(sources, hn::RebindMask(du, keep)), du, c.sources + c.count);
-  c.count += static_cast<int>(hn::CountTrue(DF(), keep));
+// Writes the lanes of `keep` behind `count` others and returns how many there are then. Stores
+// whole vectors. (A count in memory, which the stores could change, would cost a wait for each.)
+template <class D>
+HWY_INLINE int Append(D d, hn::Vec<D> lanes, hn::Mask<D> keep, hn::TFromD<D>* to, int count) {
+  hn::StoreU(hn::Compress(lanes, keep), d, to + count);
+  return count + static_cast<int>(hn::CountTrue(d, keep));
 }
 
-HWY_INLINE void Append(VF values, VU sources, hn::Mask<DF> keep, Candidates& c) {
-  hn::StoreU(hn::Compress(values, keep), DF(), c.values + c.count);
-  AppendSources(sources, keep, c);
+// counts + 1 where `counted`.
+HWY_INLINE VU AddOne(VU counts, hn::Mask<DF> counted) {
+  const DU du;
+#if HWY_TARGET == HWY_AVX3
+  return hn::IfThenElse(hn::RebindMask(du, counted), hn::Add(counts, hn::Set(du, 1)), counts);
+#else
+  return hn::Sub(counts, hn::BitCast(du, hn::VecFromMask(DF(), counted)));
+#endif
 }
 
 // order[r] = index of the candidate that r others beat. No branch depends on the values. False when
@@ -47,7 +53,7 @@ HWY_INLINE bool RankByCounting(const Candidates& c, uint32_t* order) {
     VU rank = hn::Zero(du);
     for (int j = 0; j < c.count; ++j) {
       const auto beaten = hn::Gt(hn::Set(d, c.values[j]), values);
-      rank = hn::Sub(rank, hn::BitCast(du, hn::VecFromMask(d, beaten)));
+      rank = AddOne(rank, beaten);
     }
     hn::Store(rank, du, ranks + i);
     total = hn::Add(total, hn::IfThenElseZero(FirstLanes(du, c.count - i), rank));

@@ -1,0 +1,36 @@
+#include "model/transform/flop_count.h"
+
+namespace peerage::transform {
+namespace {
+
+int64_t AttentionFlops(const ModelConfig& config, int64_t context) {
+  const int64_t query = int64_t{config.num_heads} * config.head_dim;
+  const int64_t key = int64_t{config.num_kv_heads} * config.head_dim;
+  return 2 * config.hidden_size * (2 * query + 2 * key) + 2 * context * query;
+}
+
+int64_t RouterFlops(const ProductKeyConfig& config, int64_t hidden_size) {
+  const int64_t heads = config.heads, n = config.num_sub_keys;
+  if (config.keys == ProductKeys::kDirect) return 2 * heads * 2 * n * hidden_size;
+  const int64_t query = 2 * heads * hidden_size * config.key_dim;
+  const int64_t scores = 2 * heads * n * config.key_dim;  // both halves
+  return query + scores;
+}
+
+int64_t FfnFlops(const FfnConfig& ffn, int64_t hidden_size) {
+  if (ffn.kind == FfnKind::kDense) return 2 * 3 * hidden_size * ffn.intermediate_size;
+  const ProductKeyConfig& config = ffn.product_keys;
+  const int vectors = ffn.kind == FfnKind::kProductKeyMemory ? 1 : config.glu ? 3 : 2;
+  const int64_t picks = int64_t{config.heads} * config.top_k;
+  return RouterFlops(config, hidden_size) + 2 * picks * vectors * hidden_size;
+}
+
+}  // namespace
+
+uint64_t LayerFlops(const ModelConfig& config, const LayerConfig& layer, int64_t context) {
+  int64_t flops = AttentionFlops(config, context);
+  for (const FfnConfig& ffn : layer.ffn) flops += FfnFlops(ffn, config.hidden_size);
+  return static_cast<uint64_t>(flops);
+}
+
+}  // namespace peerage::transform
