@@ -101,7 +101,8 @@ absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& ch
   const std::vector<ExpertLayer> expert_layers = ExpertLayersOf(checkpoint.config());
   request.expert_usage_bytes =
       static_cast<int64_t>(ExpertUsageBytes(expert_layers, ToUsageMode(config.expert_usage)));
-  request.expert_trace_bytes = PlannedTraceBytes(config, expert_layers);
+  request.expert_trace_bytes =
+      PlannedTraceBytes(config, expert_layers) + static_cast<int64_t>(needs.picks_bytes);
   request.kv_block_bytes = static_cast<int64_t>(needs.kv_block_bytes);
   request.kv_block_tokens = needs.kv_block_tokens;
   request.context_length = checkpoint.config().max_positions;

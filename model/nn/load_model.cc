@@ -124,7 +124,7 @@ absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadO
   return MemoryNeeds{
       .weights_bytes = arena.used(),
       .workspace_bytes = Workspace::Bytes(config, WorkspaceShape(weights, options)),
-      .usage_bytes = ExpertCounters::Bytes(ExpertLayersOf(config), CounterOptions(options)),
+      .picks_bytes = ExpertCounters::PickBytes(ExpertLayersOf(config), CounterOptions(options)),
       .kv_block_bytes = static_cast<uint64_t>(KvBlockBytes(config)),
       .kv_block_tokens = kernels::kBlockTokens,
       .conversions = loader.conversions()};
