@@ -70,7 +70,7 @@ std::string FormatCount(uint64_t count) {
 
 std::string FormatWhole(uint64_t count) {
   std::string digits = absl::StrCat(count);
-  for (size_t end = digits.size(); end > 3; end -= 3) digits.insert(end - 3, ",");
+  for (size_t end = digits.size(); end > 3; end -= 3) digits.insert(end - 3, 1, ',');
   return digits;
 }
 
