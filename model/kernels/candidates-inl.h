@@ -23,11 +23,50 @@ using VU = hn::Vec<DU>;
 
 constexpr int kLanes = HWY_LANES(float);
 
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+#if HWY_TARGET == HWY_AVX3
+
+template <class D>
+HWY_INLINE hn::Vec<D> CompressLanes(D, hn::Vec<D> lanes, hn::Mask<D> keep) {
+  return hn::Compress(lanes, keep);
+}
+
+#elif HWY_TARGET == HWY_AVX2
+
+struct LaneTable {
+  alignas(8) uint8_t kept_first[256][8];
+};
+
+constexpr LaneTable MakeLaneTable() {
+  LaneTable table = {};
+  for (int bits = 0; bits < 256; ++bits) {
+    int kept = 0;
+    for (int lane = 0; lane < 8; ++lane) {
+      if ((bits >> lane & 1) != 0) table.kept_first[bits][kept++] = static_cast<uint8_t>(lane);
+    }
+  }
+  return table;
+}
+constexpr LaneTable kLaneTable = MakeLaneTable();
+
+// Highway 1.0.3 has its table on the stack, and GCC 12 copies it there each time.
+template <class D>
+HWY_INLINE hn::Vec<D> CompressLanes(D d, hn::Vec<D> lanes, hn::Mask<D> keep) {
+  const DU du;
+  uint8_t bits;
+  hn::StoreMaskBits(d, keep, &bits);
+  const auto order = hn::Load(hn::Rebind<uint8_t, DU>(), kLaneTable.kept_first[bits]);
+  return hn::TableLookupLanes(lanes, hn::IndicesFromVec(d, hn::PromoteTo(du, order)));
+}
+
+#endif
+
 // Writes the lanes of `keep` behind `count` others and returns how many there are then. Stores
 // whole vectors. (A count in memory, which the stores could change, would cost a wait for each.)
 template <class D>
 HWY_INLINE int Append(D d, hn::Vec<D> lanes, hn::Mask<D> keep, hn::TFromD<D>* to, int count) {
-  hn::StoreU(hn::Compress(lanes, keep), d, to + count);
+  hn::StoreU(CompressLanes(d, lanes, keep), d, to + count);
   return count + static_cast<int>(hn::CountTrue(d, keep));
 }
 
@@ -64,6 +103,8 @@ HWY_INLINE bool RankByCounting(const Candidates& c, uint32_t* order) {
   for (int i = 0; i < c.count; ++i) order[ranks[i]] = i;
   return true;
 }
+
+#endif  // HWY_TARGET
 
 }  // namespace HWY_NAMESPACE
 }  // namespace peerage::kernels

@@ -152,11 +152,12 @@ void ScoreLanes(const RescoreArgs& a, const uint32_t* ids, float* scores) {
       LoadColumns(keys + g * kLanes, size_t(k) / kStep * 32, columns[g]);
     }
     PEERAGE_UNROLL for (int i = 0; i < kStep; ++i) {
-      if (i >= left) break;
-      const __m512 query = _mm512_set1_ps(a.query[k + i]);
-      PEERAGE_UNROLL for (int g = 0; g < G; ++g) {
-        const __m512 key = Element<kFormat>(columns[g][i / kPart], i % kPart);
-        total[g] = _mm512_fmadd_ps(key, query, total[g]);
+      if (i < left) {
+        const __m512 query = _mm512_set1_ps(a.query[k + i]);
+        PEERAGE_UNROLL for (int g = 0; g < G; ++g) {
+          const __m512 key = Element<kFormat>(columns[g][i / kPart], i % kPart);
+          total[g] = _mm512_fmadd_ps(key, query, total[g]);
+        }
       }
     }
   }
