@@ -25,8 +25,12 @@ struct Part {
 
 constexpr Part kParts[] = {
     {"embedding", "model.embed_tokens."},
+    {"attention_router", ".attention.router."},
+    {"attention_experts", ".attention.experts."},
     {"attention", ".attention."},
     {"dense_ffn", ".ffn.dense."},
+    {"ffn_router", ".ffn.mixture.router."},
+    {"ffn_experts", ".ffn.mixture.experts."},
     {"peer_experts", ".ffn.peer.down."},
     {"peer_experts", ".ffn.peer.up."},
     {"peer_experts", ".ffn.peer.gate."},
@@ -73,7 +77,11 @@ Inspection InspectConfig(ModelConfig config, int64_t context) {
   inspection.context = context;
   for (const LayerConfig& layer : config.layers) {
     inspection.flops_per_token.push_back(LayerFlops(config, layer, context));
-    inspection.kv_bytes_per_token += 2 * sizeof(float) * config.num_kv_heads * config.head_dim;
+    const bool own_kv =
+        layer.attention.kind == AttentionKind::kMixture && layer.attention.kv == MixtureKv::kExpert;
+    const int caches = own_kv ? layer.attention.mixture.num_experts : 1;
+    inspection.kv_bytes_per_token +=
+        2 * sizeof(float) * caches * config.num_kv_heads * config.head_dim;
   }
   inspection.config = std::move(config);
   return inspection;

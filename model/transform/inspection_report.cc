@@ -17,6 +17,8 @@ const char* KindName(FfnKind kind) {
   switch (kind) {
     case FfnKind::kDense:
       return "dense";
+    case FfnKind::kMixture:
+      return "mixture";
     case FfnKind::kPeer:
       return "peer";
     case FfnKind::kProductKeyMemory:
@@ -25,8 +27,24 @@ const char* KindName(FfnKind kind) {
   return "unknown";
 }
 
+std::string MixtureText(const MixtureConfig& mixture) {
+  const std::string experts = absl::StrCat(mixture.num_experts, " experts, ");
+  if (mixture.top_k == mixture.num_experts) return experts + "soft";
+  return absl::StrCat(experts, "top ", mixture.top_k,
+                      mixture.normalize_top_k ? " renormalised" : "");
+}
+
+std::string AttentionText(const AttentionConfig& attention) {
+  if (attention.kind == AttentionKind::kDense) return "dense attention";
+  return absl::StrCat("attention of ", MixtureText(attention.mixture),
+                      attention.kv == MixtureKv::kShared ? ", shared KV" : ", own KV");
+}
+
 std::string FfnText(const FfnConfig& ffn) {
   if (ffn.kind == FfnKind::kDense) return absl::StrCat("dense ", ffn.intermediate_size);
+  if (ffn.kind == FfnKind::kMixture) {
+    return absl::StrCat("mixture of ", MixtureText(ffn.mixture), ", ", ffn.intermediate_size);
+  }
   const ProductKeyConfig& config = ffn.product_keys;
   return absl::StrCat(KindName(ffn.kind), " ", config.num_experts,
                       config.per_head_experts ? " for each head" : "", ", ", config.heads,
@@ -37,12 +55,29 @@ std::string LayerText(const LayerConfig& layer) {
   const auto format = [](std::string* out, const FfnConfig& ffn) {
     absl::StrAppend(out, FfnText(ffn));
   };
-  return absl::StrCat("dense attention; ", absl::StrJoin(layer.ffn, " + ", format));
+  return absl::StrCat(AttentionText(layer.attention), "; ",
+                      absl::StrJoin(layer.ffn, " + ", format));
+}
+
+ordered_json AttentionJson(const AttentionConfig& attention) {
+  if (attention.kind == AttentionKind::kDense) return "dense";
+  return {{"kind", "mixture"},
+          {"num_experts", attention.mixture.num_experts},
+          {"kv", attention.kv == MixtureKv::kShared ? "shared" : "expert"},
+          {"top_k", attention.mixture.top_k},
+          {"normalize_top_k", attention.mixture.normalize_top_k}};
 }
 
 ordered_json FfnJson(const FfnConfig& ffn) {
   if (ffn.kind == FfnKind::kDense) {
     return {{"kind", "dense"}, {"intermediate_size", ffn.intermediate_size}};
+  }
+  if (ffn.kind == FfnKind::kMixture) {
+    return {{"kind", "mixture"},
+            {"num_experts", ffn.mixture.num_experts},
+            {"top_k", ffn.mixture.top_k},
+            {"normalize_top_k", ffn.mixture.normalize_top_k},
+            {"intermediate_size", ffn.intermediate_size}};
   }
   const ProductKeyConfig& config = ffn.product_keys;
   return {
@@ -97,7 +132,7 @@ ordered_json InspectionJson(const Inspection& inspection) {
   for (const LayerConfig& layer : inspection.config.layers) {
     ordered_json ffn = ordered_json::array();
     for (const FfnConfig& part : layer.ffn) ffn.push_back(FfnJson(part));
-    layers.push_back({{"attention", "dense"}, {"ffn", std::move(ffn)}});
+    layers.push_back({{"attention", AttentionJson(layer.attention)}, {"ffn", std::move(ffn)}});
   }
   ordered_json parameters, bytes;
   for (const PartSize& part : inspection.parts) {
