@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Serves a real model for a minute: chats with it, scores continuations, shows the server's status.
+# Then makes a mixture of experts of it and serves that: the same answer, and who gave it.
 # `make demo` has built the programs before it calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,9 +8,11 @@ cd "$(dirname "$0")/.."
 readonly bin=build/release/bin
 readonly model=build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 readonly log=build/demo-server.log
+readonly question="What is photosynthesis? Answer in two sentences."
 readonly start_seconds=60
 
 server=
+models=  # a directory for the models that this script makes
 
 # Stops the server if it runs; says so when it did not end cleanly.
 stop_server() {
@@ -20,7 +23,12 @@ stop_server() {
   wait "$pid" || status=$?
   ((status == 0)) || { echo "demo: the server ended with code $status; see $log" >&2; return 1; }
 }
-trap stop_server EXIT
+
+clean_up() {
+  stop_server
+  [[ -z $models ]] || rm -rf "$models"
+}
+trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -39,11 +47,11 @@ show() {
   "$@"
 }
 
-start_server() {
+start_server() {  # start_server MODEL
   local ready line
   ready=$(mktemp -u build/demo.XXXXXX)
   mkfifo "$ready"
-  "$bin/peerage-server" --model "$model" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+  "$bin/peerage-server" --model "$1" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
     >"$ready" 2>"$log" &
   server=$!
   exec 3<"$ready"
@@ -59,11 +67,10 @@ start_server() {
 }
 
 title "Starting peerage-server with $(basename "$model")"
-start_server
+start_server "$model"
 
 title "Chat"
-show "$bin/peerage" generate --chat "What is photosynthesis? Answer in two sentences." \
-  --max-tokens 120 --temperature 0
+show "$bin/peerage" generate --chat "$question" --max-tokens 120 --temperature 0
 
 title "Which continuation is likelier?"
 show "$bin/peerage" score "The capital of France is" \
@@ -75,6 +82,32 @@ show "$bin/peerage" status
 title "Stopping the server"
 stop_server
 echo "stopped"
+
+title "The same model in bf16, as safetensors"
+models=$(mktemp -d build/demo-models.XXXXXX)
+show "$bin/peerage-model" convert --from "$model" --out "$models/base" --dtype bf16
+start_server "$models/base"
+show "$bin/peerage" generate --chat "$question" --max-tokens 60 --temperature 0 |
+  tee "$models/base.txt"
+stop_server
+
+title "A mixture of four experts and a memory of 65,536, made of it"
+show "$bin/peerage-model" upcycle --base "$model" --num-experts 4 --allow-identical \
+  --attention shared --routers random --random-seed 1 --router-std 0.02 \
+  --top-k 2 --normalize-top-k --peer layer=15,experts=65536,heads=8,top_k=16,key_dim=128 \
+  --out "$models/mixture"
+start_server "$models/mixture"
+show "$bin/peerage" generate --chat "$question" --max-tokens 60 --temperature 0 |
+  tee "$models/mixture.txt"
+if [[ $(tail -n +2 "$models/base.txt") != "$(tail -n +2 "$models/mixture.txt")" ]]; then
+  echo "demo: the mixture's answer is not the base's" >&2
+  exit 1
+fi
+echo "The experts begin as copies and the memory begins empty, so both answers are equal."
+
+title "Which experts did that answer use?"
+show "$bin/peerage" experts
+stop_server
 
 title "What to type next"
 cat <<EOF
