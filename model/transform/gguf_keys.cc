@@ -17,6 +17,9 @@ namespace {
 constexpr const char* kEosKeys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                     "tokenizer.ggml.eom_token_id"};
 
+// The version of ggml's quantised blocks.
+constexpr uint64_t kBlockLayouts = 2;
+
 // Adds keys that are not there yet.
 class KeyWriter {
  public:
@@ -106,12 +109,13 @@ absl::Status CheckSayable(const ModelConfig& config) {
 
 }  // namespace
 
-absl::StatusOr<GgufMetadata> GgufKeysOf(const Checkpoint& checkpoint) {
+absl::StatusOr<GgufMetadata> GgufKeysOf(const Checkpoint& checkpoint, bool has_quantized_tensors) {
   const ModelConfig& config = checkpoint.config();
   RETURN_IF_ERROR(CheckSayable(config));
   ASSIGN_OR_RETURN(GgufTokenizer tokenizer, TokenizerFieldsOf(checkpoint.tokenizer()));
   KeyWriter keys;
   WriteSizes(config, keys);
+  if (has_quantized_tensors) keys.Integer("general.quantization_version", kBlockLayouts);
   WriteTokenizer(std::move(tokenizer), keys);
   for (size_t i = 0; i < config.eos_ids.size(); ++i) keys.Integer(kEosKeys[i], config.eos_ids[i]);
   return keys.Take();

@@ -125,10 +125,12 @@ absl::Status WriteDirectory(const Checkpoint& checkpoint,
 absl::Status WriteGguf(const Checkpoint& checkpoint, const std::vector<ConvertedTensor>& tensors,
                        const ModelConversionOptions& options) {
   std::vector<PlannedGgufTensor> plan;
+  bool quantized = false;
   for (const ConvertedTensor& tensor : tensors) {
     plan.push_back({tensor.name(), tensor.type(), tensor.shape(), tensor.bytes()});
+    quantized |= !IsPlain(tensor.type());
   }
-  ASSIGN_OR_RETURN(const GgufMetadata keys, GgufKeysOf(checkpoint));
+  ASSIGN_OR_RETURN(const GgufMetadata keys, GgufKeysOf(checkpoint, quantized));
   ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer,
                    GgufWriter::Create(options.out, keys, std::move(plan)));
   return WriteTensors(tensors, options.progress, *writer);

@@ -12,6 +12,8 @@ import unittest
 
 BIN = pathlib.Path(os.environ.get("PEERAGE_BIN", "build/release/bin"))
 MODELS = pathlib.Path(__file__).resolve().parents[1] / "golden/models"
+SMOLLM2 = os.environ.get("PEERAGE_TEST_MODEL",
+                         "build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf")
 LIMIT_SECONDS = 60
 MEMORY = 1 << 30
 
@@ -24,11 +26,11 @@ CONFIG = {
              "key_dim": 256}]}
 
 
-def run(*arguments):
+def run(*arguments, memory=MEMORY):
     return subprocess.run(
         [str(BIN / "peerage-model"), *map(str, arguments)], env={}, capture_output=True, text=True,
         timeout=LIMIT_SECONDS, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)))
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)))
 
 
 def write_sparse_model(folder):
@@ -63,9 +65,11 @@ class ModelProgramTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def run_ok(self, *arguments):
-        result = run(*arguments)
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
+    def run_ok(self, *arguments, memory=MEMORY):
+        result = run(*arguments, memory=memory)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for line in result.stderr.splitlines():
+            self.assertRegex(line, r"^ *\d+ % of \d+\.\d MB$")
         return result.stdout
 
     def assert_failed(self, code, result, *parts):
@@ -128,12 +132,82 @@ class ModelProgramTest(unittest.TestCase):
         for key in ("total_parameters", "parameters_by_part", "flops_per_token"):
             self.assertEqual(after[key], before[key], key)
 
+    def test_upcycles_a_model_without_holding_it_in_memory(self):
+        out = self.folder / "mixture"
+
+        text = self.run_ok(
+            "upcycle", "--base", SMOLLM2, "--num-experts", 4, "--allow-identical",
+            "--attention", "shared", "--random-seed", 1, "--top-k", 2, "--normalize-top-k",
+            "--peer", "layer=15,experts=16384,heads=8,top_k=16,key_dim=128", "--out", out,
+            memory=256 << 20)
+
+        self.assertIn("experts: base, base-1, base-2, base-3", text)
+        self.assertGreater((out / "model.safetensors").stat().st_size, 800 << 20)
+        report = json.loads(self.run_ok("inspect", out, "--json"))
+        parts = report["parameters_by_part"]
+        self.assertEqual(parts.pop("peer_experts"), 2 * 16384 * 576)
+        self.assertEqual(parts.pop("peer_router"), 8 * 128 * 576 + 2 * 128 * 64)
+        self.assertEqual(sum(parts.values()), 433_251_648)  # of four experts with shared KV
+        self.assertEqual([part["kind"] for part in report["layers"][15]["ffn"]],
+                         ["mixture", "peer"])
+        record = json.loads((out / "upcycle.json").read_text())
+        self.assertEqual(record["random_seed"], 1)
+        self.assertEqual(len(record["models"]), 4)
+        self.assertRegex(record["models"][0]["sha256"], "^[0-9a-f]{64}$")
+
+    def test_converts_between_formats_and_back(self):
+        first, gguf, second = self.folder / "a", self.folder / "b.gguf", self.folder / "c"
+
+        self.run_ok("convert", "--from", SMOLLM2, "--out", first, "--dtype", "bf16",
+                    memory=256 << 20)
+        self.run_ok("convert", "--from", first, "--out", gguf, memory=256 << 20)
+        self.run_ok("convert", "--from", gguf, "--out", second, "--dtype", "bf16",
+                    memory=256 << 20)
+
+        for path in sorted(first.iterdir()):
+            self.assertEqual(path.read_bytes(), (second / path.name).read_bytes(), path.name)
+        self.assertEqual(sorted(p.name for p in first.iterdir()),
+                         ["chat_template.jinja", "config.json", "generation_config.json",
+                          "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
+        kept = self.folder / "kept.gguf"
+        self.run_ok("convert", "--from", SMOLLM2, "--out", kept)
+        before = json.loads(self.run_ok("inspect", SMOLLM2, "--json"))
+        self.assertEqual(json.loads(self.run_ok("inspect", kept, "--json")), before)
+
+    def test_names_what_upcycle_refuses(self):
+        base = MODELS / "llama_tied"
+        out = ("--out", self.folder / "out")
+        for options, name in ((["--base", base], "--out"), ([*out], "--base"),
+                              (["--base", base, *out, "--attention", "soft"], "--attention"),
+                              (["--base", base, *out, "--routers", "x"], "--routers"),
+                              (["--base", base, *out, "--dtype", "q8_0"], "--dtype"),
+                              (["--base", base, *out, "--top-k", "0"], "--top-k"),
+                              (["--base", base, *out, "--num-experts", "257"], "--num-experts"),
+                              (["--base", base, *out, "--num-experts", "2", "--expert", "x=y"],
+                               "--expert")):
+            self.assert_failed(2, run("upcycle", *options), name)
+        for options, name in ((["--num-experts", "2"], "--allow-identical"),
+                              ([], "nothing to do"),
+                              (["--expert", "law"], "NAME=PATH"),
+                              (["--expert", "law=/nowhere"], "/nowhere"),
+                              (["--expert", f"law={MODELS / 'llama_sharded'}"], "expert \"law\""),
+                              (["--peer", "layer=0,experts=5"], "num_experts is 5")):
+            self.assert_failed(1, run("upcycle", "--base", base, *out, *options), name)
+        self.assertFalse((self.folder / "out").exists())
+        self.run_ok("upcycle", "--base", base, *out, "--num-experts", "2", "--allow-identical")
+        self.assert_failed(1, run("upcycle", "--base", base, *out, "--num-experts", "2",
+                                  "--allow-identical"), "is there already")
+
     def test_names_what_it_refuses(self):
         self.assert_failed(2, run("inspect"), "path")
         self.assert_failed(2, run("inspect", "x.json", "--contexts", "1"), "--contexts")
         self.assert_failed(2, run("inspect", "x.json", "--context", "-1"), "--context")
-        self.assert_failed(2, run("convert", "--from", "x", "--out", "y", "--dtype", "q8_0"),
+        self.assert_failed(2, run("convert", "--from", "x", "--out", "y", "--dtype", "q3"),
                            "--dtype")
+        self.assert_failed(1, run("convert", "--from", "x", "--out", "y", "--dtype", "q8_0"),
+                           "--dtype q8_0", ".gguf")
+        self.assert_failed(1, run("convert", "--from", SMOLLM2, "--out", self.folder / "y"),
+                           "safetensors files have no q8_0")
         self.assert_failed(2, run("convert", "--from", "x", "--out", "y", "--drop-unmatched"),
                            "--rename")
         self.assert_failed(1, run("inspect", "/nowhere"), "/nowhere")
