@@ -10,9 +10,8 @@
 
 namespace peerage::transform {
 
-RecipeValues::RecipeValues(const std::vector<SourceModel>& models, TensorSpec spec,
-                           const UpcycleOptions& options)
-    : models_(models),
+RecipeValues::RecipeValues(const Sources& sources, TensorSpec spec, const UpcycleOptions& options)
+    : sources_(sources),
       spec_(std::move(spec)),
       recipe_(RecipeOf(spec_, options)),
       random_seed_(options.random_seed) {}
@@ -23,7 +22,7 @@ absl::StatusOr<std::vector<float>> RecipeValues::Rows(int64_t first, int64_t row
 
 absl::StatusOr<std::vector<float>> RecipeValues::Get(const CopiedTensor& recipe, int64_t first,
                                                      int64_t rows) const {
-  const Checkpoint& checkpoint = *models_[recipe.model].checkpoint;
+  const Checkpoint& checkpoint = *sources_.models[recipe.model].checkpoint;
   return ReadFloatRows(checkpoint, *checkpoint.Find(recipe.tensor), first, rows);
 }
 
@@ -32,7 +31,7 @@ absl::StatusOr<std::vector<float>> RecipeValues::Get(const CopiedTensor& recipe,
 absl::StatusOr<std::vector<float>> RecipeValues::Get(const AveragedTensor& recipe, int64_t first,
                                                      int64_t rows) const {
   std::vector<double> sums(rows * RowElements(spec_.shape));
-  for (const SourceModel& model : models_) {
+  for (const SourceModel& model : sources_.models) {
     ASSIGN_OR_RETURN(
         const std::vector<float> values,
         ReadFloatRows(*model.checkpoint, *model.checkpoint->Find(recipe.tensor), first, rows));
@@ -40,7 +39,7 @@ absl::StatusOr<std::vector<float>> RecipeValues::Get(const AveragedTensor& recip
   }
   std::vector<float> averages(sums.size());
   for (size_t i = 0; i < sums.size(); ++i) {
-    averages[i] = static_cast<float>(sums[i] / static_cast<double>(models_.size()));
+    averages[i] = static_cast<float>(sums[i] / static_cast<double>(sources_.models.size()));
   }
   return averages;
 }
@@ -57,6 +56,14 @@ absl::StatusOr<std::vector<float>> RecipeValues::Get(const RandomTensor& recipe,
 absl::StatusOr<std::vector<float>> RecipeValues::Get(const ConstantTensor& recipe, int64_t,
                                                      int64_t rows) const {
   return std::vector<float>(rows * RowElements(spec_.shape), recipe.value);
+}
+
+absl::StatusOr<std::vector<float>> RecipeValues::Get(const GivenTensor&, int64_t first,
+                                                     int64_t rows) const {
+  const std::vector<float>& values = sources_.routers.values.at(spec_.name);
+  const int64_t elements = RowElements(spec_.shape);
+  return std::vector<float>(values.begin() + first * elements,
+                            values.begin() + (first + rows) * elements);
 }
 
 }  // namespace peerage::transform

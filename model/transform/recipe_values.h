@@ -5,17 +5,21 @@
 
 #include "absl/status/statusor.h"
 #include "model/checkpoint/tensor_spec.h"
+#include "model/transform/prompt_routers.h"
 #include "model/transform/source_models.h"
 #include "model/transform/tensor_recipe.h"
 
 namespace peerage::transform {
 
 // Computes the values of one tensor of the new model from its recipe.
-// Ownership: the models outlive it.
+// Ownership: models and routers outlive it.
 class RecipeValues {
  public:
-  RecipeValues(const std::vector<SourceModel>& models, TensorSpec spec,
-               const UpcycleOptions& options);
+  struct Sources {
+    const std::vector<SourceModel>& models;
+    const PromptRouters& routers;
+  };
+  RecipeValues(const Sources& sources, TensorSpec spec, const UpcycleOptions& options);
 
   const TensorSpec& spec() const { return spec_; }
   int64_t rows() const { return spec_.shape.front(); }
@@ -32,8 +36,10 @@ class RecipeValues {
                                          int64_t rows) const;
   absl::StatusOr<std::vector<float>> Get(const ConstantTensor& recipe, int64_t first,
                                          int64_t rows) const;
+  absl::StatusOr<std::vector<float>> Get(const GivenTensor& recipe, int64_t first,
+                                         int64_t rows) const;
 
-  const std::vector<SourceModel>& models_;
+  const Sources sources_;
   const TensorSpec spec_;
   const TensorRecipe recipe_;
   const uint64_t random_seed_;

@@ -25,7 +25,7 @@ absl::Status CheckName(const std::string& name) {
       "expert name ", Quoted(name), " is not made of letters, digits, '-', '_' and '.'"));
 }
 
-absl::StatusOr<SourceModel> Open(const NamedModel& named) {
+absl::StatusOr<SourceModel> Open(const NamedPath& named) {
   RETURN_IF_ERROR(CheckName(named.name));
   SourceModel model{.name = named.name, .path = named.path};
   ASSIGN_OR_RETURN(model.checkpoint, OpenCheckpoint(named.path));
@@ -77,7 +77,7 @@ absl::StatusOr<std::vector<SourceModel>> OpenSourceModels(const UpcycleOptions& 
   ASSIGN_OR_RETURN(const SourceModel base, Open(options.base));
   if (options.num_experts > 0) return Repeat(base, options);
   std::vector<SourceModel> models = {base};
-  for (const NamedModel& named : options.experts) {
+  for (const NamedPath& named : options.experts) {
     ASSIGN_OR_RETURN(SourceModel model, Open(named));
     RETURN_IF_ERROR(
         At(absl::StrCat(named.path, " (expert ", Quoted(named.name), ")"), CheckFits(base, model)));

@@ -28,6 +28,7 @@ CopiedTensor OfExpert(absl::string_view name, size_t experts) {
 
 TensorRecipe OfRouter(const UpcycleOptions& options) {
   if (options.routers == RouterInit::kZero) return ConstantTensor{0};
+  if (options.routers == RouterInit::kPrompts) return GivenTensor{};
   return RandomTensor{options.router_std};
 }
 

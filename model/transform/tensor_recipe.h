@@ -26,8 +26,11 @@ struct RandomTensor {
 struct ConstantTensor {
   float value = 0;
 };
+// Computed before (prompt_routers.h).
+struct GivenTensor {};
 
-using TensorRecipe = std::variant<CopiedTensor, AveragedTensor, RandomTensor, ConstantTensor>;
+using TensorRecipe =
+    std::variant<CopiedTensor, AveragedTensor, RandomTensor, ConstantTensor, GivenTensor>;
 
 // Of a tensor in a model that UpcycledConfigJson describes.
 TensorRecipe RecipeOf(const TensorSpec& spec, const UpcycleOptions& options);

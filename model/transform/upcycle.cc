@@ -31,13 +31,23 @@ std::vector<std::string> NamesOf(const std::vector<SourceModel>& models) {
   return names;
 }
 
+// Nothing unless routers are to be made of prompts, and there are any.
+absl::StatusOr<PromptRouters> RoutersFor(const std::vector<SourceModel>& models,
+                                         const UpcycleOptions& options) {
+  if (options.routers != RouterInit::kPrompts && !options.prompts.empty()) {
+    return absl::InvalidArgumentError("prompts are for --routers prompts");
+  }
+  if (options.routers != RouterInit::kPrompts || models.size() == 1) return PromptRouters();
+  return MakePromptRouters(*models.front().checkpoint, NamesOf(models), options);
+}
+
 // What is to be written, in the order of the layout.
 std::vector<RecipeValues> PlanTensors(const ModelConfig& config,
-                                      const std::vector<SourceModel>& models,
+                                      const RecipeValues::Sources& sources,
                                       const UpcycleOptions& options) {
   std::vector<RecipeValues> tensors;
   for (TensorSpec& spec : TensorLayout(config, TensorNaming::kPeerage)) {
-    tensors.emplace_back(models, std::move(spec), options);
+    tensors.emplace_back(sources, std::move(spec), options);
   }
   return tensors;
 }
@@ -105,7 +115,8 @@ absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
   ASSIGN_OR_RETURN(const ordered_json config_json,
                    UpcycledConfigJson(base.config(), NamesOf(models), options));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(config_json.dump()));
-  const std::vector<RecipeValues> tensors = PlanTensors(config, models, options);
+  ASSIGN_OR_RETURN(PromptRouters routers, RoutersFor(models, options));
+  const std::vector<RecipeValues> tensors = PlanTensors(config, {models, routers}, options);
   const std::vector<PlannedTensor> plan = PlanFile(tensors, options.dtype);
 
   RETURN_IF_ERROR(MakeModelDirectory(options.out));
@@ -115,7 +126,7 @@ absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
       WriteJsonFile(fs::path(options.out) / "upcycle.json", UpcycleRecordJson(models, options)));
   RETURN_IF_ERROR(WriteJsonFile(fs::path(options.out) / "config.json", config_json));
 
-  UpcycleReport report{.tensors = plan.size()};
+  UpcycleReport report{.tensors = plan.size(), .warnings = std::move(routers.warnings)};
   if (models.size() > 1) report.expert_names = NamesOf(models);
   for (const PlannedTensor& tensor : plan) report.bytes += tensor.bytes;
   return report;

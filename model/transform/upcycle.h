@@ -19,24 +19,27 @@ namespace peerage::transform {
 // the base's, as sparse upcycling (arXiv 2212.05055) of different models has it.
 enum class UpcycledAttention { kExpert, kShared, kAverage, kBase };
 
-enum class RouterInit { kZero, kRandom };
+// kPrompts: prompt_routers.h.
+enum class RouterInit { kZero, kRandom, kPrompts };
 
-struct NamedModel {
+// A model (a directory or a .gguf file) or a text that belongs to an expert.
+struct NamedPath {
   std::string name;
-  std::string path;  // a model directory or a .gguf file
+  std::string path;
 };
 
 struct UpcycleOptions {
-  NamedModel base;                  // expert 0
-  std::vector<NamedModel> experts;  // expert 1 and on
-  int num_experts = 0;              // above 0: the base so many times, instead of `experts`
-  bool allow_identical = false;     // whether two experts may have the same weights
+  NamedPath base;                  // expert 0
+  std::vector<NamedPath> experts;  // expert 1 and on
+  int num_experts = 0;             // above 0: the base so many times, instead of `experts`
+  bool allow_identical = false;    // whether two experts may have the same weights
   UpcycledAttention attention = UpcycledAttention::kExpert;
   std::optional<int> attention_top_k;  // absent: soft routing, over all attention experts
   int top_k = 1;                       // FFN experts
   bool normalize_top_k = false;        // where a top_k counts: the kept gates are made to sum to 1
   RouterInit routers = RouterInit::kRandom;
-  double router_std = 0.02;
+  double router_std = 0.02;              // of random routers
+  std::vector<NamedPath> prompts;        // a text file of each expert, for kPrompts
   uint64_t random_seed = 0;              // of routers and PEER memories
   std::vector<std::string> peers;        // descriptions of memories to add (peer_memory.h)
   TensorType dtype = TensorType::kBF16;  // F32, BF16 or F16
@@ -49,6 +52,7 @@ struct UpcycleReport {
   std::vector<std::string> expert_names;  // none of a model that stays dense
   size_t tensors = 0;
   uint64_t bytes = 0;
+  std::vector<std::string> warnings;
 };
 
 // Makes a mixture of dense models of one shape: FFN expert i is the FFN of model i, and everything

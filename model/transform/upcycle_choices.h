@@ -12,6 +12,7 @@ inline constexpr Choice<UpcycledAttention> kUpcycledAttentions[] = {
     {"base", UpcycledAttention::kBase}};
 
 inline constexpr Choice<RouterInit> kRouterInits[] = {{"zero", RouterInit::kZero},
-                                                      {"random", RouterInit::kRandom}};
+                                                      {"random", RouterInit::kRandom},
+                                                      {"prompts", RouterInit::kPrompts}};
 
 }  // namespace peerage::transform

@@ -24,6 +24,9 @@ ordered_json UpcycleRecordJson(const std::vector<SourceModel>& models,
   record["top_k"] = options.top_k;
   record["normalize_top_k"] = options.normalize_top_k;
   record["routers"] = std::string(ChoiceName(kRouterInits, options.routers));
+  for (const NamedPath& prompts : options.prompts) {
+    record["prompts"][prompts.name] = prompts.path;
+  }
   record["router_std"] = options.router_std;
   record["random_seed"] = options.random_seed;
   record["peers"] = options.peers;

@@ -191,6 +191,9 @@ class ModelProgramTest(unittest.TestCase):
                               (["--expert", "law"], "NAME=PATH"),
                               (["--expert", "law=/nowhere"], "/nowhere"),
                               (["--expert", f"law={MODELS / 'llama_sharded'}"], "expert \"law\""),
+                              (["--num-experts", "2", "--allow-identical", "--prompts", "x=y"],
+                               "--routers prompts"),
+                              (["--routers", "prompts", "--prompts", "law"], "NAME=PATH"),
                               (["--peer", "layer=0,experts=5"], "num_experts is 5")):
             self.assert_failed(1, run("upcycle", "--base", base, *out, *options), name)
         self.assertFalse((self.folder / "out").exists())

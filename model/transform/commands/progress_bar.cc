@@ -18,8 +18,9 @@ constexpr int kLineEvery = 25;  // percent
 
 ProgressBar::ProgressBar() : terminal_(isatty(STDERR_FILENO) != 0) {}
 
-ProgressBar::~ProgressBar() {
+void ProgressBar::Clear() {
   if (terminal_ && shown_ >= 0) std::cerr << "\r\033[K" << std::flush;
+  shown_ = -1;
 }
 
 void ProgressBar::Show(const Progress& progress) {

@@ -9,10 +9,12 @@ namespace peerage::transform {
 class ProgressBar {
  public:
   ProgressBar();
-  // Takes the bar away.
-  ~ProgressBar();
+  ~ProgressBar() { Clear(); }
 
   void Show(const Progress& progress);
+
+  // Takes the bar away.
+  void Clear();
 
  private:
   const bool terminal_;

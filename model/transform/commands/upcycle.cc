@@ -28,12 +28,12 @@ std::map<std::string, T> ByName(const Choice<T> (&choices)[kCount]) {
   return by_name;
 }
 
-absl::StatusOr<NamedModel> ParseNamedModel(const std::string& text) {
+absl::StatusOr<NamedPath> ParseNamedPath(const char* option, const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("--expert ", Quoted(text), " is not NAME=PATH"));
+    return absl::InvalidArgumentError(absl::StrCat(option, " ", Quoted(text), " is not NAME=PATH"));
   }
-  return NamedModel{text.substr(0, equals), text.substr(equals + 1)};
+  return NamedPath{text.substr(0, equals), text.substr(equals + 1)};
 }
 
 std::string ReportText(const UpcycleReport& report, const UpcycleOptions& options) {
@@ -56,14 +56,22 @@ class UpcycleCommand : public Command {
 
   absl::Status Run() override {
     for (const std::string& text : experts_) {
-      ASSIGN_OR_RETURN(NamedModel expert, ParseNamedModel(text));
+      ASSIGN_OR_RETURN(NamedPath expert, ParseNamedPath("--expert", text));
       options_.experts.push_back(std::move(expert));
+    }
+    for (const std::string& text : prompts_) {
+      ASSIGN_OR_RETURN(NamedPath prompts, ParseNamedPath("--prompts", text));
+      options_.prompts.push_back(std::move(prompts));
     }
     if (attention_top_k_ > 0) options_.attention_top_k = attention_top_k_;
     options_.program = "peerage-model " PEERAGE_VERSION;
     ProgressBar bar;
     options_.progress = [&bar](const Progress& progress) { bar.Show(progress); };
     ASSIGN_OR_RETURN(const UpcycleReport report, Upcycle(options_));
+    bar.Clear();
+    for (const std::string& warning : report.warnings) {
+      std::cerr << "peerage-model: warning: " << warning << "\n";
+    }
     std::cout << ReportText(report, options_);
     return absl::OkStatus();
   }
@@ -131,10 +139,16 @@ class UpcycleCommand : public Command {
 
   void AddRouters() {
     app()
-        .add_option("--routers", options_.routers, "How routers begin: zero or random")
+        .add_option("--routers", options_.routers,
+                    "How routers begin: zero, random, or from prompts")
         ->transform(CLI::CheckedTransformer(ByName(kRouterInits)))
         ->type_name("KIND")
         ->default_str("random");
+    app()
+        .add_option("--prompts", prompts_,
+                    "A text file of an expert, for --routers prompts: every line is a prompt of "
+                    "what it is for; repeatable")
+        ->type_name("NAME=FILE");
     app()
         .add_option("--router-std", options_.router_std, "Standard deviation of random routers")
         ->check(CLI::Range(0.0, 100.0))
@@ -148,6 +162,7 @@ class UpcycleCommand : public Command {
 
   UpcycleOptions options_{.base = {.name = "base"}};
   std::vector<std::string> experts_;
+  std::vector<std::string> prompts_;
   int attention_top_k_ = 0;
 };
 

@@ -241,6 +241,26 @@ TEST_F(UpcycleTest, ZeroRoutersAreZero) {
   EXPECT_THAT(ValuesOf(*Upcycled(), "model.layers.0.ffn.mixture.router.weight"), Each(0));
 }
 
+TEST_F(UpcycleTest, WritesRoutersOfPromptsAndPassesTheirWarningsOn) {
+  options_.base.path = "tests/golden/models/llama_gguf_mixed/model.gguf";
+  options_.num_experts = 2;
+  options_.allow_identical = true;
+  options_.routers = RouterInit::kPrompts;
+  const std::string text = directory_.Write("text", "abc");
+  options_.prompts = {{"base", text}, {"base-1", text}};
+
+  const auto report = Upcycle(options_);
+
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->warnings, ElementsAre(HasSubstr("ill-conditioned")));
+  const std::vector<float> router =
+      ValuesOf(*OpenCheckpoint(options_.out).value(), "model.layers.0.attention.router.weight");
+  double squares = 0;
+  for (const float value : router) squares += value * value;
+  EXPECT_NEAR(squares, 2, 1e-5);  // two rows of length 1
+  EXPECT_EQ(ReadJson("upcycle.json")["prompts"]["base-1"], text);
+}
+
 TEST_F(UpcycleTest, AddsAMemoryThatAddsNothing) {
   options_.peers = {"layer=0,experts=16,heads=2,top_k=3,key_dim=8,query_norm=batch,glu=true"};
 
@@ -427,6 +447,9 @@ TEST_F(UpcycleTest, RefusesWrongOptions) {
                     "layer=0,experts=4,heads=2,top_k=3,key_dim=8"};
   EXPECT_THAT(ErrorText(), HasSubstr("layer 0 has a memory already"));
   options_.peers.clear();
+  options_.prompts = {{"base", "text"}};
+  EXPECT_THAT(ErrorText(), HasSubstr("prompts are for --routers prompts"));
+  options_.prompts.clear();
   options_.experts[1].path = directory_.PathOf("none");
   EXPECT_THAT(ErrorText(), HasSubstr("none: no such file"));
   EXPECT_FALSE(fs::exists(options_.out));
