@@ -11,7 +11,6 @@ namespace peerage {
 namespace {
 
 constexpr int kMaxSide = 8192;
-constexpr int kMaxGuessedMaps = 32;  // heads of a model
 constexpr int kSmallestWidth = 512;
 constexpr int kMargin = 16;
 constexpr int kGap = 8;  // between maps
@@ -28,15 +27,6 @@ uint64_t CeilSqrt(uint64_t x) {
   while (n * n < x) ++n;
   while (n > 0 && (n - 1) * (n - 1) >= x) --n;
   return n;
-}
-
-bool IsSquare(uint64_t x) { return CeilSqrt(x) * CeilSqrt(x) == x; }
-
-int GuessMaps(uint64_t num_experts) {
-  for (int maps = 1; maps <= kMaxGuessedMaps; ++maps) {
-    if (num_experts % maps == 0 && IsSquare(num_experts / maps)) return maps;
-  }
-  return 1;
 }
 
 // From selections to [0, 1].
@@ -83,13 +73,12 @@ void DrawLegend(Image& image, uint64_t max, int top) {
 
 }  // namespace
 
-absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, std::optional<int> maps) {
-  ExpertGrid grid{.maps = maps.value_or(GuessMaps(num_experts))};
-  if (num_experts == 0 || grid.maps < 1 || num_experts % grid.maps != 0) {
+absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps) {
+  if (num_experts == 0 || maps < 1 || num_experts % maps != 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat(num_experts, " experts cannot be divided into ", grid.maps, " maps"));
+        absl::StrCat(num_experts, " experts cannot be divided into ", maps, " maps"));
   }
-  grid.experts = num_experts / grid.maps;
+  ExpertGrid grid{.maps = maps, .experts = num_experts / maps};
   const uint64_t side = CeilSqrt(grid.experts);
   if (side > kMaxSide) {
     return absl::InvalidArgumentError(

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -16,11 +15,10 @@ struct ExpertGrid {
   uint64_t experts = 0;
 };
 
-// With `maps` given, so many tables of experts (one a head); else one map when the number of
-// experts is a square, 2 to 32 maps when it is that many times a square, and otherwise one map
-// whose last rows are not full. INVALID_ARGUMENT when `maps` does not divide the experts or a map
-// would be too large to draw.
-absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, std::optional<int> maps);
+// `maps` is the number of heads when each has its own experts, else 1: what is not a square number
+// is drawn as one whose last rows are not full. INVALID_ARGUMENT when `maps` does not divide the
+// experts or a map would be too large to draw.
+absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps);
 
 // From black through purple and orange to pale yellow as `t` goes from 0 to 1; lightness grows
 // evenly, so that the picture can be read in grey, too.

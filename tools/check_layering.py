@@ -38,7 +38,7 @@ DOORS = {
     "cpp-httplib": (r"httplib\.h", ["server/http", "tests/unit/server", "tests/integration"]),
     "CUDA": (r"(cuda|cublas|nccl|cub/).*", ["*_cuda.*"]),
     "Highway": (r"hwy/.*", ["model/kernels", "tests/unit/kernels", "bench"]),
-    "libpng": (r"png\.h", ["client"]),
+    "libpng": (r"png\.h", ["client", "tests/unit/client"]),
     "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),
     "CLI11": (r"CLI/.*", ["server", "client", "bench", "model/transform/commands",
                                 "model/transform/main.*"]),

@@ -42,7 +42,7 @@ class ExpertsCommand : public Command {
   }
 
   absl::Status Prepare() override {
-    const bool needs_layer = !png_.empty() || !npy_.empty() || maps_.has_value();
+    const bool needs_layer = !png_.empty() || !npy_.empty() || maps_ != 1;
     if (needs_layer && !layer_.has_value()) {
       return absl::InvalidArgumentError("--png, --npy and --maps need --layer");
     }
@@ -67,7 +67,8 @@ class ExpertsCommand : public Command {
         .add_option("--png", png_, "Draw the layer's experts: first sub-key down, second across")
         ->type_name("FILE");
     app()
-        .add_option("--maps", maps_, "Draw so many maps: the heads, when each has its own experts")
+        .add_option("--maps", maps_,
+                    "Draw so many maps: the heads, when each has its own experts (1)")
         ->check(CLI::Range(1, 1024));
     app()
         .add_option("--npy", npy_, "Write selections and score sums: float64 [2, experts]")
@@ -134,7 +135,7 @@ class ExpertsCommand : public Command {
   std::string kind_ = "peer";
   std::string png_;
   std::string npy_;
-  std::optional<int> maps_;
+  int maps_ = 1;
   bool reset_ = false;
 };
 
