@@ -1,6 +1,6 @@
 // Finding the experts of a token on one thread, without the query projection: sub-key scores and
-// selection, then the combination of the halves. 8 heads with sub-keys of their own, 16 experts
-// each, half keys of 128. Times are per token; the batch is 256 tokens, or 8 that go on alone.
+// selection, then the combination of the halves. 8 heads that share their sub-keys or have their
+// own, 16 experts each, half keys of 128. Times are per token.
 //   router_bench [--benchmark_filter=...]
 #include <benchmark/benchmark.h>
 
@@ -36,6 +36,8 @@ struct Shape {
   WeightFormat format;
   int n;
   int tokens;
+  bool per_head = false;
+  int sets() const { return per_head ? 2 * kHeads : 2; }
 };
 
 struct Router {
@@ -56,24 +58,26 @@ struct Router {
       if (s.format == WeightFormat::kBF16) std::memcpy(&rows[2 * i], &bf16, 2);
     }
     const size_t bytes = (SubKeyBytes(set) + 4095) / 4096 * 4096;
-    packed = hwy::AllocateAligned<uint8_t>(bytes * 2);
-    for (int half = 0; half < 2; ++half) {
-      sets[half] = set;
-      sets[half].data = packed.get() + half * bytes;
-      PackSubKeys(set, rows.data(), packed.get() + half * bytes);
+    packed = hwy::AllocateAligned<uint8_t>(bytes * s.sets());
+    for (int i = 0; i < s.sets(); ++i) {
+      sets[i] = set;
+      sets[i].data = packed.get() + i * bytes;
+      PackSubKeys(set, rows.data(), packed.get() + i * bytes);
     }
   }
 
   void Select(int first, int tokens) {
-    for (int half = 0; half < 2; ++half) {
-      SubKeyTopK({.keys = sets[half],
-                  .queries = queries.data() + (size_t(first) * kHeads * 2 + half) * kWidth,
-                  .stride = 2 * kWidth,
-                  .rows = tokens * kHeads,
+    const int heads_at_once = shape.per_head ? 1 : kHeads;
+    const int stride = kHeads / heads_at_once * 2;  // in halves
+    for (int i = 0; i < shape.sets(); ++i) {
+      SubKeyTopK({.keys = sets[i],
+                  .queries = queries.data() + (size_t(first) * kHeads * 2 + i) * kWidth,
+                  .stride = size_t(stride) * kWidth,
+                  .rows = tokens * heads_at_once,
                   .k = kTopK,
-                  .values = values.data() + half * kTopK,
-                  .ids = ids.data() + half * kTopK,
-                  .out_stride = 2 * kTopK,
+                  .values = values.data() + i * kTopK,
+                  .ids = ids.data() + i * kTopK,
+                  .out_stride = size_t(stride) * kTopK,
                   .scratch = scratch.get()});
     }
   }
@@ -98,7 +102,7 @@ struct Router {
   std::vector<uint32_t> expert_ids;
   std::vector<float> weights;
   hwy::AlignedFreeUniquePtr<uint8_t[]> scratch, packed;
-  SubKeys sets[2];
+  SubKeys sets[2 * kHeads];
 };
 
 // As on a CPU that has nothing better; better targets are lower bits.
@@ -123,24 +127,28 @@ void Run(benchmark::State& state, const Shape& shape, const Step& step) {
   }
 }
 
+void Register(const Shape& shape) {
+  const std::string name = std::string(hwy::TargetName(shape.target)) +
+                           (shape.format == WeightFormat::kF32 ? "/f32" : "/bf16") +
+                           (shape.per_head ? "/per_head/" : "/shared/") + std::to_string(shape.n) +
+                           "/tokens:" + std::to_string(shape.tokens);
+  benchmark::RegisterBenchmark(("Route/" + name).c_str(), [shape](benchmark::State& state) {
+    Run(state, shape, [](Router& router, int first, int at_once) {
+      router.Select(first, at_once);
+      router.Combine(at_once);
+    });
+  });
+  if (shape.per_head || shape.tokens == 1) return;
+  benchmark::RegisterBenchmark(("Combine/" + name).c_str(), [shape](benchmark::State& state) {
+    Run(state, shape, [](Router& router, int, int at_once) { router.Combine(at_once); });
+  });
+}
+
 void Register(int64_t target) {
   for (const WeightFormat format : {WeightFormat::kBF16, WeightFormat::kF32}) {
-    for (const int n : {1024, 256, 128}) {
-      for (const int tokens : {1, 8, 256}) {
-        const Shape shape{target, format, n, tokens};
-        const std::string name = std::string(hwy::TargetName(target)) +
-                                 (format == WeightFormat::kF32 ? "/f32/" : "/bf16/") +
-                                 std::to_string(n) + "/tokens:" + std::to_string(tokens);
-        benchmark::RegisterBenchmark(("Route/" + name).c_str(), [shape](benchmark::State& state) {
-          Run(state, shape, [](Router& router, int first, int at_once) {
-            router.Select(first, at_once);
-            router.Combine(at_once);
-          });
-        });
-        if (format != WeightFormat::kBF16 || tokens != 256) continue;
-        benchmark::RegisterBenchmark(("Combine/" + name).c_str(), [shape](benchmark::State& state) {
-          Run(state, shape, [](Router& router, int, int at_once) { router.Combine(at_once); });
-        });
+    for (const bool per_head : {false, true}) {
+      for (const int n : {1024, 256, 128}) {
+        for (const int tokens : {1, 8, 256}) Register({target, format, n, tokens, per_head});
       }
     }
   }

@@ -25,14 +25,7 @@ constexpr int kLanes = HWY_LANES(float);
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
-#if HWY_TARGET == HWY_AVX3
-
-template <class D>
-HWY_INLINE hn::Vec<D> CompressLanes(D, hn::Vec<D> lanes, hn::Mask<D> keep) {
-  return hn::Compress(lanes, keep);
-}
-
-#elif HWY_TARGET == HWY_AVX2
+#if HWY_TARGET == HWY_AVX2
 
 struct LaneTable {
   alignas(8) uint8_t kept_first[256][8];
@@ -60,6 +53,13 @@ HWY_INLINE hn::Vec<D> CompressLanes(D d, hn::Vec<D> lanes, hn::Mask<D> keep) {
   return hn::TableLookupLanes(lanes, hn::IndicesFromVec(d, hn::PromoteTo(du, order)));
 }
 
+#else
+
+template <class D>
+HWY_INLINE hn::Vec<D> CompressLanes(D, hn::Vec<D> lanes, hn::Mask<D> keep) {
+  return hn::Compress(lanes, keep);
+}
+
 #endif
 
 // Writes the lanes of `keep` behind `count` others and returns how many there are then. Stores
@@ -70,7 +70,7 @@ HWY_INLINE int Append(D d, hn::Vec<D> lanes, hn::Mask<D> keep, hn::TFromD<D>* to
   return count + static_cast<int>(hn::CountTrue(d, keep));
 }
 
-// counts + 1 where `counted`.
+// counts + 1 where `counted`: one instruction on AVX3, two on AVX2.
 HWY_INLINE VU AddOne(VU counts, hn::Mask<DF> counted) {
   const DU du;
 #if HWY_TARGET == HWY_AVX3
@@ -91,8 +91,7 @@ HWY_INLINE bool RankByCounting(const Candidates& c, uint32_t* order) {
     const VF values = hn::Load(d, c.values + i);
     VU rank = hn::Zero(du);
     for (int j = 0; j < c.count; ++j) {
-      const auto beaten = hn::Gt(hn::Set(d, c.values[j]), values);
-      rank = AddOne(rank, beaten);
+      rank = AddOne(rank, hn::Gt(hn::Set(d, c.values[j]), values));
     }
     hn::Store(rank, du, ranks + i);
     total = hn::Add(total, hn::IfThenElseZero(FirstLanes(du, c.count - i), rank));

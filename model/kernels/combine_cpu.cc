@@ -100,32 +100,28 @@ void PickFromAll(const Halves& halves, int k, Picks& picks) {
   }
 }
 
-using DW = hn::ScalableTag<float>;
-using VW = hn::Vec<DW>;
-constexpr int kWeightLanes = HWY_LANES(float);
-
 void Softmax(const float* sums, int k, float* weights) {
-  const DW d;
+  const DF d;
   alignas(64) float exponentials[kMaxTopK];
   alignas(64) float partial_sums[kPartialSums] = {};
-  for (int i = 0; i < k; i += kWeightLanes) {
-    const VW x = hn::Sub(hn::Load(d, sums + i), hn::Set(d, sums[0]));
-    const VW e = hn::IfThenElseZero(FirstLanes(d, k - i), Exp(d, x));
+  for (int i = 0; i < k; i += kLanes) {
+    const VF x = hn::Sub(hn::Load(d, sums + i), hn::Set(d, sums[0]));
+    const VF e = hn::IfThenElseZero(FirstLanes(d, k - i), Exp(d, x));
     hn::Store(e, d, exponentials + i);
     float* partial = partial_sums + i % kPartialSums;
     hn::Store(hn::Add(hn::Load(d, partial), e), d, partial);
   }
-  const VW total = hn::Set(d, AddPartialSums(partial_sums));
-  for (int i = 0; i < k; i += kWeightLanes) {
+  const VF total = hn::Set(d, AddPartialSums(partial_sums));
+  for (int i = 0; i < k; i += kLanes) {
     StoreFirst(hn::Div(hn::Load(d, exponentials + i), total), d, weights + i, k - i);
   }
 }
 
 void Sigmoid(const float* sums, int k, float* weights) {
-  const DW d;
-  const VW one = hn::Set(d, 1.0f);
-  for (int i = 0; i < k; i += kWeightLanes) {
-    const VW e = Exp(d, hn::Neg(hn::Load(d, sums + i)));
+  const DF d;
+  const VF one = hn::Set(d, 1.0f);
+  for (int i = 0; i < k; i += kLanes) {
+    const VF e = Exp(d, hn::Neg(hn::Load(d, sums + i)));
     StoreFirst(hn::Div(one, hn::Add(one, e)), d, weights + i, k - i);
   }
 }
@@ -136,16 +132,16 @@ void Relu(const float* sums, int k, float* weights) {
 
 // The logarithms of both halves' probabilities, then their product.
 void JointSoftmax(const CombineArgs& a, int row, const Picks& picks, float* weights) {
-  const DW d;
+  const DF d;
   const Halves halves(a, row);
   alignas(64) float logs[2][kMaxTopK];
   for (int i = 0; i < a.k; ++i) {
     logs[0][i] = halves.values(0)[picks.pairs[i].i] - a.log_sum_exp[0][row];
     logs[1][i] = halves.values(1)[picks.pairs[i].j] - a.log_sum_exp[1][row];
   }
-  for (int i = 0; i < a.k; i += kWeightLanes) {
-    const VW first = Exp(d, hn::Load(d, logs[0] + i));
-    const VW second = Exp(d, hn::Load(d, logs[1] + i));
+  for (int i = 0; i < a.k; i += kLanes) {
+    const VF first = Exp(d, hn::Load(d, logs[0] + i));
+    const VF second = Exp(d, hn::Load(d, logs[1] + i));
     StoreFirst(hn::Mul(first, second), d, weights + i, a.k - i);
   }
 }

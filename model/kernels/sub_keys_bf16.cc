@@ -60,7 +60,7 @@ struct Rows {
   size_t score_stride;
 };
 
-// R rows, P panels.
+// R rows, P panels. Two panels of one row have enough chains to hide their latency.
 template <int R, int P>
 void ScorePanels(const Panel& panel, const Rows& rows) {
   constexpr int kVectors = P * kPanelVectors;
@@ -87,6 +87,20 @@ void ScorePanels(const Panel& panel, const Rows& rows) {
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
       _mm512_storeu_ps(rows.scores + r * rows.score_stride + v * kLanes, total[r][v]);
     }
+  }
+}
+
+void ScoreAllRows(const Panel& panel, Rows rows, int count) {
+  constexpr int kRowsAtOnce = 6;  // x 4 vectors fill the registers
+  constexpr decltype(&ScorePanels<1, 1>) kScore[] = {ScorePanels<1, 1>, ScorePanels<2, 1>,
+                                                     ScorePanels<3, 1>, ScorePanels<4, 1>,
+                                                     ScorePanels<5, 1>, ScorePanels<6, 1>};
+  for (int passes = (count + kRowsAtOnce - 1) / kRowsAtOnce; passes > 0; --passes) {
+    const int n = (count + passes - 1) / passes;  // equal passes have no lonely last row
+    kScore[n - 1](panel, rows);
+    rows.queries += n * rows.query_stride;
+    rows.scores += n * rows.score_stride;
+    count -= n;
   }
 }
 
@@ -125,7 +139,7 @@ HWY_INLINE __m512 Odd(__m512i pairs) {
   return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000)));
 }
 
-// Of a column of the format's elements: f32, or pairs of bf16.
+// A column holds one f32 or two bf16 of each key.
 template <WeightFormat kFormat>
 constexpr int kElements = kFormat == WeightFormat::kF32 ? 1 : 2;
 template <WeightFormat kFormat>
@@ -141,8 +155,9 @@ void ScoreLanes(const RescoreArgs& a, const uint32_t* ids, float* scores) {
   constexpr int kStep = 8 * kPart;  // elements of 32 bytes
   const SubKeyLayout layout(a.keys);
   const uint8_t* keys[G * kLanes];
-  for (int j = 0; j < G * kLanes; ++j)
+  for (int j = 0; j < G * kLanes; ++j) {
     keys[j] = a.keys.data + layout.rows + ids[j] * layout.row_bytes;
+  }
   __m512 total[G];
   PEERAGE_UNROLL for (int g = 0; g < G; ++g) total[g] = _mm512_setzero_ps();
   for (int k = 0; k < a.keys.width; k += kStep) {
@@ -162,6 +177,16 @@ void ScoreLanes(const RescoreArgs& a, const uint32_t* ids, float* scores) {
     }
   }
   PEERAGE_UNROLL for (int g = 0; g < G; ++g) _mm512_storeu_ps(scores + g * kLanes, total[g]);
+}
+
+template <WeightFormat kFormat>
+void ScoreAllLanes(const RescoreArgs& a) {
+  for (int i = a.count; i % kLanes != 0; ++i) a.ids[i] = 0;
+  int i = 0;
+  for (; i + kLanes < a.count; i += 2 * kLanes) {
+    ScoreLanes<kFormat, 2>(a, a.ids + i, a.scores + i);
+  }
+  if (i < a.count) ScoreLanes<kFormat, 1>(a, a.ids + i, a.scores + i);
 }
 
 }  // namespace
@@ -191,43 +216,24 @@ float BF16Tolerance(const SubKeys& keys, const float* query) {
 }
 
 void ScoreApproximately(const ApproximateArgs& a) {
-  constexpr int kRowsAtOnce = 6;  // x 4 vectors fill the registers
-  constexpr decltype(&ScorePanels<1, 1>) kRows[] = {ScorePanels<1, 1>, ScorePanels<2, 1>,
-                                                    ScorePanels<3, 1>, ScorePanels<4, 1>,
-                                                    ScorePanels<5, 1>, ScorePanels<6, 1>};
   const size_t query_stride = RoundedStride(a.keys.width);
   for (int r = 0; r < a.rows; ++r) {
     RoundQuery(a.queries + r * a.stride, a.keys.width, a.rounded + r * query_stride);
   }
   const size_t bytes = PanelBytes(a.keys);
   Panel panel{a.keys.data + SubKeyLayout(a.keys).panels, bytes, PanelPairs(a.keys)};
-  const int num_panels = NumPanels(a.keys);
-  for (int p = 0; p < num_panels;) {
-    Rows rows{a.rounded, query_stride, a.scores + size_t(p) * kPanelKeys, a.score_stride};
-    const bool two = a.rows == 1 && p + 2 <= num_panels;  // more chains hide their latency
-    for (int r = 0, passes = (a.rows + kRowsAtOnce - 1) / kRowsAtOnce; passes > 0; --passes) {
-      const int n = (a.rows - r + passes - 1) / passes;
-      (two ? ScorePanels<1, 2> : kRows[n - 1])(panel, rows);
-      rows.queries += n * query_stride;
-      rows.scores += n * a.score_stride;
-      r += n;
-    }
-    p += two ? 2 : 1;
-    panel.keys += (two ? 2 : 1) * bytes;
+  for (int p = 0; p < NumPanels(a.keys);) {
+    const Rows rows{a.rounded, query_stride, a.scores + size_t(p) * kPanelKeys, a.score_stride};
+    const int panels = a.rows == 1 && p + 2 <= NumPanels(a.keys) ? 2 : 1;
+    panels == 2 ? ScorePanels<1, 2>(panel, rows) : ScoreAllRows(panel, rows, a.rows);
+    panel.keys += panels * bytes;
+    p += panels;
   }
 }
 
 void Rescore(const RescoreArgs& a) {
-  constexpr WeightFormat kF32 = WeightFormat::kF32, kBF16 = WeightFormat::kBF16;
-  const bool f32 = a.keys.format == kF32;
-  for (int i = a.count; i % kLanes != 0; ++i) a.ids[i] = 0;
-  for (int i = 0; i < a.count;) {
-    const bool two = i + kLanes < a.count;
-    (two   ? f32 ? ScoreLanes<kF32, 2> : ScoreLanes<kBF16, 2>
-       : f32 ? ScoreLanes<kF32, 1>
-           : ScoreLanes<kBF16, 1>)(a, a.ids + i, a.scores + i);
-    i += two ? 2 * kLanes : kLanes;
-  }
+  const bool f32 = a.keys.format == WeightFormat::kF32;
+  (f32 ? ScoreAllLanes<WeightFormat::kF32> : ScoreAllLanes<WeightFormat::kBF16>)(a);
 }
 
 HWY_POP_ATTRIBUTES

@@ -63,6 +63,7 @@ constexpr Kind kKinds[] = {
      }},
     {"NaN only", [](std::mt19937&, int) { return -kNan; }},
     {"subnormal", [](std::mt19937& random, int) { return Normal(random) * 1e-40f; }},
+    {"barely normal", [](std::mt19937& random, int) { return Normal(random) * 2e-38f; }},
     {"huge", [](std::mt19937& random, int) { return Normal(random) * 2e38f; }},
 };
 
@@ -279,21 +280,29 @@ TEST_P(SubKeyTopKTest, IsTheReferenceForQueriesAndKeysOfEveryKind) {
   }
 }
 
-// Keys this close together are told apart only by the second, exact look.
-TEST_P(SubKeyTopKTest, IsTheReferenceForKeysThatDifferInTheirLastBits) {
+// Forty keys close to the query and to each other: bf16 scores put them in no order at all.
+TEST_P(SubKeyTopKTest, IsTheReferenceWhereTheBestDifferInTheirLastBits) {
   const KeyShape shape = GetParam();
-  std::vector<float> rows = MakeValues(kKinds[0], size_t(shape.n) * shape.width, 3);
-  std::mt19937 random(1);
-  for (size_t i = shape.width; i < rows.size(); ++i) {
-    rows[i] = rows[i % shape.width] * (1 + 0x1p-10f * Normal(random));
+  std::mt19937 random(shape.width);
+  const std::vector<float> centre = MakeValues(kKinds[0], shape.width, 3);
+  const auto near_centre = [&](int i) { return centre[i] * (1 + 0x1p-11f * Normal(random)); };
+  std::vector<float> rows, queries;
+  for (int i = 0; i < shape.n * shape.width; ++i) {
+    const bool close = i / shape.width % (shape.n / 40 + 1) == 0;
+    rows.push_back(close ? near_centre(i % shape.width) : Normal(random) / 16);
+  }
+  for (int i = 0; i < kMostRows * shape.width; ++i) {
+    queries.push_back(near_centre(i % shape.width));
   }
   const PackedKeys packed(shape, rows);
-  const std::vector<float> queries = MakeValues(kKinds[0], size_t{5} * shape.width, 4);
-  const int k = std::min(shape.n, 16);
-  const Lists expected = RunSubKeys(SubKeyTopKReference, packed.keys, queries, {5, k}).lists;
-  ForEachKernelTarget([&] {
-    ASSERT_EQ(RunSubKeys(SubKeyTopK, packed.keys, queries, {5, k}).lists, expected);
-  });
+  for (const int k : {1, 16}) {
+    if (k > shape.n) continue;
+    const Lists expected =
+        RunSubKeys(SubKeyTopKReference, packed.keys, queries, {kMostRows, k}).lists;
+    ForEachKernelTarget([&] {
+      ASSERT_EQ(RunSubKeys(SubKeyTopK, packed.keys, queries, {kMostRows, k}).lists, expected);
+    });
+  }
 }
 
 // The exponentials are right to 1.5e-7, hence so is the logarithm; the result is an f32.
@@ -436,6 +445,29 @@ TEST(ProductKeysTest, FindTheBestOfAllPairs) {
       }
     }
   }
+}
+
+// Of (0, 1) and (1, 1), whose sums round to the same, the second has the lower id. But with three
+// wanted, only ties give it a place.
+TEST(ProductKeysTest, ATieOutsideTheStaircaseGoesToTheLowerId) {
+  const std::vector<float> values = {1.0000001f, 1, -1e9f, 0, -1e8f, -1e9f};
+  const std::vector<int32_t> ids = {1, 0, 2, 0, 1, 2};
+  ForEachKernelTarget([&] {
+    std::vector<uint32_t> picked(3);
+    std::vector<float> weights(3);
+    CombineHalves({.rows = 1,
+                   .n = 3,
+                   .listed = 3,
+                   .k = 3,
+                   .values = values.data(),
+                   .ids = ids.data(),
+                   .stride = 6,
+                   .half_stride = 3,
+                   .expert_ids = picked.data(),
+                   .weights = weights.data(),
+                   .out_stride = 3});
+    EXPECT_EQ(picked, (std::vector<uint32_t>{3, 0, 1}));
+  });
 }
 
 TEST(ProductKeysTest, TheLastExpertOfTheLargestLayerHasTheLargestId) {
