@@ -15,6 +15,12 @@
 namespace peerage {
 namespace {
 
+// "2026-11-25T17:22:51Z"
+std::string WholeSeconds(google::protobuf::Timestamp time) {
+  time.set_nanos(0);
+  return google::protobuf::util::TimeUtil::ToString(time);
+}
+
 constexpr size_t kTopExperts = 16;
 constexpr int kTracedExperts = 3;  // on a line
 
@@ -65,7 +71,6 @@ std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary) {
 }
 
 std::string ExpertUsageReport(const ExpertUsage& usage) {
-  using google::protobuf::util::TimeUtil;
   const v1::UsageHeader& header = usage.header;
   const auto used = std::count_if(usage.selections.begin(), usage.selections.end(),
                                   [](uint64_t count) { return count > 0; });
@@ -73,8 +78,7 @@ std::string ExpertUsageReport(const ExpertUsage& usage) {
       "layer ", header.layer(), " (", ExpertKindName(header.kind()), ") used ", FormatWhole(used),
       " of ", FormatWhole(header.num_experts()), " experts: ", FormatWhole(header.tokens()),
       " tokens, ", FormatWhole(header.selections()), " selections, ",
-      TimeUtil::ToString(header.window_start()), " to ", TimeUtil::ToString(header.window_end()),
-      "\n");
+      WholeSeconds(header.window_start()), " to ", WholeSeconds(header.window_end()), "\n");
   const double scores = std::accumulate(usage.score_sums.begin(), usage.score_sums.end(), 0.0);
   Table table({{"expert", Align::kRight},
                {"selections", Align::kRight},

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Serves a real model for a minute: chats with it, scores continuations, shows the server's status.
-# `make demo` has built the programs before it calls this.
+# Serves two real models for a minute: chats with the first, scores continuations, shows the
+# server's status; shows which experts of the second, a PEER model, write and read. `make demo` has
+# built the programs before it calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly bin=build/release/bin
 readonly model=build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
+readonly peer_model=tests/golden/models/peer_small
+readonly page=build/demo-page.txt
+readonly map=build/demo-experts.png
 readonly log=build/demo-server.log
 readonly start_seconds=60
 
@@ -39,11 +43,12 @@ show() {
   "$@"
 }
 
+# start_server MODEL
 start_server() {
   local ready line
   ready=$(mktemp -u build/demo.XXXXXX)
   mkfifo "$ready"
-  "$bin/peerage-server" --model "$model" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
+  "$bin/peerage-server" --model "$1" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
     >"$ready" 2>"$log" &
   server=$!
   exec 3<"$ready"
@@ -59,7 +64,7 @@ start_server() {
 }
 
 title "Starting peerage-server with $(basename "$model")"
-start_server
+start_server "$model"
 
 title "Chat"
 show "$bin/peerage" generate --chat "What is photosynthesis? Answer in two sentences." \
@@ -71,6 +76,26 @@ show "$bin/peerage" score "The capital of France is" \
 
 title "The server's status"
 show "$bin/peerage" status
+
+title "Stopping the server"
+stop_server
+echo "stopped"
+
+title "Starting peerage-server with a PEER model: 2 layers of 2,304 experts, trained on the Bible"
+start_server "$peer_model"
+
+title "A psalm that does not exist, and the experts that wrote it"
+show "$bin/peerage" generate $'Psalms 151\n\n1 ' --max-tokens 120 --temperature 0.7 --seed 7 \
+  --trace summary
+
+title "The experts that read a page it was not trained on"
+head -c 3000 "$peer_model/held_out.txt" >"$page"
+show "$bin/peerage" score --continuation " Amen." --trace summary <"$page"
+
+title "Which experts has the model used so far?"
+show "$bin/peerage" experts
+show "$bin/peerage" experts --layer 1 --png "$map"
+echo "The experts of layer 1 as a picture: $map"
 
 title "Stopping the server"
 stop_server

@@ -37,13 +37,6 @@ TestServerOptions WithExperts() {
   return options;
 }
 
-template <typename T>
-std::vector<T> Values(const std::string& bytes) {
-  std::vector<T> values(bytes.size() / sizeof(T));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
-}
-
 // What a GetExpertUsage call brought together.
 struct Usage {
   grpc::Status status;
