@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "model/expert_score.h"
 #include "model/nn/load_model.h"
 #include "tests/support/memory_checkpoint.h"
 
@@ -171,8 +172,7 @@ TEST(ExpertLayersTest, UsageIsWhatTheTracesSay) {
       for (size_t i = 0; i < answer.ids[l].size(); ++i) {
         ExpertCount& count = expected[answer.ids[l][i]];
         ++count.selections;
-        count.score +=
-            static_cast<uint64_t>(std::llround(double{answer.weights[l][i]} / ExpertCount::kUnit));
+        count.score += ExpertScore(answer.weights[l][i]);
       }
       const LayerUsage usage = model->ReadUsage(static_cast<int>(l));
       EXPECT_EQ(usage.tokens, 199u + 29u);
