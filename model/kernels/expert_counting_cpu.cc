@@ -23,7 +23,7 @@ using DF = hn::ScalableTag<float>;
 constexpr int kLanes = HWY_LANES(uint32_t);
 constexpr int kListed = 64;
 
-// Rounds halves up: both steps are exact in double.
+// ExpertScore of a weight that is cut already: both steps are exact in double.
 HWY_INLINE uint64_t FixedPoint(float weight) {
   constexpr double kUnitsOfOne = 1 / ExpertCount::kUnit;
   return static_cast<uint64_t>(static_cast<double>(weight) * kUnitsOfOne + 0.5);

@@ -3,9 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <utility>
+
+#include "model/expert_score.h"
 
 namespace peerage {
 namespace {
@@ -95,8 +96,7 @@ void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed) {
     for (size_t i = 0; i < fed.ids[l].size(); ++i) {
       ExpertCount& count = expected[fed.ids[l][i]];
       ++count.selections;
-      count.score +=
-          static_cast<uint64_t>(std::llround(double{fed.weights[l][i]} / ExpertCount::kUnit));
+      count.score += ExpertScore(fed.weights[l][i]);
     }
     const LayerUsage usage = model.ReadUsage(static_cast<int>(l));
     EXPECT_EQ(usage.tokens, tokens);
