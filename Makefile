@@ -71,6 +71,7 @@ golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the fir
 	@tools/setup.sh golden
 	@build/deps/golden-venv/bin/python tests/golden/make_smollm2_golden.py $(MODEL)
 	@build/deps/golden-venv/bin/python tests/golden/make_tiny_models.py
+	@build/deps/golden-venv/bin/python tests/golden/make_mixture_models.py
 
 .PHONY: proto-release
 proto-release: setup ## Makes the present wire contract the one that later changes must not break
