@@ -80,8 +80,8 @@ def schedule(done):
 def step_losses(model, window):
     logits = model(window[:, :-1])
     text = F.cross_entropy(logits.flatten(0, 1).float(), window[:, 1:].flatten())
-    parts = [ffn.losses() for ffn in model.mixture_ffns()]
-    balance, z = (sum(part) / len(parts) for part in zip(*parts)) if parts else (0.0, 0.0)
+    parts = [ffn.losses() for ffn in model.mixture_ffns()] or [(torch.zeros(()), torch.zeros(()))]
+    balance, z = (sum(part) / len(parts) for part in zip(*parts))
     return text, balance, z
 
 
@@ -99,12 +99,12 @@ def train(model, windows, args):
         text, balance, z = step_losses(model, windows.next())
         (text + BALANCE_LOSS * balance + Z_LOSS * z).backward()
         optimizer.step(schedule((step + 0.5) / steps))
-        history.append(float(text))
+        history.append(text.item())
         if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
             recent = history[-LOG_EVERY:]
             print(f"step {step + 1}/{steps} tokens {(step + 1) * tokens_a_step} loss "
-                  f"{sum(recent) / len(recent):.4f} balance {float(balance):.3f} "
-                  f"z {float(z):.3f} seconds {time.monotonic() - clock:.0f} processor "
+                  f"{sum(recent) / len(recent):.4f} balance {balance:.3f} z {z:.3f} "
+                  f"seconds {time.monotonic() - clock:.0f} processor "
                   f"{time.process_time() - processor:.0f}", flush=True)
     return {"steps": steps, "tokens": steps * tokens_a_step,
             "seconds": round(time.monotonic() - clock, 1),
