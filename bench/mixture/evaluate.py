@@ -14,13 +14,16 @@ import json
 import math
 import pathlib
 import sys
-import tempfile
 
 import grpc
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "serving"))
-from perplexity_llama_cpp import import_contract, serve  # noqa: E402 (after the path)
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bench/serving"), str(ROOT / "tests/integration")]
+from perplexity_llama_cpp import serve  # noqa: E402 (after the path)
+from stubs import load_stubs  # noqa: E402
+
+load_stubs()
+from peerage.v1 import inference_pb2, inference_pb2_grpc  # noqa: E402
 
 DOMAINS = ("law", "maths", "prose")
 WINDOW = 256
@@ -28,21 +31,21 @@ IN_FLIGHT = 8  # requests that the server may batch
 LIMIT_SECONDS = 1200
 
 
-def windows_of(stub, messages, text, count):
-    ids = stub.Tokenize(messages.TokenizeRequest(
-        prompt=messages.Prompt(text=text, add_bos=False))).token_ids
+def windows_of(stub, text, count):
+    ids = stub.Tokenize(inference_pb2.TokenizeRequest(
+        prompt=inference_pb2.Prompt(text=text, add_bos=False))).token_ids
     last = len(ids) - WINDOW
     if last < count * WINDOW:
         raise SystemExit(f"{count} windows do not fit into {len(ids)} tokens")
     return [list(ids[i * last // count:i * last // count + WINDOW]) for i in range(count)]
 
 
-def score_by_server(stub, messages, windows):
+def score_by_server(stub, windows):
     """Mean log-probability of each window's tokens after the first."""
     def request(window):
-        result = messages.ScoreRequest(context=messages.Prompt(
-            token_ids=messages.TokenIds(ids=window[:1]), add_bos=False))
-        result.continuations.add(token_ids=messages.TokenIds(ids=window[1:]))
+        result = inference_pb2.ScoreRequest(context=inference_pb2.Prompt(
+            token_ids=inference_pb2.TokenIds(ids=window[:1]), add_bos=False))
+        result.continuations.add(token_ids=inference_pb2.TokenIds(ids=window[1:]))
         return result
     means = []
     for start in range(0, len(windows), IN_FLIGHT):
@@ -62,18 +65,17 @@ def score_by_pytorch(directory, windows):
         return [float(t.gather(1, row[1:, None]).mean()) for t, row in zip(table, rows)]
 
 
-def evaluate(args, contract, directory):
+def evaluate(args, directory):
     """Domain to mean log-probability of each window; by the server, and by PyTorch if asked."""
-    messages, services = contract
     options = argparse.Namespace(model=directory, threads=args.threads)
     by_server, by_pytorch = {}, {}
     with serve(options, "auto") as address, grpc.insecure_channel(address) as channel:
-        stub = services.InferenceServiceStub(channel)
+        stub = inference_pb2_grpc.InferenceServiceStub(channel)
         windows = {domain: windows_of(
-            stub, messages, (args.folder / f"{domain}.held.txt").read_text(), args.windows)
+            stub, (args.folder / f"{domain}.held.txt").read_text(), args.windows)
             for domain in DOMAINS}
         for domain in DOMAINS:
-            by_server[domain] = score_by_server(stub, messages, windows[domain])
+            by_server[domain] = score_by_server(stub, windows[domain])
     for domain in DOMAINS if args.pytorch else ():
         by_pytorch[domain] = score_by_pytorch(directory, windows[domain])
     return {"server": by_server, "pytorch": by_pytorch}
@@ -104,12 +106,10 @@ def main():
     args = parser.parse_args()
     heads = [*DOMAINS, "geometric mean", *(["server - PyTorch"] if args.pytorch else [])]
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        contract = import_contract(folder)
-        print("| model | " + " | ".join(heads) + " |\n| --- |" + " ---: |" * len(heads))
-        for model in args.models:
-            results[model.name] = evaluate(args, contract, model)
-            print(row(args, model.name, results[model.name]), flush=True)
+    print("| model | " + " | ".join(heads) + " |\n| --- |" + " ---: |" * len(heads))
+    for model in args.models:
+        results[model.name] = evaluate(args, model)
+        print(row(args, model.name, results[model.name]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 
