@@ -2,8 +2,9 @@
 """Text of three domains, and a part of each held back: FOLDER/{law,maths,prose}.{train,held}.txt.
 
   law    licence texts of the PyPI package scancode-toolkit-mini
-  maths  set.mm of Debian's metamath-databases: statements and comments; proofs are cut because
-         compressed proofs are letters that no reader can predict
+  maths  set.mm of Debian's metamath-databases: statements and comments, one a line; proofs are cut
+         because compressed proofs are letters that no reader can predict, and indentation because
+         any reader can
   prose  the FAQ of Debian's anarchism package
 
 Whole documents are held back, chosen by their hash (1 in 20). Licences are often copies of each
@@ -62,8 +63,8 @@ def maths(packages):
     text = (packages / "metamath-databases/usr/share/metamath/databases/set.mm").read_text()
     text = re.sub(r"\$=.*?\$\.", "$.", text, flags=re.DOTALL)
     document = ""
-    for statement in re.split(r"(?<=\$\.)\n", text):
-        document += statement + "\n"
+    for statement in re.split(r"(?<=\$[.)])\s", text):
+        document += " ".join(statement.split()) + "\n"
         if len(document) >= MATHS_DOCUMENT:
             yield document
             document = ""
