@@ -57,20 +57,22 @@ class MasterAdam:
 
     def __init__(self, parameters, rate):
         self.parameters, self.rate = parameters, rate
-        self.masters = [p.detach().float().clone() for p in parameters]
+        self.masters = [p.detach().to(torch.float32, copy=True) for p in parameters]
+        for master in self.masters:
+            master.grad = torch.zeros_like(master)
         self.adam = torch.optim.AdamW(self.masters, lr=rate, betas=(0.9, 0.95), weight_decay=0.0,
                                       fused=True)
 
     @torch.no_grad()
     def step(self, factor):
         for master, parameter in zip(self.masters, self.parameters):
-            master.grad, parameter.grad = parameter.grad.float(), None
+            master.grad.copy_(parameter.grad)
+            parameter.grad.zero_()  # kept: memory given back is memory to be cleared again
         torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
         self.adam.param_groups[0]["lr"] = self.rate * factor
         self.adam.step()
         for master, parameter in zip(self.masters, self.parameters):
             parameter.copy_(master)
-            master.grad = None
 
 
 def schedule(done):
