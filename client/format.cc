@@ -68,6 +68,14 @@ std::string FormatCount(uint64_t count) {
   return Scaled(count, kUnits, "");
 }
 
+std::string FormatWhole(uint64_t count) {
+  std::string digits = absl::StrCat(count);
+  for (size_t end = digits.size(); end > 3; end -= 3) digits.insert(end - 3, 1, ',');
+  return digits;
+}
+
+std::string FormatPercent(double ratio) { return absl::StrFormat("%.1f %%", 100 * ratio); }
+
 std::string FormatInterval(absl::Duration value) {
   const double seconds = absl::ToDoubleSeconds(value);
   if (seconds < 1) return absl::StrFormat("%.1f ms", seconds * 1e3);

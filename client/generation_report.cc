@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/expert_tables.h"
 #include "client/format.h"
 #include "client/table.h"
 
@@ -82,6 +83,16 @@ std::string GenerationReport::LogprobTable() const {
     }
   }
   return table.ToString();
+}
+
+std::string GenerationReport::ExpertTraces() const {
+  std::string lines;
+  for (size_t i = 0; i < received_.size(); ++i) {
+    const std::string trace = ExpertTraceLines(received_[i].finished.expert_trace());
+    if (candidates_ > 1 && !trace.empty()) absl::StrAppend(&lines, "[", i, "]\n");
+    lines += trace;
+  }
+  return lines;
 }
 
 std::string GenerationReport::Summary() const {

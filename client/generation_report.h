@@ -23,6 +23,10 @@ class GenerationReport {
   // One row per sampled token, for calls that asked for log-probabilities.
   std::string LogprobTable() const;
 
+  // Which experts each candidate used, the prompt with the first that ended; empty when that was
+  // not asked for.
+  std::string ExpertTraces() const;
+
   // One line: tokens, time to first token, speed, and why it ended.
   std::string Summary() const;
 

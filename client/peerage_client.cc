@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "client/call_status.h"
+#include "model/status_macros.h"
 
 namespace peerage {
 namespace {
@@ -56,6 +57,7 @@ Client::Client(const ClientOptions& options, const std::shared_ptr<grpc::Channel
     : options_(options),
       inference_(v1::InferenceService::NewStub(channel)),
       models_(v1::ModelService::NewStub(channel)),
+      experts_(v1::ExpertService::NewStub(channel)),
       admin_(v1::AdminService::NewStub(channel)),
       health_(grpc::health::v1::Health::NewStub(channel)) {}
 
@@ -101,6 +103,38 @@ absl::StatusOr<v1::ListModelsResponse> Client::ListModels() {
 
 absl::StatusOr<v1::GetServerStatusResponse> Client::GetServerStatus() {
   return Unary(*admin_, &v1::AdminService::Stub::GetServerStatus, v1::GetServerStatusRequest());
+}
+
+absl::StatusOr<ExpertUsage> Client::GetExpertUsage(const v1::GetExpertUsageRequest& request) {
+  Call call(this);
+  const auto reader = experts_->GetExpertUsage(call.context(), request);
+  ExpertUsage usage;
+  absl::Status added;
+  v1::GetExpertUsageResponse response;
+  while (reader->Read(&response)) added.Update(usage.Add(response));
+  RETURN_IF_ERROR(FromGrpcStatus(reader->Finish()));
+  added.Update(usage.CheckComplete());
+  RETURN_IF_ERROR(added);
+  return usage;
+}
+
+absl::Status Client::WatchExpertSummary(
+    const v1::WatchExpertSummaryRequest& request,
+    absl::FunctionRef<bool(const v1::WatchExpertSummaryResponse&)> on_summary) {
+  Call call(this);
+  const auto reader = experts_->WatchExpertSummary(call.context(), request);
+  v1::WatchExpertSummaryResponse response;
+  while (reader->Read(&response)) {
+    if (on_summary(response)) continue;
+    call.context()->TryCancel();
+    reader->Finish();
+    return absl::OkStatus();
+  }
+  return FromGrpcStatus(reader->Finish());
+}
+
+absl::Status Client::ResetExpertUsage(const v1::ResetExpertUsageRequest& request) {
+  return Unary(*experts_, &v1::ExpertService::Stub::ResetExpertUsage, request).status();
 }
 
 absl::StatusOr<Client::HealthStatus> Client::CheckHealth(const std::string& service) {

@@ -10,7 +10,9 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "client/expert_usage.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "peerage/v1/experts.grpc.pb.h"
 #include "peerage/v1/inference.grpc.pb.h"
 #include "peerage/v1/models.grpc.pb.h"
 
@@ -43,6 +45,14 @@ class Client {
   absl::StatusOr<v1::ListModelsResponse> ListModels();
   absl::StatusOr<v1::GetServerStatusResponse> GetServerStatus();
 
+  // The whole of one layer's usage. DATA_LOSS when the chunks do not fit the header.
+  absl::StatusOr<ExpertUsage> GetExpertUsage(const v1::GetExpertUsageRequest& request);
+  // Calls `on_summary` with every message until it returns false.
+  absl::Status WatchExpertSummary(
+      const v1::WatchExpertSummaryRequest& request,
+      absl::FunctionRef<bool(const v1::WatchExpertSummaryResponse&)> on_summary);
+  absl::Status ResetExpertUsage(const v1::ResetExpertUsageRequest& request);
+
   // grpc.health.v1: "" asks whether the server is alive, a model's name whether it serves.
   absl::StatusOr<HealthStatus> CheckHealth(const std::string& service);
 
@@ -64,6 +74,7 @@ class Client {
   const ClientOptions options_;
   const std::unique_ptr<v1::InferenceService::Stub> inference_;
   const std::unique_ptr<v1::ModelService::Stub> models_;
+  const std::unique_ptr<v1::ExpertService::Stub> experts_;
   const std::unique_ptr<v1::AdminService::Stub> admin_;
   const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <future>
 #include <string>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/expert_layers.h"
 #include "model/nn/load_model.h"
 #include "model/status_macros.h"
 #include "server/available_memory.h"
@@ -68,11 +70,39 @@ class ProgressLog {
   uint64_t said_ = 0;
 };
 
+ExpertUsageMode ToUsageMode(const std::string& name) {
+  if (name == "off") return ExpertUsageMode::kOff;
+  return name == "total" ? ExpertUsageMode::kTotal : ExpertUsageMode::kRecent;
+}
+
+ExpertTraceLevel ToTraceLevel(const std::string& name) {
+  if (name == "none") return ExpertTraceLevel::kNone;
+  return name == "full" ? ExpertTraceLevel::kFull : ExpertTraceLevel::kSummary;
+}
+
+uint64_t MaxTraceBytes(const ServerConfig& config) {
+  return static_cast<uint64_t>(config.max_trace_mib) << 20;
+}
+
+// What the traces of as many requests as can run take; each sequence may be a request's only one.
+int64_t PlannedTraceBytes(const ServerConfig& config, const std::vector<ExpertLayer>& layers) {
+  const ExpertTraceLevel level = ToTraceLevel(config.expert_trace);
+  if (level == ExpertTraceLevel::kNone || layers.empty()) return 0;
+  uint64_t each = TraceBytes(layers);
+  if (level == ExpertTraceLevel::kFull) each = std::max(each, MaxTraceBytes(config));
+  return static_cast<int64_t>(config.max_sequences * each);
+}
+
 absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& checkpoint,
                                 const nn::MemoryNeeds& needs) {
   MemoryRequest request;
   request.weights_bytes = static_cast<int64_t>(needs.weights_bytes);
   request.workspace_bytes = static_cast<int64_t>(needs.workspace_bytes);
+  const std::vector<ExpertLayer> expert_layers = ExpertLayersOf(checkpoint.config());
+  request.expert_usage_bytes =
+      static_cast<int64_t>(ExpertUsageBytes(expert_layers, ToUsageMode(config.expert_usage)));
+  request.expert_trace_bytes =
+      PlannedTraceBytes(config, expert_layers) + static_cast<int64_t>(needs.picks_bytes);
   request.kv_block_bytes = static_cast<int64_t>(needs.kv_block_bytes);
   request.kv_block_tokens = needs.kv_block_tokens;
   request.context_length = checkpoint.config().max_positions;
@@ -92,6 +122,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& c
   // The context of a Score keeps a slot while its continuations run.
   options.num_slots = 2 * config.max_sequences;
   options.max_step_tokens = config.max_batch_tokens;
+  options.count_experts = config.expert_usage != "off";
+  options.trace_experts = config.expert_trace != "none";
   ASSIGN_OR_RETURN(const nn::MemoryNeeds needs, nn::PlanMemory(checkpoint, options));
   ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, needs));
   spdlog::info("memory: {}", plan.ToString());
@@ -151,6 +183,7 @@ absl::Status App::LoadModel() {
   options.max_batch_tokens = config_.max_batch_tokens;
   options.max_sequences = config_.max_sequences;
   options.max_queued_requests = config_.max_queued_requests;
+  options.expert_usage = ToUsageMode(config_.expert_usage);
   engine_ = std::make_unique<Engine>(options, *std::move(model), tokenizer_.get(), &Clock::Real(),
                                      &metrics_);
   return absl::OkStatus();
@@ -170,6 +203,7 @@ absl::Status App::Serve() {
   options.listen = config_.listen.ToString();
   options.model_name = config_.model_name;
   options.version = kVersion;
+  options.trace_limits = {ToTraceLevel(config_.expert_trace), MaxTraceBytes(config_)};
   auto rpc =
       RpcServer::Start(options, {engine_.get(), tokenizer_.get(), &Clock::Real(), &metrics_});
   RETURN_IF_ERROR(Annotate("--listen", rpc.status()));

@@ -110,6 +110,9 @@ absl::Status SetDrainTimeout(absl::string_view value, ServerConfig* config) {
 
 constexpr absl::string_view kDtypes[] = {"auto", "f32", "bf16", "q8_0", "q4_1"};
 constexpr absl::string_view kExpertDtypes[] = {"auto", "f32", "bf16", "int8", "int4"};
+
+constexpr absl::string_view kExpertUsages[] = {"off", "total", "recent"};
+constexpr absl::string_view kExpertTraces[] = {"none", "summary", "full"};
 constexpr absl::string_view kLogLevels[] = {"debug", "info", "warn", "error", "off"};
 
 constexpr ConfigOption kOptions[] = {
@@ -169,6 +172,24 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) {
        return config.kv_cache_mib ? absl::StrCat(*config.kv_cache_mib) : QuoteToml("auto");
      }},
+    {"expert-usage", "MODE",
+     "Which windows of expert usage are counted: off, total (since start or reset) or recent (that "
+     "and the last 5 minutes) (recent)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kExpertUsages, &config->expert_usage);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.expert_usage); }},
+    {"expert-trace", "LEVEL",
+     "The most that a request may ask of the experts it uses: none, summary or full (summary)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kExpertTraces, &config->expert_trace);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.expert_trace); }},
+    {"max-trace-mib", "MIB", "Largest full trace of one request, 1 to 3: an answer holds 4 MiB (3)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 3}, &config->max_trace_mib);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_trace_mib); }},
     {"drain-timeout", "DURATION", "How long running requests may go on after SIGTERM (30s)",
      SetDrainTimeout,
      [](const ServerConfig& config) {

@@ -31,25 +31,35 @@ int64_t KvCacheBytes(const MemoryRequest& request) {
 
 }  // namespace
 
+int64_t MemoryPlan::total_bytes() const {
+  return weights_bytes + workspace_bytes + expert_usage_bytes + expert_trace_bytes + kv_cache_bytes;
+}
+
 std::string MemoryPlan::ToString() const {
-  return absl::StrCat("weights ", Mib(weights_bytes), " + KV cache ", Mib(kv_cache_bytes), " (",
-                      kv_cache_tokens, " tokens) + workspace ", Mib(workspace_bytes), " = ",
-                      Mib(weights_bytes + kv_cache_bytes + workspace_bytes), " of ",
-                      Mib(available_bytes), " available");
+  std::string sum =
+      absl::StrCat("weights ", Mib(weights_bytes), " + KV cache ", Mib(kv_cache_bytes), " (",
+                   kv_cache_tokens, " tokens) + workspace ", Mib(workspace_bytes));
+  if (expert_usage_bytes > 0) absl::StrAppend(&sum, " + expert usage ", Mib(expert_usage_bytes));
+  if (expert_trace_bytes > 0) absl::StrAppend(&sum, " + expert traces ", Mib(expert_trace_bytes));
+  return absl::StrCat(sum, " = ", Mib(total_bytes()), " of ", Mib(available_bytes), " available");
 }
 
 absl::StatusOr<MemoryPlan> PlanMemory(const MemoryRequest& request) {
   MemoryPlan plan;
   plan.weights_bytes = request.weights_bytes;
   plan.workspace_bytes = request.workspace_bytes;
+  plan.expert_usage_bytes = request.expert_usage_bytes;
+  plan.expert_trace_bytes = request.expert_trace_bytes;
   plan.kv_cache_bytes = KvCacheBytes(request);
   plan.kv_cache_tokens = plan.kv_cache_bytes / request.kv_block_bytes * request.kv_block_tokens;
   plan.available_bytes = request.available_bytes;
-  const int64_t room = plan.available_bytes - plan.weights_bytes - plan.workspace_bytes;
+  const int64_t room = plan.available_bytes - (plan.total_bytes() - plan.kv_cache_bytes);
   if (plan.kv_cache_bytes > room) {
+    const bool counts = plan.expert_usage_bytes + plan.expert_trace_bytes > 0;
     return absl::ResourceExhaustedError(
         absl::StrCat("the model does not fit into memory: ", plan.ToString(),
-                     "; lower --kv-cache-mib, --max-batch-tokens or --weights-dtype"));
+                     "; lower --kv-cache-mib, --max-batch-tokens or --weights-dtype",
+                     counts ? ", or --expert-usage and --expert-trace" : ""));
   }
   return plan;
 }

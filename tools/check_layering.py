@@ -25,6 +25,7 @@ MAY_INCLUDE = {
     "model/checkpoint": {"model", "model/json", "model/tokenizer", "model/kernels/float16.h"},
     "model/kernels": {"model"},
     "model/nn": {"model", "model/kernels", "model/checkpoint"},
+    "model/transform": {"model", "model/checkpoint"},
 }
 
 # Libraries that stay behind one door: headers, and the folders (or file names) that may see them.
@@ -37,8 +38,10 @@ DOORS = {
     "cpp-httplib": (r"httplib\.h", ["server/http", "tests/unit/server", "tests/integration"]),
     "CUDA": (r"(cuda|cublas|nccl|cub/).*", ["*_cuda.*"]),
     "Highway": (r"hwy/.*", ["model/kernels", "tests/unit/kernels", "bench"]),
+    "libpng": (r"png\.h", ["client", "tests/unit/client"]),
     "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),
-    "CLI11": (r"CLI/.*", ["server", "client", "bench"]),
+    "CLI11": (r"CLI/.*", ["server", "client", "bench", "model/transform/commands",
+                                "model/transform/main.*"]),
 }
 
 OUR_FOLDERS = ("client", "server", "model", "tests", "bench", "tools")

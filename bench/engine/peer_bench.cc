@@ -11,6 +11,7 @@
 
 #include "CLI/CLI.hpp"
 #include "model/checkpoint/tensor_layout.h"
+#include "model/expert_layers.h"
 #include "model/kernels/float16.h"
 #include "model/nn/expert_counters.h"
 #include "model/nn/model_builder.h"
@@ -152,7 +153,8 @@ class LayerBench {
                                .threads = options.threads,
                                .expert_scratch_bytes = weights_.ExpertScratchBytes()}));
     counters_ = ValueOrExit(peerage::nn::ExpertCounters::Make(
-        weights_.expert_layers, {.count = true, .trace = false, .max_tokens = most_tokens_}));
+        peerage::ExpertLayersOf(checkpoint_.config()),
+        {.count = true, .trace = false, .max_tokens = most_tokens_}));
     x_.resize(size_t{kTokens} * options.d);
     for (size_t i = 0; i < x_.size(); ++i) x_[i] = Noise((uint64_t{1} << 60) + i);
   }

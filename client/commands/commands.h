@@ -11,6 +11,7 @@ namespace peerage {
 std::unique_ptr<Command> AddGenerate(CLI::App& program);
 std::unique_ptr<Command> AddScore(CLI::App& program);
 std::unique_ptr<Command> AddTokenize(CLI::App& program);
+std::unique_ptr<Command> AddExperts(CLI::App& program);
 std::unique_ptr<Command> AddModels(CLI::App& program);
 std::unique_ptr<Command> AddStatus(CLI::App& program);
 std::unique_ptr<Command> AddHealth(CLI::App& program);

@@ -7,6 +7,7 @@
 
 #include "client/commands/commands.h"
 #include "client/commands/prompt_options.h"
+#include "client/commands/trace_option.h"
 #include "client/format.h"
 #include "client/generation_report.h"
 
@@ -18,7 +19,8 @@ class GenerateCommand : public Command {
  public:
   explicit GenerateCommand(CLI::App& program)
       : Command(program, "generate", "Continue a prompt, printing the text as it comes"),
-        prompt_(app(), "prompt") {
+        prompt_(app(), "prompt"),
+        trace_(app()) {
     AddSampling();
     AddStopping();
     app().add_option("--logprobs", logprobs_,
@@ -33,6 +35,7 @@ class GenerateCommand : public Command {
     SetSampling(request_.mutable_sampling());
     SetStopping(request_.mutable_stopping());
     if (logprobs_) request_.mutable_output()->set_logprobs(*logprobs_);
+    request_.mutable_output()->set_expert_trace(trace_.level());
     return absl::OkStatus();
   }
 
@@ -53,6 +56,7 @@ class GenerateCommand : public Command {
     std::cout << report.End() << std::flush;
     if (!status.ok()) return status;
     if (logprobs_) std::cout << report.LogprobTable();
+    std::cout << report.ExpertTraces();
     if (isatty(STDERR_FILENO)) std::cerr << report.Summary();
     return 0;
   }
@@ -102,6 +106,7 @@ class GenerateCommand : public Command {
   }
 
   PromptOptions prompt_;
+  TraceOption trace_;
   std::optional<float> temperature_, top_p_, min_p_;
   std::optional<float> repetition_penalty_, frequency_penalty_, presence_penalty_;
   std::optional<uint32_t> top_k_, candidates_, max_tokens_, min_tokens_, logprobs_;

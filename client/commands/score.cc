@@ -4,6 +4,8 @@
 
 #include "client/commands/commands.h"
 #include "client/commands/prompt_options.h"
+#include "client/commands/trace_option.h"
+#include "client/expert_tables.h"
 #include "client/format.h"
 #include "client/score_table.h"
 
@@ -14,7 +16,8 @@ class ScoreCommand : public Command {
  public:
   explicit ScoreCommand(CLI::App& program)
       : Command(program, "score", "How likely are these continuations of a context?"),
-        context_(app(), "context") {
+        context_(app(), "context"),
+        trace_(app()) {
     app()
         .add_option("-c,--continuation", continuations_, "A continuation; may be repeated")
         ->allow_extra_args(false)  // the next word is not another one
@@ -28,6 +31,7 @@ class ScoreCommand : public Command {
     if (!context.ok()) return context.status();
     *request_.mutable_context() = *std::move(context);
     request_.set_model(context_.model());
+    request_.set_expert_trace(trace_.level());
     for (const std::string& text : continuations_) request_.add_continuations()->set_text(text);
     return absl::OkStatus();
   }
@@ -35,12 +39,15 @@ class ScoreCommand : public Command {
   absl::StatusOr<int> Run(Client& client) override {
     const auto response = client.Score(request_);
     if (!response.ok()) return response.status();
-    std::cout << (json() ? ToJson(*response) : ScoreTable(*response, continuations_));
+    std::cout << (json() ? ToJson(*response)
+                         : ScoreTable(*response, continuations_) +
+                               ExpertTraceLines(response->expert_trace()));
     return 0;
   }
 
  private:
   PromptOptions context_;
+  TraceOption trace_;
   std::vector<std::string> continuations_;
   v1::ScoreRequest request_;
 };

@@ -138,6 +138,10 @@ absl::StatusOr<SafetensorsShards> OpenSafetensorsShards(const std::string& direc
     return OpenIndexed(directory, index_path);
   }
   ASSIGN_OR_RETURN(const std::string path, FindOnlyFile(directory));
+  return OpenSafetensorsFile(path);
+}
+
+absl::StatusOr<SafetensorsShards> OpenSafetensorsFile(const std::string& path) {
   SafetensorsShards shards;
   ASSIGN_OR_RETURN(std::unique_ptr<RandomAccessFile> file, OpenRandomAccessFile(path));
   ASSIGN_OR_RETURN(SafetensorsContents contents, ReadSafetensors(*file));

@@ -20,4 +20,7 @@ struct SafetensorsShards {
 // itself, and must give every tensor of theirs its file and nothing else.
 absl::StatusOr<SafetensorsShards> OpenSafetensorsShards(const std::string& directory);
 
+// One .safetensors file as its only shard.
+absl::StatusOr<SafetensorsShards> OpenSafetensorsFile(const std::string& path);
+
 }  // namespace peerage

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 #include <variant>
 
@@ -135,7 +134,7 @@ absl::Status ReadTensorRows(const WeightFiles& files, const BoundTensor& tensor,
   }
   std::vector<uint8_t> whole(tensor.info.bytes);
   RETURN_IF_ERROR(reader.Read(absl::MakeSpan(whole)));
-  std::memcpy(bytes.data(), whole.data() + first * row_bytes, bytes.size());
+  std::copy_n(whole.begin() + first * row_bytes, bytes.size(), bytes.begin());
   return absl::OkStatus();
 }
 

@@ -23,16 +23,61 @@ using VU = hn::Vec<DU>;
 
 constexpr int kLanes = HWY_LANES(float);
 
-// Appends the lanes of `keep`. Stores whole vectors: room for kLanes more must be there.
-HWY_INLINE void AppendSources(VU sources, hn::Mask<DF> keep, Candidates& c) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+#if HWY_TARGET == HWY_AVX2
+
+struct LaneTable {
+  alignas(8) uint8_t kept_first[256][8];
+};
+
+constexpr LaneTable MakeLaneTable() {
+  LaneTable table = {};
+  for (int bits = 0; bits < 256; ++bits) {
+    int kept = 0;
+    for (int lane = 0; lane < 8; ++lane) {
+      if ((bits >> lane & 1) != 0) table.kept_first[bits][kept++] = static_cast<uint8_t>(lane);
+    }
+  }
+  return table;
+}
+constexpr LaneTable kLaneTable = MakeLaneTable();
+
+// Highway 1.0.3 has its table on the stack, and GCC 12 copies it there each time.
+template <class D>
+HWY_INLINE hn::Vec<D> CompressLanes(D d, hn::Vec<D> lanes, hn::Mask<D> keep) {
   const DU du;
-  hn::StoreU(hn::Compress(sources, hn::RebindMask(du, keep)), du, c.sources + c.count);
-  c.count += static_cast<int>(hn::CountTrue(DF(), keep));
+  uint8_t bits;
+  hn::StoreMaskBits(d, keep, &bits);
+  const auto order = hn::Load(hn::Rebind<uint8_t, DU>(), kLaneTable.kept_first[bits]);
+  return hn::TableLookupLanes(lanes, hn::IndicesFromVec(d, hn::PromoteTo(du, order)));
 }
 
-HWY_INLINE void Append(VF values, VU sources, hn::Mask<DF> keep, Candidates& c) {
-  hn::StoreU(hn::Compress(values, keep), DF(), c.values + c.count);
-  AppendSources(sources, keep, c);
+#else
+
+template <class D>
+HWY_INLINE hn::Vec<D> CompressLanes(D, hn::Vec<D> lanes, hn::Mask<D> keep) {
+  return hn::Compress(lanes, keep);
+}
+
+#endif
+
+// Writes the lanes of `keep` behind `count` others and returns how many there are then. Stores
+// whole vectors. (A count in memory, which the stores could change, would cost a wait for each.)
+template <class D>
+HWY_INLINE int Append(D d, hn::Vec<D> lanes, hn::Mask<D> keep, hn::TFromD<D>* to, int count) {
+  hn::StoreU(CompressLanes(d, lanes, keep), d, to + count);
+  return count + static_cast<int>(hn::CountTrue(d, keep));
+}
+
+// counts + 1 where `counted`: one instruction on AVX3, two on AVX2.
+HWY_INLINE VU AddOne(VU counts, hn::Mask<DF> counted) {
+  const DU du;
+#if HWY_TARGET == HWY_AVX3
+  return hn::IfThenElse(hn::RebindMask(du, counted), hn::Add(counts, hn::Set(du, 1)), counts);
+#else
+  return hn::Sub(counts, hn::BitCast(du, hn::VecFromMask(DF(), counted)));
+#endif
 }
 
 // order[r] = index of the candidate that r others beat. No branch depends on the values. False when
@@ -46,8 +91,7 @@ HWY_INLINE bool RankByCounting(const Candidates& c, uint32_t* order) {
     const VF values = hn::Load(d, c.values + i);
     VU rank = hn::Zero(du);
     for (int j = 0; j < c.count; ++j) {
-      const auto beaten = hn::Gt(hn::Set(d, c.values[j]), values);
-      rank = hn::Sub(rank, hn::BitCast(du, hn::VecFromMask(d, beaten)));
+      rank = AddOne(rank, hn::Gt(hn::Set(d, c.values[j]), values));
     }
     hn::Store(rank, du, ranks + i);
     total = hn::Add(total, hn::IfThenElseZero(FirstLanes(du, c.count - i), rank));
@@ -58,6 +102,8 @@ HWY_INLINE bool RankByCounting(const Candidates& c, uint32_t* order) {
   for (int i = 0; i < c.count; ++i) order[ranks[i]] = i;
   return true;
 }
+
+#endif  // HWY_TARGET
 
 }  // namespace HWY_NAMESPACE
 }  // namespace peerage::kernels

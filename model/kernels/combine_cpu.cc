@@ -28,39 +28,48 @@ struct Picks {
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
-// Pairs of one position in a list with some of the other.
+// Pairs of one position in a list with [begin, end) of the other.
 struct Strip {
   float value;  // of the one position
-  uint32_t code;
   const float* others;
-  uint32_t code_step;
+  uint32_t code;  // of the pair with the other list's first
+  int begin, end;
 };
 
-HWY_INLINE void AppendStrip(const Strip& strip, Pair range, float bound, Candidates& c) {
+// Appends the pairs whose sums reach the bound; returns how many there are then. kStep: what the
+// code grows by from one to the next.
+template <uint32_t kStep>
+HWY_INLINE int AppendStrip(const Strip& strip, float bound, Candidates& c, int count) {
   const DF d;
   const DU du;
-  for (int at = range.i; at < range.j && c.count <= Candidates::kCapacity; at += kLanes) {
-    const int left = range.j - at;
+  const VU steps = hn::Mul(hn::Iota(du, 0), hn::Set(du, kStep));
+  for (int at = strip.begin; at < strip.end && count <= Candidates::kCapacity; at += kLanes) {
+    const int left = strip.end - at;
     const VF sums = hn::Add(hn::Set(d, strip.value), LoadFirst(d, strip.others + at, left));
-    const VU positions = hn::Iota(du, static_cast<uint32_t>(at));
-    const VU codes =
-        hn::Add(hn::Set(du, strip.code), hn::Mul(positions, hn::Set(du, strip.code_step)));
-    Append(sums, codes, hn::And(hn::Ge(sums, hn::Set(d, bound)), FirstLanes(d, left)), c);
+    const VU codes = hn::Add(steps, hn::Set(du, strip.code + at * kStep));
+    const auto keep = hn::And(hn::Ge(sums, hn::Set(d, bound)), FirstLanes(d, left));
+    Append(d, sums, keep, c.values, count);
+    count = Append(du, codes, hn::RebindMask(du, keep), c.sources, count);
   }
+  return count;
 }
 
 // False where equal sums or infinities leave the order open.
 bool Pick(const Halves& halves, const Staircase& staircase, int k, Picks& picks) {
   if (!halves.Finite()) return false;
+  constexpr uint32_t kRowStep = PairCode({0, 1}), kColumnStep = PairCode({1, 0});
+  const float* first = halves.values(0);
+  const float* second = halves.values(1);
   const float bound = halves.LargestSum(staircase.reached());
   Candidates c;
-  c.count = 0;
+  int count = 0;
   for (int i = 0; i < staircase.steps(); ++i) {
-    const Strip row{halves.values(0)[i], PairCode({i, 0}), halves.values(1), PairCode({0, 1})};
-    AppendStrip(row, {i, staircase.end(i)}, bound, c);
-    const Strip column{halves.values(1)[i], PairCode({0, i}), halves.values(0), PairCode({1, 0})};
-    AppendStrip(column, {i + 1, staircase.end(i)}, bound, c);
+    const int end = staircase.end(i);
+    count = AppendStrip<kRowStep>({first[i], second, PairCode({i, 0}), i, end}, bound, c, count);
+    count =
+        AppendStrip<kColumnStep>({second[i], first, PairCode({0, i}), i + 1, end}, bound, c, count);
   }
+  c.count = count;
   uint32_t order[Candidates::kCapacity];
   if (c.count > Candidates::kCapacity || !RankByCounting(c, order)) return false;
   for (int i = 0; i < k; ++i) {
@@ -91,32 +100,28 @@ void PickFromAll(const Halves& halves, int k, Picks& picks) {
   }
 }
 
-using DW = hn::ScalableTag<float>;
-using VW = hn::Vec<DW>;
-constexpr int kWeightLanes = HWY_LANES(float);
-
 void Softmax(const float* sums, int k, float* weights) {
-  const DW d;
+  const DF d;
   alignas(64) float exponentials[kMaxTopK];
   alignas(64) float partial_sums[kPartialSums] = {};
-  for (int i = 0; i < k; i += kWeightLanes) {
-    const VW x = hn::Sub(hn::Load(d, sums + i), hn::Set(d, sums[0]));
-    const VW e = hn::IfThenElseZero(FirstLanes(d, k - i), Exp(d, x));
+  for (int i = 0; i < k; i += kLanes) {
+    const VF x = hn::Sub(hn::Load(d, sums + i), hn::Set(d, sums[0]));
+    const VF e = hn::IfThenElseZero(FirstLanes(d, k - i), Exp(d, x));
     hn::Store(e, d, exponentials + i);
     float* partial = partial_sums + i % kPartialSums;
     hn::Store(hn::Add(hn::Load(d, partial), e), d, partial);
   }
-  const VW total = hn::Set(d, AddPartialSums(partial_sums));
-  for (int i = 0; i < k; i += kWeightLanes) {
+  const VF total = hn::Set(d, AddPartialSums(partial_sums));
+  for (int i = 0; i < k; i += kLanes) {
     StoreFirst(hn::Div(hn::Load(d, exponentials + i), total), d, weights + i, k - i);
   }
 }
 
 void Sigmoid(const float* sums, int k, float* weights) {
-  const DW d;
-  const VW one = hn::Set(d, 1.0f);
-  for (int i = 0; i < k; i += kWeightLanes) {
-    const VW e = Exp(d, hn::Neg(hn::Load(d, sums + i)));
+  const DF d;
+  const VF one = hn::Set(d, 1.0f);
+  for (int i = 0; i < k; i += kLanes) {
+    const VF e = Exp(d, hn::Neg(hn::Load(d, sums + i)));
     StoreFirst(hn::Div(one, hn::Add(one, e)), d, weights + i, k - i);
   }
 }
@@ -127,16 +132,16 @@ void Relu(const float* sums, int k, float* weights) {
 
 // The logarithms of both halves' probabilities, then their product.
 void JointSoftmax(const CombineArgs& a, int row, const Picks& picks, float* weights) {
-  const DW d;
+  const DF d;
   const Halves halves(a, row);
   alignas(64) float logs[2][kMaxTopK];
   for (int i = 0; i < a.k; ++i) {
     logs[0][i] = halves.values(0)[picks.pairs[i].i] - a.log_sum_exp[0][row];
     logs[1][i] = halves.values(1)[picks.pairs[i].j] - a.log_sum_exp[1][row];
   }
-  for (int i = 0; i < a.k; i += kWeightLanes) {
-    const VW first = Exp(d, hn::Load(d, logs[0] + i));
-    const VW second = Exp(d, hn::Load(d, logs[1] + i));
+  for (int i = 0; i < a.k; i += kLanes) {
+    const VF first = Exp(d, hn::Load(d, logs[0] + i));
+    const VF second = Exp(d, hn::Load(d, logs[1] + i));
     StoreFirst(hn::Mul(first, second), d, weights + i, a.k - i);
   }
 }

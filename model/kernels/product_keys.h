@@ -28,9 +28,10 @@ struct TopKArgs {
 void TopK(const TopKArgs& args);
 void TopKReference(const TopKArgs& args);
 
-// One set of n sub-keys of a half's width, as kernels read them.
+// One set of n sub-keys of a half's width, as kernels read them. From 256 sub-keys on they are held
+// three times over, for CPUs that score in bf16 first.
 struct SubKeys {
-  int n = 0;
+  int n = 0;                                 // at most 65536
   int width = 0;                             // key_dim / 2
   WeightFormat format = WeightFormat::kF32;  // or kBF16
   const uint8_t* data = nullptr;             // SubKeyBytes(...), 64-byte aligned
@@ -59,13 +60,14 @@ void SubKeyTopKReference(const SubKeyTopKArgs& args);  // scores in fp32 chains 
 
 enum class ScoreFunction { kSoftmax, kSigmoid, kRelu, kJointSoftmax };
 
-// The k best sums of the two halves' lists, and their weights: softmax over the row's k sums,
-// sigmoid or relu of each, or exp(s1 - lse1) * exp(s2 - lse2).
+// The k best sums of the two halves' lists, sum descending, then id ascending, and their weights:
+// softmax over the row's k sums, sigmoid or relu of each, or exp(s1 - lse1) * exp(s2 - lse2). A NaN
+// among the k sums makes all softmax weights of the row NaN, else the weight of its own.
 struct CombineArgs {
   int rows = 0;
-  int n = 0;       // sub-keys of a half: id = i * n + j
+  int n = 0;       // sub-keys of a half, at most 65536: id = i * n + j < 2^32
   int listed = 0;  // of each half, best first: min(n, k)
-  int k = 0;       // 1..min(n * n, kMaxTopK)
+  int k = 0;       // 1..min(listed * listed, kMaxTopK)
   // Row r of half b at [r * stride + b * half_stride].
   const float* values = nullptr;
   const int32_t* ids = nullptr;
@@ -73,7 +75,7 @@ struct CombineArgs {
   size_t half_stride = 0;
   const float* log_sum_exp[2] = {};  // [rows] each; kJointSoftmax only
   ScoreFunction score = ScoreFunction::kSoftmax;
-  uint32_t first_id = 0;           // added to every id
+  uint32_t first_id = 0;           // added to every id; first_id + n * n <= 2^32
   uint32_t* expert_ids = nullptr;  // row r at [r * out_stride], by sum descending, then id
   float* weights = nullptr;        // likewise
   size_t out_stride = 0;

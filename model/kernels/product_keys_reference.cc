@@ -15,8 +15,9 @@ float Canonical(float value) {
   return std::isnan(value) ? std::numeric_limits<float>::quiet_NaN() : value;
 }
 
-std::vector<Scored> Sorted(std::vector<Scored> all) {
-  std::sort(all.begin(), all.end(), Before);
+std::vector<Scored> Best(std::vector<Scored> all, int k) {
+  std::partial_sort(all.begin(), all.begin() + k, all.end(), Before);
+  all.resize(k);
   return all;
 }
 
@@ -25,7 +26,7 @@ double Weight(const CombineArgs& a, int row, const Scored& pick, const std::vect
   switch (a.score) {
     case ScoreFunction::kSoftmax: {
       double total = 0;
-      for (int i = 0; i < a.k; ++i) total += std::exp(double{best[i].value} - best[0].value);
+      for (const Scored& b : best) total += std::exp(double{b.value} - best[0].value);
       return std::exp(sum - best[0].value) / total;
     }
     case ScoreFunction::kSigmoid:
@@ -50,10 +51,10 @@ void TopKReference(const TopKArgs& a) {
     for (int i = 0; i < a.n; ++i) {
       all.push_back({Canonical(a.scores[r * a.stride + i]), static_cast<uint32_t>(i)});
     }
-    all = Sorted(std::move(all));
+    const std::vector<Scored> best = Best(std::move(all), a.k);
     for (int i = 0; i < a.k; ++i) {
-      a.values[size_t(r) * a.k + i] = all[i].value;
-      a.ids[size_t(r) * a.k + i] = static_cast<int32_t>(all[i].id);
+      a.values[size_t(r) * a.k + i] = best[i].value;
+      a.ids[size_t(r) * a.k + i] = static_cast<int32_t>(best[i].id);
     }
   }
 }
@@ -94,10 +95,11 @@ void CombineHalvesReference(const CombineArgs& a) {
                        static_cast<uint32_t>(i * kMaxTopK + j)});
       }
     }
-    all = Sorted(std::move(all));
+    const std::vector<Scored> best = Best(std::move(all), a.k);
     for (int i = 0; i < a.k; ++i) {
-      a.expert_ids[r * a.out_stride + i] = a.first_id + all[i].id;
-      a.weights[r * a.out_stride + i] = Canonical(static_cast<float>(Weight(a, r, all[i], all)));
+      a.expert_ids[r * a.out_stride + i] = a.first_id + best[i].id;
+      const double weight = Weight(a, r, best[i], best);
+      a.weights[r * a.out_stride + i] = Canonical(static_cast<float>(weight));
     }
   }
 }

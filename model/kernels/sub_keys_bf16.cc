@@ -39,14 +39,12 @@ constexpr int kPanelVectors = kPanelKeys / kLanes;
 
 __mmask16 FirstLanes(int n) { return n >= kLanes ? 0xffff : (1u << n) - 1; }
 
+// Whole vectors; behind the width are zeros.
 void RoundQuery(const float* query, int width, uint32_t* pairs) {
-  auto* out = reinterpret_cast<uint16_t*>(pairs);
   for (int i = 0; i < width; i += kLanes) {
-    const __mmask16 exists = FirstLanes(width - i);
-    const __m512 x = _mm512_maskz_loadu_ps(exists, query + i);
-    // An odd width has a zero behind it.
-    const __mmask16 stored = exists | ((width & 1) != 0 ? exists << 1 : 0);
-    _mm256_mask_storeu_epi16(out + i, stored, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+    const __m512 x = _mm512_maskz_loadu_ps(FirstLanes(width - i), query + i);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(pairs + i / 2),
+                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
   }
 }
 
@@ -56,12 +54,13 @@ struct Panel {
   int pairs;
 };
 struct Rows {
-  const uint32_t* queries;  // [rows][pairs]
-  float* scores;            // [rows][stride]
-  size_t stride;
+  const uint32_t* queries;  // [rows][query_stride]
+  size_t query_stride;
+  float* scores;  // [rows][score_stride]
+  size_t score_stride;
 };
 
-// R rows, P panels.
+// R rows, P panels. Two panels of one row have enough chains to hide their latency.
 template <int R, int P>
 void ScorePanels(const Panel& panel, const Rows& rows) {
   constexpr int kVectors = P * kPanelVectors;
@@ -78,7 +77,7 @@ void ScorePanels(const Panel& panel, const Rows& rows) {
     }
     PEERAGE_UNROLL for (int r = 0; r < R; ++r) {
       const auto query =
-          reinterpret_cast<__m512bh>(_mm512_set1_epi32(rows.queries[r * panel.pairs + k]));
+          reinterpret_cast<__m512bh>(_mm512_set1_epi32(rows.queries[r * rows.query_stride + k]));
       PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
         total[r][v] = _mm512_dpbf16_ps(total[r][v], key[v], query);
       }
@@ -86,70 +85,108 @@ void ScorePanels(const Panel& panel, const Rows& rows) {
   }
   PEERAGE_UNROLL for (int r = 0; r < R; ++r) {
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
-      _mm512_storeu_ps(rows.scores + r * rows.stride + v * kLanes, total[r][v]);
+      _mm512_storeu_ps(rows.scores + r * rows.score_stride + v * kLanes, total[r][v]);
     }
   }
 }
 
-// Turns 16 rows of 16 lanes into 16 columns.
-inline void Transpose(__m512i (&m)[16]) {
-  __m512i t[16];
-  PEERAGE_UNROLL for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(m[i], m[i + 1]);
+void ScoreAllRows(const Panel& panel, Rows rows, int count) {
+  constexpr int kRowsAtOnce = 6;  // x 4 vectors fill the registers
+  constexpr decltype(&ScorePanels<1, 1>) kScore[] = {ScorePanels<1, 1>, ScorePanels<2, 1>,
+                                                     ScorePanels<3, 1>, ScorePanels<4, 1>,
+                                                     ScorePanels<5, 1>, ScorePanels<6, 1>};
+  for (int passes = (count + kRowsAtOnce - 1) / kRowsAtOnce; passes > 0; --passes) {
+    const int n = (count + passes - 1) / passes;  // equal passes have no lonely last row
+    kScore[n - 1](panel, rows);
+    rows.queries += n * rows.query_stride;
+    rows.scores += n * rows.score_stride;
+    count -= n;
   }
-  PEERAGE_UNROLL for (int i = 0; i < 16; i += 4) {
-    PEERAGE_UNROLL for (int j = 0; j < 2; ++j) {
-      m[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + 2 + j]);
-      m[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + 2 + j]);
-    }
-  }
-  // m[4 g + c]: in each 128-bit block b, column 4 b + c of rows 4 g..4 g + 3.
-  PEERAGE_UNROLL for (int c = 0; c < 4; ++c) {
-    const __m512i even01 = _mm512_shuffle_i32x4(m[c], m[4 + c], 0x88);
-    const __m512i odd01 = _mm512_shuffle_i32x4(m[c], m[4 + c], 0xdd);
-    const __m512i even23 = _mm512_shuffle_i32x4(m[8 + c], m[12 + c], 0x88);
-    const __m512i odd23 = _mm512_shuffle_i32x4(m[8 + c], m[12 + c], 0xdd);
-    t[c] = _mm512_shuffle_i32x4(even01, even23, 0x88);
-    t[4 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0x88);
-    t[8 + c] = _mm512_shuffle_i32x4(even01, even23, 0xdd);
-    t[12 + c] = _mm512_shuffle_i32x4(odd01, odd23, 0xdd);
-  }
-  PEERAGE_UNROLL for (int i = 0; i < 16; ++i) m[i] = t[i];
 }
 
-inline __m512 Even(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
-inline __m512 Odd(__m512i pairs) {
+// In each 128-bit block: turns 4 rows of 4 lanes into 4 columns.
+HWY_INLINE void TransposeBlocks(__m512i* m) {
+  const __m512i low01 = _mm512_unpacklo_epi32(m[0], m[1]);
+  const __m512i high01 = _mm512_unpackhi_epi32(m[0], m[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(m[2], m[3]);
+  const __m512i high23 = _mm512_unpackhi_epi32(m[2], m[3]);
+  m[0] = _mm512_unpacklo_epi64(low01, low23);
+  m[1] = _mm512_unpackhi_epi64(low01, low23);
+  m[2] = _mm512_unpacklo_epi64(high01, high23);
+  m[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
+// 32 bytes at `offset` of 16 keys, transposed: lane j of column i is 32-bit element i of key j.
+HWY_INLINE void LoadColumns(const uint8_t* const* keys, size_t offset, __m512i (&columns)[8]) {
+  const auto load = [&](int j) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(keys[j] + offset));
+  };
+  __m512i m[8];  // keys i and 4 + i, then 8 + i and 12 + i
+  PEERAGE_UNROLL for (int i = 0; i < 8; ++i) {
+    const int key = i / 4 * 8 + i % 4;
+    m[i] = _mm512_inserti64x4(_mm512_castsi256_si512(load(key)), load(key + 4), 1);
+  }
+  TransposeBlocks(m);
+  TransposeBlocks(m + 4);
+  PEERAGE_UNROLL for (int i = 0; i < 4; ++i) {
+    columns[i] = _mm512_shuffle_i32x4(m[i], m[4 + i], 0x88);
+    columns[4 + i] = _mm512_shuffle_i32x4(m[i], m[4 + i], 0xdd);
+  }
+}
+
+HWY_INLINE __m512 Even(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
+HWY_INLINE __m512 Odd(__m512i pairs) {
   return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000)));
 }
 
-// The chains of 16 keys, one in each lane.
+// A column holds one f32 or two bf16 of each key.
 template <WeightFormat kFormat>
-__m512 ScoreLanes(const RescoreArgs& a, const SubKeyLayout& layout, const uint32_t* ids) {
-  constexpr int kStep = kFormat == WeightFormat::kF32 ? 16 : 32;  // elements of 64 bytes
-  const uint8_t* key[16];
-  for (int i = 0; i < 16; ++i) key[i] = a.keys.data + layout.rows + ids[i] * layout.row_bytes;
-  __m512 total = _mm512_setzero_ps();
-  const auto add = [&](int i, __m512 element) {
-    total = _mm512_fmadd_ps(element, _mm512_set1_ps(a.query[i]), total);
-  };
-  for (int i = 0; i < a.keys.width; i += kStep) {
-    __m512i m[16];
-    PEERAGE_UNROLL for (int j = 0; j < 16; ++j) m[j] = _mm512_load_si512(key[j] + i / kStep * 64);
-    Transpose(m);
-    const int left = std::min(kStep, a.keys.width - i);
-    if constexpr (kFormat == WeightFormat::kF32) {
-      PEERAGE_UNROLL for (int j = 0; j < kStep; ++j) {
-        if (j < left) add(i + j, _mm512_castsi512_ps(m[j]));
-      }
-    } else {
-      PEERAGE_UNROLL for (int j = 0; j < kStep; j += 2) {
-        if (j < left) add(i + j, Even(m[j / 2]));
-        if (j + 1 < left) add(i + j + 1, Odd(m[j / 2]));
+constexpr int kElements = kFormat == WeightFormat::kF32 ? 1 : 2;
+template <WeightFormat kFormat>
+HWY_INLINE __m512 Element(__m512i column, int i) {
+  if (kFormat == WeightFormat::kF32) return _mm512_castsi512_ps(column);
+  return i == 0 ? Even(column) : Odd(column);
+}
+
+// The chains of G times 16 keys, one in each lane: G chains hide each other's latency.
+template <WeightFormat kFormat, int G>
+void ScoreLanes(const RescoreArgs& a, const uint32_t* ids, float* scores) {
+  constexpr int kPart = kElements<kFormat>;
+  constexpr int kStep = 8 * kPart;  // elements of 32 bytes
+  const SubKeyLayout layout(a.keys);
+  const uint8_t* keys[G * kLanes];
+  for (int j = 0; j < G * kLanes; ++j) {
+    keys[j] = a.keys.data + layout.rows + ids[j] * layout.row_bytes;
+  }
+  __m512 total[G];
+  PEERAGE_UNROLL for (int g = 0; g < G; ++g) total[g] = _mm512_setzero_ps();
+  for (int k = 0; k < a.keys.width; k += kStep) {
+    const int left = a.keys.width - k;
+    __m512i columns[G][8];
+    PEERAGE_UNROLL for (int g = 0; g < G; ++g) {
+      LoadColumns(keys + g * kLanes, size_t(k) / kStep * 32, columns[g]);
+    }
+    PEERAGE_UNROLL for (int i = 0; i < kStep; ++i) {
+      if (i < left) {
+        const __m512 query = _mm512_set1_ps(a.query[k + i]);
+        PEERAGE_UNROLL for (int g = 0; g < G; ++g) {
+          const __m512 key = Element<kFormat>(columns[g][i / kPart], i % kPart);
+          total[g] = _mm512_fmadd_ps(key, query, total[g]);
+        }
       }
     }
   }
-  return total;
+  PEERAGE_UNROLL for (int g = 0; g < G; ++g) _mm512_storeu_ps(scores + g * kLanes, total[g]);
+}
+
+template <WeightFormat kFormat>
+void ScoreAllLanes(const RescoreArgs& a) {
+  for (int i = a.count; i % kLanes != 0; ++i) a.ids[i] = 0;
+  int i = 0;
+  for (; i + kLanes < a.count; i += 2 * kLanes) {
+    ScoreLanes<kFormat, 2>(a, a.ids + i, a.scores + i);
+  }
+  if (i < a.count) ScoreLanes<kFormat, 1>(a, a.ids + i, a.scores + i);
 }
 
 }  // namespace
@@ -179,40 +216,24 @@ float BF16Tolerance(const SubKeys& keys, const float* query) {
 }
 
 void ScoreApproximately(const ApproximateArgs& a) {
-  constexpr int kRowsAtOnce = 6;  // x 4 vectors fill the registers
-  constexpr decltype(&ScorePanels<1, 1>) kRows[] = {ScorePanels<1, 1>, ScorePanels<2, 1>,
-                                                    ScorePanels<3, 1>, ScorePanels<4, 1>,
-                                                    ScorePanels<5, 1>, ScorePanels<6, 1>};
-  const int pairs = PanelPairs(a.keys);
+  const size_t query_stride = RoundedStride(a.keys.width);
   for (int r = 0; r < a.rows; ++r) {
-    RoundQuery(a.queries + r * a.stride, a.keys.width, a.rounded + size_t(r) * pairs);
+    RoundQuery(a.queries + r * a.stride, a.keys.width, a.rounded + r * query_stride);
   }
   const size_t bytes = PanelBytes(a.keys);
-  Panel panel{a.keys.data + SubKeyLayout(a.keys).panels, bytes, pairs};
-  const int num_panels = NumPanels(a.keys);
-  for (int p = 0; p < num_panels;) {
-    Rows rows{a.rounded, a.scores + size_t(p) * kPanelKeys, a.score_stride};
-    const bool two = a.rows == 1 && p + 2 <= num_panels;  // more chains hide their latency
-    for (int r = 0, passes = (a.rows + kRowsAtOnce - 1) / kRowsAtOnce; passes > 0; --passes) {
-      const int n = (a.rows - r + passes - 1) / passes;
-      (two ? ScorePanels<1, 2> : kRows[n - 1])(panel, rows);
-      rows.queries += size_t(n) * pairs;
-      rows.scores += n * a.score_stride;
-      r += n;
-    }
-    p += two ? 2 : 1;
-    panel.keys += (two ? 2 : 1) * bytes;
+  Panel panel{a.keys.data + SubKeyLayout(a.keys).panels, bytes, PanelPairs(a.keys)};
+  for (int p = 0; p < NumPanels(a.keys);) {
+    const Rows rows{a.rounded, query_stride, a.scores + size_t(p) * kPanelKeys, a.score_stride};
+    const int panels = a.rows == 1 && p + 2 <= NumPanels(a.keys) ? 2 : 1;
+    panels == 2 ? ScorePanels<1, 2>(panel, rows) : ScoreAllRows(panel, rows, a.rows);
+    panel.keys += panels * bytes;
+    p += panels;
   }
 }
 
 void Rescore(const RescoreArgs& a) {
-  const SubKeyLayout layout(a.keys);
-  const auto score = a.keys.format == WeightFormat::kF32 ? ScoreLanes<WeightFormat::kF32>
-                                                         : ScoreLanes<WeightFormat::kBF16>;
-  for (int i = a.count; i % kLanes != 0; ++i) a.ids[i] = 0;
-  for (int i = 0; i < a.count; i += kLanes) {
-    _mm512_storeu_ps(a.scores + i, score(a, layout, a.ids + i));
-  }
+  const bool f32 = a.keys.format == WeightFormat::kF32;
+  (f32 ? ScoreAllLanes<WeightFormat::kF32> : ScoreAllLanes<WeightFormat::kBF16>)(a);
 }
 
 HWY_POP_ATTRIBUTES

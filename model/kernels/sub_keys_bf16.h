@@ -16,12 +16,15 @@ bool HasBF16Arithmetic();
 // no proof of any (extreme values, NaN).
 float BF16Tolerance(const SubKeys& keys, const float* query);
 
+// Pairs of bf16 that a query takes in the work space.
+constexpr size_t RoundedStride(int width) { return (static_cast<size_t>(width) + 15) / 16 * 8; }
+
 struct ApproximateArgs {
   SubKeys keys;
   const float* queries = nullptr;  // [rows][stride]
   size_t stride = 0;
   int rows = 0;
-  uint32_t* rounded = nullptr;  // work space [rows][PanelPairs(keys)], 64-byte aligned
+  uint32_t* rounded = nullptr;  // work space [rows][RoundedStride(width)]
   float* scores = nullptr;      // [rows][score_stride], written up to a multiple of kPanelKeys
   size_t score_stride = 0;
 };

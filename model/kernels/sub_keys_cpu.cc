@@ -134,10 +134,6 @@ void RunApproximately(const Block& block, uint32_t* rounded) {
   }
 }
 
-size_t RoundedBytes(const SubKeys& keys, int rows) {
-  return RoundUp64(sizeof(uint32_t) * PanelPairs(keys) * rows);
-}
-
 }  // namespace
 
 size_t SubKeyBytes(const SubKeys& shape) { return SubKeyLayout(shape).bytes; }
@@ -158,7 +154,7 @@ void PackSubKeys(const SubKeys& shape, const uint8_t* rows, uint8_t* data) {
 
 size_t SubKeyTopKScratch(int n, int width) {
   const int rows = RowsAtOnce(n);
-  return sizeof(float) * ScoreStride(n) * rows + RoundedBytes({.n = n, .width = width}, rows);
+  return (ScoreStride(n) + RoundedStride(width)) * rows * sizeof(float);
 }
 
 void SubKeyTopK(const SubKeyTopKArgs& args) {

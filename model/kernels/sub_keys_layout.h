@@ -16,7 +16,7 @@ namespace peerage::kernels {
 
 inline constexpr int kPanelKeys = 64;
 // Below, scores are cheap and the second look at the candidates is not.
-inline constexpr int kLeastBF16Keys = 512;
+inline constexpr int kLeastBF16Keys = 256;
 
 constexpr size_t RoundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 

@@ -68,8 +68,7 @@ float KthLargest(const float* maxima, int columns, int k) {
     for (int j = 0; j < columns; ++j) {
       const VF other = hn::Set(d, maxima[j]);
       PEERAGE_UNROLL for (int v = 0; v < kStripVectors; ++v) {
-        const VU by = hn::BitCast(du, hn::VecFromMask(d, hn::Ge(other, x[v])));
-        reached[v] = hn::Sub(reached[v], by);
+        reached[v] = AddOne(reached[v], hn::Ge(other, x[v]));
       }
     }
     PEERAGE_UNROLL for (int v = 0; v < kStripVectors; ++v) {
@@ -94,17 +93,21 @@ Candidates FindCandidatesTarget(const FindArgs& a) {
   const VF lowest = hn::Set(d, LowestCandidate(a));
   const int most = MostCandidates(a.k);
   Candidates c;
-  c.count = 0;
-  VU at = hn::Iota(du, 0);
+  int count = 0;
+  const VU iota = hn::Iota(du, 0);
+  const auto collect = [&](int i, hn::Mask<DF> keep) HWY_ATTR {
+    const VU positions = hn::Add(iota, hn::Set(du, static_cast<uint32_t>(i)));
+    count = Append(du, positions, hn::RebindMask(du, keep), c.sources, count);
+  };
   int i = 0;
-  for (; i + kLanes <= a.n && c.count <= most; i += kLanes) {
-    AppendSources(at, hn::Ge(hn::LoadU(d, a.scores + i), lowest), c);
-    at = hn::Add(at, hn::Set(du, kLanes));
+  for (; i + kLanes <= a.n && count <= most; i += kLanes) {
+    collect(i, hn::Ge(hn::LoadU(d, a.scores + i), lowest));
   }
-  if (i < a.n && c.count <= most) {
+  if (i < a.n && count <= most) {
     const auto exists = FirstLanes(d, a.n - i);
-    AppendSources(at, hn::And(exists, hn::Ge(hn::MaskedLoad(exists, d, a.scores + i), lowest)), c);
+    collect(i, hn::And(exists, hn::Ge(hn::MaskedLoad(exists, d, a.scores + i), lowest)));
   }
+  c.count = count;
   if (!Sufficient(c, a.k)) return c;
   for (int j = 0; j < c.count; ++j) c.values[j] = a.scores[c.sources[j]];
   return c;

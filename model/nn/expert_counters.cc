@@ -13,7 +13,7 @@ namespace {
 // Fewer are counted faster than a second thread is woken.
 constexpr int64_t kPicksWorthSharing = 4096;
 
-size_t PickBytes(const ExpertLayer& layer, int max_tokens) {
+size_t BufferBytes(const ExpertLayer& layer, int max_tokens) {
   return Arena::Padded(size_t{layer.picks_per_token()} * max_tokens * sizeof(uint32_t));
 }
 
@@ -25,19 +25,8 @@ size_t CountBytes(absl::Span<const ExpertLayer> layers, const ExpertCounters::Op
   return bytes;
 }
 
-// Of ids and weights: of every layer when they are reported, else of the largest.
-size_t PickBytes(absl::Span<const ExpertLayer> layers, const ExpertCounters::Options& options) {
-  size_t sum = 0, most = 0;
-  for (const ExpertLayer& layer : layers) {
-    const size_t bytes = 2 * PickBytes(layer, options.max_tokens);
-    sum += bytes;
-    most = std::max(most, bytes);
-  }
-  return options.trace ? sum : most;
-}
-
 PickBuffer TakePicks(Arena& arena, const ExpertLayer& layer, int max_tokens) {
-  const size_t bytes = PickBytes(layer, max_tokens);
+  const size_t bytes = BufferBytes(layer, max_tokens);
   PickBuffer picks;
   picks.ids = reinterpret_cast<uint32_t*>(arena.Take(bytes));
   picks.weights = reinterpret_cast<float*>(arena.Take(bytes));
@@ -46,8 +35,14 @@ PickBuffer TakePicks(Arena& arena, const ExpertLayer& layer, int max_tokens) {
 
 }  // namespace
 
-size_t ExpertCounters::Bytes(absl::Span<const ExpertLayer> layers, const Options& options) {
-  return CountBytes(layers, options) + PickBytes(layers, options);
+size_t ExpertCounters::PickBytes(absl::Span<const ExpertLayer> layers, const Options& options) {
+  size_t sum = 0, most = 0;
+  for (const ExpertLayer& layer : layers) {
+    const size_t bytes = 2 * BufferBytes(layer, options.max_tokens);
+    sum += bytes;
+    most = std::max(most, bytes);
+  }
+  return options.trace ? sum : most;
 }
 
 absl::StatusOr<ExpertCounters> ExpertCounters::Make(std::vector<ExpertLayer> layers,

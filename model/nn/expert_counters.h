@@ -21,7 +21,8 @@ class ExpertCounters {
     bool trace = true;   // keep every layer's picks until the next step, not only one layer's
     int max_tokens = 0;  // of a step
   };
-  static size_t Bytes(absl::Span<const ExpertLayer> layers, const Options& options);
+  // Of ids and weights: every layer's when they are reported, else the largest layer's.
+  static size_t PickBytes(absl::Span<const ExpertLayer> layers, const Options& options);
   static absl::StatusOr<ExpertCounters> Make(std::vector<ExpertLayer> layers,
                                              const Options& options);
 

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/checkpoint/parameter_count.h"
+#include "model/expert_layers.h"
 #include "model/nn/model_builder.h"
 #include "model/nn/transformer.h"
 #include "model/status_macros.h"
@@ -142,10 +143,9 @@ absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadO
   return MemoryNeeds{
       .weights_bytes = arena.used(),
       .workspace_bytes = Workspace::Bytes(config, WorkspaceShape(weights, options)),
-      .usage_bytes = ExpertCounters::Bytes(weights.expert_layers, CounterOptions(options)),
+      .picks_bytes = ExpertCounters::PickBytes(ExpertLayersOf(config), CounterOptions(options)),
       .kv_block_bytes = static_cast<uint64_t>(KvBlockBytes(config)),
       .kv_block_tokens = kernels::kBlockTokens,
-      .expert_layers = weights.expert_layers,
       .conversions = loader.conversions()};
 }
 
@@ -169,12 +169,12 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& check
                                                     .num_blocks = capacity.num_blocks}));
   ASSIGN_OR_RETURN(Workspace workspace, Workspace::Make(config, WorkspaceShape(weights, options)));
   ASSIGN_OR_RETURN(ExpertCounters counters,
-                   ExpertCounters::Make(weights.expert_layers, CounterOptions(options)));
+                   ExpertCounters::Make(ExpertLayersOf(config), CounterOptions(options)));
 
   ModelDescription description = Describe(checkpoint);
   description.weights_dtype = DominantFormat(loader);
   description.weights_bytes = arena.used();
-  description.expert_layers = weights.expert_layers;
+  description.expert_layers = ExpertLayersOf(config);
   ASSIGN_OR_RETURN(description.fingerprint, fingerprint.get());
   TransformerParts parts{
       .weights = std::move(storage),

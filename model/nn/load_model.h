@@ -29,10 +29,9 @@ struct LoadOptions {
 struct MemoryNeeds {
   uint64_t weights_bytes = 0;
   uint64_t workspace_bytes = 0;
-  uint64_t usage_bytes = 0;     // counters of experts, and the picks of a step
+  uint64_t picks_bytes = 0;     // the experts that a step picks
   uint64_t kv_block_bytes = 0;  // over all layers
   int32_t kv_block_tokens = 0;
-  std::vector<ExpertLayer> expert_layers;
   // What loading changes, for one log line: "3 q6_k matrices to q8_0", "2 f32 tables to int8", ...
   std::vector<std::string> conversions;
 };

@@ -60,21 +60,6 @@ absl::StatusOr<AffineMap> FoldBatchNorm(WeightLoader& loader, const std::string&
   return map;
 }
 
-ExpertLayer LayerOf(const ProductKeyConfig& config, ExpertLayerKind kind) {
-  return {.kind = kind,
-          .num_experts = static_cast<uint32_t>(config.table_rows()),
-          .heads = static_cast<uint32_t>(config.heads),
-          .top_k = static_cast<uint32_t>(config.top_k)};
-}
-
-ExpertLayer LayerOf(const MixtureConfig& config, ExpertLayerKind kind) {
-  return {.kind = kind,
-          .num_experts = static_cast<uint32_t>(config.num_experts),
-          .heads = 1,
-          .top_k = static_cast<uint32_t>(config.top_k),
-          .expert_names = config.expert_names};
-}
-
 // Neighbouring heads of one attention expert.
 struct HeadRange {
   int expert = 0;
@@ -116,8 +101,8 @@ absl::StatusOr<ModelWeights> ModelBuilder::Build() {
   ModelWeights weights;
   ASSIGN_OR_RETURN(LinearLayer embedding, loader_.Linear({"model.embed_tokens.weight"}));
   weights.embedding = embedding.parts.front();
-  for (layer_ = 0; layer_ < static_cast<int>(config_.layers.size()); ++layer_) {
-    ASSIGN_OR_RETURN(weights.blocks.emplace_back(), MakeBlock(layer_));
+  for (size_t i = 0; i < config_.layers.size(); ++i) {
+    ASSIGN_OR_RETURN(weights.blocks.emplace_back(), MakeBlock(static_cast<int>(i)));
   }
   ASSIGN_OR_RETURN(weights.final_norm, MakeNorm("model.norm.weight"));
   if (config_.tied_embeddings) {
@@ -125,7 +110,6 @@ absl::StatusOr<ModelWeights> ModelBuilder::Build() {
   } else {
     ASSIGN_OR_RETURN(weights.head, loader_.Linear({"lm_head.weight"}));
   }
-  weights.expert_layers = std::move(expert_layers_);
   return weights;
 }
 
@@ -162,8 +146,7 @@ absl::StatusOr<AnyAttention> ModelBuilder::MakeAttention(const AttentionConfig& 
   for (const HeadRange& range : HeadOrder(config_, config)) {
     mixture.expert_of_head.insert(mixture.expert_of_head.end(), range.count, range.expert);
   }
-  mixture.expert_layer =
-      AddExpertLayer(LayerOf(config.mixture, ExpertLayerKind::kMixtureAttention));
+  mixture.expert_layer = next_expert_layer_++;
   return mixture;
 }
 
@@ -223,7 +206,7 @@ absl::StatusOr<MixtureFfn> ModelBuilder::MakeMixtureFfn(const MixtureConfig& con
     ASSIGN_OR_RETURN(mixture.experts.emplace_back(),
                      MakeDenseFfn(absl::StrCat(prefix, "experts.", e, ".")));
   }
-  mixture.expert_layer = AddExpertLayer(LayerOf(config, ExpertLayerKind::kMixtureFfn));
+  mixture.expert_layer = next_expert_layer_++;
   return mixture;
 }
 
@@ -273,7 +256,7 @@ absl::StatusOr<Peer> ModelBuilder::MakePeer(const ProductKeyConfig& config,
       peer.experts.table,
       loader_.Experts(config.glu ? kernels::ExpertKind::kGatedNeuron : kernels::ExpertKind::kNeuron,
                       vectors));
-  peer.expert_layer = AddExpertLayer(LayerOf(config, ExpertLayerKind::kPeer));
+  peer.expert_layer = next_expert_layer_++;
   return peer;
 }
 
@@ -283,7 +266,7 @@ absl::StatusOr<ProductKeyMemory> ModelBuilder::MakeMemory(const ProductKeyConfig
   ASSIGN_OR_RETURN(memory.values.router, MakeRouter(config, prefix));
   ASSIGN_OR_RETURN(memory.values.table,
                    loader_.Experts(kernels::ExpertKind::kValue, {prefix + "values.weight"}));
-  memory.expert_layer = AddExpertLayer(LayerOf(config, ExpertLayerKind::kProductKeyMemory));
+  memory.expert_layer = next_expert_layer_++;
   return memory;
 }
 
@@ -334,12 +317,6 @@ absl::Status ModelBuilder::MakeQuery(const ProductKeyConfig& config, const std::
                                                  .row_scales = batch_norm.scale}));
   if (!bias.empty()) router.bias = loader_.Keep(bias);
   return absl::OkStatus();
-}
-
-int ModelBuilder::AddExpertLayer(ExpertLayer layer) {
-  layer.layer = static_cast<uint32_t>(layer_);
-  expert_layers_.push_back(std::move(layer));
-  return static_cast<int>(expert_layers_.size()) - 1;
 }
 
 }  // namespace peerage::nn

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/expert_usage.h"
 #include "model/model_config.h"
 #include "model/nn/attention_shape.h"
 #include "model/nn/block.h"
@@ -19,7 +18,6 @@ struct ModelWeights {
   std::vector<Block> blocks;
   Norm final_norm;
   LinearLayer head;
-  std::vector<ExpertLayer> expert_layers;  // in the order a token meets them
 
   // The most that one thread needs for any layer's experts.
   size_t ExpertScratchBytes() const;
@@ -53,12 +51,10 @@ class ModelBuilder {
                                               const std::string& prefix);
   absl::Status MakeQuery(const ProductKeyConfig& config, const std::string& prefix,
                          ProductKeyRouter& router);
-  int AddExpertLayer(ExpertLayer layer);
 
   const ModelConfig& config_;
   WeightLoader& loader_;
-  int layer_ = 0;  // being built
-  std::vector<ExpertLayer> expert_layers_;
+  int next_expert_layer_ = 0;  // layers are built in the order of ExpertLayersOf
 };
 
 }  // namespace peerage::nn

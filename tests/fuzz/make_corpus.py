@@ -5,6 +5,7 @@ Usage: make_corpus.py (writes beside itself, into corpus/)
 """
 
 import json
+import math
 import pathlib
 import struct
 
@@ -116,7 +117,12 @@ def make_config():
                "bos_token_id": 1, "eos_token_id": 2, "attention": {"kind": "dense"},
                "ffn": [{"kind": "dense", "intermediate_size": 32}],
                "layers": {"1": {"ffn": [{"kind": "dense"}], "attention": {"kind": "dense"}}}}
-    peer = {**peerage, "layers": {"1": {"ffn": [{"kind": "peer", "num_experts": 16}]}}}
+    peer = {**peerage, "layers": {"1": {"ffn": [
+        {"kind": "peer", "num_experts": 16, "heads": 2, "top_k": 8, "key_dim": 4,
+         "keys": "per_head", "experts": "per_head", "query_bias": True, "query_norm": "layer",
+         "query_norm_eps": 1e-3, "score": "sigmoid", "activation": "relu", "glu": True,
+         "pre_rmsnorm": True, "layout": "peerage"},
+        {"kind": "pkm", "num_experts": 9, "heads": 1, "top_k": 1, "keys": "direct"}]}}}
     scaled = {**llama, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}
     for name, config in [("llama", llama), ("peerage", peerage), ("peer", peer),
                          ("scaled", scaled)]:
@@ -125,6 +131,64 @@ def make_config():
     write("model_config_fuzz", "not_utf8", b'{"model_type": "\xff"}')
 
 
+# By layout: the fields of its entry, and its tensors beside the sizes N, d, n, heads and key_dim.
+def layouts():
+    n, d, heads, key_dim = 2, 4, 3, 4
+    rows, q = n * n, heads * key_dim
+    per_head = {"heads": heads, "key_dim": key_dim, "keys": "per_head"}
+    direct = {"heads": 1, "keys": "direct"}
+    yield "peerage", {**per_head, "query_bias": True, "query_norm": "batch"}, {
+        "query.weight": [q, d], "query.bias": [q], "query_norm.weight": [q],
+        "query_norm.bias": [q], "query_norm.running_mean": [q], "query_norm.running_var": [q],
+        "sub_keys": [heads, 2, n, key_dim // 2], "down.weight": [rows, d], "up.weight": [rows, d]}
+    yield "lucidrains", {**per_head, "pre_rmsnorm": True, "experts": "per_head"}, {
+        "norm.gamma": [d], "to_queries.0.weight": [q, d], "keys": [heads, n, 2, key_dim // 2],
+        "weight_down_embed.weight": [heads * rows, d], "weight_up_embed.weight": [heads * rows, d]}
+    yield "meta_memory", {**per_head, "query_bias": True}, {
+        "query_proj.query_mlps.0.weight": [q, d], "query_proj.query_mlps.0.bias": [q],
+        "keys": [2 * heads * n, key_dim // 2], "values_u.weight": [rows, d],
+        "values_v.weight": [rows, d], "value_proj.weight": [d, d]}
+    yield "ostix360", {**per_head, "query_bias": True, "query_norm": "batch", "glu": True}, {
+        "query_proj.0.weight": [q, d], "query_proj.0.bias": [q], "query_proj.1.weight": [q],
+        "query_proj.1.bias": [q], "query_proj.1.running_mean": [q],
+        "query_proj.1.running_var": [q], "keys": [heads, 2, n, key_dim // 2],
+        "w_down_embed.weight": [rows, d], "w_up_embed.weight": [rows, d],
+        "w_gate_embed.weight": [rows, d]}
+    yield "doge", direct, {"router_gate.weight": [2 * n, d], "down_embed.weight": [rows, d],
+                           "up_embed.weight": [rows, d]}
+    yield "omnimoe", {**direct, "query_bias": True, "score": "joint_softmax"}, {
+        "router_gate_x.weight": [n, d], "router_gate_y.weight": [n, d],
+        "router_norm_x.running_mean": [n], "router_norm_x.running_var": [n],
+        "router_norm_y.running_mean": [n], "router_norm_y.running_var": [n],
+        "up_embed.weight": [rows, d], "down_embed.weight": [rows, d]}
+
+
+def make_layouts():
+    config = {"model_type": "peerage", "format_version": 1, "vocab_size": 2, "hidden_size": 4,
+              "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
+              "max_position_embeddings": 8, "tie_word_embeddings": True, "parallel_block": True}
+    backbone = {"model.embed_tokens.weight": [2, 4], "model.norm.weight": [4],
+                "model.layers.0.input_norm.weight": [4],
+                **{f"model.layers.0.attention.{name}_proj.weight": [4, 4] for name in "qkvo"}}
+    for layout, fields, tensors in layouts():
+        entry = {"kind": "peer", "num_experts": 4, "top_k": 2, "layout": layout, **fields}
+        text = json.dumps({**config, "ffn": [entry]}).encode() + b"\0"
+        shapes = backbone | {f"model.layers.0.ffn.peer.{name}": shape
+                             for name, shape in tensors.items()}
+        header, data = {}, b""
+        for name, shape in shapes.items():
+            # 1, 2, 3, ... in f16: finite, distinct, and fit for a variance.
+            values = struct.pack(f"<{math.prod(shape)}e", *range(1, math.prod(shape) + 1))
+            header[name] = tensor("F16", shape, len(data), len(data) + len(values))
+            data += values
+        write("peer_layout_fuzz", layout, text + safetensors(header, data))
+        write("peer_layout_fuzz", layout + "_not_finite",
+              text + safetensors(header, b"\xff" * len(data)))
+        del header["model.norm.weight"]
+        write("peer_layout_fuzz", layout + "_hole", text + safetensors(header, data))
+
+
 make_safetensors()
 make_gguf()
 make_config()
+make_layouts()

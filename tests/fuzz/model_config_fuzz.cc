@@ -1,9 +1,26 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "model/checkpoint/parameter_count.h"
 #include "model/model_config.h"
+
+namespace {
+
+bool InRange(const peerage::FfnConfig& part) {
+  if (part.kind == peerage::FfnKind::kDense) return part.intermediate_size > 0;
+  const peerage::ProductKeyConfig& c = part.product_keys;
+  const bool direct = c.keys == peerage::ProductKeys::kDirect;
+  return c.num_sub_keys >= 2 && int64_t{c.num_sub_keys} * c.num_sub_keys == c.num_experts &&
+         c.heads >= 1 && c.heads <= 32 && c.top_k >= 1 && c.top_k <= 128 &&
+         c.top_k <= c.num_experts && c.table_rows() <= UINT32_MAX && c.key_dim % 2 == 0 &&
+         (c.key_dim > 0) != direct && c.query_norm_eps > 0 && std::isfinite(c.query_norm_eps);
+}
+
+}  // namespace
 
 // Every value of an accepted config is in range.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
@@ -19,7 +36,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
                         config->rope_theta > 0 && !config->layers.empty();
   if (!in_range) std::abort();
   for (const peerage::LayerConfig& layer : config->layers) {
-    if (layer.ffn.empty() || layer.ffn[0].intermediate_size <= 0) std::abort();
+    if (layer.ffn.empty()) std::abort();
+    for (const peerage::FfnConfig& part : layer.ffn) {
+      if (!InRange(part)) std::abort();
+    }
   }
+  const peerage::ParameterCount count = peerage::CountParameters(*config);
+  if (count.active == 0 || count.active > count.total) std::abort();
   return 0;
 }

@@ -89,8 +89,7 @@ class MetaMemory(ProductKeys):
 
 
 class Ostix360(ProductKeys):
-    """ostix360's PEERBlock. Its gate table is there without GLU too; with it, the activation is on
-    the product with w_down_embed."""
+    """ostix360's PEERBlock: with GLU the activation is on the product with w_down_embed."""
 
     def __init__(self, entry):
         super().__init__(entry)
@@ -98,8 +97,9 @@ class Ostix360(ProductKeys):
         self.keys = nn.Parameter(torch.empty(self.heads, 2, N, self.dim // 2))
         width = self.heads * self.dim
         self.query_proj = nn.Sequential(nn.Linear(D, width), nn.BatchNorm1d(width))
-        self.w_up_embed, self.w_down_embed, self.w_gate_embed = (
-            nn.Embedding(N * N, D) for _ in range(3))
+        self.w_up_embed, self.w_down_embed = nn.Embedding(N * N, D), nn.Embedding(N * N, D)
+        if self.glu:
+            self.w_gate_embed = nn.Embedding(N * N, D)
 
     def forward(self, x):
         tokens = x.flatten(0, -2)

@@ -23,6 +23,7 @@ T ValueOrDie(absl::StatusOr<T> value) {
 std::unique_ptr<LanguageModel> LoadOrDie(const std::string& path, const RunnerOptions& options) {
   const auto checkpoint = ValueOrDie(OpenCheckpoint(path));
   return ValueOrDie(nn::LoadModel(*checkpoint, {.weights_dtype = options.weights_dtype,
+                                                .expert_dtype = options.expert_dtype,
                                                 .threads = options.threads,
                                                 .num_slots = options.num_slots,
                                                 .kv_cache_bytes = options.kv_cache_bytes}));
@@ -73,6 +74,17 @@ std::vector<TokenId> SequenceRunner::Greedy(const std::vector<TokenId>& prompt, 
     generated.push_back(input[0]);
   }
   return generated;
+}
+
+std::vector<PickedExperts> SequenceRunner::Picks(const std::vector<TokenId>& tokens) {
+  const Chunk chunk{.slot = slot_, .tokens = tokens, .blocks = blocks_, .trace = true};
+  const StepOutput output = ValueOrDie(model_.Step({.chunks = {&chunk, 1}}));
+  std::vector<PickedExperts> layers;
+  for (const ExpertPicks& picks : output.picks) {
+    layers.push_back(
+        {{picks.ids.begin(), picks.ids.end()}, {picks.weights.begin(), picks.weights.end()}});
+  }
+  return layers;
 }
 
 }  // namespace peerage

@@ -13,6 +13,7 @@ namespace peerage {
 // A model on the CPU with room for a few sequences. Dies with the reason when it does not load.
 struct RunnerOptions {
   nn::WeightsDtype weights_dtype = nn::WeightsDtype::kAuto;
+  nn::ExpertDtype expert_dtype = nn::ExpertDtype::kAuto;
   int threads = 1;
   int num_slots = 8;
   int64_t kv_cache_bytes = int64_t{256} << 20;
@@ -21,6 +22,12 @@ std::unique_ptr<LanguageModel> LoadOrDie(const std::string& path, const RunnerOp
 
 // The real model that tools/setup.sh brings.
 inline constexpr char kSmolLm2[] = "build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+// What one expert layer picked: [tokens, heads, top_k].
+struct PickedExperts {
+  std::vector<uint32_t> ids;
+  std::vector<float> weights;
+};
 
 // Runs one sequence straight on a LanguageModel, without engine or server: blocks from
 // `first_block` on, one slot.
@@ -34,6 +41,9 @@ class SequenceRunner {
 
   // The most likely continuation.
   std::vector<TokenId> Greedy(const std::vector<TokenId>& prompt, int count);
+
+  // What these tokens pick in each expert layer, fed in one chunk.
+  std::vector<PickedExperts> Picks(const std::vector<TokenId>& tokens);
 
  private:
   LanguageModel& model_;

@@ -36,12 +36,13 @@ TEST(ParameterCountTest, IsThePublishedOneOfDenseModels) {
   EXPECT_EQ(Count(bam_seed).total, 587'209'728u);
 }
 
-constexpr char kPeer[] = R"([{"kind": "dense"}, {"kind": "peer", "num_experts": 65536, "heads": 8,
+constexpr char kPeerPart[] =
+    R"([{"kind": "dense"}, {"kind": "peer", "num_experts": 65536, "heads": 8,
                               "top_k": 16, "key_dim": 128}])";
 
 TEST(ParameterCountTest, CountsOfAPeerLayerOnlyWhatOneTokenSelects) {
   json text = SmolLm2();
-  text["layers"]["15"]["ffn"] = json::parse(kPeer);
+  text["layers"]["15"]["ffn"] = json::parse(kPeerPart);
 
   const uint64_t router = 8 * 128 * 576 + 2 * 256 * 64;
   EXPECT_EQ(Count(text).total, 134'515'008u + router + 2 * 65536 * 576);
@@ -51,12 +52,12 @@ TEST(ParameterCountTest, CountsOfAPeerLayerOnlyWhatOneTokenSelects) {
   EXPECT_EQ(Count(text).total, 134'515'008u + router + 3 * 65536 * 576);
   EXPECT_EQ(Count(text).active, 134'515'008u + router + 3 * 128 * 576);
 
-  text["layers"]["15"]["ffn"][1] = json::parse(kPeer)[1];
+  text["layers"]["15"]["ffn"][1] = json::parse(kPeerPart)[1];
   text["layers"]["15"]["ffn"][1]["experts"] = "per_head";
   EXPECT_EQ(Count(text).total, 134'515'008u + router + uint64_t{2} * 8 * 65536 * 576);
   EXPECT_EQ(Count(text).active, 134'515'008u + router + 2 * 128 * 576);
 
-  text["layers"]["15"]["ffn"][1] = json::parse(kPeer)[1];
+  text["layers"]["15"]["ffn"][1] = json::parse(kPeerPart)[1];
   text["layers"]["15"]["ffn"][1]["kind"] = "pkm";
   EXPECT_EQ(Count(text).total, 134'515'008u + router + 65536 * 576);
   EXPECT_EQ(Count(text).active, 134'515'008u + router + 128 * 576);
@@ -64,7 +65,7 @@ TEST(ParameterCountTest, CountsOfAPeerLayerOnlyWhatOneTokenSelects) {
 
 TEST(ParameterCountTest, NeverSelectsMoreExpertsThanThereAre) {
   json text = SmolLm2();
-  text["ffn"] = json::parse(kPeer);
+  text["ffn"] = json::parse(kPeerPart);
   text["ffn"][1]["num_experts"] = 64;
 
   EXPECT_EQ(Count(text).active, Count(text).total);

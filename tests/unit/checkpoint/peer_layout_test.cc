@@ -268,9 +268,21 @@ TEST(PeerLayoutTest, ReadsOstix360) {
   ExpectValues(peer, "query_norm.running_mean", {kHeads * kKeyDim}, Ramp(4));
   ExpectValues(peer, "query_norm.running_var", {kHeads * kKeyDim}, Ramp(5));
   ExpectValues(peer, "sub_keys", {kHeads, 2, kN, kHalf}, SubKeyElement);
+  // The original activates the product with w_down_embed.
+  ExpectValues(peer, "gate.weight", {kRows, kHidden}, Ramp(1));
+  ExpectValues(peer, "up.weight", {kRows, kHidden}, Ramp(1000));
+  ExpectValues(peer, "down.weight", {kRows, kHidden}, Ramp(2000));
+}
+
+TEST(PeerLayoutTest, ReadsOstix360WithoutAGate) {
+  PeerFile file = Ostix360File();
+  const BoundPeer peer(kEntry, R"({"layout": "ostix360", "query_bias": true,
+                                   "query_norm": "batch"})",
+                       file);
+
+  ASSERT_TRUE(peer.status().ok()) << peer.status();
   ExpectValues(peer, "down.weight", {kRows, kHidden}, Ramp(1));
   ExpectValues(peer, "up.weight", {kRows, kHidden}, Ramp(1000));
-  ExpectValues(peer, "gate.weight", {kRows, kHidden}, Ramp(2000));
 }
 
 TEST(PeerLayoutTest, RefusesAGateThatTheConfigDoesNotUse) {

@@ -90,6 +90,16 @@ TEST(GenerationReportTest, ListsTokensWithTheirAlternatives) {
   EXPECT_THAT(report.LogprobTable(), HasSubstr("42  -0.5000     1  42 -0.5000, 7 -1.2500\n"));
 }
 
+TEST(GenerationReportTest, SaysWhichExpertsEachCandidateUsed) {
+  v1::GenerateStreamResponse finished = Finished(1, v1::FINISH_REASON_LENGTH);
+  finished.mutable_finished()->mutable_expert_trace()->add_layers()->set_layer(3);
+  GenerationReport report(2);
+  report.Add(finished);
+
+  EXPECT_THAT(report.ExpertTraces(), ::testing::StartsWith("[1]\nlayer 3 "));
+  EXPECT_EQ(GenerationReport(1).ExpertTraces(), "");
+}
+
 TEST(ScoreTableTest, ShowsEveryContinuationWithItsAverages) {
   v1::ScoreResponse response;
   v1::ContinuationScore* score = response.add_scores();

@@ -1,22 +1,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <atomic>
 #include <cstring>
-#include <map>
+#include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "model/expert_figures.h"
 #include "model/expert_score.h"
+#include "server/rpc/expert_usage_reactor.h"
 #include "tests/unit/rpc/test_server.h"
 
 namespace peerage {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
 
 const std::vector<ExpertLayer> kLayers = {
     {.layer = 1, .kind = ExpertLayerKind::kPeer, .num_experts = 97, .heads = 2, .top_k = 3},
@@ -81,6 +85,37 @@ Usage GetUsage(TestServer& server, const v1::GetExpertUsageRequest& request) {
   }
   usage.status = reader->Finish();
   return usage;
+}
+
+grpc::Status WatchError(TestServer& server, const v1::WatchExpertSummaryRequest& request) {
+  grpc::ClientContext context;
+  const auto reader = server.experts().WatchExpertSummary(&context, request);
+  v1::WatchExpertSummaryResponse message;
+  EXPECT_FALSE(reader->Read(&message));
+  return reader->Finish();
+}
+
+grpc::Status Reset(TestServer& server, const v1::ResetExpertUsageRequest& request) {
+  grpc::ClientContext context;
+  v1::ResetExpertUsageResponse response;
+  return server.experts().ResetExpertUsage(&context, request, &response);
+}
+
+// Lets time go on until the watcher has its next message: its timer may not be set yet.
+void AdvanceUntilRead(TestServer& server,
+                      grpc::ClientReader<v1::WatchExpertSummaryResponse>& reader,
+                      v1::WatchExpertSummaryResponse& summary) {
+  std::atomic<bool> read = false;
+  std::thread time([&] {
+    while (!read) {
+      server.clock().Advance(absl::Seconds(1));
+      server.engine().side_thread().Wake();
+      std::this_thread::yield();
+    }
+  });
+  EXPECT_TRUE(reader.Read(&summary));
+  read = true;
+  time.join();
 }
 
 // Usage counted by hand from full traces.
@@ -156,6 +191,218 @@ TEST(ExpertServiceTest, UsageEqualsWhatFullTracesAddUpTo) {
       EXPECT_EQ(usage.chunks, i == 2 ? 2 : 1);
     }
   }
+}
+
+TEST(ExpertServiceTest, ResetStartsTheTotalWindowAndLeavesTheRecentOne) {
+  TestServer server(WithExperts());
+  server.ExpectHealthy();
+  server.clock().Advance(absl::Seconds(7));
+  grpc::ClientContext context;
+  v1::ResetExpertUsageResponse response;
+  ASSERT_TRUE(server.experts().ResetExpertUsage(&context, {}, &response).ok());
+
+  const Usage total = GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL));
+  EXPECT_EQ(total.header.tokens(), 0);
+  EXPECT_EQ(total.header.window_start().seconds(), 1'000'007);
+  const Usage recent = GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_RECENT));
+  EXPECT_EQ(recent.header.tokens(), 2);
+  EXPECT_EQ(recent.header.selections(), 2 * 6);
+  EXPECT_EQ(recent.header.window_start().seconds(), 1'000'000);
+  EXPECT_EQ(recent.header.window_end().seconds(), 1'000'007);
+}
+
+TEST(ExpertServiceTest, ReadsWhileTheServerComputesAndWhileItDrains) {
+  TestServer server(WithExperts());
+  server.model().ShutGate();
+  std::thread generate([&] { server.ExpectHealthy(); });
+  server.model().AwaitStep();
+  std::thread drain([&] { server.engine().Drain(absl::InfiniteFuture()); });
+  while (!server.engine().status().draining) std::this_thread::yield();
+  server.model().OpenGate();
+  EXPECT_TRUE(GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status.ok());
+  generate.join();
+  drain.join();
+}
+
+TEST(ExpertServiceTest, NamesTheLayersThatThereAre) {
+  TestServer server(WithExperts());
+  v1::GetExpertUsageRequest request = UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL);
+  request.set_layer(7);
+  const grpc::Status status = GetUsage(server, request).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(status.error_message(),
+            "the model has no expert layer 7 of kind PEER; it has layer 1 of kind PEER, layer 1 of "
+            "kind PRODUCT_KEY_MEMORY, layer 2 of kind PEER");
+
+  TestServer dense;
+  EXPECT_THAT(GetUsage(dense, request).status.error_message(), HasSubstr("it has no experts"));
+}
+
+TEST(ExpertServiceTest, RefusesFieldsThatAreMissingOrOutOfRange) {
+  TestServer server(WithExperts());
+  v1::GetExpertUsageRequest usage;
+  EXPECT_THAT(ViolatedFields(GetUsage(server, usage).status), ElementsAre("kind", "window"));
+  usage.set_kind(static_cast<v1::ExpertLayerKind>(9));
+  usage.set_window(static_cast<v1::UsageWindow>(9));
+  EXPECT_THAT(ViolatedFields(GetUsage(server, usage).status), ElementsAre("kind", "window"));
+  usage.set_model("other");
+  EXPECT_EQ(GetUsage(server, usage).status.error_code(), grpc::StatusCode::NOT_FOUND);
+
+  v1::WatchExpertSummaryRequest watch;
+  EXPECT_THAT(ViolatedFields(WatchError(server, watch)), ElementsAre("window"));
+  watch.set_window(v1::USAGE_WINDOW_TOTAL);
+  for (const auto& [seconds, nanos] : std::vector<std::pair<int64_t, int32_t>>{
+           {0, 999'999'999}, {-1, 0}, {86'401, 0}, {1, -1}, {1, 1'000'000'000}}) {
+    watch.mutable_interval()->set_seconds(seconds);
+    watch.mutable_interval()->set_nanos(nanos);
+    EXPECT_THAT(ViolatedFields(WatchError(server, watch)), ElementsAre("interval")) << seconds;
+  }
+  watch.set_model("other");
+  EXPECT_EQ(WatchError(server, watch).error_code(), grpc::StatusCode::NOT_FOUND);
+
+  v1::ResetExpertUsageRequest reset;
+  reset.set_model("other");
+  EXPECT_EQ(Reset(server, reset).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST(ExpertServiceTest, NamesTheFlagOfWhatIsNotCounted) {
+  TestServerOptions options = WithExperts();
+  options.engine.expert_usage = ExpertUsageMode::kOff;
+  TestServer off(options);
+  v1::WatchExpertSummaryRequest watch;
+  watch.set_window(v1::USAGE_WINDOW_TOTAL);
+  for (const grpc::Status& status :
+       {GetUsage(off, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status,
+        WatchError(off, watch), Reset(off, {})}) {
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_THAT(status.error_message(), HasSubstr("--expert-usage=off"));
+  }
+
+  options.engine.expert_usage = ExpertUsageMode::kTotal;
+  TestServer total(options);
+  EXPECT_TRUE(GetUsage(total, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status.ok());
+  const grpc::Status recent =
+      GetUsage(total, UsageRequest(kLayers[0], v1::USAGE_WINDOW_RECENT)).status;
+  EXPECT_EQ(recent.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(recent.error_message(), HasSubstr("--expert-usage=total"));
+}
+
+TEST(ExpertServiceTest, BoundsTheReadsAtTheSameTime) {
+  TestServer server(WithExperts());
+  server.model().ShutGate();
+  std::thread generate([&] { server.ExpectHealthy(); });
+  server.model().AwaitStep();  // the worker cannot answer now
+  absl::Notification refused;
+  std::atomic<int> answered = 0;
+  std::vector<std::thread> readers;
+  for (int i = 0; i <= ExpertUsageReactor::kMaxReads; ++i) {
+    readers.emplace_back([&] {
+      const grpc::Status status =
+          GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status;
+      if (status.ok()) {
+        ++answered;
+      } else {
+        EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+        refused.Notify();
+      }
+    });
+  }
+  refused.WaitForNotification();
+  server.model().OpenGate();
+  for (std::thread& reader : readers) reader.join();
+  generate.join();
+  EXPECT_EQ(answered, ExpertUsageReactor::kMaxReads);
+  EXPECT_TRUE(GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status.ok());
+}
+
+TEST(ExpertServiceTest, AReaderThatLeavesGivesItsPlaceBack) {
+  TestServer server(WithExperts());
+  for (int i = 0; i < 3 * ExpertUsageReactor::kMaxReads; ++i) {
+    grpc::ClientContext context;
+    const auto reader =
+        server.experts().GetExpertUsage(&context, UsageRequest(kLayers[2], v1::USAGE_WINDOW_TOTAL));
+    v1::GetExpertUsageResponse message;
+    if (i % 2 == 0) {
+      EXPECT_TRUE(reader->Read(&message));
+    }
+    context.TryCancel();
+    (void)reader->Finish();
+  }
+  Usage usage;  // a place is free once gRPC has let go of the call
+  do {
+    usage = GetUsage(server, UsageRequest(kLayers[2], v1::USAGE_WINDOW_TOTAL));
+  } while (usage.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(usage.status.ok());
+}
+
+TEST(ExpertServiceTest, WatchAnswersAtOnceAndThenInEveryInterval) {
+  TestServer server(WithExperts());
+  server.ExpectHealthy();
+  v1::WatchExpertSummaryRequest request;
+  request.set_window(v1::USAGE_WINDOW_TOTAL);
+  request.mutable_interval()->set_seconds(3);
+  grpc::ClientContext context;
+  const auto reader = server.experts().WatchExpertSummary(&context, request);
+  v1::WatchExpertSummaryResponse summary;
+  ASSERT_TRUE(reader->Read(&summary));
+  EXPECT_EQ(summary.time().seconds(), 1'000'000);
+  ASSERT_EQ(summary.layers_size(), 3);
+  const Usage usage = GetUsage(server, UsageRequest(kLayers[1], v1::USAGE_WINDOW_TOTAL));
+  const ExpertFigures figures = ComputeExpertFigures(usage.selections, usage.score_sums);
+  const v1::LayerSummary& layer = summary.layers(1);
+  EXPECT_EQ(layer.layer(), 1);
+  EXPECT_EQ(layer.kind(), v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY);
+  EXPECT_EQ(layer.num_experts(), 64);
+  EXPECT_EQ(layer.tokens(), 2);
+  EXPECT_EQ(layer.selections(), 8);
+  EXPECT_EQ(layer.used_ratio(), figures.used_ratio);
+  EXPECT_EQ(layer.used_expected_ratio(), figures.used_expected_ratio);
+  EXPECT_EQ(layer.unevenness_nats(), figures.unevenness_nats);
+  EXPECT_EQ(layer.unevenness_bias_nats(), figures.unevenness_bias_nats);
+  EXPECT_EQ(layer.effective_experts(), figures.effective_experts);
+  EXPECT_EQ(layer.gini(), figures.gini);
+  EXPECT_EQ(layer.top_1_percent_share(), figures.top_1_percent_share);
+
+  for (int i = 1; i <= 3; ++i) {
+    server.ExpectHealthy();
+    AdvanceUntilRead(server, *reader, summary);
+    EXPECT_EQ(summary.layers(0).tokens(), 2 * (i + 1));
+  }
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  server.ExpectHealthy();
+}
+
+TEST(ExpertServiceTest, GivesOutOneSummaryForASecond) {
+  TestServer server(WithExperts());
+  v1::WatchExpertSummaryRequest request;
+  request.set_window(v1::USAGE_WINDOW_RECENT);
+  const auto tokens = [&] {
+    grpc::ClientContext context;
+    const auto reader = server.experts().WatchExpertSummary(&context, request);
+    v1::WatchExpertSummaryResponse summary;
+    EXPECT_TRUE(reader->Read(&summary));
+    context.TryCancel();
+    (void)reader->Finish();
+    return summary.layers(0).tokens();
+  };
+  EXPECT_EQ(tokens(), 0);
+  server.ExpectHealthy();
+  EXPECT_EQ(tokens(), 0) << "the same summary";
+  server.clock().Advance(absl::Seconds(1));
+  EXPECT_EQ(tokens(), 2);
+}
+
+TEST(ExpertServiceTest, WatchersDoNotKeepTheServerFromStopping) {
+  auto server = std::make_unique<TestServer>(WithExperts());
+  v1::WatchExpertSummaryRequest request;
+  request.set_window(v1::USAGE_WINDOW_TOTAL);
+  grpc::ClientContext context;
+  const auto reader = server->experts().WatchExpertSummary(&context, request);
+  v1::WatchExpertSummaryResponse summary;
+  ASSERT_TRUE(reader->Read(&summary));
+  server->rpc().Shutdown(absl::InfinitePast());
+  EXPECT_FALSE(reader->Finish().ok());
 }
 
 }  // namespace

@@ -57,6 +57,9 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.max_sequences, 64);
   EXPECT_EQ(config.max_queued_requests, 256);
   EXPECT_EQ(config.kv_cache_mib, std::nullopt);
+  EXPECT_EQ(config.expert_usage, "recent");
+  EXPECT_EQ(config.expert_trace, "summary");
+  EXPECT_EQ(config.max_trace_mib, 3);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
 }
 
@@ -121,9 +124,10 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"max-sequences", "0"}, Value{"max-sequences", "4097"},
         Value{"max-queued-requests", "0"}, Value{"max-queued-requests", "1000001"},
         Value{"kv-cache-mib", "0"}, Value{"kv-cache-mib", "16777217"},
-        Value{"kv-cache-mib", "99999999999999999999"}, Value{"drain-timeout", "-1"},
-        Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
-        Value{"drain-timeout", "soon"}, Value{"log-level", "loud"}));
+        Value{"kv-cache-mib", "99999999999999999999"}, Value{"expert-usage", "on"},
+        Value{"expert-trace", "all"}, Value{"max-trace-mib", "0"}, Value{"max-trace-mib", "4"},
+        Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"},
+        Value{"drain-timeout", "nan"}, Value{"drain-timeout", "soon"}, Value{"log-level", "loud"}));
 
 class AcceptedValueTest : public ::testing::TestWithParam<Value> {};
 
@@ -144,7 +148,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Value{"max-sequences", "1"}, Value{"max-sequences", "4096"},
                       Value{"max-queued-requests", "1"}, Value{"max-queued-requests", "1000000"},
                       Value{"kv-cache-mib", "1"}, Value{"kv-cache-mib", "16777216"},
-                      Value{"kv-cache-mib", "auto"}, Value{"drain-timeout", "0"},
+                      Value{"kv-cache-mib", "auto"}, Value{"expert-usage", "off"},
+                      Value{"expert-usage", "total"}, Value{"expert-trace", "none"},
+                      Value{"expert-trace", "full"}, Value{"max-trace-mib", "1"},
+                      Value{"max-trace-mib", "3"}, Value{"drain-timeout", "0"},
                       Value{"drain-timeout", "24h"}, Value{"log-level", "off"}));
 
 TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {

@@ -58,6 +58,21 @@ TEST(MemoryPlanTest, FillsTheMemoryToItsLastByteAndNoFurther) {
                         "10.0 MiB = 1001.0 MiB of 1000.0 MiB available"));
 }
 
+TEST(MemoryPlanTest, CountsWhatExpertUsageAndTracesTake) {
+  MemoryRequest request = SmallModel();
+  request.expert_usage_bytes = 600 * kMib;
+  request.expert_trace_bytes = 40 * kMib;
+  request.kv_cache_mib = 250;
+  const auto plan = PlanMemory(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(plan->ToString(),
+              HasSubstr("workspace 10.0 MiB + expert usage 600.0 MiB + expert traces 40.0 MiB = "
+                        "1000.0 MiB of 1000.0 MiB available"));
+
+  request.kv_cache_mib = 251;
+  EXPECT_THAT(std::string(PlanMemory(request).status().message()), HasSubstr("--expert-usage"));
+}
+
 TEST(MemoryPlanTest, RefusesWeightsThatAloneDoNotFit) {
   MemoryRequest request = SmallModel();
   request.weights_bytes = 2000 * kMib;

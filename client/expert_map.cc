@@ -1,0 +1,134 @@
+#include "client/expert_map.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "client/pixel_text.h"
+
+namespace peerage {
+namespace {
+
+constexpr int kMaxSide = 8192;
+constexpr int kSmallestWidth = 512;
+constexpr int kMargin = 16;
+constexpr int kGap = 8;  // between maps
+constexpr int kBarHeight = 16;
+constexpr int kLegendHeight = kMargin + kBarHeight + 4 + kTextHeight;
+
+constexpr Colour kBackground = {255, 255, 255};
+constexpr Colour kText = {0, 0, 0};
+constexpr Colour kNoExpert = {200, 200, 200};
+
+// The smallest n with n * n >= x.
+uint64_t CeilSqrt(uint64_t x) {
+  auto n = static_cast<uint64_t>(std::sqrt(static_cast<double>(x)));
+  while (n * n < x) ++n;
+  while (n > 0 && (n - 1) * (n - 1) >= x) --n;
+  return n;
+}
+
+// From selections to [0, 1].
+class LogScale {
+ public:
+  explicit LogScale(uint64_t max)
+      : log_max_(std::log1p(static_cast<double>(std::max<uint64_t>(max, 1)))) {}
+  double operator()(uint64_t count) const {
+    return std::log1p(static_cast<double>(count)) / log_max_;
+  }
+
+ private:
+  const double log_max_;
+};
+
+// 0, 1, 10, 100, ... below `max`, and `max`.
+std::vector<uint64_t> Ticks(uint64_t max) {
+  std::vector<uint64_t> ticks = {0};
+  for (uint64_t tick = 1; tick < max && tick <= max / 2; tick *= 10) ticks.push_back(tick);
+  if (max > 0) ticks.push_back(max);
+  return ticks;
+}
+
+void DrawLegend(Image& image, uint64_t max, int top) {
+  const LogScale scale(max);
+  const int length = image.width() - 2 * kMargin;
+  for (int x = 0; x < length; ++x) {
+    image.Fill(kMargin + x, top, 1, kBarHeight, HeatColour((x + 0.5) / length));
+  }
+  int free_from = 0;  // labels do not overlap: the largest value is written first
+  const std::vector<uint64_t> ticks = Ticks(max);
+  const std::string last = ShortNumber(max);
+  const int last_left = kMargin + length - TextWidth(last);
+  DrawText(image, last_left, top + kBarHeight + 4, last, kText);
+  for (const uint64_t tick : ticks) {
+    const std::string label = ShortNumber(tick);
+    const int center = kMargin + static_cast<int>(scale(tick) * length);
+    const int left = std::max(center - TextWidth(label) / 2, kMargin);
+    if (tick == max || left < free_from || left + TextWidth(label) + kGap > last_left) continue;
+    DrawText(image, left, top + kBarHeight + 4, label, kText);
+    free_from = left + TextWidth(label) + kGap;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps) {
+  if (num_experts == 0 || maps < 1 || num_experts % maps != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(num_experts, " experts cannot be divided into ", maps, " maps"));
+  }
+  ExpertGrid grid{.maps = maps, .experts = num_experts / maps};
+  const uint64_t side = CeilSqrt(grid.experts);
+  if (side > kMaxSide) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(num_experts, " experts are too many for a map; use --npy"));
+  }
+  grid.side = static_cast<int>(side);
+  return grid;
+}
+
+Colour HeatColour(double t) {
+  // Control points of matplotlib's "inferno" (CC0), evenly spaced.
+  static constexpr double kPoints[][3] = {{0, 0, 4},      {40, 11, 84},   {101, 21, 110},
+                                          {159, 42, 99},  {212, 72, 66},  {245, 125, 21},
+                                          {250, 193, 39}, {252, 255, 164}};
+  constexpr int kSegments = static_cast<int>(std::size(kPoints)) - 1;
+  const double position = std::clamp(t, 0.0, 1.0) * kSegments;
+  const int segment = std::min(static_cast<int>(position), kSegments - 1);
+  const double part = position - segment;
+  Colour colour;
+  for (int i = 0; i < 3; ++i) {
+    const double value = kPoints[segment][i] * (1 - part) + kPoints[segment + 1][i] * part;
+    colour[i] = static_cast<uint8_t>(std::lround(value));
+  }
+  return colour;
+}
+
+Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& grid) {
+  const int columns = static_cast<int>(CeilSqrt(grid.maps));
+  const int rows = (grid.maps + columns - 1) / columns;
+  const int scale = std::max(1, (kSmallestWidth + columns * grid.side - 1) / (columns * grid.side));
+  const int map_size = grid.side * scale;
+  const int legend_top = kMargin + rows * (map_size + kGap) - kGap + kMargin;
+  Image image(2 * kMargin + columns * (map_size + kGap) - kGap, legend_top + kLegendHeight,
+              kBackground);
+
+  const uint64_t max = *std::max_element(selections.begin(), selections.end());
+  const LogScale log_scale(max);
+  for (int map = 0; map < grid.maps; ++map) {
+    const int left = kMargin + map % columns * (map_size + kGap);
+    const int top = kMargin + map / columns * (map_size + kGap);
+    image.Fill(left, top, map_size, map_size, kNoExpert);
+    for (uint64_t i = 0; i < grid.experts; ++i) {
+      const int x = left + static_cast<int>(i % grid.side) * scale;
+      const int y = top + static_cast<int>(i / grid.side) * scale;
+      const uint64_t count = selections[map * grid.experts + i];
+      image.Fill(x, y, scale, scale, HeatColour(log_scale(count)));
+    }
+  }
+  DrawLegend(image, max, legend_top);
+  return image;
+}
+
+}  // namespace peerage

@@ -1,0 +1,98 @@
+#include "model/transform/convert.h"
+
+#include <iostream>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "model/checkpoint/random_access_file.h"
+#include "model/error_text.h"
+#include "model/status_macros.h"
+#include "model/transform/commands/command.h"
+
+namespace peerage::transform {
+namespace {
+
+constexpr uint64_t kMaxRenameBytes = uint64_t{1} << 20;
+
+const std::map<std::string, std::optional<TensorType>> kDtypes = {{"keep", std::nullopt},
+                                                                  {"f32", TensorType::kF32},
+                                                                  {"bf16", TensorType::kBF16},
+                                                                  {"f16", TensorType::kF16}};
+
+absl::StatusOr<NameMapping> ReadMapping(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxRenameBytes));
+  absl::StatusOr<NameMapping> mapping = NameMapping::Parse(text);
+  if (!mapping.ok()) return At(path, mapping.status());
+  return mapping;
+}
+
+std::string ReportText(const ConvertReport& report, const ConvertOptions& options) {
+  std::string text = absl::StrCat("wrote ", report.tensors, " tensors (", report.bytes,
+                                  " bytes) to ", options.out, "/model.safetensors\n");
+  if (!report.copied_files.empty()) {
+    absl::StrAppend(&text, "copied ", absl::StrJoin(report.copied_files, ", "), "\n");
+  }
+  for (const std::string& pattern : report.unused_patterns) {
+    absl::StrAppend(&text, "matched nothing: ", pattern, "\n");
+  }
+  for (const std::string& name : report.unmatched) {
+    absl::StrAppend(&text, "matched by no pattern, ", options.drop_unmatched ? "dropped" : "kept",
+                    ": ", Quoted(name), "\n");
+  }
+  return text;
+}
+
+class ConvertCommand : public Command {
+ public:
+  explicit ConvertCommand(CLI::App& program)
+      : Command(program, "convert",
+                "Write a model's tensors under other names or in another dtype") {
+    app()
+        .add_option("--from", options_.from, "A directory with *.safetensors, or one such file")
+        ->required()
+        ->type_name("PATH");
+    app()
+        .add_option("--out", options_.out, "Directory that gets model.safetensors")
+        ->required()
+        ->type_name("DIR");
+    app()
+        .add_option("--dtype", dtype_, "f32, bf16, f16, or keep")
+        ->check(CLI::IsMember({"keep", "f32", "bf16", "f16"}))
+        ->type_name("DTYPE")
+        ->capture_default_str();
+    CLI::Option* rename =
+        app()
+            .add_option("--rename", rename_,
+                        "File of lines \"pattern -> replacement\": * stands for a part of a name "
+                        "between dots, ** for anything, # begins a comment")
+            ->type_name("FILE");
+    app()
+        .add_flag("--drop-unmatched", options_.drop_unmatched,
+                  "Leave out the tensors that no pattern matches")
+        ->needs(rename);
+  }
+
+  absl::Status Run() override {
+    options_.dtype = kDtypes.at(dtype_);
+    if (!rename_.empty()) {
+      ASSIGN_OR_RETURN(options_.names, ReadMapping(rename_));
+    }
+    ASSIGN_OR_RETURN(const ConvertReport report, Convert(options_));
+    std::cout << ReportText(report, options_);
+    return absl::OkStatus();
+  }
+
+ private:
+  ConvertOptions options_;
+  std::string dtype_ = "keep";
+  std::string rename_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddConvert(CLI::App& program) {
+  return std::make_unique<ConvertCommand>(program);
+}
+
+}  // namespace peerage::transform

@@ -1,0 +1,47 @@
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "model/status_macros.h"
+#include "model/transform/commands/command.h"
+#include "model/transform/inspection.h"
+#include "model/transform/inspection_report.h"
+
+namespace peerage::transform {
+namespace {
+
+class InspectCommand : public Command {
+ public:
+  explicit InspectCommand(CLI::App& program)
+      : Command(program, "inspect", "Show a model's layers, sizes and costs without its weights") {
+    app()
+        .add_option("path", path_,
+                    "A model directory, a .gguf file, or a config file ending in .json")
+        ->required()
+        ->type_name("PATH");
+    app().add_flag("--json", json_, "Print one JSON object");
+    app()
+        .add_option("--context", context_, "Positions before the token whose FLOPs are counted")
+        ->check(CLI::Range(0, 1 << 24))
+        ->type_name("N")
+        ->capture_default_str();
+  }
+
+  absl::Status Run() override {
+    ASSIGN_OR_RETURN(const Inspection inspection, Inspect(path_, context_));
+    std::cout << (json_ ? InspectionJson(inspection).dump(2) + "\n" : InspectionText(inspection));
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string path_;
+  bool json_ = false;
+  int context_ = 256;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddInspect(CLI::App& program) {
+  return std::make_unique<InspectCommand>(program);
+}
+
+}  // namespace peerage::transform

@@ -1,0 +1,173 @@
+#include "model/transform/convert.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "model/checkpoint/plain_values.h"
+#include "model/checkpoint/safetensors_shards.h"
+#include "model/checkpoint/safetensors_writer.h"
+#include "model/error_text.h"
+#include "model/status_macros.h"
+
+namespace peerage::transform {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kWeights[] = "model.safetensors";
+constexpr const char* kOtherFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                       "tokenizer_config.json", "chat_template.jinja"};
+constexpr int64_t kElementsAtOnce = int64_t{1} << 20;
+
+absl::StatusOr<SafetensorsShards> OpenShards(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return OpenSafetensorsShards(path);
+  return OpenSafetensorsFile(path);
+}
+
+// What goes into the file, by new name, and what matched nothing.
+struct Renaming {
+  std::map<std::string, const StoredTensor*> tensors;
+  std::vector<std::string> unused_patterns;
+  std::vector<std::string> unmatched;
+};
+
+std::vector<std::string> UnusedPatterns(const NameMapping& names, const std::set<size_t>& used) {
+  std::vector<std::string> unused;
+  for (size_t i = 0; i < names.patterns().size(); ++i) {
+    if (!used.contains(i)) unused.push_back(names.patterns()[i].text());
+  }
+  return unused;
+}
+
+absl::StatusOr<Renaming> RenameTensors(const ConvertOptions& options,
+                                       const std::vector<StoredTensor>& stored) {
+  const NameMapping none;
+  const NameMapping& names = options.names.has_value() ? *options.names : none;
+  Renaming renaming;
+  std::set<size_t> used;
+  for (const StoredTensor& tensor : stored) {
+    std::string name = tensor.name;
+    if (std::optional<NameMapping::Renamed> match = names.Rename(tensor.name)) {
+      name = std::move(match->name);
+      used.insert(match->pattern);
+    } else if (options.names.has_value()) {
+      renaming.unmatched.push_back(tensor.name);
+      if (options.drop_unmatched) continue;
+    }
+    const auto [other, is_new] = renaming.tensors.emplace(name, &tensor);
+    if (!is_new) {
+      return absl::InvalidArgumentError(absl::StrCat("tensors ", Quoted(other->second->name),
+                                                     " and ", Quoted(tensor.name),
+                                                     " would both be named ", Quoted(name)));
+    }
+  }
+  std::sort(renaming.unmatched.begin(), renaming.unmatched.end());
+  renaming.unused_patterns = UnusedPatterns(names, used);
+  return renaming;
+}
+
+const char* SafetensorsWord(TensorType type) {
+  return type == TensorType::kF32 ? "F32" : type == TensorType::kF16 ? "F16" : "BF16";
+}
+
+// Whether the tensor gets another dtype than it has.
+bool IsConverted(const StoredTensor& tensor, std::optional<TensorType> dtype) {
+  return dtype.has_value() && tensor.type.has_value() && *tensor.type != *dtype;
+}
+
+std::vector<PlannedTensor> Plan(const Renaming& renaming, std::optional<TensorType> dtype) {
+  std::vector<PlannedTensor> plan;
+  for (const auto& [name, tensor] : renaming.tensors) {
+    PlannedTensor planned{name, tensor->dtype, tensor->shape, tensor->bytes};
+    if (IsConverted(*tensor, dtype)) {
+      planned.dtype = SafetensorsWord(*dtype);
+      planned.bytes = tensor->bytes / RowBytes(*tensor->type, 1) * RowBytes(*dtype, 1);
+    }
+    plan.push_back(std::move(planned));
+  }
+  return plan;
+}
+
+absl::StatusOr<std::vector<uint8_t>> ConvertPiece(TensorType from, TensorType to,
+                                                  absl::Span<const uint8_t> stored) {
+  const std::vector<float> values = FloatsOf(from, stored);
+  std::vector<uint8_t> converted(RowBytes(to, values.size()));
+  StoreFloats(to, values, absl::MakeSpan(converted));
+  if (!AllFinite(to, converted) && AllFinite(from, stored)) {
+    return absl::OutOfRangeError(
+        absl::StrCat("a value is beyond the range of ", std::string(Traits(to).name)));
+  }
+  return converted;
+}
+
+absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor,
+                        std::optional<TensorType> dtype, SafetensorsWriter& writer) {
+  const bool converted = IsConverted(tensor, dtype);
+  const uint64_t piece_bytes =
+      kElementsAtOnce * (converted ? RowBytes(*tensor.type, 1) : sizeof(float));
+  std::vector<uint8_t> piece;
+  for (uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
+    piece.resize(std::min(piece_bytes, tensor.bytes - done));
+    RETURN_IF_ERROR(file.Read(tensor.offset + done, absl::MakeSpan(piece)));
+    if (!converted) {
+      RETURN_IF_ERROR(writer.Append(piece));
+      continue;
+    }
+    absl::StatusOr<std::vector<uint8_t>> result = ConvertPiece(*tensor.type, *dtype, piece);
+    if (!result.ok()) {
+      return At(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)), result.status());
+    }
+    RETURN_IF_ERROR(writer.Append(*result));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> CopyOtherFiles(const fs::path& from, const fs::path& to) {
+  std::vector<std::string> copied;
+  std::error_code error;
+  if (!fs::is_directory(from, error)) return copied;
+  for (const char* name : kOtherFiles) {
+    if (!fs::exists(from / name, error)) continue;
+    if (!fs::copy_file(from / name, to / name, error)) {
+      return absl::UnknownError(absl::StrCat((to / name).string(), ": ", error.message()));
+    }
+    copied.emplace_back(name);
+  }
+  return copied;
+}
+
+}  // namespace
+
+absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
+  ASSIGN_OR_RETURN(const SafetensorsShards shards, OpenShards(options.from));
+  absl::StatusOr<Renaming> renaming = RenameTensors(options, shards.tensors);
+  if (!renaming.ok()) return At(options.from, renaming.status());
+
+  const std::vector<PlannedTensor> plan = Plan(*renaming, options.dtype);
+  std::error_code error;
+  fs::create_directories(options.out, error);
+  if (error) return absl::UnknownError(absl::StrCat(options.out, ": ", error.message()));
+  ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsWriter> writer,
+                   SafetensorsWriter::Create(fs::path(options.out) / kWeights, plan));
+  for (const auto& [name, tensor] : renaming->tensors) {
+    RETURN_IF_ERROR(CopyTensor(*shards.files[tensor->file], *tensor, options.dtype, *writer));
+  }
+  ConvertReport report;
+  ASSIGN_OR_RETURN(report.copied_files, CopyOtherFiles(options.from, options.out));
+  RETURN_IF_ERROR(writer->Finish());
+  report.tensors = plan.size();
+  report.unused_patterns = std::move(renaming->unused_patterns);
+  report.unmatched = std::move(renaming->unmatched);
+  for (const PlannedTensor& tensor : plan) report.bytes += tensor.bytes;
+  return report;
+}
+
+}  // namespace peerage::transform

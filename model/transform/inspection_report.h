@@ -1,0 +1,18 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "model/transform/inspection.h"
+
+namespace peerage::transform {
+
+// For people: a few lines of sizes, then parts, then layers, equal neighbours on one line.
+std::string InspectionText(const Inspection& inspection);
+
+// For programs: one object with layers (attention, ffn), total_parameters, active_parameters,
+// parameters_by_part, bytes_by_part (null of a bare config), kv_bytes_per_token, context and
+// flops_per_token (by layer).
+nlohmann::ordered_json InspectionJson(const Inspection& inspection);
+
+}  // namespace peerage::transform

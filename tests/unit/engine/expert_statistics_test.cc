@@ -1,0 +1,225 @@
+#include "server/engine/expert_statistics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <vector>
+
+#include "model/expert_score.h"
+#include "tests/support/fake_model.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+
+constexpr absl::Duration kSlice = ExpertStatistics::kSlice;
+const absl::Time kStart = absl::FromUnixSeconds(1'000'000);
+
+// Counts what a test tells it to.
+class CountingModel final : public LanguageModel {
+ public:
+  CountingModel() { description_.expert_layers = {{.num_experts = 3, .heads = 1, .top_k = 1}}; }
+
+  void Pick(uint32_t expert, float weight) {
+    ++tokens_;
+    ++counts_[expert].selections;
+    counts_[expert].score += ExpertScore(weight);
+  }
+  void SetCount(uint32_t expert, ExpertCount count) { counts_[expert] = count; }
+
+  const ModelDescription& description() const override { return description_; }
+  const ModelCapacity& capacity() const override { return capacity_; }
+  void Open(SlotId, const SamplingParams&, absl::Span<const TokenId>) override {}
+  void Fork(SlotId, SlotId, uint32_t) override {}
+  void Close(SlotId) override {}
+  absl::StatusOr<StepOutput> Step(const StepInput&) override { return StepOutput{}; }
+  LayerUsage ReadUsage(int) override { return {.tokens = tokens_, .experts = counts_}; }
+  void ClearUsage() override {
+    tokens_ = 0;
+    counts_.assign(counts_.size(), {});
+  }
+
+ private:
+  ModelDescription description_;
+  ModelCapacity capacity_;
+  uint64_t tokens_ = 0;
+  std::vector<ExpertCount> counts_ = std::vector<ExpertCount>(3);
+};
+
+class ExpertStatisticsTest : public ::testing::Test {
+ protected:
+  ExpertUsage Recent(absl::Time now) {
+    return statistics_.Snapshot(0, UsageWindow::kRecent, now).Sum();
+  }
+  ExpertUsage Total(absl::Time now) {
+    return statistics_.Snapshot(0, UsageWindow::kTotal, now).Sum();
+  }
+  void PickAt(absl::Time now, uint32_t expert) {
+    statistics_.Advance(now);
+    model_.Pick(expert, 0.5f);
+  }
+
+  CountingModel model_;
+  ExpertStatistics statistics_{ExpertUsageMode::kRecent, &model_, kStart};
+};
+
+TEST_F(ExpertStatisticsTest, BothWindowsBeginAtTheStart) {
+  PickAt(kStart, 2);
+  const absl::Time now = kStart + absl::Seconds(1);
+  for (const ExpertUsage& usage : {Recent(now), Total(now)}) {
+    EXPECT_EQ(usage.start, kStart);
+    EXPECT_EQ(usage.end, now);
+    EXPECT_EQ(usage.tokens, 1u);
+    EXPECT_THAT(usage.selections, ElementsAre(0, 0, 1));
+    EXPECT_THAT(usage.score_sums, ElementsAre(0, 0, 0.5));
+  }
+}
+
+TEST_F(ExpertStatisticsTest, TheRecentWindowIsTheSliceAndTheOneBefore) {
+  PickAt(kStart, 0);
+  PickAt(kStart + kSlice, 1);
+  EXPECT_THAT(Recent(kStart + kSlice).selections, ElementsAre(1, 1, 0));
+  EXPECT_EQ(Recent(kStart + kSlice).start, kStart);
+
+  PickAt(kStart + 2 * kSlice + absl::Seconds(9), 2);
+  const ExpertUsage usage = Recent(kStart + 2 * kSlice + absl::Seconds(10));
+  EXPECT_THAT(usage.selections, ElementsAre(0, 1, 1));
+  EXPECT_EQ(usage.tokens, 2u);
+  EXPECT_EQ(usage.start, kStart + kSlice) << "slices do not drift";
+  EXPECT_EQ(usage.end, kStart + 2 * kSlice + absl::Seconds(10));
+  EXPECT_THAT(Total(usage.end).selections, ElementsAre(1, 1, 1));
+  EXPECT_EQ(Total(usage.end).start, kStart);
+}
+
+TEST_F(ExpertStatisticsTest, ASliceEndsExactlyAtItsTime) {
+  PickAt(kStart, 0);
+  const absl::Time before = kStart + 2 * kSlice - absl::Nanoseconds(1);
+  EXPECT_THAT(Recent(before).selections, ElementsAre(1, 0, 0));
+  EXPECT_THAT(Recent(kStart + 2 * kSlice).selections, Each(0));
+}
+
+TEST_F(ExpertStatisticsTest, IdleTimeEmptiesTheRecentWindow) {
+  PickAt(kStart, 0);
+  const absl::Time later = kStart + 7 * kSlice + absl::Seconds(1);
+  const ExpertUsage usage = Recent(later);
+  EXPECT_THAT(usage.selections, Each(0));
+  EXPECT_EQ(usage.tokens, 0u);
+  EXPECT_EQ(usage.start, kStart + 6 * kSlice);
+  EXPECT_THAT(Total(later).selections, ElementsAre(1, 0, 0));
+}
+
+TEST_F(ExpertStatisticsTest, AResetStartsTheTotalWindowOnly) {
+  PickAt(kStart, 0);
+  PickAt(kStart + kSlice, 1);
+  const absl::Time reset = kStart + kSlice + absl::Seconds(5);
+  statistics_.Reset(reset);
+  EXPECT_THAT(Total(reset).selections, Each(0));
+  EXPECT_THAT(Total(reset).score_sums, Each(0));
+  EXPECT_EQ(Total(reset).tokens, 0u);
+  EXPECT_EQ(Total(reset).start, reset);
+  EXPECT_THAT(Recent(reset).selections, ElementsAre(1, 1, 0));
+
+  PickAt(reset, 1);
+  EXPECT_THAT(Total(reset).selections, ElementsAre(0, 1, 0));
+  EXPECT_THAT(Total(reset).score_sums, ElementsAre(0, 0.5, 0));
+  const absl::Time later = kStart + 2 * kSlice;
+  PickAt(later, 2);
+  EXPECT_THAT(Total(later).selections, ElementsAre(0, 1, 1));
+  EXPECT_THAT(Total(later).score_sums, ElementsAre(0, 0.5, 0.5));
+  EXPECT_THAT(Recent(later).selections, ElementsAre(0, 2, 1));
+}
+
+TEST_F(ExpertStatisticsTest, ASnapshotKeepsWhatItSaw) {
+  PickAt(kStart, 0);
+  PickAt(kStart + kSlice, 1);
+  const UsageSnapshot recent = statistics_.Snapshot(0, UsageWindow::kRecent, kStart + kSlice);
+  const UsageSnapshot total = statistics_.Snapshot(0, UsageWindow::kTotal, kStart + kSlice);
+
+  PickAt(kStart + 2 * kSlice, 2);
+  PickAt(kStart + 4 * kSlice, 2);
+  statistics_.Reset(kStart + 4 * kSlice);
+
+  EXPECT_THAT(recent.Sum().selections, ElementsAre(1, 1, 0));
+  EXPECT_THAT(total.Sum().selections, ElementsAre(1, 1, 0));
+}
+
+TEST_F(ExpertStatisticsTest, TotalsOutgrowSixtyFourBits) {
+  constexpr uint64_t kLarge = uint64_t{3} << 62;
+  for (int slice = 0; slice < 5; ++slice) {
+    statistics_.Advance(kStart + slice * kSlice);
+    model_.Pick(0, 1);
+    model_.SetCount(1, {.selections = 1, .score = kLarge});
+  }
+  const ExpertUsage usage = Total(kStart + 4 * kSlice);
+  EXPECT_EQ(usage.score_sums[1], 5 * (static_cast<double>(kLarge) * ExpertCount::kUnit));
+}
+
+TEST(ExpertStatisticsModeTest, TotalKeepsNoSlices) {
+  CountingModel model;
+  ExpertStatistics statistics(ExpertUsageMode::kTotal, &model, kStart);
+  for (int slice = 0; slice < 4; ++slice) {
+    statistics.Advance(kStart + slice * kSlice);
+    model.Pick(slice % 3, 0.25f);
+  }
+  const ExpertUsage usage = statistics.Snapshot(0, UsageWindow::kTotal, kStart + 4 * kSlice).Sum();
+  EXPECT_THAT(usage.selections, ElementsAre(2, 1, 1));
+  EXPECT_THAT(usage.score_sums, ElementsAre(0.5, 0.25, 0.25));
+}
+
+TEST(ExpertStatisticsModeTest, OffTouchesNothing) {
+  CountingModel model;
+  ExpertStatistics statistics(ExpertUsageMode::kOff, &model, kStart);
+  model.Pick(1, 1);
+  statistics.Advance(kStart + 10 * kSlice);
+  EXPECT_EQ(model.ReadUsage(0).tokens, 1u);
+}
+
+// Random picks, pauses and resets, against windows that are recounted from the whole history.
+TEST_F(ExpertStatisticsTest, EqualsARecountAtAnyTime) {
+  struct Pick {
+    absl::Time time;
+    bool before_reset;
+    uint32_t expert;
+  };
+  const auto recount = [](const std::vector<Pick>& history, const auto& counts) {
+    std::vector<uint64_t> selections(3);
+    for (const Pick& pick : history) selections[pick.expert] += counts(pick);
+    return selections;
+  };
+  std::mt19937 random(4);
+  std::vector<Pick> history;
+  absl::Time now = kStart;
+  for (int i = 0; i < 2000; ++i) {
+    now += absl::Seconds(random() % 20) +
+           (random() % 50 == 0 ? kSlice * (random() % 4) : absl::ZeroDuration());
+    if (random() % 100 == 0) {
+      statistics_.Reset(now);
+      for (Pick& pick : history) pick.before_reset = true;
+    }
+    history.push_back({now, false, static_cast<uint32_t>(random() % 3)});
+    PickAt(now, history.back().expert);
+
+    const ExpertUsage recent = Recent(now);
+    ASSERT_LE(recent.end - recent.start, 2 * kSlice);
+    ASSERT_EQ(recent.selections,
+              recount(history, [&](const Pick& pick) { return pick.time >= recent.start; }))
+        << "step " << i;
+    ASSERT_EQ(Total(now).selections,
+              recount(history, [](const Pick& pick) { return !pick.before_reset; }))
+        << "step " << i;
+  }
+}
+
+TEST(ExpertUsageBytesTest, CountsAccumulatorsSlicesTotalsAndOneRead) {
+  const std::vector<ExpertLayer> layers = {{.num_experts = 1000}, {.num_experts = 10}};
+  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kOff), 0u);
+  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kTotal), 1010u * (16 + 24) + 1000 * 32);
+  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kRecent), 1010u * (16 + 16 + 24) + 1000 * 32);
+  EXPECT_EQ(ExpertUsageBytes({}, ExpertUsageMode::kRecent), 0u);
+}
+
+}  // namespace
+}  // namespace peerage
