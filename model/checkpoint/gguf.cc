@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "model/checkpoint/gguf_format.h"
 #include "model/checkpoint/gguf_scanner.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
@@ -17,33 +18,13 @@
 namespace peerage {
 namespace {
 
-constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
-constexpr uint64_t kMaxCount = 65'536;   // of keys, of tensors
+constexpr uint64_t kMaxCount = 65'536;  // of keys, of tensors
 constexpr uint64_t kMaxStringBytes = 1 << 20;
 constexpr uint64_t kMaxArrayElements = 4 << 20;
 constexpr uint64_t kMaxBytesBeforeData = 256 << 20;
 constexpr uint64_t kMaxTensorNameBytes = 63;
 constexpr uint32_t kMaxDimensions = 4;
-constexpr uint32_t kDefaultAlignment = 32;
 constexpr absl::string_view kAlignmentKey = "general.alignment";
-
-struct Dtype {
-  uint32_t id;
-  absl::string_view name;
-  TensorType type;
-};
-
-constexpr std::array<Dtype, 9> kDtypes = {{
-    {0, "F32", TensorType::kF32},
-    {1, "F16", TensorType::kF16},
-    {2, "Q4_0", TensorType::kQ4_0},
-    {3, "Q4_1", TensorType::kQ4_1},
-    {6, "Q5_0", TensorType::kQ5_0},
-    {7, "Q5_1", TensorType::kQ5_1},
-    {8, "Q8_0", TensorType::kQ8_0},
-    {14, "Q6_K", TensorType::kQ6_K},
-    {30, "BF16", TensorType::kBF16},
-}};
 
 absl::StatusOr<GgufType> ReadType(GgufScanner& scanner) {
   ASSIGN_OR_RETURN(const uint32_t type, scanner.Integer<uint32_t>());
@@ -109,7 +90,7 @@ absl::StatusOr<GgufMetadata> ReadMetadata(GgufScanner& scanner, uint64_t count) 
 
 absl::StatusOr<uint64_t> ReadAlignment(const GgufMetadata& metadata) {
   const GgufValue* found = metadata.Find(kAlignmentKey);
-  if (found == nullptr) return kDefaultAlignment;
+  if (found == nullptr) return kGgufDefaultAlignment;
   if (found->type != GgufType::kUint32) {
     return absl::InvalidArgumentError(
         absl::StrCat(kAlignmentKey, " is of type ", Name(found->type), ", not uint32"));
@@ -122,9 +103,9 @@ absl::StatusOr<uint64_t> ReadAlignment(const GgufMetadata& metadata) {
   return alignment;
 }
 
-absl::StatusOr<Dtype> ReadDtype(GgufScanner& scanner) {
+absl::StatusOr<GgufDtype> ReadDtype(GgufScanner& scanner) {
   ASSIGN_OR_RETURN(const uint32_t id, scanner.Integer<uint32_t>());
-  for (const Dtype& dtype : kDtypes) {
+  for (const GgufDtype& dtype : kGgufDtypes) {
     if (dtype.id == id) return dtype;
   }
   return absl::InvalidArgumentError(absl::StrCat("tensor type ", id, " is not supported"));
@@ -149,7 +130,7 @@ absl::StatusOr<std::vector<int64_t>> ReadShape(GgufScanner& scanner) {
   return shape;
 }
 
-absl::StatusOr<uint64_t> BytesOf(const std::vector<int64_t>& shape, const Dtype& dtype) {
+absl::StatusOr<uint64_t> BytesOf(const std::vector<int64_t>& shape, const GgufDtype& dtype) {
   const TensorTypeTraits traits = Traits(dtype.type);
   const int64_t row = shape.empty() ? 1 : shape.back();
   if (row % traits.block_elements != 0) {
@@ -168,7 +149,7 @@ absl::StatusOr<uint64_t> BytesOf(const std::vector<int64_t>& shape, const Dtype&
 // Everything after the name; `offset` is relative to the data until PlaceTensors has run.
 absl::StatusOr<StoredTensor> ReadTensor(GgufScanner& scanner, const std::string& name) {
   ASSIGN_OR_RETURN(std::vector<int64_t> shape, ReadShape(scanner));
-  ASSIGN_OR_RETURN(const Dtype dtype, ReadDtype(scanner));
+  ASSIGN_OR_RETURN(const GgufDtype dtype, ReadDtype(scanner));
   ASSIGN_OR_RETURN(const uint64_t bytes, BytesOf(shape, dtype));
   ASSIGN_OR_RETURN(const uint64_t offset, scanner.Integer<uint64_t>());
   return StoredTensor{.name = name,
@@ -241,7 +222,7 @@ absl::StatusOr<uint64_t> ReadCount(GgufScanner& scanner, absl::string_view what)
 absl::StatusOr<GgufContents> ReadContents(const RandomAccessFile& file) {
   GgufScanner scanner(file, std::min(file.size(), kMaxBytesBeforeData));
   ASSIGN_OR_RETURN(const uint32_t magic, scanner.Integer<uint32_t>());
-  if (magic != kMagic) return absl::InvalidArgumentError("does not begin with GGUF");
+  if (magic != kGgufMagic) return absl::InvalidArgumentError("does not begin with GGUF");
   ASSIGN_OR_RETURN(const uint32_t version, scanner.Integer<uint32_t>());
   RETURN_IF_ERROR(CheckVersion(version));
   ASSIGN_OR_RETURN(const uint64_t num_tensors, ReadCount(scanner, "tensors"));

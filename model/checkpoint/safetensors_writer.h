@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/checkpoint/new_file.h"
 
 namespace peerage {
 
@@ -20,18 +22,13 @@ struct PlannedTensor {
 };
 
 // Writes one .safetensors file front to back: the whole header first, then each tensor's bytes in
-// the order of the plan. The file has its name only when it is complete: until Finish it is
-// `path`.partial, which is removed when the writer goes without it.
+// the order of the plan. The file has its name only when it is complete (new_file.h).
 class SafetensorsWriter {
  public:
   // A file of that name must not exist. Preconditions: names differ from each other, and bytes are
   // what dtype and shape need.
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
       const std::string& path, const std::vector<PlannedTensor>& plan);
-
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
-  ~SafetensorsWriter();
 
   // The next bytes of the data, of any number.
   absl::Status Append(absl::Span<const uint8_t> bytes);
@@ -40,16 +37,12 @@ class SafetensorsWriter {
   absl::Status Finish();
 
  private:
-  SafetensorsWriter(const std::string& path, int descriptor, uint64_t planned_bytes);
+  SafetensorsWriter(std::unique_ptr<NewFile> file, uint64_t planned_bytes)
+      : file_(std::move(file)), planned_bytes_(planned_bytes) {}
 
-  absl::Status Write(absl::Span<const uint8_t> bytes);
-
-  const std::string path_;
-  const std::string partial_path_;
+  const std::unique_ptr<NewFile> file_;
   const uint64_t planned_bytes_;
-  int descriptor_;
   uint64_t written_bytes_ = 0;  // of the data
-  bool finished_ = false;
 };
 
 }  // namespace peerage

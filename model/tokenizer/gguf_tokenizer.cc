@@ -2,15 +2,13 @@
 
 #include "model/status_macros.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
+#include "model/tokenizer/gguf_token_type.h"
 #include "model/tokenizer/pre_tokenizer_json.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"
 
 namespace peerage {
 namespace {
-
-// tokenizer.ggml.token_type; 6 (byte) belongs to SentencePiece vocabularies.
-enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5 };
 
 absl::Status ReadTokens(const GgufTokenizer& file, size_t vocab_size,
                         TokenizerDefinition& definition) {
@@ -27,14 +25,14 @@ absl::Status ReadTokens(const GgufTokenizer& file, size_t vocab_size,
   definition.tokens.resize(vocab_size);
   for (size_t id = 0; id < file.token_types.size(); ++id) {
     const int type = file.token_types[id];
-    if (type < kNormal || type > kUnused) {
+    if (type < kNormalToken || type > kUnusedToken) {
       return absl::UnimplementedError(
           Concat("tokenizer.ggml.token_type[", id, "] is ", type, ": not supported"));
     }
-    if (type == kNormal || type == kUnused) continue;
+    if (type == kNormalToken || type == kUnusedToken) continue;
     definition.added_tokens.push_back({.id = static_cast<TokenId>(id),
                                        .content = file.tokens[id],
-                                       .special = type != kUserDefined});
+                                       .special = type != kUserDefinedToken});
   }
   return absl::OkStatus();
 }

@@ -6,7 +6,7 @@
 namespace peerage {
 
 // The tokenizer of a GGUF file as the files of a Hugging Face directory, which both this project
-// and Hugging Face `tokenizers` read to the same ids. What Tokenizer::Load would refuse is refused.
+// and Hugging Face `tokenizers` read to the same ids. Fields that are not understood are refused.
 // Precondition: source.gguf is set.
 absl::StatusOr<HuggingFaceTokenizer> HuggingFaceFilesOf(const TokenizerSource& source);
 

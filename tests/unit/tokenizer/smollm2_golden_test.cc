@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "model/tokenizer/detokenizer.h"
+#include "model/tokenizer/gguf_fields.h"
+#include "model/tokenizer/hugging_face_files.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tests/unit/tokenizer/golden.h"
 
@@ -20,10 +22,26 @@ namespace {
 
 using nlohmann::json;
 
+template <typename T>
+T ValueOrDie(absl::StatusOr<T> value) {
+  if (!value.ok()) throw std::runtime_error(value.status().ToString());
+  return *std::move(value);
+}
+
 const Tokenizer& LoadOrDie(const TokenizerSource& source) {
-  auto loaded = Tokenizer::Load(source);
-  if (!loaded.ok()) throw std::runtime_error(loaded.status().ToString());
-  return *loaded->release();
+  return *ValueOrDie(Tokenizer::Load(source)).release();
+}
+
+TokenizerSource AsFiles(TokenizerSource source) {
+  source.hugging_face = ValueOrDie(HuggingFaceFilesOf(source));
+  source.gguf.reset();
+  return source;
+}
+
+TokenizerSource AsGguf(TokenizerSource source) {
+  source.gguf = ValueOrDie(GgufFieldsOf(source));
+  source.hugging_face.reset();
+  return source;
 }
 
 // Loaded once: reading the fixture takes longer than most tests.
@@ -34,6 +52,17 @@ const Tokenizer& FromJson() {
 
 const Tokenizer& FromGguf() {
   static const Tokenizer& tokenizer = LoadOrDie(SmolLm2FromGguf());
+  return tokenizer;
+}
+
+// Each kind of file made of the other.
+const Tokenizer& FromGgufAsFiles() {
+  static const Tokenizer& tokenizer = LoadOrDie(AsFiles(SmolLm2FromGguf()));
+  return tokenizer;
+}
+
+const Tokenizer& FromJsonAsGguf() {
+  static const Tokenizer& tokenizer = LoadOrDie(AsGguf(SmolLm2FromJson()));
   return tokenizer;
 }
 
@@ -54,7 +83,9 @@ class SmolLm2GoldenTest : public testing::TestWithParam<Case> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Sources, SmolLm2GoldenTest,
-                         testing::Values(Case{"TokenizerJson", FromJson}, Case{"Gguf", FromGguf}),
+                         testing::Values(Case{"TokenizerJson", FromJson}, Case{"Gguf", FromGguf},
+                                         Case{"GgufAsFiles", FromGgufAsFiles},
+                                         Case{"TokenizerJsonAsGguf", FromJsonAsGguf}),
                          [](const auto& info) { return info.param.name; });
 
 std::string Fnv1a(const std::vector<TokenId>& ids) {

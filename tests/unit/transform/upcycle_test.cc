@@ -176,8 +176,15 @@ TEST_F(UpcycleTest, TakesAllButTheFfnFromTheBaseForSparseUpcycling) {
 
 // Whatever the values and the number of models: f64 sums of equal f32 values are exact.
 TEST_F(UpcycleTest, AveragesIdenticalModelsExactly) {
-  const std::string weights = SafetensorsOf(SmallLlamaTensors());
-  options_.base.path = WriteModel("pattern", weights);
+  SafetensorsBuilder builder;
+  float number = 0.1f;
+  for (const auto& [name, shape] : SmallLlamaTensors()) {
+    std::vector<float> values(Elements(shape));
+    for (float& value : values) value = number = -1.01f * number + 1e-3f;
+    number = std::fmod(number, 1.0f);
+    builder.Add(name, "F32", shape, BytesOf(values));
+  }
+  options_.base.path = WriteModel("pattern", builder.Build());
   options_.num_experts = 3;
   options_.allow_identical = true;
 
@@ -266,10 +273,11 @@ TEST_F(UpcycleTest, ReadsGgufAndWritesBf16AndATokenizer) {
 
   const auto base = OpenCheckpoint(options_.base.path);
   const std::vector<float> query = ValuesOf(**base, "model.layers.0.attention.q_proj.weight");
-  std::vector<uint8_t> rounded(2 * query.size());
+  std::vector<uint8_t> rounded(2 * query.size()), written(rounded.size());
   StoreFloats(TensorType::kBF16, query, absl::MakeSpan(rounded));
-  EXPECT_EQ(ValuesOf(*model, "model.layers.0.attention.experts.1.q_proj.weight"),
-            FloatsOf(TensorType::kBF16, rounded));
+  const TensorInfo* copy = model->Find("model.layers.0.attention.experts.1.q_proj.weight");
+  ASSERT_TRUE(model->Read(*copy, absl::MakeSpan(written)).ok());
+  EXPECT_EQ(written, rounded);
   for (const TensorInfo& tensor : model->tensors()) EXPECT_EQ(tensor.type, TensorType::kBF16);
   EXPECT_TRUE(model->tokenizer().hugging_face.has_value());
   EXPECT_EQ(ReadJson("tokenizer.json")["model"]["vocab"]["h"], 7);
@@ -334,36 +342,47 @@ TEST_F(UpcycleTest, RefusesModelsOfOtherShapes) {
   EXPECT_FALSE(fs::exists(options_.out));
 }
 
+// The small GGUF model with these tokenizer fields.
+struct TokenizerFields {
+  const char* pre = "smollm";
+  std::vector<std::string> tokens = {"a", "b", "c", "ab", "bc", "1", "2", "12"};
+  std::vector<std::string> merges = {"a b", "b c", "1 2"};
+};
+std::string GgufWithTokenizer(const TokenizerFields& fields) {
+  GgufBuilder builder;
+  builder.String("general.architecture", "llama")
+      .Uint32("llama.block_count", 1)
+      .Uint32("llama.context_length", 64)
+      .Uint32("llama.embedding_length", 32)
+      .Uint32("llama.feed_forward_length", 64)
+      .Uint32("llama.attention.head_count", 2)
+      .Uint32("llama.attention.head_count_kv", 1)
+      .Float32("llama.attention.layer_norm_rms_epsilon", 1e-5f)
+      .String("tokenizer.ggml.model", "gpt2")
+      .String("tokenizer.ggml.pre", fields.pre)
+      .Strings("tokenizer.ggml.tokens", fields.tokens)
+      .Strings("tokenizer.ggml.merges", fields.merges);
+  return AddSmallGgufTensors(builder).Build();
+}
+
 TEST_F(UpcycleTest, RefusesAnotherTokenizer) {
-  GgufBuilder base = SmallGgufKeys();
-  options_.base.path = directory_.Write("base.gguf", AddSmallGgufTensors(base).Build());
+  options_.base.path = directory_.Write("base.gguf", GgufWithTokenizer({}));
   const struct {
-    const char* key;
-    std::vector<std::string> tokens;
+    TokenizerFields fields;
     const char* error;
   } cases[] = {
-      {"tokens",
-       {"a", "b", "c", "d", "e", "f", "g", "i"},
-       "token 7 of its tokenizer is not the base's \"h\""},
+      {{.tokens = {"a", "b", "d", "ab", "bd", "1", "2", "12"}, .merges = {"a b", "b d", "1 2"}},
+       "token 2 of its tokenizer is not the base's \"c\""},
+      {{.merges = {"a b", "1 2"}}, "its tokenizer cuts \"bc\" otherwise than the base's"},
+      {{.pre = "gpt-2"}, "its tokenizer cuts \"12\" otherwise than the base's"},
   };
   for (const auto& test : cases) {
-    GgufBuilder other;
-    other.String("general.architecture", "llama")
-        .Uint32("llama.block_count", 1)
-        .Uint32("llama.context_length", 64)
-        .Uint32("llama.embedding_length", 32)
-        .Uint32("llama.feed_forward_length", 64)
-        .Uint32("llama.attention.head_count", 2)
-        .Uint32("llama.attention.head_count_kv", 1)
-        .Float32("llama.attention.layer_norm_rms_epsilon", 1e-5f)
-        .String("tokenizer.ggml.model", "gpt2")
-        .String("tokenizer.ggml.pre", "smollm")
-        .Strings("tokenizer.ggml.tokens", test.tokens)
-        .Strings("tokenizer.ggml.merges", {});
-    options_.experts = {
-        {"law", directory_.Write("other.gguf", AddSmallGgufTensors(other).Build())}};
-    EXPECT_THAT(ErrorText(), HasSubstr(test.error));
+    options_.experts = {{"law", directory_.Write("other.gguf", GgufWithTokenizer(test.fields))}};
+    EXPECT_THAT(ErrorText(),
+                AllOf(HasSubstr("other.gguf (expert \"law\")"), HasSubstr(test.error)));
   }
+  options_.experts = {{"law", directory_.Write("other.gguf", GgufWithTokenizer({}))}};
+  EXPECT_THAT(ErrorText(), HasSubstr("have the same weights"));  // and so the same tokenizer
 }
 
 TEST_F(UpcycleTest, RefusesWhatIsNotDense) {
@@ -425,7 +444,7 @@ TEST_F(UpcycleTest, LeavesNoWeightsBehindWhenItFails) {
   options_.dtype = TensorType::kF16;
   options_.experts[1].path = WriteModel("large", SafetensorsOfNumber(1e6f));
 
-  EXPECT_THAT(ErrorText(), AllOf(HasSubstr("experts.2"), HasSubstr("beyond the range of f16")));
+  EXPECT_THAT(ErrorText(), AllOf(HasSubstr("embed_tokens"), HasSubstr("beyond the range of f16")));
   EXPECT_TRUE(fs::is_empty(options_.out));
 }
 
