@@ -72,6 +72,8 @@ absl::StatusOr<GgufTokenizer> ReadGgufTokenizer(const GgufMetadata& metadata, in
   ASSIGN_OR_RETURN(tokenizer.eos_id, ReadTokenId(metadata, "tokenizer.ggml.eos_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.unknown_id,
                    ReadTokenId(metadata, "tokenizer.ggml.unknown_token_id", tokens));
+  ASSIGN_OR_RETURN(tokenizer.padding_id,
+                   ReadTokenId(metadata, "tokenizer.ggml.padding_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.add_bos, metadata.Bool("tokenizer.ggml.add_bos_token"));
   ASSIGN_OR_RETURN(const std::string* chat_template, metadata.String("tokenizer.chat_template"));
   if (chat_template != nullptr) tokenizer.chat_template = *chat_template;

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "model/kernels/logits.h"
-#include "model/nn/philox.h"
+#include "model/philox.h"
 
 namespace peerage::nn {
 namespace {

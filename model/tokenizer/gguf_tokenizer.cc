@@ -1,7 +1,8 @@
 #include <algorithm>
-#include <array>
 
 #include "model/status_macros.h"
+#include "model/tokenizer/gguf_pre_tokenizer.h"
+#include "model/tokenizer/pre_tokenizer_json.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"
 
@@ -10,35 +11,6 @@ namespace {
 
 // tokenizer.ggml.token_type; 6 (byte) belongs to SentencePiece vocabularies.
 enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5 };
-
-// Names in tokenizer.ggml.pre whose Hugging Face original is Digits, then ByteLevel.
-constexpr std::array<std::string_view, 5> kDigitsThenByteLevel = {"smollm", "starcoder", "refact",
-                                                                  "command-r", "codeshell"};
-
-constexpr std::string_view kLlama3Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
-    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-absl::Status ReadPreTokenizer(std::string_view name, TokenizerDefinition& definition) {
-  const PreTokenizerStep byte_level = ByteLevelStep(/*add_prefix_space=*/false, /*use_regex=*/true);
-  if (name == "gpt-2") {
-    definition.pre_tokenizer = PreTokenizer({byte_level});
-  } else if (std::find(kDigitsThenByteLevel.begin(), kDigitsThenByteLevel.end(), name) !=
-             kDigitsThenByteLevel.end()) {
-    definition.pre_tokenizer = PreTokenizer({DigitsStep(/*individual=*/true), byte_level});
-  } else if (name == "llama-bpe") {
-    ASSIGN_OR_RETURN(Pattern words, Pattern::Compile(kLlama3Words));
-    definition.pre_tokenizer =
-        PreTokenizer({{.pattern = std::make_shared<const Pattern>(std::move(words))}});
-    definition.ignore_merges = true;
-  } else {
-    return absl::UnimplementedError(
-        Concat("tokenizer.ggml.pre \"", name,
-               "\" is not supported (smollm, starcoder, refact, command-r, codeshell, gpt-2 "
-               "and llama-bpe are)"));
-  }
-  return absl::OkStatus();
-}
 
 absl::Status ReadTokens(const GgufTokenizer& file, size_t vocab_size,
                         TokenizerDefinition& definition) {
@@ -90,7 +62,9 @@ absl::StatusOr<TokenizerDefinition> DefineFromGguf(const TokenizerSource& source
         Concat("tokenizer.ggml.model \"", file.model, "\" is not supported (only gpt2 is)"));
   }
   TokenizerDefinition definition;
-  RETURN_IF_ERROR(ReadPreTokenizer(file.pre, definition));
+  ASSIGN_OR_RETURN(const GgufPreTokenizer pre_tokenizer, FindGgufPreTokenizer(file.pre));
+  ASSIGN_OR_RETURN(definition.pre_tokenizer, ReadPreTokenizer(pre_tokenizer.json));
+  definition.ignore_merges = pre_tokenizer.ignore_merges;
   RETURN_IF_ERROR(ReadTokens(file, source.vocab_size, definition));
   RETURN_IF_ERROR(ReadMerges(file, definition));
   definition.bos_id = file.bos_id.has_value() ? file.bos_id : source.config_bos_id;

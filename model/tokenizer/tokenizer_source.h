@@ -19,6 +19,7 @@ struct GgufTokenizer {
   std::optional<TokenId> bos_id;
   std::optional<TokenId> eos_id;
   std::optional<TokenId> unknown_id;
+  std::optional<TokenId> padding_id;
   std::optional<bool> add_bos;
   std::optional<std::string> chat_template;
 };

@@ -19,7 +19,7 @@ int Main(int argc, char** argv) {
   program.set_version_flag("--version", "peerage-model " PEERAGE_VERSION);
   program.footer("Exit codes: 0 done, 1 it failed, 2 wrong usage.");
   std::vector<std::unique_ptr<Command>> commands;
-  for (auto add : {AddInspect, AddConvert}) commands.push_back(add(program));
+  for (auto add : {AddInspect, AddConvert, AddUpcycle}) commands.push_back(add(program));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {

@@ -31,5 +31,6 @@ class Command {
 // Each adds its subcommand to `program`, which must outlive it.
 std::unique_ptr<Command> AddInspect(CLI::App& program);
 std::unique_ptr<Command> AddConvert(CLI::App& program);
+std::unique_ptr<Command> AddUpcycle(CLI::App& program);
 
 }  // namespace peerage::transform

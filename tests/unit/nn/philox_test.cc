@@ -1,4 +1,4 @@
-#include "model/nn/philox.h"
+#include "model/philox.h"
 
 #include <gtest/gtest.h>
 

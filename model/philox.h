@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-namespace peerage::nn {
+namespace peerage {
 
 // Philox4x32-10, a counter-based random generator (Salmon, Moraes, Dror and Shaw, "Parallel random
 // numbers: as easy as 1, 2, 3", 2011, section 3.3): 128 random bits as a function of a counter and
@@ -23,4 +23,4 @@ constexpr std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter,
   return counter;
 }
 
-}  // namespace peerage::nn
+}  // namespace peerage

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace peerage {
+
+// What a name in tokenizer.ggml.pre stands for.
+struct GgufPreTokenizer {
+  nlohmann::json json;         // as the pre_tokenizer of a tokenizer.json
+  bool ignore_merges = false;  // a word that is a token is not taken apart
+};
+
+// A name that is not known is UNIMPLEMENTED.
+absl::StatusOr<GgufPreTokenizer> FindGgufPreTokenizer(std::string_view name);
+
+}  // namespace peerage

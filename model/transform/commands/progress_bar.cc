@@ -1,0 +1,41 @@
+#include "model/transform/commands/progress_bar.h"
+
+#include <unistd.h>
+
+#include <iostream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace peerage::transform {
+namespace {
+
+constexpr int kColumns = 40;
+constexpr int kLineEvery = 25;  // percent
+
+}  // namespace
+
+ProgressBar::ProgressBar() : terminal_(isatty(STDERR_FILENO) != 0) {}
+
+ProgressBar::~ProgressBar() {
+  if (terminal_ && shown_ >= 0) std::cerr << "\r\033[K" << std::flush;
+}
+
+void ProgressBar::Show(const Progress& progress) {
+  const uint64_t total = progress.total_bytes;
+  int percent = total == 0 ? 100 : static_cast<int>(progress.bytes * 100 / total);
+  if (!terminal_) percent -= percent % kLineEvery;
+  if (percent == shown_ || (!terminal_ && percent == 0)) return;
+  shown_ = percent;
+  const std::string amount = absl::StrFormat("%3d %% of %.1f MB", percent, 1e-6 * total);
+  if (!terminal_) {
+    std::cerr << amount << "\n";
+    return;
+  }
+  const int filled = percent * kColumns / 100;
+  std::cerr << "\r[" << std::string(filled, '#') << std::string(kColumns - filled, ' ') << "] "
+            << amount << std::flush;
+}
+
+}  // namespace peerage::transform

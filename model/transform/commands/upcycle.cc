@@ -1,0 +1,160 @@
+#include "model/transform/upcycle.h"
+
+#include <iostream>
+#include <map>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "model/error_text.h"
+#include "model/status_macros.h"
+#include "model/transform/commands/command.h"
+#include "model/transform/commands/progress_bar.h"
+#include "model/transform/upcycle_choices.h"
+
+namespace peerage::transform {
+namespace {
+
+const std::map<std::string, TensorType> kUpcycledDtypes = {
+    {"f32", TensorType::kF32}, {"bf16", TensorType::kBF16}, {"f16", TensorType::kF16}};
+
+// The choices by name, for CLI11.
+template <typename T, size_t kCount>
+std::map<std::string, T> ByName(const Choice<T> (&choices)[kCount]) {
+  std::map<std::string, T> by_name;
+  for (const Choice<T>& choice : choices) by_name.emplace(choice.name, choice.value);
+  return by_name;
+}
+
+absl::StatusOr<NamedModel> ParseNamedModel(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("--expert ", Quoted(text), " is not NAME=PATH"));
+  }
+  return NamedModel{text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::string ReportText(const UpcycleReport& report, const UpcycleOptions& options) {
+  std::string text = absl::StrCat("wrote ", report.tensors, " tensors (", report.bytes,
+                                  " bytes) to ", options.out, "\n");
+  if (!report.expert_names.empty()) {
+    absl::StrAppend(&text, "experts: ", absl::StrJoin(report.expert_names, ", "), "\n");
+  }
+  return text;
+}
+
+class UpcycleCommand : public Command {
+ public:
+  explicit UpcycleCommand(CLI::App& program)
+      : Command(program, "upcycle", "Make a mixture of experts of dense models") {
+    AddModels();
+    AddExperts();
+    AddRouters();
+  }
+
+  absl::Status Run() override {
+    for (const std::string& text : experts_) {
+      ASSIGN_OR_RETURN(NamedModel expert, ParseNamedModel(text));
+      options_.experts.push_back(std::move(expert));
+    }
+    if (attention_top_k_ > 0) options_.attention_top_k = attention_top_k_;
+    options_.program = "peerage-model " PEERAGE_VERSION;
+    ProgressBar bar;
+    options_.progress = [&bar](const Progress& progress) { bar.Show(progress); };
+    ASSIGN_OR_RETURN(const UpcycleReport report, Upcycle(options_));
+    std::cout << ReportText(report, options_);
+    return absl::OkStatus();
+  }
+
+ private:
+  void AddModels() {
+    app()
+        .add_option("--base", options_.base.path,
+                    "Dense model that is expert 0: a directory or a .gguf file")
+        ->required()
+        ->type_name("PATH");
+    app()
+        .add_option("--base-name", options_.base.name, "Its name among the experts")
+        ->type_name("NAME")
+        ->capture_default_str();
+    CLI::Option* experts =
+        app()
+            .add_option("--expert", experts_, "A further expert of the base's shape; repeatable")
+            ->type_name("NAME=PATH");
+    app()
+        .add_option("--num-experts", options_.num_experts,
+                    "So many copies of the base, instead of --expert")
+        ->check(CLI::Range(1, 256))
+        ->excludes(experts)
+        ->type_name("N");
+    app().add_flag("--allow-identical", options_.allow_identical,
+                   "Allow experts with the same weights");
+    app()
+        .add_option("--out", options_.out, "Directory that gets the model")
+        ->required()
+        ->type_name("DIR");
+    app()
+        .add_option("--dtype", options_.dtype, "f32, bf16 or f16")
+        ->transform(CLI::CheckedTransformer(kUpcycledDtypes))
+        ->type_name("DTYPE")
+        ->default_str("bf16");
+  }
+
+  void AddExperts() {
+    app()
+        .add_option("--attention", options_.attention,
+                    "expert or shared: attention experts, with keys and values of their own or "
+                    "shared (BAM); average: of all (BTX); base: the base's")
+        ->transform(CLI::CheckedTransformer(ByName(kUpcycledAttentions)))
+        ->type_name("KIND")
+        ->default_str("expert");
+    app()
+        .add_option("--attention-top-k", attention_top_k_,
+                    "Attention experts of a token; all of them (soft routing) unless given")
+        ->check(CLI::Range(1, 256))
+        ->type_name("K");
+    app()
+        .add_option("--top-k", options_.top_k, "FFN experts of a token")
+        ->check(CLI::Range(1, 256))
+        ->type_name("K")
+        ->capture_default_str();
+    app().add_flag("--normalize-top-k", options_.normalize_top_k,
+                   "Make the gates of the chosen experts sum to 1");
+    app()
+        .add_option("--peer", options_.peers,
+                    "A PEER memory beside a layer's FFN, for example "
+                    "layer=15,experts=65536,heads=8,top_k=16,key_dim=128; repeatable")
+        ->type_name("FIELDS");
+  }
+
+  void AddRouters() {
+    app()
+        .add_option("--routers", options_.routers, "How routers begin: zero or random")
+        ->transform(CLI::CheckedTransformer(ByName(kRouterInits)))
+        ->type_name("KIND")
+        ->default_str("random");
+    app()
+        .add_option("--router-std", options_.router_std, "Standard deviation of random routers")
+        ->check(CLI::Range(0.0, 100.0))
+        ->type_name("STD")
+        ->capture_default_str();
+    app()
+        .add_option("--random-seed", options_.random_seed, "Of random routers and PEER memories")
+        ->type_name("SEED")
+        ->capture_default_str();
+  }
+
+  UpcycleOptions options_{.base = {.name = "base"}};
+  std::vector<std::string> experts_;
+  int attention_top_k_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> AddUpcycle(CLI::App& program) {
+  return std::make_unique<UpcycleCommand>(program);
+}
+
+}  // namespace peerage::transform

@@ -1,0 +1,56 @@
+#include "model/transform/config_json.h"
+
+#include <charconv>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+#include "model/checkpoint/choice.h"
+
+namespace peerage::transform {
+namespace {
+
+using nlohmann::ordered_json;
+
+// The shortest decimal that is the same float: 1e-05, not 9.999999747378752e-06.
+double ShortestDecimal(float value) {
+  char text[32];
+  const auto [end, error] = std::to_chars(std::begin(text), std::end(text), value);
+  double decimal = value;
+  if (!absl::SimpleAtod(absl::string_view(text, end - text), &decimal)) return value;
+  return decimal;
+}
+
+// Sizes and tokens, which all kinds of config.json call the same.
+ordered_json CommonJson(const ModelConfig& config) {
+  ordered_json json = {{"vocab_size", config.vocab_size},
+                       {"hidden_size", config.hidden_size},
+                       {"intermediate_size", config.layers.front().ffn.front().intermediate_size},
+                       {"num_hidden_layers", config.layers.size()},
+                       {"num_attention_heads", config.num_heads},
+                       {"num_key_value_heads", config.num_kv_heads},
+                       {"head_dim", config.head_dim},
+                       {"max_position_embeddings", config.max_positions},
+                       {"rope_theta", ShortestDecimal(config.rope_theta)},
+                       {"tie_word_embeddings", config.tied_embeddings}};
+  if (config.bos_id.has_value()) json["bos_token_id"] = *config.bos_id;
+  if (config.eos_ids.size() == 1) json["eos_token_id"] = config.eos_ids.front();
+  if (config.eos_ids.size() > 1) json["eos_token_id"] = config.eos_ids;
+  return json;
+}
+
+}  // namespace
+
+ordered_json PeerageConfigJson(const ModelConfig& config) {
+  ordered_json json = {
+      {"architectures", {"PeerageForCausalLM"}}, {"model_type", "peerage"}, {"format_version", 1}};
+  json.update(CommonJson(config));
+  json["hidden_act"] = std::string(ChoiceName(kActivations, config.activation));
+  json["norm_type"] = config.norm_type == NormType::kRmsNorm ? "rmsnorm" : "layernorm";
+  json["norm_eps"] = ShortestDecimal(config.norm_eps);
+  json["rope_interleaved"] = config.rope_interleaved;
+  json["parallel_block"] = config.parallel_block;
+  return json;
+}
+
+}  // namespace peerage::transform

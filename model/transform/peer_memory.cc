@@ -1,0 +1,85 @@
+#include "model/transform/peer_memory.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "model/checkpoint/config_limits.h"
+#include "model/checkpoint/json_object.h"
+#include "model/checkpoint/product_key_config.h"
+#include "model/error_text.h"
+#include "model/json/strict_json.h"
+#include "model/status_macros.h"
+
+namespace peerage::transform {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr absl::string_view kLayerKey = "layer";
+constexpr absl::string_view kExpertsKey = "experts";
+// Under the same name in a config.json.
+constexpr absl::string_view kEntryKeys[] = {"heads",      "top_k",      "key_dim",        "keys",
+                                            "query_bias", "query_norm", "query_norm_eps", "score",
+                                            "activation", "glu",        "pre_rmsnorm"};
+
+ordered_json ValueOf(absl::string_view text) {
+  int64_t integer = 0;
+  double number = 0;
+  if (absl::SimpleAtoi(text, &integer)) return integer;
+  if (absl::SimpleAtod(text, &number)) return number;
+  if (text == "true" || text == "false") return text == "true";
+  return std::string(text);
+}
+
+absl::StatusOr<std::string> EntryKey(absl::string_view key) {
+  if (key == kLayerKey) return std::string(key);
+  if (key == kExpertsKey) return std::string("num_experts");
+  if (std::find(std::begin(kEntryKeys), std::end(kEntryKeys), key) != std::end(kEntryKeys)) {
+    return std::string(key);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(Quoted(key), " is not a known key"));
+}
+
+absl::StatusOr<ordered_json> ParseFields(absl::string_view text) {
+  ordered_json fields = {{"kind", "peer"}};
+  for (const absl::string_view field : absl::StrSplit(text, ',')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(field, absl::MaxSplits('=', 1));
+    ASSIGN_OR_RETURN(const std::string key, EntryKey(parts.first));
+    if (fields.contains(key)) {
+      return absl::InvalidArgumentError(absl::StrCat(Quoted(parts.first), " is there twice"));
+    }
+    fields[key] = ValueOf(parts.second);
+  }
+  return fields;
+}
+
+absl::StatusOr<PeerMemory> Parse(absl::string_view text) {
+  ASSIGN_OR_RETURN(ordered_json fields, ParseFields(text));
+  const nlohmann::json values = fields;
+  ASSIGN_OR_RETURN(JsonObject object, JsonObject::Of(values, ""));
+  PeerMemory memory;
+  ASSIGN_OR_RETURN(memory.layer,
+                   object.Int(kLayerKey, {kNumLayersRange.min - 1, kNumLayersRange.max - 1}));
+  RETURN_IF_ERROR(ParseProductKeyConfig(object, FfnKind::kPeer).status());
+  fields.erase(std::string(kLayerKey));
+  memory.entry = std::move(fields);
+  return memory;
+}
+
+}  // namespace
+
+absl::StatusOr<PeerMemory> ParsePeerMemory(const std::string& text) {
+  absl::StatusOr<PeerMemory> memory = Parse(text);
+  if (!memory.ok()) return At(absl::StrCat("peer ", Quoted(text)), memory.status());
+  return memory;
+}
+
+}  // namespace peerage::transform

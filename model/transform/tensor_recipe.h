@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "absl/strings/string_view.h"
+#include "model/checkpoint/tensor_spec.h"
+#include "model/transform/upcycle.h"
+
+namespace peerage::transform {
+
+// Where the values of a tensor of the new model come from. `tensor` is a canonical name.
+
+// The tensor of one source model.
+struct CopiedTensor {
+  int model = 0;
+  std::string tensor;
+};
+// The uniform average over all source models.
+struct AveragedTensor {
+  std::string tensor;
+};
+struct RandomTensor {
+  double standard_deviation = 0;
+};
+struct ConstantTensor {
+  float value = 0;
+};
+
+using TensorRecipe = std::variant<CopiedTensor, AveragedTensor, RandomTensor, ConstantTensor>;
+
+// Of a tensor in a model that UpcycledConfigJson describes.
+TensorRecipe RecipeOf(const TensorSpec& spec, const UpcycleOptions& options);
+
+}  // namespace peerage::transform

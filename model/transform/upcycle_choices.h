@@ -1,0 +1,17 @@
+#pragma once
+
+#include "model/checkpoint/choice.h"
+#include "model/transform/upcycle.h"
+
+namespace peerage::transform {
+
+inline constexpr Choice<UpcycledAttention> kUpcycledAttentions[] = {
+    {"expert", UpcycledAttention::kExpert},
+    {"shared", UpcycledAttention::kShared},
+    {"average", UpcycledAttention::kAverage},
+    {"base", UpcycledAttention::kBase}};
+
+inline constexpr Choice<RouterInit> kRouterInits[] = {{"zero", RouterInit::kZero},
+                                                      {"random", RouterInit::kRandom}};
+
+}  // namespace peerage::transform

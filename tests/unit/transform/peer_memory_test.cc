@@ -1,0 +1,52 @@
+#include "model/transform/peer_memory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace peerage::transform {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(PeerMemoryTest, ReadsFields) {
+  const auto memory = ParsePeerMemory(
+      "layer=15,experts=65536,heads=8,top_k=16,key_dim=128,activation=silu,glu=true");
+
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  EXPECT_EQ(memory->layer, 15);
+  EXPECT_EQ(memory->entry.dump(),
+            R"({"kind":"peer","num_experts":65536,"heads":8,"top_k":16,"key_dim":128,)"
+            R"("activation":"silu","glu":true})");
+}
+
+TEST(PeerMemoryTest, NamesTheKeyThatIsWrong) {
+  const struct {
+    const char* text;
+    const char* error;
+  } cases[] = {
+      {"", "\"\" is not a known key"},
+      {"layer=1,heads=8,top_k=16,key_dim=128", "num_experts is missing"},
+      {"experts=16,heads=8,top_k=16,key_dim=128", "layer is missing"},
+      {"layer=-1,experts=16,heads=8,top_k=16,key_dim=8", "layer is -1"},
+      {"layer=x,experts=16,heads=8,top_k=16,key_dim=8", "layer is not an integer"},
+      {"layer=1,experts=15,heads=8,top_k=15,key_dim=8", "num_experts is 15, not a square number"},
+      {"layer=1,experts=16,heads=8,top_k=17,key_dim=8", "top_k is 17"},
+      {"layer=1,experts=16,heads=8,top_k=16,key_dim=7", "key_dim is 7, not an even number"},
+      {"layer=1,experts=16,heads=33,top_k=16,key_dim=8", "heads is 33"},
+      {"layer=1,experts=16,heads=8,top_k=16,key_dim=8,heads=8", "\"heads\" is there twice"},
+      {"layer=1,experts=16,heads=8,top_k=16,key_dim=8,layout=doge",
+       "\"layout\" is not a known key"},
+      {"layer=1,experts=16,heads=8,top_k=16,key_dim=8,score=max", "score is \"max\""},
+      {"layer=1,experts=16,heads=8,top_k=16,key_dim", "key_dim is not an integer"},
+  };
+  for (const auto& test : cases) {
+    const std::string error(ParsePeerMemory(test.text).status().message());
+    EXPECT_THAT(error, HasSubstr(std::string("peer \"") + test.text + "\": ")) << error;
+    EXPECT_THAT(error, HasSubstr(test.error));
+  }
+}
+
+}  // namespace
+}  // namespace peerage::transform
