@@ -24,8 +24,9 @@ constexpr int kTextTokens = 24;
 const std::vector<std::vector<TokenId>>& Texts() {
   static const auto texts = [] {
     std::ifstream file("tests/golden/smollm2.json");
+    const auto golden = nlohmann::json::parse(file);
     std::vector<TokenId> all;
-    for (const auto& text : nlohmann::json::parse(file)["texts"]) {
+    for (const auto& text : golden["texts"]) {
       for (const TokenId token : text["tokens"]) all.push_back(token);
     }
     std::vector<std::vector<TokenId>> windows;
@@ -83,7 +84,7 @@ class UpcycledSmolLm2Test : public testing::Test {
   std::unique_ptr<Checkpoint> Upcycle(transform::UpcycleOptions options) {
     options.base = {"base", kSmolLm2};
     options.allow_identical = true;
-    options.out = directory_.path() / std::to_string(++made_);
+    options.out = directory_.PathOf(std::to_string(++made_));
     const auto report = transform::Upcycle(options);
     EXPECT_TRUE(report.ok()) << report.status();
     auto checkpoint = OpenCheckpoint(options.out);
@@ -91,7 +92,10 @@ class UpcycledSmolLm2Test : public testing::Test {
     return *std::move(checkpoint);
   }
 
-  std::unique_ptr<Checkpoint> Dense() { return Upcycle({.num_experts = 1}); }
+  // As the mixtures have it: every weight rounded to bf16.
+  static std::unique_ptr<LanguageModel> LoadDense() {
+    return LoadOrDie(kSmolLm2, {.weights_dtype = nn::WeightsDtype::kBF16, .threads = 2});
+  }
 
   // Renormalised gates, random routers, and a PEER memory whose up vectors are zero.
   std::unique_ptr<Checkpoint> Mixture() {
@@ -126,7 +130,7 @@ class UpcycledSmolLm2Test : public testing::Test {
 };
 
 TEST_F(UpcycledSmolLm2Test, IdenticalExpertsWithRenormalisedGatesAreTheDenseModel) {
-  const auto dense = Load(*Dense()), mixture = Load(*Mixture());
+  const auto dense = LoadDense(), mixture = Load(*Mixture());
 
   EXPECT_LT(LargestDifference(*dense, *mixture, kTexts), 1e-3f);
   for (int i = 0; i < kTexts; i += 40) {
@@ -136,18 +140,18 @@ TEST_F(UpcycledSmolLm2Test, IdenticalExpertsWithRenormalisedGatesAreTheDenseMode
   }
 }
 
-// With routers of zero each of four gates is exactly 1/4, and so is what is left of the FFN.
+// With routers of zero each of four gates is exactly 1/4, so that experts four times as large make
+// up for it.
 TEST_F(UpcycledSmolLm2Test, IdenticalExpertsWithRawGatesAreScaledByTheGate) {
-  const auto checkpoint = Dense();
-  const auto quarter = Load(EditedCheckpoint(*checkpoint, "ffn.dense.down_proj.weight",
-                                             [](float value, size_t) { return value / 4; }));
-  const auto dense = Load(*checkpoint);
-  const auto mixture = Load(*Upcycle({.num_experts = 4,
-                                      .attention = transform::UpcycledAttention::kExpert,
-                                      .top_k = 1,
-                                      .routers = transform::RouterInit::kZero}));
+  const auto checkpoint = Upcycle({.num_experts = 4,
+                                   .attention = transform::UpcycledAttention::kExpert,
+                                   .top_k = 1,
+                                   .routers = transform::RouterInit::kZero});
+  const auto dense = LoadDense(), mixture = Load(*checkpoint);
+  const auto enlarged = Load(EditedCheckpoint(*checkpoint, "down_proj.weight",
+                                              [](float value, size_t) { return 4 * value; }));
 
-  EXPECT_LT(LargestDifference(*quarter, *mixture, 20), 1e-3f);
+  EXPECT_LT(LargestDifference(*dense, *enlarged, 20), 1e-3f);
   EXPECT_GT(LargestDifference(*dense, *mixture, 20), 1.0f);
 }
 
