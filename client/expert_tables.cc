@@ -70,7 +70,7 @@ std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary) {
   return table.ToString();
 }
 
-std::string ExpertUsageReport(const ExpertUsage& usage) {
+std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names) {
   const v1::UsageHeader& header = usage.header;
   const auto used = std::count_if(usage.selections.begin(), usage.selections.end(),
                                   [](uint64_t count) { return count > 0; });
@@ -86,13 +86,14 @@ std::string ExpertUsageReport(const ExpertUsage& usage) {
                {"share of scores", Align::kRight}});
   for (const uint32_t id : TopExperts(usage)) {
     const double share = static_cast<double>(usage.selections[id]) / header.selections();
-    table.AddRow({absl::StrCat(id), FormatWhole(usage.selections[id]), FormatPercent(share),
+    table.AddRow({names.Of(header.layer(), header.kind(), id), FormatWhole(usage.selections[id]),
+                  FormatPercent(share),
                   scores > 0 ? FormatPercent(usage.score_sums[id] / scores) : "-"});
   }
   return report + table.ToString();
 }
 
-std::string ExpertTraceLines(const v1::ExpertTrace& trace) {
+std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names) {
   std::string lines;
   for (const v1::LayerTrace& layer : trace.layers()) {
     absl::StrAppend(&lines, "layer ", layer.layer());
@@ -106,7 +107,8 @@ std::string ExpertTraceLines(const v1::ExpertTrace& trace) {
     const int top =
         std::min({kTracedExperts, layer.top_expert_ids_size(), layer.top_expert_shares_size()});
     for (int i = 0; i < top; ++i) {
-      absl::StrAppend(&lines, i == 0 ? "; most used " : ", ", layer.top_expert_ids(i), " (",
+      absl::StrAppend(&lines, i == 0 ? "; most used " : ", ",
+                      names.Of(layer.layer(), layer.kind(), layer.top_expert_ids(i)), " (",
                       FormatPercent(layer.top_expert_shares(i)), ")");
     }
     lines += "\n";
