@@ -2,7 +2,8 @@
 // the same prefetches: the limit of this memory, here and now. d = 1024, 8 heads of 16 picks.
 //   experts_bench [--benchmark_filter=bf16]
 // Counters: the best and the median time of a token in microseconds, the bytes it gathers per
-// second, and the limit's median time as a share of the kernel's. One table exists at a time.
+// second, and the limit's time as a share of the kernel's. One table exists at a time. pack/: what
+// loading does.
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 
@@ -171,6 +172,16 @@ void Experts(benchmark::State& state, ExpertFormat format, int log2_experts, int
   state.counters["best_share%"] = 100 * best_limit / best;
 }
 
+// Bytes of f32 rows that a thread packs in a second.
+void Pack(benchmark::State& state, ExpertFormat format) {
+  constexpr int64_t kCount = 1024;
+  const ExpertTable table{format, ExpertKind::kNeuron, kWidth, kCount, nullptr};
+  const HugeBytes memory = AllocateHuge(table.Bytes());
+  const std::vector<float> rows = RandomFloats(kCount * kWidth);
+  for (auto _ : state) PackExperts({table, 0, 0, kCount, rows.data()}, memory.get());
+  state.SetBytesProcessed(state.iterations() * rows.size() * sizeof(float));
+}
+
 void RegisterAll() {
   // From memory; 2^14 partly and 2^6 wholly from caches: that is the arithmetic.
   constexpr std::pair<const char*, ExpertFormat> kFormats[] = {{"f32", ExpertFormat::kF32},
@@ -178,6 +189,7 @@ void RegisterAll() {
                                                                {"int8", ExpertFormat::kInt8},
                                                                {"int4", ExpertFormat::kInt4}};
   for (const auto& [format_name, format] : kFormats) {
+    benchmark::RegisterBenchmark((std::string("pack/") + format_name).c_str(), Pack, format);
     const int most = format == ExpertFormat::kF32 ? 18 : 20;  // 2 to 4 GiB
     for (const int log2_experts : {6, 14, most}) {
       for (const int threads : {1, 2}) {
