@@ -28,14 +28,14 @@ release: setup ## Builds what ships, in build/release/bin
 .PHONY: programs
 programs: setup
 	@cmake --preset release >build/release.configure.log || { cat build/release.configure.log; exit 1; }
-	@ninja -C build/release -j $(JOBS) peerage-server peerage
+	@ninja -C build/release -j $(JOBS) peerage-server peerage peerage-model
 
 .PHONY: check
 check: setup ## Runs every required test (CI runs this)
 	@JOBS=$(JOBS) tools/check.sh
 
 .PHONY: demo
-demo: programs ## Serves two real models: chats, scores, shows which experts answer
+demo: programs ## Serves a real model, a PEER model and a mixture: chat, scores, expert use
 	@tools/demo.sh
 
 .PHONY: run

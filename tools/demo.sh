@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Serves two real models for a minute: chats with the first, scores continuations, shows the
-# server's status; shows which experts of the second, a PEER model, write and read. `make demo` has
-# built the programs before it calls this.
+# Serves three real models for a minute: chats with the first, scores continuations, shows the
+# server's status; shows which experts of the second, a PEER model, write and read; makes a mixture
+# of experts of the first and serves that: the same answer, and who gave it. `make demo` has built
+# the programs before it calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,9 +12,11 @@ readonly peer_model=tests/golden/models/peer_small
 readonly page=build/demo-page.txt
 readonly map=build/demo-experts.png
 readonly log=build/demo-server.log
+readonly question="What is photosynthesis? Answer in two sentences."
 readonly start_seconds=60
 
 server=
+models=  # a directory for the models that this script makes
 
 # Stops the server if it runs; says so when it did not end cleanly.
 stop_server() {
@@ -24,7 +27,12 @@ stop_server() {
   wait "$pid" || status=$?
   ((status == 0)) || { echo "demo: the server ended with code $status; see $log" >&2; return 1; }
 }
-trap stop_server EXIT
+
+clean_up() {
+  stop_server
+  [[ -z $models ]] || rm -rf "$models"
+}
+trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -43,8 +51,7 @@ show() {
   "$@"
 }
 
-# start_server MODEL
-start_server() {
+start_server() {  # start_server MODEL
   local ready line
   ready=$(mktemp -u build/demo.XXXXXX)
   mkfifo "$ready"
@@ -67,8 +74,7 @@ title "Starting peerage-server with $(basename "$model")"
 start_server "$model"
 
 title "Chat"
-show "$bin/peerage" generate --chat "What is photosynthesis? Answer in two sentences." \
-  --max-tokens 120 --temperature 0
+show "$bin/peerage" generate --chat "$question" --max-tokens 120 --temperature 0
 
 title "Which continuation is likelier?"
 show "$bin/peerage" score "The capital of France is" \
@@ -100,6 +106,32 @@ echo "The experts of layer 1 as a picture: $map"
 title "Stopping the server"
 stop_server
 echo "stopped"
+
+title "The same model in bf16, as safetensors"
+models=$(mktemp -d build/demo-models.XXXXXX)
+show "$bin/peerage-model" convert --from "$model" --out "$models/base" --dtype bf16
+start_server "$models/base"
+show "$bin/peerage" generate --chat "$question" --max-tokens 60 --temperature 0 |
+  tee "$models/base.txt"
+stop_server
+
+title "A mixture of four experts and a memory of 65,536, made of it"
+show "$bin/peerage-model" upcycle --base "$model" --num-experts 4 --allow-identical \
+  --attention shared --routers random --random-seed 1 --router-std 0.02 \
+  --top-k 2 --normalize-top-k --peer layer=15,experts=65536,heads=8,top_k=16,key_dim=128 \
+  --out "$models/mixture"
+start_server "$models/mixture"
+show "$bin/peerage" generate --chat "$question" --max-tokens 60 --temperature 0 |
+  tee "$models/mixture.txt"
+if [[ $(tail -n +2 "$models/base.txt") != "$(tail -n +2 "$models/mixture.txt")" ]]; then
+  echo "demo: the mixture's answer is not the base's" >&2
+  exit 1
+fi
+echo "The experts begin as copies and the memory begins empty, so both answers are equal."
+
+title "Which experts did that answer use?"
+show "$bin/peerage" experts
+stop_server
 
 title "What to type next"
 cat <<EOF

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
 #include "model/checkpoint/choice.h"
+#include "model/transform/dense_model.h"
 
 namespace peerage::transform {
 namespace {
@@ -25,7 +26,7 @@ double ShortestDecimal(float value) {
 ordered_json CommonJson(const ModelConfig& config) {
   ordered_json json = {{"vocab_size", config.vocab_size},
                        {"hidden_size", config.hidden_size},
-                       {"intermediate_size", config.layers.front().ffn.front().intermediate_size},
+                       {"intermediate_size", DenseWidth(config)},
                        {"num_hidden_layers", config.layers.size()},
                        {"num_attention_heads", config.num_heads},
                        {"num_key_value_heads", config.num_kv_heads},
@@ -39,6 +40,24 @@ ordered_json CommonJson(const ModelConfig& config) {
   return json;
 }
 
+const char* HuggingFaceActivation(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kGelu:
+      return "gelu";
+    case Activation::kGeluTanh:
+      return "gelu_pytorch_tanh";
+    case Activation::kRelu:
+      return "relu";
+  }
+  return "";
+}
+
+const char* TorchName(TensorType dtype) {
+  return dtype == TensorType::kF32 ? "float32" : dtype == TensorType::kF16 ? "float16" : "bfloat16";
+}
+
 }  // namespace
 
 ordered_json PeerageConfigJson(const ModelConfig& config) {
@@ -50,6 +69,15 @@ ordered_json PeerageConfigJson(const ModelConfig& config) {
   json["norm_eps"] = ShortestDecimal(config.norm_eps);
   json["rope_interleaved"] = config.rope_interleaved;
   json["parallel_block"] = config.parallel_block;
+  return json;
+}
+
+ordered_json LlamaConfigJson(const ModelConfig& config, TensorType dtype) {
+  ordered_json json = {{"architectures", {"LlamaForCausalLM"}}, {"model_type", "llama"}};
+  json.update(CommonJson(config));
+  json["hidden_act"] = HuggingFaceActivation(config.activation);
+  json["rms_norm_eps"] = ShortestDecimal(config.norm_eps);
+  json["torch_dtype"] = TorchName(dtype);
   return json;
 }
 

@@ -12,20 +12,18 @@
 #include "absl/types/span.h"
 #include "model/checkpoint/plain_values.h"
 #include "model/checkpoint/safetensors_shards.h"
-#include "model/checkpoint/safetensors_writer.h"
+#include "model/checkpoint/safetensors_shards_writer.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/transform/tensor_values.h"
 
 namespace peerage::transform {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kWeights[] = "model.safetensors";
 constexpr const char* kOtherFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
                                        "tokenizer_config.json", "chat_template.jinja"};
-constexpr int64_t kElementsAtOnce = int64_t{1} << 20;
-
 absl::StatusOr<SafetensorsShards> OpenShards(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return OpenSafetensorsShards(path);
@@ -74,10 +72,6 @@ absl::StatusOr<Renaming> RenameTensors(const ConvertOptions& options,
   return renaming;
 }
 
-const char* SafetensorsWord(TensorType type) {
-  return type == TensorType::kF32 ? "F32" : type == TensorType::kF16 ? "F16" : "BF16";
-}
-
 // Whether the tensor gets another dtype than it has.
 bool IsConverted(const StoredTensor& tensor, std::optional<TensorType> dtype) {
   return dtype.has_value() && tensor.type.has_value() && *tensor.type != *dtype;
@@ -96,20 +90,8 @@ std::vector<PlannedTensor> Plan(const Renaming& renaming, std::optional<TensorTy
   return plan;
 }
 
-absl::StatusOr<std::vector<uint8_t>> ConvertPiece(TensorType from, TensorType to,
-                                                  absl::Span<const uint8_t> stored) {
-  const std::vector<float> values = FloatsOf(from, stored);
-  std::vector<uint8_t> converted(RowBytes(to, values.size()));
-  StoreFloats(to, values, absl::MakeSpan(converted));
-  if (!AllFinite(to, converted) && AllFinite(from, stored)) {
-    return absl::OutOfRangeError(
-        absl::StrCat("a value is beyond the range of ", std::string(Traits(to).name)));
-  }
-  return converted;
-}
-
 absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor,
-                        std::optional<TensorType> dtype, SafetensorsWriter& writer) {
+                        std::optional<TensorType> dtype, SafetensorsShardsWriter& writer) {
   const bool converted = IsConverted(tensor, dtype);
   const uint64_t piece_bytes =
       kElementsAtOnce * (converted ? RowBytes(*tensor.type, 1) : sizeof(float));
@@ -121,7 +103,8 @@ absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor
       RETURN_IF_ERROR(writer.Append(piece));
       continue;
     }
-    absl::StatusOr<std::vector<uint8_t>> result = ConvertPiece(*tensor.type, *dtype, piece);
+    absl::StatusOr<std::vector<uint8_t>> result =
+        StoreInRange(*dtype, 1, FloatsOf(*tensor.type, piece));
     if (!result.ok()) {
       return At(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)), result.status());
     }
@@ -155,8 +138,8 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   std::error_code error;
   fs::create_directories(options.out, error);
   if (error) return absl::UnknownError(absl::StrCat(options.out, ": ", error.message()));
-  ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsWriter> writer,
-                   SafetensorsWriter::Create(fs::path(options.out) / kWeights, plan));
+  ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsShardsWriter> writer,
+                   SafetensorsShardsWriter::Create(options.out, plan));
   for (const auto& [name, tensor] : renaming->tensors) {
     RETURN_IF_ERROR(CopyTensor(*shards.files[tensor->file], *tensor, options.dtype, *writer));
   }

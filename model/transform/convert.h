@@ -27,8 +27,9 @@ struct ConvertReport {
   std::vector<std::string> copied_files;
 };
 
-// Writes the tensors under their new names, in the order of these, to out/model.safetensors, and
-// copies what else a model directory holds (configuration, tokenizer). Reads a few MiB at a time.
+// Writes the tensors under their new names, in the order of these, to out/model.safetensors (or
+// shards of it: safetensors_shards_writer.h), and copies what else a model directory holds
+// (configuration, tokenizer). Reads a few MiB at a time.
 // Tensors of no weight's dtype (counters) keep theirs. Two tensors of one new name, a value beyond
 // the new dtype's range and an output that is there already are errors; they name file and tensor.
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options);

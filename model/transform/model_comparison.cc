@@ -7,6 +7,7 @@
 #include "model/error_text.h"
 #include "model/status_macros.h"
 #include "model/tokenizer/tokenizer.h"
+#include "model/transform/dense_model.h"
 
 namespace peerage::transform {
 namespace {
@@ -54,9 +55,6 @@ absl::Status CheckSameTokens(const Tokenizer& base, const Tokenizer& model) {
 }  // namespace
 
 absl::Status CheckSameShape(const ModelConfig& base, const ModelConfig& model) {
-  const auto width = [](const ModelConfig& config) {
-    return config.layers.front().ffn.front().intermediate_size;
-  };
   const ShapeValue values[] = {
       {"vocab_size", double(base.vocab_size), double(model.vocab_size)},
       {"hidden_size", double(base.hidden_size), double(model.hidden_size)},
@@ -64,7 +62,7 @@ absl::Status CheckSameShape(const ModelConfig& base, const ModelConfig& model) {
       {"num_attention_heads", double(base.num_heads), double(model.num_heads)},
       {"num_key_value_heads", double(base.num_kv_heads), double(model.num_kv_heads)},
       {"head_dim", double(base.head_dim), double(model.head_dim)},
-      {"intermediate_size", double(width(base)), double(width(model))},
+      {"intermediate_size", double(DenseWidth(base)), double(DenseWidth(model))},
       {"rope_theta", base.rope_theta, model.rope_theta},
       {"norm_eps", base.norm_eps, model.norm_eps},
   };

@@ -7,6 +7,7 @@ namespace peerage::transform {
 
 // Whether the model's weights can stand in for the base's: the same sizes, and the same function of
 // the weights. An error names the first value that differs.
+// Precondition: both are dense (dense_model.h).
 absl::Status CheckSameShape(const ModelConfig& base, const ModelConfig& model);
 
 // Whether both turn texts into the same tokens: the same vocabulary, and every token's own text and

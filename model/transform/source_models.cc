@@ -9,6 +9,7 @@
 #include "model/checkpoint/config_limits.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/transform/dense_model.h"
 #include "model/transform/model_comparison.h"
 
 namespace peerage::transform {
@@ -22,22 +23,6 @@ absl::Status CheckName(const std::string& name) {
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "expert name ", Quoted(name), " is not made of letters, digits, '-', '_' and '.'"));
-}
-
-// A layer's widths may differ from another's in a `peerage` model, and parts may be mixtures
-// already: neither can become an expert.
-absl::Status CheckDense(const ModelConfig& config) {
-  const int width = config.layers.front().ffn.front().intermediate_size;
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    const LayerConfig& layer = config.layers[i];
-    if (layer.attention.kind == AttentionKind::kDense && layer.ffn.size() == 1 &&
-        layer.ffn.front().kind == FfnKind::kDense && layer.ffn.front().intermediate_size == width) {
-      continue;
-    }
-    return absl::InvalidArgumentError(
-        absl::StrCat("layer ", i, " is not dense and of the other layers' width"));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<SourceModel> Open(const NamedModel& named) {

@@ -11,38 +11,66 @@
 #include "model/status_macros.h"
 
 namespace peerage::transform {
+namespace {
 
-absl::StatusOr<std::vector<float>> ReadFloatRows(const Checkpoint& checkpoint,
-                                                 const TensorInfo& tensor, int64_t first,
-                                                 int64_t rows) {
-  const int64_t elements = RowElements(tensor.shape);
-  const size_t row_bytes = RowBytes(tensor.type, elements);
-  std::vector<uint8_t> stored(rows * row_bytes);
-  RETURN_IF_ERROR(checkpoint.ReadRows(tensor, first, absl::MakeSpan(stored)));
-  if (IsPlain(tensor.type)) return FloatsOf(tensor.type, stored);
-  std::vector<float> values(rows * elements);
-  for (int64_t r = 0; r < rows; ++r) {
-    kernels::DequantizeRow(tensor.type, stored.data() + r * row_bytes, elements,
-                           values.data() + r * elements);
-  }
-  return values;
+bool AllValuesFinite(absl::Span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
 }
 
-absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, absl::Span<const float> values) {
-  std::vector<uint8_t> stored(RowBytes(type, values.size()));
-  StoreFloats(type, values, absl::MakeSpan(stored));
-  if (!AllFinite(type, stored) &&
-      std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
-    return absl::OutOfRangeError(
-        absl::StrCat("a value is beyond the range of ", std::string(Traits(type).name)));
+void Quantize(TensorType type, int64_t row_elements, absl::Span<const float> values,
+              uint8_t* rows) {
+  const kernels::WeightFormat format =
+      type == TensorType::kQ8_0 ? kernels::WeightFormat::kQ8_0 : kernels::WeightFormat::kQ4_1;
+  for (size_t i = 0; i < values.size(); i += row_elements, rows += RowBytes(type, row_elements)) {
+    kernels::QuantizeRow(format, values.data() + i, row_elements, rows);
   }
-  return stored;
 }
+
+}  // namespace
 
 int64_t RowElements(const std::vector<int64_t>& shape) {
   int64_t elements = 1;
   for (size_t i = 1; i < shape.size(); ++i) elements *= shape[i];
   return elements;
+}
+
+std::vector<float> FloatsOfRows(TensorType type, int64_t row_elements,
+                                absl::Span<const uint8_t> rows) {
+  if (IsPlain(type)) return FloatsOf(type, rows);
+  const size_t row_bytes = RowBytes(type, row_elements);
+  const size_t count = rows.size() / row_bytes;
+  std::vector<float> values(count * row_elements);
+  for (size_t r = 0; r < count; ++r) {
+    kernels::DequantizeRow(type, rows.data() + r * row_bytes, row_elements,
+                           values.data() + r * row_elements);
+  }
+  return values;
+}
+
+absl::StatusOr<std::vector<float>> ReadFloatRows(const Checkpoint& checkpoint,
+                                                 const TensorInfo& tensor, int64_t first,
+                                                 int64_t rows) {
+  const int64_t elements = RowElements(tensor.shape);
+  std::vector<uint8_t> stored(rows * RowBytes(tensor.type, elements));
+  RETURN_IF_ERROR(checkpoint.ReadRows(tensor, first, absl::MakeSpan(stored)));
+  return FloatsOfRows(tensor.type, elements, stored);
+}
+
+absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, int64_t row_elements,
+                                                  absl::Span<const float> values) {
+  std::vector<uint8_t> rows(values.size() / row_elements * RowBytes(type, row_elements));
+  if (IsPlain(type)) {
+    StoreFloats(type, values, absl::MakeSpan(rows));
+  } else {
+    Quantize(type, row_elements, values, rows.data());
+  }
+  const bool finite = IsPlain(type) ? AllFinite(type, rows)
+                                    : AllValuesFinite(FloatsOfRows(type, row_elements, rows));
+  if (!finite && AllValuesFinite(values)) {
+    return absl::OutOfRangeError(
+        absl::StrCat("a value is beyond the range of ", std::string(Traits(type).name)));
+  }
+  return rows;
 }
 
 std::string SafetensorsWord(TensorType type) {

@@ -25,8 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr int64_t kElementsAtOnce = int64_t{1} << 22;
-
 std::vector<std::string> NamesOf(const std::vector<SourceModel>& models) {
   std::vector<std::string> names;
   for (const SourceModel& model : models) names.push_back(model.name);
@@ -62,12 +60,13 @@ class TensorWriting {
       : writer_(writer), options_(options), progress_{.total_bytes = total_bytes} {}
 
   absl::Status Write(const RecipeValues& tensor) {
-    const int64_t at_once =
-        std::max<int64_t>(1, kElementsAtOnce / RowElements(tensor.spec().shape));
+    const int64_t row_elements = RowElements(tensor.spec().shape);
+    const int64_t at_once = std::max<int64_t>(1, kElementsAtOnce / row_elements);
     for (int64_t first = 0; first < tensor.rows(); first += at_once) {
       ASSIGN_OR_RETURN(const std::vector<float> values,
                        tensor.Rows(first, std::min(at_once, tensor.rows() - first)));
-      absl::StatusOr<std::vector<uint8_t>> stored = StoreInRange(options_.dtype, values);
+      absl::StatusOr<std::vector<uint8_t>> stored =
+          StoreInRange(options_.dtype, row_elements, values);
       if (!stored.ok()) {
         return At(absl::StrCat("tensor ", Quoted(tensor.spec().name)), stored.status());
       }

@@ -3,22 +3,25 @@
 #include <iostream>
 #include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "model/checkpoint/plain_values.h"
 #include "model/checkpoint/random_access_file.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
 #include "model/transform/commands/command.h"
+#include "model/transform/commands/progress_bar.h"
+#include "model/transform/model_conversion.h"
 
 namespace peerage::transform {
 namespace {
 
 constexpr uint64_t kMaxRenameBytes = uint64_t{1} << 20;
 
-const std::map<std::string, std::optional<TensorType>> kDtypes = {{"keep", std::nullopt},
-                                                                  {"f32", TensorType::kF32},
-                                                                  {"bf16", TensorType::kBF16},
-                                                                  {"f16", TensorType::kF16}};
+const std::map<std::string, std::optional<TensorType>> kDtypes = {
+    {"keep", std::nullopt},    {"f32", TensorType::kF32},   {"bf16", TensorType::kBF16},
+    {"f16", TensorType::kF16}, {"q8_0", TensorType::kQ8_0}, {"q4_1", TensorType::kQ4_1}};
 
 absl::StatusOr<NameMapping> ReadMapping(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxRenameBytes));
@@ -47,18 +50,20 @@ class ConvertCommand : public Command {
  public:
   explicit ConvertCommand(CLI::App& program)
       : Command(program, "convert",
-                "Write a model's tensors under other names or in another dtype") {
+                "Write a model in another format or dtype, or its tensors under other names") {
     app()
-        .add_option("--from", options_.from, "A directory with *.safetensors, or one such file")
+        .add_option("--from", options_.from,
+                    "A directory with *.safetensors, one such file, or a .gguf file")
         ->required()
         ->type_name("PATH");
     app()
-        .add_option("--out", options_.out, "Directory that gets model.safetensors")
+        .add_option("--out", options_.out,
+                    "Directory that gets model.safetensors, or a name ending in .gguf")
         ->required()
-        ->type_name("DIR");
+        ->type_name("PATH");
     app()
-        .add_option("--dtype", dtype_, "f32, bf16, f16, or keep")
-        ->check(CLI::IsMember({"keep", "f32", "bf16", "f16"}))
+        .add_option("--dtype", dtype_, "keep, f32, bf16 or f16; to .gguf also q8_0 or q4_1")
+        ->check(CLI::IsMember({"keep", "f32", "bf16", "f16", "q8_0", "q4_1"}))
         ->type_name("DTYPE")
         ->capture_default_str();
     CLI::Option* rename =
@@ -75,6 +80,13 @@ class ConvertCommand : public Command {
 
   absl::Status Run() override {
     options_.dtype = kDtypes.at(dtype_);
+    if (absl::EndsWith(options_.from, ".gguf") || absl::EndsWith(options_.out, ".gguf")) {
+      return RunConversion();
+    }
+    if (options_.dtype.has_value() && !IsPlain(*options_.dtype)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--dtype ", dtype_, " needs a name ending in .gguf after --out"));
+    }
     if (!rename_.empty()) {
       ASSIGN_OR_RETURN(options_.names, ReadMapping(rename_));
     }
@@ -84,6 +96,23 @@ class ConvertCommand : public Command {
   }
 
  private:
+  // A whole model from or to GGUF, whose names are fixed.
+  absl::Status RunConversion() {
+    if (!rename_.empty()) {
+      return absl::InvalidArgumentError("--rename is for safetensors on both sides");
+    }
+    ProgressBar bar;
+    ASSIGN_OR_RETURN(
+        const ModelConversionReport report,
+        ConvertModel({.from = options_.from,
+                      .out = options_.out,
+                      .dtype = options_.dtype,
+                      .progress = [&bar](const Progress& progress) { bar.Show(progress); }}));
+    std::cout << "wrote " << report.tensors << " tensors (" << report.bytes << " bytes) to "
+              << options_.out << "\n";
+    return absl::OkStatus();
+  }
+
   ConvertOptions options_;
   std::string dtype_ = "keep";
   std::string rename_;

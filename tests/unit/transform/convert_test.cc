@@ -133,7 +133,7 @@ TEST_F(ConvertTest, ConvertsWeightsAndLeavesCounters) {
 }
 
 TEST_F(ConvertTest, StreamsTensorsOfManyPieces) {
-  std::vector<float> values((3 << 20) + 17);
+  std::vector<float> values((2 << 22) + 17);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 251);
   const int64_t count = static_cast<int64_t>(values.size());
   options_.from =

@@ -1,0 +1,26 @@
+#include "model/transform/dense_model.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace peerage::transform {
+
+absl::Status CheckDense(const ModelConfig& config) {
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    const LayerConfig& layer = config.layers[i];
+    if (layer.attention.kind != AttentionKind::kDense || layer.ffn.size() != 1 ||
+        layer.ffn.front().kind != FfnKind::kDense) {
+      return absl::InvalidArgumentError(absl::StrCat("layer ", i, " is not dense"));
+    }
+    if (layer.ffn.front().intermediate_size != DenseWidth(config)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("layer ", i, " has another intermediate_size than layer 0"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+int DenseWidth(const ModelConfig& config) {
+  return config.layers.front().ffn.front().intermediate_size;
+}
+
+}  // namespace peerage::transform
