@@ -103,7 +103,8 @@ struct ModelConfig {
 };
 
 // Parses the text of a config.json (`model_type` peerage, llama or mixtral). Errors name the key.
-// `ignored_keys`, when given, receives the keys of a llama or mixtral config that have no effect here.
+// `ignored_keys`, when given, receives the keys of a llama or mixtral config that have no effect
+// here.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
                                              std::vector<std::string>* ignored_keys = nullptr);
 

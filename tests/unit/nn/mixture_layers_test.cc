@@ -114,8 +114,7 @@ TEST(MixtureLayersTest, ExpertLayersAreListedInTheOrderThatATokenMeetsThem) {
   EXPECT_THAT(listed, ElementsAre("0 attention 3/3", "0 ffn 2/4", "1 attention 3/3", "1 ffn 1/5",
                                   "2 attention 2/4", "2 ffn 3/3", "2 peer 8/529", "3 attention 1/2",
                                   "3 peer 8/529"));
-  EXPECT_THAT(layers[3].expert_names,
-              ElementsAre("base", "code", "law", "maths", "prose"));
+  EXPECT_THAT(layers[3].expert_names, ElementsAre("base", "code", "law", "maths", "prose"));
   EXPECT_THAT(layers[1].expert_names, IsEmpty());
 }
 
