@@ -1,6 +1,6 @@
 // One whole PEER layer: queries, sub-key scores, selection, experts, counting. Random weights of
 // the format's default shape, 512 different random tokens in turn, the best of several rounds.
-// Prints one JSON object; bench/peers/compare_peer.py runs it beside its rivals.
+// Prints one JSON object; bench/peers/peer_pytorch.py measures the same layer in PyTorch.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
