@@ -35,7 +35,7 @@ check: setup ## Runs every required test (CI runs this)
 	@JOBS=$(JOBS) tools/check.sh
 
 .PHONY: demo
-demo: programs ## Serves a real model and a mixture made of it: chat, scores, expert use
+demo: programs ## Serves a real model, a PEER model and a mixture: chat, scores, expert use
 	@tools/demo.sh
 
 .PHONY: run
@@ -71,6 +71,10 @@ golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the fir
 	@tools/setup.sh golden
 	@build/deps/golden-venv/bin/python tests/golden/make_smollm2_golden.py $(MODEL)
 	@build/deps/golden-venv/bin/python tests/golden/make_tiny_models.py
+	@build/deps/golden-venv/bin/python tests/golden/make_layout_models.py
+	@build/deps/golden-venv/bin/python tests/golden/make_product_key_models.py
+	@build/deps/golden-venv/bin/python tests/golden/make_peer_model.py
+	@build/deps/golden-venv/bin/python tests/golden/make_mixture_models.py
 
 .PHONY: proto-release
 proto-release: setup ## Makes the present wire contract the one that later changes must not break

@@ -15,6 +15,12 @@
 namespace peerage {
 namespace {
 
+// "2026-11-25T17:22:51Z"
+std::string WholeSeconds(google::protobuf::Timestamp time) {
+  time.set_nanos(0);
+  return google::protobuf::util::TimeUtil::ToString(time);
+}
+
 constexpr size_t kTopExperts = 16;
 constexpr int kTracedExperts = 3;  // on a line
 
@@ -64,8 +70,7 @@ std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary) {
   return table.ToString();
 }
 
-std::string ExpertUsageReport(const ExpertUsage& usage) {
-  using google::protobuf::util::TimeUtil;
+std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names) {
   const v1::UsageHeader& header = usage.header;
   const auto used = std::count_if(usage.selections.begin(), usage.selections.end(),
                                   [](uint64_t count) { return count > 0; });
@@ -73,8 +78,7 @@ std::string ExpertUsageReport(const ExpertUsage& usage) {
       "layer ", header.layer(), " (", ExpertKindName(header.kind()), ") used ", FormatWhole(used),
       " of ", FormatWhole(header.num_experts()), " experts: ", FormatWhole(header.tokens()),
       " tokens, ", FormatWhole(header.selections()), " selections, ",
-      TimeUtil::ToString(header.window_start()), " to ", TimeUtil::ToString(header.window_end()),
-      "\n");
+      WholeSeconds(header.window_start()), " to ", WholeSeconds(header.window_end()), "\n");
   const double scores = std::accumulate(usage.score_sums.begin(), usage.score_sums.end(), 0.0);
   Table table({{"expert", Align::kRight},
                {"selections", Align::kRight},
@@ -82,13 +86,14 @@ std::string ExpertUsageReport(const ExpertUsage& usage) {
                {"share of scores", Align::kRight}});
   for (const uint32_t id : TopExperts(usage)) {
     const double share = static_cast<double>(usage.selections[id]) / header.selections();
-    table.AddRow({absl::StrCat(id), FormatWhole(usage.selections[id]), FormatPercent(share),
+    table.AddRow({names.Of(header.layer(), header.kind(), id), FormatWhole(usage.selections[id]),
+                  FormatPercent(share),
                   scores > 0 ? FormatPercent(usage.score_sums[id] / scores) : "-"});
   }
   return report + table.ToString();
 }
 
-std::string ExpertTraceLines(const v1::ExpertTrace& trace) {
+std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names) {
   std::string lines;
   for (const v1::LayerTrace& layer : trace.layers()) {
     absl::StrAppend(&lines, "layer ", layer.layer());
@@ -102,7 +107,8 @@ std::string ExpertTraceLines(const v1::ExpertTrace& trace) {
     const int top =
         std::min({kTracedExperts, layer.top_expert_ids_size(), layer.top_expert_shares_size()});
     for (int i = 0; i < top; ++i) {
-      absl::StrAppend(&lines, i == 0 ? "; most used " : ", ", layer.top_expert_ids(i), " (",
+      absl::StrAppend(&lines, i == 0 ? "; most used " : ", ",
+                      names.Of(layer.layer(), layer.kind(), layer.top_expert_ids(i)), " (",
                       FormatPercent(layer.top_expert_shares(i)), ")");
     }
     lines += "\n";

@@ -85,10 +85,10 @@ std::string GenerationReport::LogprobTable() const {
   return table.ToString();
 }
 
-std::string GenerationReport::ExpertTraces() const {
+std::string GenerationReport::ExpertTraces(const ExpertNames& names) const {
   std::string lines;
   for (size_t i = 0; i < received_.size(); ++i) {
-    const std::string trace = ExpertTraceLines(received_[i].finished.expert_trace());
+    const std::string trace = ExpertTraceLines(received_[i].finished.expert_trace(), names);
     if (candidates_ > 1 && !trace.empty()) absl::StrAppend(&lines, "[", i, "]\n");
     lines += trace;
   }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "client/expert_names.h"
 #include "peerage/v1/inference.pb.h"
 
 namespace peerage {
@@ -25,7 +26,7 @@ class GenerationReport {
 
   // Which experts each candidate used, the prompt with the first that ended; empty when that was
   // not asked for.
-  std::string ExpertTraces() const;
+  std::string ExpertTraces(const ExpertNames& names = {}) const;
 
   // One line: tokens, time to first token, speed, and why it ended.
   std::string Summary() const;

@@ -23,7 +23,7 @@ struct ExpertFigures {
 };
 
 // Cost: linear in N as long as few experts have more than 65,535 selections (a million experts:
-// some 20 ms).
+// some 10 ms).
 // Precondition: both have one entry for each expert, at least one; scores are finite and not
 // negative.
 ExpertFigures ComputeExpertFigures(absl::Span<const uint64_t> selections,

@@ -102,7 +102,7 @@ struct StepOutput {
 
 // What a model is, for ModelService and for planning.
 struct ModelDescription {
-  std::string architecture;  // "llama", "peerage"
+  std::string architecture;  // "llama", "mixtral", "peerage"
   std::string fingerprint;   // SHA-256 over the weight files, hex
   uint64_t total_parameters = 0;
   uint64_t active_parameters = 0;  // touched by one token

@@ -21,11 +21,12 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
   ASSIGN_OR_RETURN(JsonObject config, JsonObject::Of(value, ""));
   ASSIGN_OR_RETURN(const std::string model_type, config.String("model_type"));
   if (model_type == "peerage") return ParsePeerageConfig(std::move(config));
-  if (model_type != "llama") {
+  if (model_type != "llama" && model_type != "mixtral") {
     return absl::UnimplementedError(
         absl::StrCat("model_type ", Quoted(model_type), " is not supported by this build"));
   }
-  ASSIGN_OR_RETURN(LlamaConfig llama, ParseLlamaConfig(std::move(config)));
+  const auto parse = model_type == "llama" ? ParseLlamaConfig : ParseMixtralConfig;
+  ASSIGN_OR_RETURN(LlamaConfig llama, parse(std::move(config)));
   if (ignored_keys != nullptr) *ignored_keys = std::move(llama.ignored_keys);
   return std::move(llama.model);
 }

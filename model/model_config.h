@@ -83,7 +83,7 @@ struct LayerConfig {
 // What a model computes (docs/model_format.md), whatever file it came from. Every value is in
 // range when parsing succeeded.
 struct ModelConfig {
-  std::string architecture;  // "peerage" or "llama"
+  std::string architecture;  // "peerage", "llama" or "mixtral"
   int vocab_size = 0;
   int hidden_size = 0;
   int num_heads = 0;
@@ -102,8 +102,9 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;
 };
 
-// Parses the text of a config.json (`model_type` peerage or llama). Errors name the key.
-// `ignored_keys`, when given, receives the keys of a llama config that have no effect here.
+// Parses the text of a config.json (`model_type` peerage, llama or mixtral). Errors name the key.
+// `ignored_keys`, when given, receives the keys of a llama or mixtral config that have no effect
+// here.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
                                              std::vector<std::string>* ignored_keys = nullptr);
 

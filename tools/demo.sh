@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Serves a real model for a minute: chats with it, scores continuations, shows the server's status.
-# Then makes a mixture of experts of it and serves that: the same answer, and who gave it.
-# `make demo` has built the programs before it calls this.
+# Serves three real models for a minute: chats with the first, scores continuations, shows the
+# server's status; shows which experts of the second, a PEER model, write and read; makes a mixture
+# of experts of the first and serves that: the same answer, and who gave it. `make demo` has built
+# the programs before it calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly bin=build/release/bin
 readonly model=build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
+readonly peer_model=tests/golden/models/peer_small
+readonly page=build/demo-page.txt
+readonly map=build/demo-experts.png
 readonly log=build/demo-server.log
 readonly question="What is photosynthesis? Answer in two sentences."
 readonly start_seconds=60
@@ -78,6 +82,26 @@ show "$bin/peerage" score "The capital of France is" \
 
 title "The server's status"
 show "$bin/peerage" status
+
+title "Stopping the server"
+stop_server
+echo "stopped"
+
+title "Starting peerage-server with a PEER model: 2 layers of 2,304 experts, trained on the Bible"
+start_server "$peer_model"
+
+title "A psalm that does not exist, and the experts that wrote it"
+show "$bin/peerage" generate $'Psalms 151\n\n1 ' --max-tokens 120 --temperature 0.7 --seed 7 \
+  --trace summary
+
+title "The experts that read a page it was not trained on"
+head -c 3000 "$peer_model/held_out.txt" >"$page"
+show "$bin/peerage" score --continuation " Amen." --trace summary <"$page"
+
+title "Which experts has the model used so far?"
+show "$bin/peerage" experts
+show "$bin/peerage" experts --layer 1 --png "$map"
+echo "The experts of layer 1 as a picture: $map"
 
 title "Stopping the server"
 stop_server

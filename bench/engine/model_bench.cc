@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <numeric>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -88,14 +89,29 @@ class Streams {
       chunks.push_back({.slot = static_cast<int>(s),
                         .tokens = {&tokens_[s], 1},
                         .first_position = position_,
-                        .blocks = blocks_[s]});
+                        .blocks = blocks_[s],
+                        .trace = true});
     }
     const peerage::StepOutput out = Check(model_.Step({.chunks = chunks, .rows = rows}));
+    CountTouched(out);
     for (size_t s = 0; s < tokens_.size(); ++s) tokens_[s] = out.rows[s].tokens[0].token;
     ++position_;
   }
 
+  // Feed-forward experts that a step touched, a layer with a mixture; 0 without any.
+  double touched_experts() const { return layer_steps_ == 0 ? 0 : double(touched_) / layer_steps_; }
+
  private:
+  void CountTouched(const peerage::StepOutput& output) {
+    const auto& layers = model_.description().expert_layers;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      if (layers[i].kind != peerage::ExpertLayerKind::kMixtureFfn) continue;
+      const auto ids = output.picks[i].ids;
+      touched_ += std::set<uint32_t>(ids.begin(), ids.end()).size();
+      ++layer_steps_;
+    }
+  }
+
   peerage::StepOutput Check(absl::StatusOr<peerage::StepOutput> output) {
     if (!output.ok()) {
       std::cerr << output.status() << "\n";
@@ -108,6 +124,8 @@ class Streams {
   std::vector<TokenId> tokens_;
   std::vector<std::vector<BlockId>> blocks_;
   int position_ = 0;
+  int64_t touched_ = 0;
+  int64_t layer_steps_ = 0;
 };
 
 double PrefillSpeed(LanguageModel& model, const Options& options) {
@@ -121,8 +139,14 @@ double PrefillSpeed(LanguageModel& model, const Options& options) {
   return options.prefill / Median(times);
 }
 
-// Tokens per second over all streams, `options.decode` steps behind a context.
-double DecodeSpeed(LanguageModel& model, const Options& options, int count, int context) {
+struct Decoding {
+  double tokens_per_second = 0;  // over all streams
+  double touched_experts = 0;
+};
+
+// `options.decode` steps behind a context.
+Decoding MeasureDecoding(LanguageModel& model, const Options& options, int count, int context) {
+  Decoding result;
   std::vector<double> times;
   for (int i = 0; i < options.repetitions; ++i) {
     Streams streams(model, count, context + options.decode);
@@ -130,8 +154,10 @@ double DecodeSpeed(LanguageModel& model, const Options& options, int count, int 
     const double start = Seconds();
     for (int step = 0; step < options.decode; ++step) streams.Decode();
     times.push_back(Seconds() - start);
+    result.touched_experts = streams.touched_experts();
   }
-  return count * options.decode / Median(times);
+  result.tokens_per_second = count * options.decode / Median(times);
+  return result;
 }
 
 }  // namespace
@@ -167,12 +193,14 @@ int main(int argc, char** argv) {
                            {"weights_dtype", (*model)->description().weights_dtype},
                            {"threads", options.threads}};
   result["prefill_tokens_per_second"] = PrefillSpeed(**model, options);
-  result["decode_tokens_per_second"] = DecodeSpeed(**model, options, 1, 0);
+  result["decode_tokens_per_second"] = MeasureDecoding(**model, options, 1, 0).tokens_per_second;
   result["streams"] = options.streams;
-  result["streams_tokens_per_second"] = DecodeSpeed(**model, options, options.streams, 0);
+  const Decoding streams = MeasureDecoding(**model, options, options.streams, 0);
+  result["streams_tokens_per_second"] = streams.tokens_per_second;
+  result["streams_touched_experts"] = streams.touched_experts;
   for (const int context : options.contexts) {
     result["decode_behind_context"][std::to_string(context)] =
-        DecodeSpeed(**model, options, 1, context);
+        MeasureDecoding(**model, options, 1, context).tokens_per_second;
   }
   std::cout << result.dump(2) << "\n";
   return 0;

@@ -1,6 +1,6 @@
 // One whole PEER layer: queries, sub-key scores, selection, experts, counting. Random weights of
 // the format's default shape, 512 different random tokens in turn, the best of several rounds.
-// Prints one JSON object; bench/peers/compare_peer.py runs it beside its rivals.
+// Prints one JSON object; bench/peers/peer_pytorch.py measures the same layer in PyTorch.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "hwy/targets.h"
 #include "model/checkpoint/tensor_layout.h"
 #include "model/expert_layers.h"
 #include "model/kernels/float16.h"
@@ -34,6 +35,7 @@ struct Options {
   std::vector<int> log2_experts = {20};
   std::vector<std::string> dtypes = {"bf16", "int8"};
   std::vector<int> tokens = {1, 16, 256};
+  std::string target;  // the CPU's best
   int threads = 2;
   int repetitions = 9;
 };
@@ -219,10 +221,14 @@ int main(int argc, char** argv) {
       ->delimiter(',')
       ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}));
   app.add_option("--tokens", options.tokens, "At most 512 each")->delimiter(',');
+  app.add_option("--target", options.target)->check(CLI::IsMember({"AVX2", "AVX3"}));
   app.add_option("--threads", options.threads)->check(CLI::PositiveNumber);
   app.add_option("--repetitions", options.repetitions)->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
 
+  if (!options.target.empty()) {
+    hwy::SetSupportedTargetsForTest(options.target == "AVX2" ? HWY_AVX2 : HWY_AVX3);
+  }
   peerage::nn::InitializeTorch();
   nlohmann::json result = {{"kernel_target", std::string(peerage::kernels::KernelTarget())},
                            {"threads", options.threads}};

@@ -117,7 +117,12 @@ class ExpertsCommand : public Command {
     ASSIGN_OR_RETURN(const ExpertUsage usage, client.GetExpertUsage(request));
     if (!png_.empty()) RETURN_IF_ERROR(WritePng(usage));
     if (!npy_.empty()) RETURN_IF_ERROR(WriteFile(npy_, ToNpy(usage)));
-    std::cout << (json() ? ToJson(usage.header) : ExpertUsageReport(usage));
+    if (json()) {
+      std::cout << ToJson(usage.header);
+      return 0;
+    }
+    ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
+    std::cout << ExpertUsageReport(usage, ExpertNames(models));
     return 0;
   }
 

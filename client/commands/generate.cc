@@ -10,6 +10,7 @@
 #include "client/commands/trace_option.h"
 #include "client/format.h"
 #include "client/generation_report.h"
+#include "model/status_macros.h"
 
 namespace peerage {
 namespace {
@@ -56,7 +57,10 @@ class GenerateCommand : public Command {
     std::cout << report.End() << std::flush;
     if (!status.ok()) return status;
     if (logprobs_) std::cout << report.LogprobTable();
-    std::cout << report.ExpertTraces();
+    if (trace_.level() > v1::EXPERT_TRACE_LEVEL_NONE) {
+      ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
+      std::cout << report.ExpertTraces(ExpertNames(models));
+    }
     if (isatty(STDERR_FILENO)) std::cerr << report.Summary();
     return 0;
   }

@@ -8,6 +8,7 @@
 #include "client/expert_tables.h"
 #include "client/format.h"
 #include "client/score_table.h"
+#include "model/status_macros.h"
 
 namespace peerage {
 namespace {
@@ -39,9 +40,14 @@ class ScoreCommand : public Command {
   absl::StatusOr<int> Run(Client& client) override {
     const auto response = client.Score(request_);
     if (!response.ok()) return response.status();
-    std::cout << (json() ? ToJson(*response)
-                         : ScoreTable(*response, continuations_) +
-                               ExpertTraceLines(response->expert_trace()));
+    if (json()) {
+      std::cout << ToJson(*response);
+      return 0;
+    }
+    std::cout << ScoreTable(*response, continuations_);
+    if (response->expert_trace().layers_size() == 0) return 0;
+    ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
+    std::cout << ExpertTraceLines(response->expert_trace(), ExpertNames(models));
     return 0;
   }
 

@@ -15,13 +15,18 @@ namespace {
 
 using nlohmann::json;
 
-constexpr float kDefaultNormEps = 1e-6f;
+// What Hugging Face's config classes assume for absent keys.
+struct ClassDefaults {
+  float norm_eps;
+  float rope_theta;
+};
+constexpr ClassDefaults kLlamaDefaults{1e-6f, 1e4f}, kMixtralDefaults{1e-5f, 1e6f};
 
 // Keys that change the function, and the one value besides null with which they do not.
 // `nullptr` allows null only.
 struct NeutralKey {
   const char* key;
-  json neutral;
+  json value;
 };
 
 const std::vector<NeutralKey>& NeutralKeys() {
@@ -39,7 +44,6 @@ const std::vector<NeutralKey>& NeutralKeys() {
       {"no_rope_layer_interval", nullptr},
       {"no_rope_layers", nullptr},
       {"num_experts", 0},
-      {"num_local_experts", 0},
       {"partial_rotary_factor", 1.0},
       {"qk_norm", false},
       {"quantization_config", nullptr},
@@ -63,11 +67,14 @@ absl::Status Unsupported(const JsonObject& config, absl::string_view key, const 
                                                ", which is not supported by this build"));
 }
 
+absl::Status CheckNeutral(JsonObject& config, const NeutralKey& neutral) {
+  const json* value = config.Find(neutral.key);
+  if (value == nullptr || *value == neutral.value) return absl::OkStatus();
+  return Unsupported(config, neutral.key, *value);
+}
+
 absl::Status CheckNeutralKeys(JsonObject& config) {
-  for (const auto& [key, neutral] : NeutralKeys()) {
-    const json* value = config.Find(key);
-    if (value != nullptr && *value != neutral) return Unsupported(config, key, *value);
-  }
+  for (const NeutralKey& key : NeutralKeys()) RETURN_IF_ERROR(CheckNeutral(config, key));
   return absl::OkStatus();
 }
 
@@ -116,21 +123,44 @@ absl::StatusOr<Activation> ParseHuggingFaceActivation(JsonObject& config) {
       absl::StrCat("hidden_act ", Quoted(name), " is not supported by this build"));
 }
 
-}  // namespace
-
-absl::StatusOr<LlamaConfig> ParseLlamaConfig(JsonObject config) {
+// All but the feed-forward part, which is left dense.
+absl::StatusOr<ModelConfig> ParseBackbone(JsonObject& config, const ClassDefaults& defaults) {
   RETURN_IF_ERROR(CheckNeutralKeys(config));
   RETURN_IF_ERROR(CheckLayerTypes(config));
   ASSIGN_OR_RETURN(ModelConfig model, ParseCommonKeys(config));
-  model.architecture = "llama";
+  if (config.Find("rope_theta") == nullptr) model.rope_theta = defaults.rope_theta;
   ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_scaling", model.rope_theta));
   ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_parameters", model.rope_theta));
   ASSIGN_OR_RETURN(model.activation, ParseHuggingFaceActivation(config));
-  ASSIGN_OR_RETURN(model.norm_eps, config.Number("rms_norm_eps", kNormEpsRange, kDefaultNormEps));
+  ASSIGN_OR_RETURN(model.norm_eps, config.Number("rms_norm_eps", kNormEpsRange, defaults.norm_eps));
   ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
   ASSIGN_OR_RETURN(const int intermediate_size,
                    config.Int("intermediate_size", kIntermediateSizeRange));
   model.layers.assign(num_layers, LayerConfig{{{FfnKind::kDense, intermediate_size}}});
+  return model;
+}
+
+}  // namespace
+
+absl::StatusOr<LlamaConfig> ParseLlamaConfig(JsonObject config) {
+  RETURN_IF_ERROR(CheckNeutral(config, {"num_local_experts", 0}));
+  ASSIGN_OR_RETURN(ModelConfig model, ParseBackbone(config, kLlamaDefaults));
+  model.architecture = "llama";
+  return LlamaConfig{std::move(model), config.UnreadKeys()};
+}
+
+absl::StatusOr<LlamaConfig> ParseMixtralConfig(JsonObject config) {
+  ASSIGN_OR_RETURN(ModelConfig model, ParseBackbone(config, kMixtralDefaults));
+  model.architecture = "mixtral";
+  RETURN_IF_ERROR(config.Int("num_key_value_heads", kNumHeadsRange).status());
+  MixtureConfig mixture{.normalize_top_k = true};
+  ASSIGN_OR_RETURN(mixture.num_experts, config.Int("num_local_experts", kMixtureExpertsRange));
+  ASSIGN_OR_RETURN(mixture.top_k,
+                   config.Int("num_experts_per_tok", IntRange{1, mixture.num_experts}));
+  for (LayerConfig& layer : model.layers) {
+    layer.ffn[0].kind = FfnKind::kMixture;
+    layer.ffn[0].mixture = mixture;
+  }
   return LlamaConfig{std::move(model), config.UnreadKeys()};
 }
 

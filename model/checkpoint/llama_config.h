@@ -19,4 +19,9 @@ struct LlamaConfig {
 // way this build does not compute is refused unless its value is neutral.
 absl::StatusOr<LlamaConfig> ParseLlamaConfig(JsonObject config);
 
+// The same of `model_type: "mixtral"` and MixtralConfig, whose number of KV heads and of experts
+// are sizes too: a mixture of feed-forward experts in every layer, the gates of a token's experts
+// divided by their sum.
+absl::StatusOr<LlamaConfig> ParseMixtralConfig(JsonObject config);
+
 }  // namespace peerage

@@ -54,6 +54,15 @@ absl::StatusOr<MixtureConfig> ParseExperts(JsonObject& object) {
   return mixture;
 }
 
+absl::Status RefuseTopKKeys(JsonObject& attention) {
+  for (const char* key : {"top_k", "normalize_top_k"}) {
+    if (attention.Find(key) != nullptr) {
+      return attention.Error(key, "is there, but soft routing keeps all experts");
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<AttentionConfig> ParseAttention(JsonObject attention) {
@@ -63,11 +72,13 @@ absl::StatusOr<AttentionConfig> ParseAttention(JsonObject attention) {
     ASSIGN_OR_RETURN(config.mixture, ParseExperts(attention));
     ASSIGN_OR_RETURN(config.kv, ParseChoice(attention, "kv", kKvs));
     ASSIGN_OR_RETURN(const Routing routing, ParseChoice(attention, "routing", kRoutings));
-    config.mixture.top_k = config.mixture.num_experts;
     if (routing == Routing::kTopK) {
       const IntRange range{1, config.mixture.num_experts};
       ASSIGN_OR_RETURN(config.mixture.top_k, attention.Int("top_k", range));
       ASSIGN_OR_RETURN(config.mixture.normalize_top_k, attention.Bool("normalize_top_k", false));
+    } else {
+      RETURN_IF_ERROR(RefuseTopKKeys(attention));
+      config.mixture.top_k = config.mixture.num_experts;
     }
   }
   RETURN_IF_ERROR(attention.RefuseUnreadKeys());

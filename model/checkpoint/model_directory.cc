@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -6,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "model/checkpoint/json_object.h"
+#include "model/checkpoint/mixture_tensors.h"
 #include "model/checkpoint/safetensors_shards.h"
 #include "model/checkpoint/stored_model.h"
 #include "model/error_text.h"
@@ -67,6 +69,15 @@ absl::StatusOr<ModelConfig> ReadConfig(const fs::path& directory,
   return config;
 }
 
+TensorNaming NamingOf(const ModelConfig& config, const std::vector<StoredTensor>& stored) {
+  if (config.architecture == "peerage") return TensorNaming::kPeerage;
+  if (config.architecture == "llama") return TensorNaming::kLlama;
+  const bool packed = std::any_of(stored.begin(), stored.end(), [](const StoredTensor& tensor) {
+    return HoldsPackedExperts(tensor.name);
+  });
+  return packed ? TensorNaming::kMixtralPacked : TensorNaming::kMixtral;
+}
+
 }  // namespace
 
 absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
@@ -74,8 +85,7 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   StoredModel model;
   ASSIGN_OR_RETURN(model.config, ReadConfig(directory, &model.ignored));
   ASSIGN_OR_RETURN(SafetensorsShards shards, OpenSafetensorsShards(path));
-  const TensorNaming naming =
-      model.config.architecture == "peerage" ? TensorNaming::kPeerage : TensorNaming::kLlama;
+  const TensorNaming naming = NamingOf(model.config, shards.tensors);
   absl::StatusOr<TensorBinding> binding =
       BindTensors(model.config, naming, std::move(shards.tensors));
   if (!binding.ok()) return At(path, binding.status());

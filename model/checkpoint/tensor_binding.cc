@@ -37,14 +37,10 @@ absl::Status CheckPart(const StoredPart& part, TensorRole role, const StoredTens
 // As Read gives it: in the part's dtype where bytes only move, else in f32.
 TensorInfo InfoOf(TensorSpec spec, const StoredTensor& first_part) {
   TensorInfo info{.name = std::move(spec.name), .shape = std::move(spec.shape)};
-  if (std::holds_alternative<AsStored>(spec.transform) ||
-      std::holds_alternative<AxisSwap>(spec.transform)) {
-    info.type = *first_part.type;
-    info.bytes = first_part.bytes;
-    return info;
-  }
-  info.bytes = RowBytes(TensorType::kF32, 1);
-  for (const int64_t dimension : info.shape) info.bytes *= dimension;
+  if (OnlyMovesBytes(spec.transform)) info.type = *first_part.type;
+  int64_t elements = 1;
+  for (const int64_t dimension : info.shape) elements *= dimension;
+  info.bytes = RowBytes(info.type, elements);
   return info;
 }
 

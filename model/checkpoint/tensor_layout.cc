@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "model/checkpoint/mixture_tensors.h"
 #include "model/checkpoint/peer_layout.h"
 #include "model/checkpoint/product_key_tensors.h"
 
@@ -84,6 +85,8 @@ constexpr const Names& NamesOf(TensorNaming naming) {
     case TensorNaming::kPeerage:
       return kPeerageNames;
     case TensorNaming::kLlama:
+    case TensorNaming::kMixtral:
+    case TensorNaming::kMixtralPacked:
       return kLlamaNames;
     case TensorNaming::kGguf:
       return kGgufNames;
@@ -99,7 +102,7 @@ constexpr absl::string_view kPkm = ".ffn.pkm.";
 class LayoutWriter {
  public:
   LayoutWriter(const ModelConfig& config, TensorNaming naming)
-      : config_(config), stored_(NamesOf(naming)), interleaved_(naming == TensorNaming::kGguf) {}
+      : config_(config), naming_(naming), stored_(NamesOf(naming)) {}
 
   std::vector<TensorSpec> Write() {
     Add(&Names::embedding, {config_.vocab_size, config_.hidden_size});
@@ -118,7 +121,7 @@ class LayoutWriter {
     if (layer.attention.kind == AttentionKind::kDense) {
       WriteAttention();
     } else {
-      WriteMixtureAttention(layer.attention);
+      AddOfLayer(MixtureAttentionTensors(config_, layer.attention));
     }
     if (!config_.parallel_block) Add(&Names::post_attention_norm, {hidden});
     for (const FfnConfig& ffn : layer.ffn) WriteFfn(ffn);
@@ -132,39 +135,9 @@ class LayoutWriter {
     Add(&Names::output, {hidden, query_rows()});
   }
 
-  // Of `peerage` files only.
-  void WriteMixtureAttention(const AttentionConfig& attention) {
-    const int64_t hidden = config_.hidden_size;
-    const std::string prefix = absl::StrCat(kPeerageNames.layer_prefix, layer_, ".attention.");
-    const bool shared_kv = attention.kv == MixtureKv::kShared;
-    AddAsIs(prefix + "router.weight", {attention.mixture.num_experts, hidden}, TensorRole::kRouter);
-    for (int e = 0; e < attention.mixture.num_experts; ++e) {
-      const std::string expert = absl::StrCat(prefix, "experts.", e, ".");
-      AddAsIs(expert + "q_proj.weight", {query_rows(), hidden});
-      if (!shared_kv) AddAsIs(expert + "k_proj.weight", {key_rows(), hidden});
-      if (!shared_kv) AddAsIs(expert + "v_proj.weight", {key_rows(), hidden});
-      AddAsIs(expert + "o_proj.weight", {hidden, query_rows()});
-    }
-    if (!shared_kv) return;
-    AddAsIs(prefix + "k_proj.weight", {key_rows(), hidden});
-    AddAsIs(prefix + "v_proj.weight", {key_rows(), hidden});
-  }
-
-  void WriteMixtureFfn(const FfnConfig& ffn) {
-    const int64_t hidden = config_.hidden_size, width = ffn.intermediate_size;
-    const std::string prefix = absl::StrCat(kPeerageNames.layer_prefix, layer_, ".ffn.mixture.");
-    AddAsIs(prefix + "router.weight", {ffn.mixture.num_experts, hidden}, TensorRole::kRouter);
-    for (int e = 0; e < ffn.mixture.num_experts; ++e) {
-      const std::string expert = absl::StrCat(prefix, "experts.", e, ".");
-      AddAsIs(expert + "gate_proj.weight", {width, hidden});
-      AddAsIs(expert + "up_proj.weight", {width, hidden});
-      AddAsIs(expert + "down_proj.weight", {hidden, width});
-    }
-  }
-
   void WriteFfn(const FfnConfig& ffn) {
     const int64_t hidden = config_.hidden_size;
-    if (ffn.kind == FfnKind::kMixture) return WriteMixtureFfn(ffn);
+    if (ffn.kind == FfnKind::kMixture) return AddOfLayer(MixtureFfnTensors(config_, ffn, naming_));
     if (ffn.kind == FfnKind::kDense) {
       Add(&Names::gate, {ffn.intermediate_size, hidden});
       Add(&Names::up, {ffn.intermediate_size, hidden});
@@ -183,13 +156,19 @@ class LayoutWriter {
 
   // A GGUF's rows 2i and 2i + 1 of a head are its rows i and i + head_dim/2.
   TensorTransform RotaryOrder(int heads) const {
-    if (!interleaved_) return AsStored{};
+    if (naming_ != TensorNaming::kGguf) return AsStored{};
     return AxisSwap{.outer = heads, .stored_first = config_.head_dim / 2, .stored_second = 2};
   }
 
-  void AddAsIs(const std::string& name, std::vector<int64_t> shape,
-               TensorRole role = TensorRole::kMatrix) {
-    specs_.push_back({.name = name, .shape = shape, .role = role, .parts = {{name, shape}}});
+  // Names are those after the layer's prefix.
+  void AddOfLayer(std::vector<TensorSpec> specs) {
+    for (TensorSpec& spec : specs) {
+      spec.name = absl::StrCat(kPeerageNames.layer_prefix, layer_, ".", spec.name);
+      for (StoredPart& part : spec.parts) {
+        part.name = absl::StrCat(stored_.layer_prefix, layer_, ".", part.name);
+      }
+      specs_.push_back(std::move(spec));
+    }
   }
 
   int64_t query_rows() const { return int64_t{config_.num_heads} * config_.head_dim; }
@@ -209,8 +188,8 @@ class LayoutWriter {
   }
 
   const ModelConfig& config_;
+  const TensorNaming naming_;
   const Names& stored_;
-  const bool interleaved_;
   int layer_ = -1;  // of the tensors being added; -1 outside the layers
   std::vector<TensorSpec> specs_;
 };
@@ -247,6 +226,8 @@ bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view
     case TensorNaming::kPeerage:
       return IsIgnoredOfPeer(config, name);
     case TensorNaming::kLlama:
+    case TensorNaming::kMixtral:
+    case TensorNaming::kMixtralPacked:
       return IsIgnoredOfLlama(config, name);
     case TensorNaming::kGguf:
       return false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -40,6 +41,14 @@ class TensorReader {
                       tensor_.transform);
   }
 
+  // Where in the one part the tensor's bytes begin, if they lie there in their order.
+  std::optional<uint64_t> Start() const {
+    if (std::holds_alternative<AsStored>(tensor_.transform)) return 0;
+    const auto* slice = std::get_if<PartSlice>(&tensor_.transform);
+    if (slice == nullptr) return std::nullopt;
+    return RowBytes(tensor_.info.type, slice->first);
+  }
+
   absl::Status ReadStored(uint64_t offset, absl::Span<uint8_t> bytes) const {
     const StoredTensor& part = tensor_.parts.front();
     RETURN_IF_ERROR(files_[part.file]->Read(part.offset + offset, bytes));
@@ -49,6 +58,10 @@ class TensorReader {
  private:
   absl::Status Apply(const AsStored&, absl::Span<uint8_t> bytes) const {
     return ReadStored(0, bytes);
+  }
+
+  absl::Status Apply(const PartSlice&, absl::Span<uint8_t> bytes) const {
+    return ReadStored(*Start(), bytes);
   }
 
   absl::Status Apply(const AxisSwap& axes, absl::Span<uint8_t> bytes) const {
@@ -129,8 +142,8 @@ absl::Status ReadTensorRows(const WeightFiles& files, const BoundTensor& tensor,
                                               " bytes from row ", first, " on"));
   }
   const TensorReader reader(files, tensor);
-  if (std::holds_alternative<AsStored>(tensor.transform)) {
-    return reader.ReadStored(first * row_bytes, bytes);
+  if (std::optional<uint64_t> start = reader.Start()) {
+    return reader.ReadStored(*start + first * row_bytes, bytes);
   }
   std::vector<uint8_t> whole(tensor.info.bytes);
   RETURN_IF_ERROR(reader.Read(absl::MakeSpan(whole)));

@@ -20,8 +20,8 @@ absl::Status ReadTensor(const WeightFiles& files, const BoundTensor& tensor,
                         absl::Span<uint8_t> bytes);
 
 // Reads rows [first, first + n) of the first dimension, where n follows from bytes.size(). Of
-// tensors that are stored as they are wanted it reads no more than that; the others (never tables)
-// are read whole. Rows that are not there are OUT_OF_RANGE.
+// tensors whose bytes are stored in their order it reads no more than that; the others (never
+// tables) are read whole. Rows that are not there are OUT_OF_RANGE.
 absl::Status ReadTensorRows(const WeightFiles& files, const BoundTensor& tensor, int64_t first,
                             absl::Span<uint8_t> bytes);
 

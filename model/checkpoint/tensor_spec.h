@@ -20,10 +20,15 @@ struct StoredPart {
   std::vector<int64_t> shape;
 };
 
-// How a canonical tensor comes of its stored parts. All but the first two give f32.
+// How a canonical tensor comes of its stored parts. All but the first three give f32.
 
 // The one part's elements in their order, whatever its shape.
 struct AsStored {};
+
+// Elements of the one part in their order, from `first` on: one matrix of several.
+struct PartSlice {
+  int64_t first = 0;
+};
 
 // AxisSwap (axis_swap.h): the one part's elements in another order.
 
@@ -41,7 +46,14 @@ struct FoldedRouterBias {
 };
 
 using TensorTransform =
-    std::variant<AsStored, AxisSwap, PlusOne, FoldedRouterWeight, FoldedRouterBias>;
+    std::variant<AsStored, PartSlice, AxisSwap, PlusOne, FoldedRouterWeight, FoldedRouterBias>;
+
+// Whether a canonical tensor's bytes are stored ones, in the part's dtype.
+inline bool OnlyMovesBytes(const TensorTransform& transform) {
+  return std::holds_alternative<AsStored>(transform) ||
+         std::holds_alternative<PartSlice>(transform) ||
+         std::holds_alternative<AxisSwap>(transform);
+}
 
 // One tensor that a model needs.
 struct TensorSpec {

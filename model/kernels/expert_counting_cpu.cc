@@ -23,7 +23,8 @@ using DF = hn::ScalableTag<float>;
 constexpr int kLanes = HWY_LANES(uint32_t);
 constexpr int kListed = 64;
 
-// Rounds halves up: both steps are exact in double.
+// ExpertScore of a weight that is cut already: the product is exact in double, and the sum as far
+// as it matters.
 HWY_INLINE uint64_t FixedPoint(float weight) {
   constexpr double kUnitsOfOne = 1 / ExpertCount::kUnit;
   return static_cast<uint64_t>(static_cast<double>(weight) * kUnitsOfOne + 0.5);
@@ -67,7 +68,7 @@ void CountExpertsTarget(const CountArgs& args, uint32_t first_id, uint32_t end_i
   PendingPicks pending(args.counts);
   for (int64_t i = 0; i < args.picks; i += kLanes) {
     const auto there = FirstLanes(du, args.picks - i);
-    const auto ids = hn::MaskedLoad(there, du, args.ids + i);
+    const auto ids = LoadFirst(du, args.ids + i, args.picks - i);
     const auto inside = hn::And(there, hn::Lt(hn::Sub(ids, first), size));
     if (hn::AllFalse(du, inside)) continue;
     const auto weights = LoadFirst(df, args.weights + i, args.picks - i);

@@ -207,13 +207,13 @@ HWY_INLINE float AddLanes(VF (&sums)[kVectors]) {
   return AddHalves(DF(), sums[0]);
 }
 
-// One vector of some experts, and the vectors to fetch meanwhile, line by line.
+// One vector of some experts' records, and records whose vector is fetched meanwhile, line by line.
 struct VectorStreams {
   const uint8_t* const* records;
+  const uint8_t* const* ahead;
   int vector;
-  const uint8_t* const* ahead;  // the first line of each
 
-  HWY_INLINE VectorStreams From(int i) const { return {records + i, vector, ahead + i}; }
+  HWY_INLINE VectorStreams From(int i) const { return {records + i, ahead + i, vector}; }
 };
 
 template <ExpertFormat kFormat, int N>
@@ -230,7 +230,7 @@ HWY_INLINE void FloatDots(const ExpertRecordLayout& layout, const Token& token,
     const size_t offset = begin + line * kLineBytes;
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
       PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-        if (v == 0) FetchLine(streams.ahead[i] + line * kLineBytes);
+        if (v == 0) FetchLine(streams.ahead[i] + offset);
         VF w[kSlices<kFormat>];
         Expand<kFormat>(LoadWords(streams.records[i] + offset, v), w);
         PEERAGE_UNROLL for (int s = 0; s < kSlices<kFormat>; ++s) {
@@ -265,7 +265,7 @@ HWY_INLINE void IntegerDots(const ExpertRecordLayout& layout, const Token& token
       const size_t offset = begin + line * kLineBytes;
       PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
         PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-          if (v == 0) FetchLine(streams.ahead[i] + line * kLineBytes);
+          if (v == 0) FetchLine(streams.ahead[i] + offset);
           VU bytes[kByteWords<kFormat>];
           SplitIntoBytes<kFormat>(LoadWords(streams.records[i] + offset, v), bytes);
           PEERAGE_UNROLL for (int b = 0; b < kByteWords<kFormat>; ++b) {

@@ -5,8 +5,12 @@
 //   product-key memory:        weight * value[id]
 //
 // A table holds one record an expert, its vectors side by side, so that a pick is one stream from
-// memory. Sums run in a fixed order: picks in order within a head, then heads in order, so a
-// token's bits do not depend on batch, threads or instruction set.
+// memory (expert_record.h). Sums run in a fixed order: picks in order within a head, then heads in
+// order, so a token's bits do not depend on batch, threads or instruction set.
+//
+// A token with a NaN or an infinity among its activations becomes NaN, in every format, unless the
+// experts are values, which do not look at it. NaNs of weights and records spread as they do in
+// arithmetic: no pick is left out because its weight is 0.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +20,10 @@
 
 namespace peerage::kernels {
 
-// int8: symmetric, one f32 scale a vector. int4: symmetric, one scale a group of a vector.
+// int8: symmetric, one f32 scale a vector; elements err by half a step (1 / 254 of the largest
+// magnitude). int4: -8..7, one bf16 scale for each group of 32 elements, chosen for the least
+// squared error. Both multiply by x rounded to 16 bits (1 / 65278 of its largest magnitude); what
+// lies below 1e-30 is taken for zero.
 enum class ExpertFormat : uint8_t { kF32, kBF16, kInt8, kInt4 };
 
 enum class ExpertKind : uint8_t {
@@ -41,7 +48,8 @@ struct ExpertTable {
 
 // Writes one vector (an index in the order of ExpertKind) of experts [first, first + count) into
 // `records`, which is zeroed before the first call. `rows`: f32 [count][width]. bf16 rounds to
-// nearest even. Threads may pack different experts at the same time.
+// nearest even. A NaN or an infinity makes its vector (int8) or group (int4) NaN. Threads may pack
+// different experts at the same time.
 struct PackExpertsArgs {
   ExpertTable shape;
   int vector = 0;
@@ -59,7 +67,7 @@ struct ExpertArgs {
   ActivationFunction activation = ActivationFunction::kGelu;  // of neurons
   int heads = 0;
   int top_k = 0;
-  const float* x = nullptr;  // [tokens][x_stride]
+  const float* x = nullptr;  // [tokens][x_stride]; not read by values
   size_t x_stride = 0;
   const uint32_t* ids = nullptr;   // [tokens][heads][top_k], each below num_experts
   const float* weights = nullptr;  // likewise

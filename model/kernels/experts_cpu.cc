@@ -20,14 +20,13 @@ namespace peerage::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-constexpr int kRecordsAtOnce = 4;  // streams from memory; x and y are loaded once for all
-constexpr int kMostPicks = 16;     // of a group
+// Streams from memory that loads of x and y serve together.
+constexpr int kRecordsAtOnce = HWY_TARGET < HWY_AVX2 ? 8 : 4;
+constexpr int kMostPicks = 16;  // of a group
 
-// Picks whose dots, activations and sums alternate. Their records are fetched that far ahead.
+// Picks whose dots, activations and sums alternate. Records are fetched that many picks ahead.
 template <ExpertFormat kFormat>
-constexpr int kGroup = kFormat == ExpertFormat::kInt4  ? 16
-                       : kFormat == ExpertFormat::kF32 ? 4
-                                                       : 8;
+constexpr int kGroup = kFormat == ExpertFormat::kInt4 ? 16 : 8;
 
 // sum += c[i] * (a vector of record i), for N records in order.
 template <ExpertFormat kFormat, int N>
@@ -63,7 +62,7 @@ HWY_INLINE void AddVectors(const ExpertRecordLayout& layout, const VectorStreams
           y[s] = hn::LoadU(df, to + s * kWordsPerLine);
         }
         PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-          if (v == 0) FetchLine(streams.ahead[i] + line * kLineBytes);
+          if (v == 0) FetchLine(streams.ahead[i] + offset);
           VF w[kSlices<kFormat>];
           Expand<kFormat>(LoadWords(streams.records[i] + offset, v), w);
           PEERAGE_UNROLL for (int s = 0; s < kSlices<kFormat>; ++s) {
@@ -98,59 +97,51 @@ void Activate(ActivationFunction function, float* values) {
   }
 }
 
-// The heads of some tokens: their picks are one stream. Every vector of a group is used while the
-// vector that comes next in the stream is fetched.
+// The heads of some tokens: their picks are one stream, in which each vector of a record is fetched
+// while the same vector of a record before it is used.
 template <ExpertFormat kFormat>
 class PickStream {
  public:
-  PickStream(const ExpertArgs& args, size_t end_pick)
-      : args_(args), layout_(args.table), record_bytes_(args.table.RecordBytes()), end_(end_pick) {}
+  // Picks [first, end), in order.
+  PickStream(const ExpertArgs& args, size_t first, size_t end)
+      : args_(args), layout_(args.table), record_bytes_(args.table.RecordBytes()), end_(end) {
+    for (size_t line = 0; line < record_bytes_; line += kLineBytes) {
+      for (size_t i = first; i < std::min(end, first + kGroup<kFormat>); ++i) {
+        FetchLine(Record(i) + line);
+      }
+    }
+  }
 
   const ExpertRecordLayout& layout() const { return layout_; }
   int padded_width() const { return layout_.lines * ElementsPerLine(kFormat); }
 
   // sum [padded width] = the picks [pick, pick + top_k).
-  void SumHead(const Token& token, size_t pick, float* sum) {
+  void SumHead(const Token& token, size_t pick, float* sum) const {
     std::memset(sum, 0, padded_width() * sizeof(float));
     for (int k = 0; k < args_.top_k; k += kGroup<kFormat>) {
       AddGroup(token, pick + k, std::min(kGroup<kFormat>, args_.top_k - k), sum);
     }
   }
 
-  // The first vector of the group that starts at `pick`, where no group before it fetches it.
-  void FetchFirst(size_t pick, int count) {
-    for (; fetched_ < pick + count; ++fetched_) {
-      const uint8_t* record = Record(fetched_);
-      for (size_t i = 0; i < layout_.VectorOffset(1); i += kLineBytes) FetchLine(record + i);
-    }
-  }
-  void StartAt(size_t pick) {
-    fetched_ = pick;
-    FetchFirst(pick, std::min(kGroup<kFormat>, args_.top_k));
-  }
-
  private:
-  void AddGroup(const Token& token, size_t pick, int count, float* sum) {
-    FetchFirst(pick, count);
+  void AddGroup(const Token& token, size_t pick, int count, float* sum) const {
     const uint8_t *records[kMostPicks], *ahead[kMostPicks];
-    for (int i = 0; i < count; ++i) records[i] = Record(pick + i);
+    for (int i = 0; i < count; ++i) {
+      records[i] = Record(pick + i);
+      const size_t next = pick + i + kGroup<kFormat>;
+      ahead[i] = next < end_ ? Record(next) : records[i];
+      for (size_t h = 0; h < layout_.header_bytes; h += kLineBytes) FetchLine(ahead[i] + h);
+    }
     float c[kMostPicks] = {};
     std::copy_n(args_.weights + pick, count, c);
     const int last = args_.table.vectors() - 1;
     for (int vector = 0; vector < last; ++vector) {
-      for (int i = 0; i < count; ++i) ahead[i] = records[i] + layout_.VectorOffset(vector + 1);
       float dots[kMostPicks] = {};
-      GroupDots(token, {records, vector, ahead}, count, dots);
+      GroupDots(token, {records, ahead, vector}, count, dots);
       if (vector == 0) Activate(args_.activation, dots);
       for (int i = 0; i < count; ++i) c[i] *= dots[i];
     }
-    for (int i = 0; i < count; ++i) {
-      const bool more = fetched_ < end_;
-      const uint8_t* record = more ? Record(fetched_++) : records[i];
-      for (size_t h = 0; more && h < layout_.header_bytes; h += kLineBytes) FetchLine(record + h);
-      ahead[i] = record + layout_.VectorOffset(0);
-    }
-    AddGroupVectors({records, last, ahead}, count, c, sum);
+    AddGroupVectors({records, ahead, last}, count, c, sum);
   }
 
   void GroupDots(const Token& token, const VectorStreams& s, int count, float* dots) const {
@@ -177,7 +168,6 @@ class PickStream {
   const ExpertRecordLayout layout_;
   const size_t record_bytes_;
   const size_t end_;
-  size_t fetched_ = 0;  // the picks before it have been used or are on their way
 };
 
 // A thread's memory: two sums, and a token.
@@ -204,8 +194,8 @@ template <ExpertFormat kFormat>
 void AddExpertsOf(const ExpertArgs& args, int first, int end, uint8_t* memory) {
   const DF df;
   const size_t picks = static_cast<size_t>(args.heads) * args.top_k;
-  PickStream<kFormat> stream(args, end * picks);
-  if (first < end) stream.StartAt(first * picks);
+  if (first == end) return;
+  const PickStream<kFormat> stream(args, first * picks, end * picks);
   const int width = args.table.width;
   Scratch scratch(memory, stream.padded_width(), stream.layout().segments);
   for (int token = first; token < end; ++token) {
@@ -230,15 +220,15 @@ void AddExpertsOf(const ExpertArgs& args, int first, int end, uint8_t* memory) {
 template <ExpertFormat kFormat>
 void ExpertHeadsOf(const ExpertArgs& args, const HeadArgs& which, float* sums, uint8_t* memory) {
   const size_t first_pick = static_cast<size_t>(which.token) * args.heads * args.top_k;
-  PickStream<kFormat> stream(args, first_pick + static_cast<size_t>(which.end) * args.top_k);
-  if (which.first < which.end)
-    stream.StartAt(first_pick + static_cast<size_t>(which.first) * args.top_k);
+  const size_t top_k = args.top_k;
+  if (which.first == which.end) return;
+  const PickStream<kFormat> stream(args, first_pick + which.first * top_k,
+                                   first_pick + which.end * top_k);
   Scratch scratch(memory, stream.padded_width(), stream.layout().segments);
   Prepare<kFormat>(args, stream.layout(), which.token, scratch.token);
   const size_t width = args.table.width;
   for (int head = which.first; head < which.end; ++head) {
-    stream.SumHead(scratch.token, first_pick + static_cast<size_t>(head) * args.top_k,
-                   scratch.head);
+    stream.SumHead(scratch.token, first_pick + head * top_k, scratch.head);
     std::memcpy(sums + head * width, scratch.head, width * sizeof(float));
   }
 }

@@ -56,7 +56,8 @@ void UnpackQuantizedRow(const PackedMatrix& m, const uint8_t* tile, int lane, fl
 
 size_t PackedMatrix::TileBytes() const {
   if (IsQuantized(format)) return TileBlockBytes(format) * (depth / kBlock);
-  return kOutputs * StoredRowBytes(format, depth);
+  return kOutputs *
+         StoredRowBytes(format, format == WeightFormat::kBF16 ? depth + depth % 2 : depth);
 }
 
 size_t PanelBytes(WeightFormat format, int depth, int tokens) {
@@ -77,7 +78,7 @@ void Pack(const PackArgs& args, uint8_t* tiles) {
       continue;
     }
     for (int k = 0; k < m.depth; ++k) {
-      std::memcpy(tile + (size_t{kOutputs} * k + lane) * element_bytes, row + k * element_bytes,
+      std::memcpy(tile + FloatIndex(m.format, k, lane) * element_bytes, row + k * element_bytes,
                   element_bytes);
     }
   }
@@ -89,7 +90,7 @@ void UnpackRow(const PackedMatrix& m, int row, float* out) {
   if (IsQuantized(m.format)) return UnpackQuantizedRow(m, tile, lane, out);
   const size_t element_bytes = StoredRowBytes(m.format, 1);
   for (int k = 0; k < m.depth; ++k) {
-    DequantizeRow(StoredType(m.format), tile + (size_t{kOutputs} * k + lane) * element_bytes, 1,
+    DequantizeRow(StoredType(m.format), tile + FloatIndex(m.format, k, lane) * element_bytes, 1,
                   out + k);
   }
 }

@@ -24,9 +24,19 @@ constexpr int kPassTokens = 6;               // x 2 vectors fill the registers
 constexpr int kTokensAtOnce = 96;            // their activations stay in the L2 cache
 constexpr int kChains = 8;                   // of fused multiply-adds that hide their latency
 
-HWY_INLINE VF LoadWeights(const float* p) { return hn::Load(DF(), p); }
-HWY_INLINE VF LoadWeights(const hwy::bfloat16_t* p) {
-  return hn::PromoteTo(DF(), hn::Load(hn::Rebind<hwy::bfloat16_t, DF>(), p));
+// The weights of a vector of outputs at one k, whose parity is known when compiled: bf16 lies in
+// pairs of k, so that one load, a shift and a mask give both.
+template <int kParity>
+HWY_INLINE VF LoadWeights(const float* tile, int k, int output) {
+  return hn::Load(DF(), tile + size_t{kOutputs} * k + output);
+}
+template <int kParity>
+HWY_INLINE VF LoadWeights(const hwy::bfloat16_t* tile, int k, int output) {
+  const hn::RebindToUnsigned<DF> du;
+  const auto* pairs = reinterpret_cast<const uint32_t*>(tile);
+  const auto pair = hn::Load(du, pairs + size_t{kOutputs} * (k / 2) + output);
+  return hn::BitCast(
+      DF(), kParity == 0 ? hn::ShiftLeft<16>(pair) : hn::And(pair, hn::Set(du, 0xFFFF0000)));
 }
 
 struct Activations {
@@ -34,41 +44,60 @@ struct Activations {
   size_t stride;
 };
 
-// The whole depth for N tiles, V vectors of outputs (from `v0` of each tile) and T tokens.
-template <typename W, int N, int T, int V>
-void TileKernel(const W* HWY_RESTRICT w, const Activations& a, int depth, int v0,
-                const TileOutput& out) {
-  const DF df;
-  const size_t tile_elements = size_t{kOutputs} * depth;
-  w += v0 * kLanes;
-  VF total[N][T][V];
-  UNROLL for (int n = 0; n < N; ++n) {
-    UNROLL for (int t = 0; t < T; ++t) {
-      UNROLL for (int v = 0; v < V; ++v) total[n][t][v] = hn::Zero(df);
+// Sums of N tiles, V vectors of outputs and T tokens.
+template <int N, int T, int V>
+struct Totals {
+  VF sum[N][T][V];
+
+  HWY_INLINE void Clear() {
+    UNROLL for (int n = 0; n < N; ++n) {
+      UNROLL for (int t = 0; t < T; ++t) {
+        UNROLL for (int v = 0; v < V; ++v) sum[n][t][v] = hn::Zero(DF());
+      }
     }
   }
-  const float* HWY_RESTRICT x[T];
-  UNROLL for (int t = 0; t < T; ++t) x[t] = a.x + t * a.stride;
-  for (int k = 0; k < depth; ++k, w += kOutputs) {
+
+  template <int kParity, typename W>
+  HWY_INLINE void Add(const W* HWY_RESTRICT tiles, size_t tile_elements, int k, int v0,
+                      const float* const HWY_RESTRICT x[T]) {
     VF wk[N][V];
     UNROLL for (int n = 0; n < N; ++n) {
-      UNROLL for (int v = 0; v < V; ++v) wk[n][v] = LoadWeights(w + n * tile_elements + v * kLanes);
+      UNROLL for (int v = 0; v < V; ++v) {
+        wk[n][v] = LoadWeights<kParity>(tiles + n * tile_elements, k, (v0 + v) * kLanes);
+      }
     }
     UNROLL for (int t = 0; t < T; ++t) {
-      const VF xk = hn::Set(df, x[t][k]);
+      const VF xk = hn::Set(DF(), x[t][k]);
       UNROLL for (int n = 0; n < N; ++n) {
         UNROLL for (int v = 0; v < V; ++v) {
-          total[n][t][v] = hn::MulAdd(wk[n][v], xk, total[n][t][v]);
+          sum[n][t][v] = hn::MulAdd(wk[n][v], xk, sum[n][t][v]);
         }
       }
     }
   }
+};
+
+// The whole depth for N tiles, V vectors of outputs (from `v0` of each tile) and T tokens.
+template <typename W, int N, int T, int V>
+void TileKernel(const W* HWY_RESTRICT w, const Activations& a, const PackedMatrix& m, int v0,
+                const TileOutput& out) {
+  const size_t tile_elements = m.TileBytes() / sizeof(W);
+  const float* HWY_RESTRICT x[T];
+  UNROLL for (int t = 0; t < T; ++t) x[t] = a.x + t * a.stride;
+  Totals<N, T, V> total;
+  total.Clear();
+  int k = 0;
+  for (; k + 1 < m.depth; k += 2) {
+    total.template Add<0>(w, tile_elements, k, v0, x);
+    total.template Add<1>(w, tile_elements, k + 1, v0, x);
+  }
+  if (k < m.depth) total.template Add<0>(w, tile_elements, k, v0, x);
   UNROLL for (int n = 0; n < N; ++n) {
     TileOutput tile = out;
     tile.y += n * kOutputs;
     tile.outputs -= n * kOutputs;
     UNROLL for (int t = 0; t < T; ++t) {
-      UNROLL for (int v = 0; v < V; ++v) tile.Store(total[n][t][v], t, (v0 + v) * kLanes);
+      UNROLL for (int v = 0; v < V; ++v) tile.Store(total.sum[n][t][v], t, (v0 + v) * kLanes);
     }
   }
 }
@@ -78,13 +107,13 @@ void TokenPass(const LinearArgs& a, int first_tile, int end_tile, int token) {
   constexpr int V = T <= 2 ? kVectors : 2;
   constexpr int N = std::max(1, kChains / (T * V));
   const auto* weights = reinterpret_cast<const W*>(a.weights.tiles);
-  const size_t tile_elements = size_t{kOutputs} * a.weights.depth;
+  const size_t tile_elements = a.weights.TileBytes() / sizeof(W);
   const Activations x{a.x + token * a.x_stride, a.x_stride};
   for (int n = first_tile; n < end_tile;) {
     const bool together = n + N <= end_tile;
     for (int v0 = 0; v0 < kVectors; v0 += V) {
       (together ? TileKernel<W, N, T, V> : TileKernel<W, 1, T, V>)(weights + n * tile_elements, x,
-                                                                   a.weights.depth, v0,
+                                                                   a.weights, v0,
                                                                    OutputOf(a, n, token));
     }
     n += together ? N : 1;
@@ -127,9 +156,10 @@ void LinearFloatTiles(const LinearArgs& a, int first_tile, int end_tile) {
   for (int t = 0; t < a.tokens; ++t) {
     for (int n = first_tile * kOutputs; n < std::min(w.outputs, end_tile * kOutputs); ++n) {
       const uint8_t* tile = w.tiles + n / kOutputs * w.TileBytes();
+      const int lane = n % kOutputs;
       float result = 0;
       for (int k = 0; k < w.depth; ++k) {
-        const float wk = LoadWeight(tile, w.format, size_t{kOutputs} * k + n % kOutputs);
+        const float wk = LoadWeight(tile, w.format, FloatIndex(w.format, k, lane));
         result = std::fma(wk, a.x[t * a.x_stride + k], result);
       }
       float& y = a.y[t * a.y_stride + n];

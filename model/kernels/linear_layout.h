@@ -1,7 +1,8 @@
 // How weights and activations lie in memory for linear.h: what packing writes and kernels read.
 //
 // A tile is the full depth of 32 outputs.
-//   f32, bf16: [depth][32 outputs]
+//   f32: [depth][32 outputs]
+//   bf16: [depth / 2, rounded up][32 outputs][2 of k]
 //   q8_0, per block of k: f16 d[32]; u8 v[8][2][64]
 //   q4_1, per block of k: f16 d[32]; f16 m[32]; u8 v[4][2][64]
 // A vector v[g][h] is outputs 16h..16h+15 times 4 consecutive k, so that one 32-bit lane of an int8
@@ -27,6 +28,12 @@ inline constexpr float kLeastScaled = 1e-30f;  // a block of smaller activations
 // Bytes of one block of k of a tile; the vectors begin at VectorOffset.
 constexpr size_t TileBlockBytes(WeightFormat f) { return f == WeightFormat::kQ4_1 ? 640 : 1088; }
 constexpr size_t VectorOffset(WeightFormat f) { return f == WeightFormat::kQ4_1 ? 128 : 64; }
+
+// Where the weight of an output at k lies in a tile of f32 or bf16, in elements.
+constexpr size_t FloatIndex(WeightFormat f, int k, int lane) {
+  if (f == WeightFormat::kF32) return size_t{kOutputs} * k + lane;
+  return size_t{kOutputs} * (k & ~1) + 2 * lane + k % 2;
+}
 
 // Where an output's 4 bytes lie in a pair of vectors.
 constexpr size_t LaneOffset(int lane) { return lane / 16 * 64 + lane % 16 * 4; }

@@ -48,7 +48,7 @@ float FloatReference(const LinearArgs& a, int token, int output) {
   const uint8_t* w = a.weights.tiles + output / kOutputs * a.weights.TileBytes();
   double y = 0;
   for (int k = 0; k < a.weights.depth; ++k) {
-    const size_t i = size_t{kOutputs} * k + output % kOutputs;
+    const size_t i = FloatIndex(a.weights.format, k, output % kOutputs);
     y += double{x[k]} * (a.weights.format == WeightFormat::kF32
                              ? Load<float>(w + 4 * i)
                              : F32FromBF16(Load<uint16_t>(w + 2 * i)));

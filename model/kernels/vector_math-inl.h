@@ -71,20 +71,30 @@ HWY_INLINE hn::Mask<D> FirstLanes(D d, ptrdiff_t n) {
   return hn::FirstN(d, static_cast<size_t>(std::clamp<ptrdiff_t>(n, 0, hn::Lanes(d))));
 }
 
-// The vector at `p`, of which only `n` floats exist; zeros behind them.
+// The vector at `p`, of which only `n` elements exist; zeros behind them. (Highway's portable code
+// touches what its masks leave out.)
 template <class D>
-HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* p, ptrdiff_t n) {
+HWY_INLINE hn::Vec<D> LoadFirst(D d, const hn::TFromD<D>* p, ptrdiff_t n) {
   if (n >= static_cast<ptrdiff_t>(hn::Lanes(d))) return hn::LoadU(d, p);
+#if HWY_TARGET <= HWY_AVX2
   return hn::MaskedLoad(FirstLanes(d, n), d, p);
+#else
+  hn::TFromD<D> lanes[hn::MaxLanes(D())] = {};
+  for (ptrdiff_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return hn::LoadU(d, lanes);
+#endif
 }
 
 template <class D>
-HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, float* p, ptrdiff_t n) {
-  if (n >= static_cast<ptrdiff_t>(hn::Lanes(d))) {
-    hn::StoreU(v, d, p);
-  } else {
-    hn::BlendedStore(v, FirstLanes(d, n), d, p);
-  }
+HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, hn::TFromD<D>* p, ptrdiff_t n) {
+  if (n >= static_cast<ptrdiff_t>(hn::Lanes(d))) return hn::StoreU(v, d, p);
+#if HWY_TARGET <= HWY_AVX2
+  hn::BlendedStore(v, FirstLanes(d, n), d, p);
+#else
+  hn::TFromD<D> lanes[hn::MaxLanes(D())];
+  hn::StoreU(v, d, lanes);
+  for (ptrdiff_t i = 0; i < n; ++i) p[i] = lanes[i];
+#endif
 }
 
 // e^x, relative error below 1.5e-7: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2 (Cody

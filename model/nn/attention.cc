@@ -39,8 +39,10 @@ void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const S
                              .panels = workspace.panels,
                              .tokens = tokens};
   pool.For(tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
-    for (int64_t t = first; t < end && step.head_gates != nullptr; ++t) {
-      ApplyGates(step.head_gates, workspace.attended, static_cast<int>(t));
+    if (step.head_gates != nullptr) {
+      for (int64_t t = first; t < end; ++t) {
+        ApplyGates(step.head_gates, workspace.attended, static_cast<int>(t));
+      }
     }
     output.PrepareInput(attended, static_cast<int>(first), static_cast<int>(end));
   });

@@ -36,8 +36,9 @@ void AppendLayers(Block& block, std::vector<LinearLayer*>& order) {
   if (auto* dense = std::get_if<Attention>(&block.attention)) {
     order.insert(order.end(), {&dense->qkv, &dense->output});
   } else {
-    auto& wide = std::get<MixtureAttention>(block.attention).wide;
-    order.insert(order.end(), {&wide.qkv, &wide.output});
+    auto& mixture = std::get<MixtureAttention>(block.attention);
+    order.insert(order.end(),
+                 {&mixture.router.projection, &mixture.wide.qkv, &mixture.wide.output});
   }
   for (FeedForward& part : block.ffn) {
     if (auto* dense = std::get_if<DenseFfn>(&part)) {

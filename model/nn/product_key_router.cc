@@ -7,10 +7,8 @@
 #include "model/nn/storage.h"
 
 namespace peerage::nn {
-namespace {
-
 // The lists of both halves' best sub-keys, in a thread's scratch memory.
-struct Lists {
+struct ProductKeyRouter::Lists {
   float* values;       // [2][rows][listed]
   int32_t* ids;        // likewise
   float* log_sum_exp;  // [2][rows]
@@ -28,8 +26,6 @@ struct Lists {
     rest = scratch + Bytes(rows, listed);
   }
 };
-
-}  // namespace
 
 void ProductKeyRouter::Project(kernels::ThreadPool& pool, const Activations& input,
                                float* queries) const {
@@ -93,38 +89,7 @@ void ProductKeyRouter::FinishQueries(const Part& part, float* queries) const {
 
 void ProductKeyRouter::RouteGroup(const Group& group, uint8_t* scratch) const {
   const Lists lists(scratch, group.rows, listed());
-  const bool joint = score == kernels::ScoreFunction::kJointSoftmax;
-  const size_t half_stride = size_t(group.rows) * listed();
-  for (int half = 0; half < 2; ++half) {
-    float* values = lists.values + half * half_stride;
-    int32_t* ids = lists.ids + half * half_stride;
-    float* log_sum_exp = lists.log_sum_exp + half * group.rows;
-    const float* queries = group.queries + half * (query_width() / 2);
-    if (keys.empty()) {
-      kernels::TopK({.scores = queries,
-                     .stride = group.stride,
-                     .rows = group.rows,
-                     .n = num_sub_keys,
-                     .k = listed(),
-                     .values = values,
-                     .ids = ids});
-      for (int row = 0; joint && row < group.rows; ++row) {
-        log_sum_exp[row] =
-            kernels::LogSumExp(std::span<const float>(queries + row * group.stride, num_sub_keys));
-      }
-      continue;
-    }
-    kernels::SubKeyTopK({.keys = keys[keys.size() == 2 ? half : 2 * group.head + half],
-                         .queries = queries,
-                         .stride = group.stride,
-                         .rows = group.rows,
-                         .k = listed(),
-                         .values = values,
-                         .ids = ids,
-                         .out_stride = static_cast<size_t>(listed()),
-                         .log_sum_exp = joint ? log_sum_exp : nullptr,
-                         .scratch = lists.rest});
-  }
+  for (int half = 0; half < 2; ++half) ListBest(group, half, lists);
   kernels::CombineHalves({.rows = group.rows,
                           .n = num_sub_keys,
                           .listed = listed(),
@@ -132,13 +97,43 @@ void ProductKeyRouter::RouteGroup(const Group& group, uint8_t* scratch) const {
                           .values = lists.values,
                           .ids = lists.ids,
                           .stride = static_cast<size_t>(listed()),
-                          .half_stride = half_stride,
+                          .half_stride = size_t(group.rows) * listed(),
                           .log_sum_exp = {lists.log_sum_exp, lists.log_sum_exp + group.rows},
                           .score = score,
                           .first_id = head_offset * group.head,
                           .expert_ids = group.picks.ids,
                           .weights = group.picks.weights,
                           .out_stride = group.picks_stride});
+}
+
+void ProductKeyRouter::ListBest(const Group& group, int half, const Lists& lists) const {
+  const size_t at = size_t(half) * group.rows * listed();
+  float* log_sum_exp = lists.log_sum_exp + size_t(half) * group.rows;
+  const bool joint = score == kernels::ScoreFunction::kJointSoftmax;
+  const float* queries = group.queries + half * (query_width() / 2);
+  if (!keys.empty()) {
+    return kernels::SubKeyTopK({.keys = keys[keys.size() == 2 ? half : 2 * group.head + half],
+                                .queries = queries,
+                                .stride = group.stride,
+                                .rows = group.rows,
+                                .k = listed(),
+                                .values = lists.values + at,
+                                .ids = lists.ids + at,
+                                .out_stride = static_cast<size_t>(listed()),
+                                .log_sum_exp = joint ? log_sum_exp : nullptr,
+                                .scratch = lists.rest});
+  }
+  kernels::TopK({.scores = queries,
+                 .stride = group.stride,
+                 .rows = group.rows,
+                 .n = num_sub_keys,
+                 .k = listed(),
+                 .values = lists.values + at,
+                 .ids = lists.ids + at});
+  for (int row = 0; joint && row < group.rows; ++row) {
+    const float* scores = queries + row * group.stride;
+    log_sum_exp[row] = kernels::LogSumExp(std::span<const float>(scores, num_sub_keys));
+  }
 }
 
 }  // namespace peerage::nn

@@ -66,6 +66,8 @@ struct ProductKeyRouter {
     PickBuffer picks;
     size_t picks_stride = 0;
   };
+  struct Lists;
+  void ListBest(const Group& group, int half, const Lists& lists) const;
   void RouteGroup(const Group& group, uint8_t* scratch) const;
   void FinishQueries(const Part& part, float* queries) const;
 

@@ -6,9 +6,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "model/error_text.h"
 #include "model/kernels/stored_block.h"
+#include "model/nn/expert_table_loading.h"
+#include "model/nn/matrix_packing.h"
 #include "model/status_macros.h"
 
 namespace peerage::nn {
@@ -17,10 +18,6 @@ namespace {
 using kernels::ExpertTable;
 using kernels::PackedMatrix;
 using kernels::WeightFormat;
-
-constexpr int kRowsAtOnce = 64;  // converted and packed by one thread at a time
-// Stored bytes of a table's vector that one thread reads at a time.
-constexpr int64_t kTablePieceBytes = int64_t{1} << 20;
 
 constexpr std::string_view kMatrix = "matrix", kTable = "table";
 
@@ -75,7 +72,7 @@ absl::StatusOr<LinearLayer> WeightLoader::LinearOfRows(const std::vector<MatrixS
     }
     matrix.tiles = TakeTiles(matrix);
     for (size_t i = first; i < end; ++i) {
-      RETURN_IF_ERROR(PackRows(matrix, offsets[i - first], slices[i]));
+      RETURN_IF_ERROR(PackSlice(matrix, offsets[i - first], slices[i]));
     }
     layer.parts.push_back(matrix);
     first = end;
@@ -180,44 +177,11 @@ absl::StatusOr<ExpertTable> WeightLoader::Experts(kernels::ExpertKind kind,
   }
   uint8_t* records = arena_.Take(table.Bytes());
   table.records = records;
-  if (!dry_run()) RETURN_IF_ERROR(PackTable(table, records, vectors));
+  if (!dry_run()) {
+    const auto read = [this](uint64_t stored_bytes) { Advance(stored_bytes); };
+    RETURN_IF_ERROR(LoadExpertTable({checkpoint_, vectors, read}, table, *pool_, records));
+  }
   return table;
-}
-
-absl::Status WeightLoader::PackTable(const ExpertTable& table, uint8_t* records,
-                                     absl::Span<const TensorInfo* const> vectors) {
-  const int64_t row_bytes = RowBytes(vectors.front()->type, table.width);
-  const int64_t piece = std::max<int64_t>(1, kTablePieceBytes / row_bytes);
-  absl::Mutex mu;  // guards status and progress
-  absl::Status status;
-  pool_->For(table.num_experts, piece, [&](int64_t begin, int64_t end, int) {
-    std::vector<uint8_t> stored;
-    std::vector<float> rows;
-    for (int64_t first = begin; first < end; first += piece) {
-      const int64_t count = std::min(piece, end - first);
-      std::memset(records + first * table.RecordBytes(), 0, count * table.RecordBytes());
-      for (size_t v = 0; v < vectors.size(); ++v) {
-        const TensorInfo& vector = *vectors[v];
-        stored.resize(count * RowBytes(vector.type, table.width));
-        rows.resize(count * table.width);
-        const absl::Status read = checkpoint_.ReadRows(vector, first, absl::MakeSpan(stored));
-        if (read.ok()) {
-          kernels::DequantizeRow(vector.type, stored.data(), count * table.width, rows.data());
-          kernels::PackExperts({.shape = table,
-                                .vector = static_cast<int>(v),
-                                .first = first,
-                                .count = count,
-                                .rows = rows.data()},
-                               records);
-        }
-        absl::MutexLock lock(&mu);
-        status.Update(read);
-        Advance(stored.size());
-        if (!status.ok()) return;
-      }
-    }
-  });
-  return status;
 }
 
 absl::StatusOr<const float*> WeightLoader::Vector(const std::string& name) {
@@ -270,92 +234,56 @@ absl::StatusOr<const TensorInfo*> WeightLoader::Read(const std::string& name) {
   return tensor;
 }
 
-absl::Status WeightLoader::PackRows(const PackedMatrix& matrix, int first_output,
-                                    const MatrixSlice& slice) {
+absl::Status WeightLoader::PackSlice(const PackedMatrix& matrix, int first_output,
+                                     const MatrixSlice& slice) {
   ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(slice.name));
-  const bool converted_type = tensor->type != kernels::StoredType(matrix.format);
-  if (converted_type && slice.first == 0) {
-    ++conversions_[{tensor->type, kMatrix, Name(matrix.format)}];
-  }
+  if (slice.first == 0) NoteMatrix(*tensor, matrix.format);
   if (dry_run()) return absl::OkStatus();
   const int64_t width = tensor->shape[1];
-  const size_t stored_bytes = RowBytes(tensor->type, width);
-  stored_.resize(slice.count * stored_bytes);
+  const size_t row_bytes = RowBytes(tensor->type, width);
+  stored_.resize(slice.count * row_bytes);
   RETURN_IF_ERROR(checkpoint_.ReadRows(*tensor, slice.first, absl::MakeSpan(stored_)));
   Advance(stored_.size());
-  const size_t row_bytes = kernels::StoredRowBytes(matrix.format, width);
-  uint8_t* tiles = const_cast<uint8_t*>(matrix.tiles);  // ours until the layer is handed out
-  const auto pack = [&](int64_t begin, int64_t end, int) {
-    std::vector<uint8_t> converted;
-    for (int64_t row = begin; row < end; row += kRowsAtOnce) {
-      const int count = static_cast<int>(std::min<int64_t>(kRowsAtOnce, end - row));
-      const uint8_t* source = stored_.data() + row * stored_bytes;
-      if (converted_type) {
-        converted.resize(count * row_bytes);
-        for (int i = 0; i < count; ++i) {
-          kernels::ConvertRow({.from = tensor->type,
-                               .to = matrix.format,
-                               .row = source + i * stored_bytes,
-                               .n = width},
-                              converted.data() + i * row_bytes);
-        }
-        source = converted.data();
-      }
-      kernels::Pack({.shape = matrix,
-                     .first_output = first_output + static_cast<int>(row),
-                     .num_rows = count,
-                     .rows = source},
-                    tiles);
-    }
-  };
-  pool_->For(slice.count, kRowsAtOnce, pack);
+  const RowSegment rows{
+      .type = tensor->type, .data = stored_.data(), .stride = row_bytes, .width = width};
+  PackRows(*pool_,
+           {.matrix = matrix,
+            .first_output = first_output,
+            .rows = static_cast<int>(slice.count),
+            .segments = {&rows, 1}},
+           const_cast<uint8_t*>(matrix.tiles));  // ours until the layer is handed out
   return absl::OkStatus();
 }
 
 absl::Status WeightLoader::PackColumns(const PackedMatrix& matrix,
                                        const std::vector<MatrixSlice>& slices) {
-  struct Source {
-    const TensorInfo* tensor;
-    std::vector<uint8_t> stored;
-  };
-  std::map<std::string, Source> sources;
+  std::map<std::string, std::vector<uint8_t>> sources;
+  std::vector<RowSegment> segments;
   for (const MatrixSlice& slice : slices) {
+    ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(slice.name));
     const auto [source, is_new] = sources.try_emplace(slice.name);
-    if (!is_new) continue;
-    ASSIGN_OR_RETURN(source->second.tensor, Find(slice.name));
-    const TensorInfo& tensor = *source->second.tensor;
-    if (tensor.type != kernels::StoredType(matrix.format)) {
-      ++conversions_[{tensor.type, kMatrix, Name(matrix.format)}];
-    }
+    if (is_new) NoteMatrix(*tensor, matrix.format);
     if (dry_run()) continue;
-    source->second.stored.resize(tensor.bytes);
-    RETURN_IF_ERROR(checkpoint_.Read(tensor, absl::MakeSpan(source->second.stored)));
-    Advance(tensor.bytes);
+    if (is_new) {
+      source->second.resize(tensor->bytes);
+      RETURN_IF_ERROR(checkpoint_.Read(*tensor, absl::MakeSpan(source->second)));
+      Advance(tensor->bytes);
+    }
+    segments.push_back({.type = tensor->type,
+                        .data = source->second.data() + RowBytes(tensor->type, slice.first),
+                        .stride = RowBytes(tensor->type, tensor->shape[1]),
+                        .width = slice.count});
   }
   if (dry_run()) return absl::OkStatus();
-
-  pool_->For(matrix.outputs, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
-    std::vector<uint8_t> row(kernels::StoredRowBytes(matrix.format, matrix.depth));
-    for (int64_t r = begin; r < end; ++r) {
-      uint8_t* to = row.data();
-      for (const MatrixSlice& slice : slices) {
-        const Source& source = sources.at(slice.name);
-        const TensorType type = source.tensor->type;
-        kernels::ConvertRow(
-            {.from = type,
-             .to = matrix.format,
-             .row = source.stored.data() + r * RowBytes(type, source.tensor->shape[1]) +
-                    RowBytes(type, slice.first),
-             .n = slice.count},
-            to);
-        to += kernels::StoredRowBytes(matrix.format, slice.count);
-      }
-      kernels::Pack(
-          {.shape = matrix, .first_output = static_cast<int>(r), .num_rows = 1, .rows = row.data()},
-          const_cast<uint8_t*>(matrix.tiles));
-    }
-  });
+  PackRows(*pool_, {.matrix = matrix, .rows = matrix.outputs, .segments = segments},
+           const_cast<uint8_t*>(matrix.tiles));
   return absl::OkStatus();
+}
+
+void WeightLoader::NoteMatrix(const TensorInfo& tensor, WeightFormat format) {
+  if (tensor.type != kernels::StoredType(format)) {
+    ++conversions_[{tensor.type, kMatrix, Name(format)}];
+  }
 }
 
 void WeightLoader::Advance(uint64_t stored_bytes) {

@@ -92,13 +92,12 @@ class WeightLoader {
  private:
   absl::StatusOr<const TensorInfo*> Find(const std::string& name) const;
   absl::StatusOr<const TensorInfo*> Read(const std::string& name);
-  absl::Status PackRows(const kernels::PackedMatrix& matrix, int first_output,
-                        const MatrixSlice& slice);
+  absl::Status PackSlice(const kernels::PackedMatrix& matrix, int first_output,
+                         const MatrixSlice& slice);
   absl::Status PackColumns(const kernels::PackedMatrix& matrix,
                            const std::vector<MatrixSlice>& slices);
   uint8_t* TakeTiles(const kernels::PackedMatrix& matrix);
-  absl::Status PackTable(const kernels::ExpertTable& table, uint8_t* records,
-                         absl::Span<const TensorInfo* const> vectors);
+  void NoteMatrix(const TensorInfo& tensor, kernels::WeightFormat format);
   void Advance(uint64_t stored_bytes);
 
   const Checkpoint& checkpoint_;

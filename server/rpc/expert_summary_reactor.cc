@@ -37,6 +37,15 @@ ExpertSummaryReactor* ExpertSummaryReactor::Start(Engine* engine, const Clock* c
   return reactor.get();
 }
 
+void ExpertSummaryReactor::OnTime() {
+  {
+    absl::MutexLock lock(&mu_);
+    due_ = asking_ || writing_;
+    if (due_) return;
+  }
+  Ask();
+}
+
 // Until it is answered, the call does not end: nothing may reach for the engine after the server.
 void ExpertSummaryReactor::Ask() {
   {
@@ -44,6 +53,10 @@ void ExpertSummaryReactor::Ask() {
     if (cancelled_) return;
     asking_ = true;
   }
+  // The timer first: who reads a summary knows that the next one will come.
+  engine_->side_thread().RunAt(clock_->Now() + query_.interval, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->OnTime();
+  });
   engine_->expert_usage().Summarize(
       query_.window,
       [self = shared_from_this()](const Summary& summary) { self->Answer(summary); });
@@ -54,6 +67,7 @@ void ExpertSummaryReactor::Answer(const Summary& summary) {
   {
     absl::MutexLock lock(&mu_);
     asking_ = false;
+    writing_ = true;
     if (cancelled_) status = absl::CancelledError("the call was cancelled");
   }
   if (!status.ok()) return Do(queue_.Close(std::move(status)));
@@ -69,9 +83,13 @@ void ExpertSummaryReactor::Answer(const Summary& summary) {
 void ExpertSummaryReactor::OnWriteDone(bool ok) {
   Do(queue_.WriteDone(ok));
   if (!ok) return OnCancel();
-  engine_->side_thread().RunAt(clock_->Now() + query_.interval, [weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->Ask();
-  });
+  bool due = false;
+  {
+    absl::MutexLock lock(&mu_);
+    writing_ = false;
+    due = std::exchange(due_, false);
+  }
+  if (due) Ask();
 }
 
 void ExpertSummaryReactor::OnCancel() {

@@ -23,7 +23,7 @@ struct ExpertSummaryQuery {
 };
 
 // One WatchExpertSummary call: a summary at once, then one in each interval by the engine's clock,
-// counted from when the last was written.
+// later when the reader has not taken the one before.
 //
 // Threads: the engine's side thread delivers, gRPC reacts on its own. The object lives until both
 // have let go of it.
@@ -48,6 +48,8 @@ class ExpertSummaryReactor final
       : QueuedStream(context, 1), engine_(engine), clock_(clock), query_(query) {}
 
   void Ask();
+  // It is time for the next summary.
+  void OnTime();
   void Answer(const Summary& summary);
 
   Engine* const engine_;
@@ -56,6 +58,8 @@ class ExpertSummaryReactor final
 
   absl::Mutex mu_;
   bool asking_ ABSL_GUARDED_BY(mu_) = false;
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool due_ ABSL_GUARDED_BY(mu_) = false;  // as soon as the last one is written
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 

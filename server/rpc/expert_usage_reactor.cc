@@ -28,7 +28,7 @@ ExpertUsageReactor* ExpertUsageReactor::Start(Engine* engine, ExpertUsageQuery q
 }
 
 void ExpertUsageReactor::Answer(absl::StatusOr<ExpertUsage> usage) {
-  if (!usage.ok()) return Do(queue_.Close(usage.status()));
+  if (!usage.ok()) return End(usage.status());
   usage_ = *std::move(usage);
   v1::GetExpertUsageResponse message;
   v1::UsageHeader& header = *message.mutable_header();
@@ -44,8 +44,8 @@ void ExpertUsageReactor::Answer(absl::StatusOr<ExpertUsage> usage) {
 
 void ExpertUsageReactor::OnWriteDone(bool ok) {
   Do(queue_.WriteDone(ok));
-  if (!ok) return Do(queue_.Close(absl::CancelledError("the call was cancelled")));
-  if (written_ == usage_.selections.size()) return Do(queue_.Close(absl::OkStatus()));
+  if (!ok) return End(absl::CancelledError("the call was cancelled"));
+  if (written_ == usage_.selections.size()) return End(absl::OkStatus());
   WriteChunk();
 }
 
@@ -60,6 +60,12 @@ void ExpertUsageReactor::WriteChunk() {
   AppendLittleEndian(part(usage_.score_sums), *chunk.mutable_score_sums());
   written_ += static_cast<uint32_t>(part(usage_.selections).size());
   Do(queue_.Push(std::move(message), 1));
+}
+
+void ExpertUsageReactor::End(absl::Status status) {
+  usage_ = {};
+  --*reads_;
+  Do(queue_.Close(std::move(status)));
 }
 
 }  // namespace peerage

@@ -37,8 +37,6 @@ class ExpertUsageReactor final
   static constexpr uint32_t kChunkExperts = 1 << 15;  // 512 KiB
   static constexpr int kMaxReads = 4;
 
-  ~ExpertUsageReactor() override { --*reads_; }
-
   // RESOURCE_EXHAUSTED when there are kMaxReads.
   static ExpertUsageReactor* Start(Engine* engine, ExpertUsageQuery query,
                                    grpc::CallbackServerContext* context, const UsageReads& reads);
@@ -53,6 +51,8 @@ class ExpertUsageReactor final
 
   void Answer(absl::StatusOr<ExpertUsage> usage);
   void WriteChunk();
+  // Lets go of the sums before the client hears of the end, so that it can read the next layer.
+  void End(absl::Status status);
 
   const ExpertUsageQuery query_;
   const UsageReads reads_;

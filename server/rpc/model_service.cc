@@ -4,6 +4,7 @@
 
 #include "server/rpc/call.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/to_proto.h"
 
 namespace peerage {
 namespace {
@@ -23,6 +24,9 @@ v1::Model ToProto(const ServedModel& served) {
   model.set_weights_dtype(description.weights_dtype);
   model.set_weights_bytes(description.weights_bytes);
   model.set_kv_bytes_per_token(description.kv_bytes_per_token);
+  for (const ExpertLayer& layer : description.expert_layers) {
+    *model.add_expert_layers() = peerage::ToProto(layer);
+  }
   model.set_chat_template(std::string(served.tokenizer->chat_template_name()));
   return model;
 }

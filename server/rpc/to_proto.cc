@@ -49,6 +49,17 @@ v1::ExpertLayerKind ToProto(ExpertLayerKind kind) {
   return v1::EXPERT_LAYER_KIND_UNSPECIFIED;
 }
 
+v1::ExpertLayer ToProto(const ExpertLayer& layer) {
+  v1::ExpertLayer result;
+  result.set_layer(layer.layer);
+  result.set_kind(ToProto(layer.kind));
+  result.set_num_experts(layer.num_experts);
+  result.set_heads(layer.heads);
+  result.set_top_k(layer.top_k);
+  for (const std::string& name : layer.expert_names) result.add_expert_names(name);
+  return result;
+}
+
 v1::Timings ToProto(const Timings& timings) {
   v1::Timings result;
   *result.mutable_queue() = ToProto(timings.queue);

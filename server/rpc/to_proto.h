@@ -6,6 +6,7 @@
 #include "model/expert_usage.h"
 #include "model/tokenizer/tokenizer.h"
 #include "peerage/v1/inference.pb.h"
+#include "peerage/v1/models.pb.h"
 #include "server/engine/response_sink.h"
 
 namespace peerage {
@@ -18,6 +19,7 @@ v1::TokenLogprob ToProto(const TokenLogprob& token);
 v1::Finish ToProto(const CandidateFinish& finish);
 google::protobuf::Timestamp ToProto(absl::Time time);
 v1::ExpertLayerKind ToProto(ExpertLayerKind kind);
+v1::ExpertLayer ToProto(const ExpertLayer& layer);
 
 // Puts a continuation's score in its place and counts its tokens as completion tokens. Sums up in
 // double precision. Tokens without a log-probability (nothing before them) are listed, but count

@@ -1,7 +1,8 @@
-// The promise of docs/architecture.md on the real model: a request's bits do not depend on its
-// neighbours, on how its prompt is cut, on threads, or on which RPC asks.
+// The promise of docs/architecture.md on real models, dense and PEER: a request's bits do not
+// depend on its neighbours, on how its prompt is cut, on threads, or on which RPC asks.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,25 +30,32 @@ constexpr char kContext[] =
     "walked "
     "beside her as far as the chapel, sat down and would not be moved.";
 
-const Tokenizer& RealTokenizer() {
-  static const std::unique_ptr<Tokenizer> tokenizer = [] {
-    const auto checkpoint = OpenCheckpoint(kSmolLm2);
-    auto loaded = Tokenizer::Load((*checkpoint)->tokenizer());
-    return *std::move(loaded);
-  }();
-  return *tokenizer;
+struct TestedModel {
+  const char* name;
+  const char* path;
+  nn::ExpertDtype experts = nn::ExpertDtype::kAuto;
+};
+
+constexpr char kPeerSmall[] = "tests/golden/models/peer_small";
+constexpr TestedModel kModels[] = {{"dense", kSmolLm2},
+                                   {"peer_f32", kPeerSmall, nn::ExpertDtype::kF32},
+                                   {"peer_int8", kPeerSmall, nn::ExpertDtype::kInt8}};
+
+std::unique_ptr<Tokenizer> LoadTokenizer(const std::string& path) {
+  const auto checkpoint = OpenCheckpoint(path);
+  auto loaded = Tokenizer::Load((*checkpoint)->tokenizer());
+  return *std::move(loaded);
 }
 
-std::vector<TokenId> Encode(const std::string& text) {
-  return *RealTokenizer().Encode(text, SpecialTokens::kRecognise);
-}
+using Bits = std::vector<std::pair<TokenId, float>>;
 
 class Server {
  public:
-  Server(int threads, int max_batch_tokens)
+  Server(const TestedModel& model, const Tokenizer& tokenizer, int threads, int max_batch_tokens)
       : engine_({.max_batch_tokens = max_batch_tokens},
-                LoadOrDie(kSmolLm2, {.threads = threads, .num_slots = 64}), &RealTokenizer(),
-                &Clock::Real(), &observer_) {}
+                LoadOrDie(model.path,
+                          {.expert_dtype = model.experts, .threads = threads, .num_slots = 64}),
+                &tokenizer, &Clock::Real(), &observer_) {}
 
   template <typename Request>
   std::shared_ptr<RecordingSink> Submit(Request request) {
@@ -60,23 +68,6 @@ class Server {
   EngineObserver observer_;
   Engine engine_;
 };
-
-ScoreRequest Subject() {
-  return {.context = Encode(kContext),
-          .continuations = {Encode(" Then the light came on."), Encode(" He"),
-                            Encode(" 42 tons of steel; nothing else mattered to the company.")}};
-}
-
-GenerateRequest Generation(const std::string& prompt, uint64_t seed) {
-  GenerateRequest request;
-  request.prompt = Encode(prompt);
-  request.sampling = {.temperature = 0.9f, .top_p = 0.95f, .seed = seed};
-  request.stopping.max_tokens = 24;
-  request.alternatives = 2;
-  return request;
-}
-
-using Bits = std::vector<std::pair<TokenId, float>>;
 
 Bits BitsOf(const std::vector<TokenLogprob>& tokens) {
   Bits bits;
@@ -99,84 +90,124 @@ Bits GenerationBits(const RecordingSink& sink) {
   return BitsOf(sink.record().candidates.at(0).logprobs);
 }
 
-class BatchInvarianceTest : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    server_ = std::make_unique<Server>(1, 512);
-    score_ = ScoreBits(*server_->Submit(Subject()));
-    generation_ = GenerationBits(*server_->Submit(Generation(kContext, 7)));
-    ASSERT_EQ(generation_.size(), 24u);
-    ASSERT_GT(score_.size(), 15u);
-  }
-  static void TearDownTestSuite() { server_.reset(); }
-
-  static std::unique_ptr<Server> server_;  // one thread, whole prompts
-  static Bits score_;                      // the subject's, alone
-  static Bits generation_;
+// What the subject's requests give when they are alone: one thread, whole prompts.
+struct Alone {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Server> server;
+  Bits score;
+  Bits generation;
 };
-std::unique_ptr<Server> BatchInvarianceTest::server_;
-Bits BatchInvarianceTest::score_;
-Bits BatchInvarianceTest::generation_;
 
-TEST_F(BatchInvarianceTest, ScoresBesideSevenOthersAreTheSame) {
+class BatchInvarianceTest : public testing::TestWithParam<TestedModel> {
+ protected:
+  void SetUp() override {
+    if (alone().server == nullptr) {
+      alone().tokenizer = LoadTokenizer(GetParam().path);
+      alone().server = std::make_unique<Server>(GetParam(), *alone().tokenizer, 1, 512);
+      alone().score = ScoreBits(*alone().server->Submit(Subject()));
+      alone().generation = GenerationBits(*alone().server->Submit(Generation(kContext, 7)));
+    }
+    ASSERT_EQ(generation().size(), 24u);
+    ASSERT_GT(score().size(), 15u);
+  }
+  static void TearDownTestSuite() { by_model_.clear(); }
+
+  Server& server() { return *alone().server; }
+  const Bits& score() { return alone().score; }
+  const Bits& generation() { return alone().generation; }
+
+  Server NewServer(int threads, int max_batch_tokens) {
+    return Server(GetParam(), *alone().tokenizer, threads, max_batch_tokens);
+  }
+
+  std::vector<TokenId> Encode(const std::string& text) {
+    return *alone().tokenizer->Encode(text, SpecialTokens::kRecognise);
+  }
+
+  ScoreRequest Subject() {
+    return {.context = Encode(kContext),
+            .continuations = {Encode(" Then the light came on."), Encode(" He"),
+                              Encode(" 42 tons of steel; nothing else mattered to the company.")}};
+  }
+
+  GenerateRequest Generation(const std::string& prompt, uint64_t seed) {
+    GenerateRequest request;
+    request.prompt = Encode(prompt);
+    request.sampling = {.temperature = 0.9f, .top_p = 0.95f, .seed = seed};
+    request.stopping.max_tokens = 24;
+    request.alternatives = 2;
+    return request;
+  }
+
+ private:
+  Alone& alone() { return by_model_[GetParam().name]; }
+
+  static std::map<std::string, Alone> by_model_;
+};
+std::map<std::string, Alone> BatchInvarianceTest::by_model_;
+
+TEST_P(BatchInvarianceTest, ScoresBesideSevenOthersAreTheSame) {
   std::vector<std::shared_ptr<RecordingSink>> others;
   for (int i = 0; i < 4; ++i) {
-    others.push_back(server_->Submit(Generation(std::string(40 * i + 5, 'x') + " and then", i)));
+    others.push_back(server().Submit(Generation(std::string(40 * i + 5, 'x') + " and then", i)));
   }
-  const auto subject = server_->Submit(Subject());
-  const auto generation = server_->Submit(Generation(kContext, 7));
+  const auto subject = server().Submit(Subject());
+  const auto generated = server().Submit(Generation(kContext, 7));
   for (int i = 0; i < 3; ++i) {
-    others.push_back(server_->Submit(ScoreRequest{
+    others.push_back(server().Submit(ScoreRequest{
         .context = Encode(std::string(kContext).substr(17 * i)), .continuations = {Encode(" b")}}));
   }
 
-  EXPECT_EQ(ScoreBits(*subject), score_);
-  EXPECT_EQ(GenerationBits(*generation), generation_);
+  EXPECT_EQ(ScoreBits(*subject), score());
+  EXPECT_EQ(GenerationBits(*generated), generation());
   for (const auto& other : others) EXPECT_TRUE(other->WaitDone().ok());
 }
 
-TEST_F(BatchInvarianceTest, ChunksOfEverySizeGiveTheSame) {
+TEST_P(BatchInvarianceTest, ChunksOfEverySizeGiveTheSame) {
   for (const int chunk : {1, 7, 64}) {
-    Server server(1, chunk);
-    EXPECT_EQ(ScoreBits(*server.Submit(Subject())), score_) << chunk;
-    EXPECT_EQ(GenerationBits(*server.Submit(Generation(kContext, 7))), generation_) << chunk;
+    Server chunked = NewServer(1, chunk);
+    EXPECT_EQ(ScoreBits(*chunked.Submit(Subject())), score()) << chunk;
+    EXPECT_EQ(GenerationBits(*chunked.Submit(Generation(kContext, 7))), generation()) << chunk;
   }
 }
 
-TEST_F(BatchInvarianceTest, TwoThreadsGiveTheSame) {
-  Server server(2, 512);
+TEST_P(BatchInvarianceTest, TwoThreadsGiveTheSame) {
+  Server threaded = NewServer(2, 512);
 
-  EXPECT_EQ(ScoreBits(*server.Submit(Subject())), score_);
-  EXPECT_EQ(GenerationBits(*server.Submit(Generation(kContext, 7))), generation_);
+  EXPECT_EQ(ScoreBits(*threaded.Submit(Subject())), score());
+  EXPECT_EQ(GenerationBits(*threaded.Submit(Generation(kContext, 7))), generation());
 }
 
-TEST_F(BatchInvarianceTest, GenerateReportsWhatScoreReports) {
+TEST_P(BatchInvarianceTest, GenerateReportsWhatScoreReports) {
   std::vector<TokenId> generated;
-  for (const auto& [token, logprob] : generation_) generated.push_back(token);
+  for (const auto& [token, logprob] : generation()) generated.push_back(token);
 
-  EXPECT_EQ(ScoreBits(*server_->Submit(
+  EXPECT_EQ(ScoreBits(*server().Submit(
                 ScoreRequest{.context = Encode(kContext), .continuations = {generated}})),
-            generation_);
+            generation());
 }
 
-TEST_F(BatchInvarianceTest, ASeedDecidesTheTokens) {
-  EXPECT_EQ(GenerationBits(*server_->Submit(Generation(kContext, 7))), generation_);
-  EXPECT_NE(GenerationBits(*server_->Submit(Generation(kContext, 8))), generation_);
+TEST_P(BatchInvarianceTest, ASeedDecidesTheTokens) {
+  EXPECT_EQ(GenerationBits(*server().Submit(Generation(kContext, 7))), generation());
+  EXPECT_NE(GenerationBits(*server().Submit(Generation(kContext, 8))), generation());
 }
 
-TEST_F(BatchInvarianceTest, CandidatesAreIndependentOfEachOther) {
+TEST_P(BatchInvarianceTest, CandidatesAreIndependentOfEachOther) {
   GenerateRequest request = Generation(kContext, 7);
   request.candidates = 3;
 
-  const auto sink = server_->Submit(std::move(request));
+  const auto sink = server().Submit(std::move(request));
 
   EXPECT_TRUE(sink->WaitDone().ok());
   const auto candidates = sink->record().candidates;
   ASSERT_EQ(candidates.size(), 3u);
-  EXPECT_EQ(BitsOf(candidates.at(0).logprobs), generation_);
-  EXPECT_NE(BitsOf(candidates.at(1).logprobs), generation_);
+  EXPECT_EQ(BitsOf(candidates.at(0).logprobs), generation());
+  EXPECT_NE(BitsOf(candidates.at(1).logprobs), generation());
   EXPECT_NE(BitsOf(candidates.at(2).logprobs), BitsOf(candidates.at(1).logprobs));
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, BatchInvarianceTest, testing::ValuesIn(kModels),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace peerage

@@ -89,6 +89,8 @@ TEST(PeerModelTest, PicksTheExpertsThatPeerPytorchPicks) {
   EXPECT_GT(compared, 80);
 }
 
+// Tighter than what smaller tables may cost a model (0.1 % with int8, 1 % with int4): without its
+// experts this one's perplexity is only 3.4 % higher.
 struct TableQuality {
   nn::ExpertDtype dtype;
   const char* name;
@@ -97,9 +99,9 @@ struct TableQuality {
 
 TEST(PeerModelTest, SmallerTablesCostLittlePerplexity) {
   for (const auto& [dtype, name, highest] : {TableQuality{nn::ExpertDtype::kF32, "f32", 1.0001},
-                                             TableQuality{nn::ExpertDtype::kBF16, "bf16", 1.001},
-                                             TableQuality{nn::ExpertDtype::kInt8, "int8", 1.001},
-                                             TableQuality{nn::ExpertDtype::kInt4, "int4", 1.01}}) {
+                                             TableQuality{nn::ExpertDtype::kBF16, "bf16", 1.0002},
+                                             TableQuality{nn::ExpertDtype::kInt8, "int8", 1.0003},
+                                             TableQuality{nn::ExpertDtype::kInt4, "int4", 1.001}}) {
     const double ratio = Perplexity(*Load(dtype)) / GoldenPerplexity();
 
     RecordProperty(std::string("perplexity_ratio_") + name, std::to_string(ratio));

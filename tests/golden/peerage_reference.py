@@ -41,12 +41,14 @@ def rotate(x, config):
     return out
 
 
-def attention(u, weights, prefix, config):
+def attention(u, weights, prefix, config, kv_prefix=None):
+    """Keys and values may be somebody else's: those under kv_prefix."""
+    kv_prefix = kv_prefix or prefix
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     dim, tokens = config["head_dim"], len(u)
     q = rotate((u @ weights[prefix + "q_proj.weight"].T).reshape(tokens, heads, dim), config)
-    k = rotate((u @ weights[prefix + "k_proj.weight"].T).reshape(tokens, kv_heads, dim), config)
-    v = (u @ weights[prefix + "v_proj.weight"].T).reshape(tokens, kv_heads, dim)
+    k = rotate((u @ weights[kv_prefix + "k_proj.weight"].T).reshape(tokens, kv_heads, dim), config)
+    v = (u @ weights[kv_prefix + "v_proj.weight"].T).reshape(tokens, kv_heads, dim)
     out = np.empty((tokens, heads, dim))
     for h in range(heads):
         g = h // (heads // kv_heads)
@@ -149,6 +151,8 @@ def ffn(u, weights, layer, entries, config, watch):
         prefix = f"{layer}ffn.{entry['kind']}."
         if entry["kind"] == "dense":
             total += dense_ffn(u, weights, prefix, config)
+        elif entry["kind"] == "mixture":
+            total += mixture_ffn(u, weights, prefix, entry, config)
         else:
             total += product_key_ffn(u, weights, prefix, entry, config, watch)
     return total
@@ -162,9 +166,12 @@ def logits(tokens, weights, config, watch=None):
     x = weights["model.embed_tokens.weight"][tokens]
     for i in range(config["num_hidden_layers"]):
         layer = f"model.layers.{i}."
-        parts = config.get("layers", {}).get(str(i), {}).get("ffn", config["ffn"])
+        override = config.get("layers", {}).get(str(i), {})
+        parts = override.get("ffn", config["ffn"])
+        heads = override.get("attention", config.get("attention", {"kind": "dense"}))
         u = norm(x, weights[layer + "input_norm.weight"], config)
-        h = x + attention(u, weights, layer + "attention.", config)
+        attend = mixture_attention if heads["kind"] == "mixture" else dense_attention
+        h = x + attend(u, weights, layer + "attention.", heads, config)
         if not config["parallel_block"]:
             u = norm(h, weights[layer + "post_attention_norm.weight"], config)
         x = h + ffn(u, weights, layer, parts, config, watch)
@@ -176,3 +183,33 @@ def logits(tokens, weights, config, watch=None):
 def log_softmax(x):
     x = x - x.max(axis=-1, keepdims=True)
     return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+
+def dense_attention(u, weights, prefix, _, config):
+    return attention(u, weights, prefix, config)
+
+
+def mixture_gates(u, weights, prefix, entry, top_k):
+    """What each expert's output is multiplied by, [tokens, experts]: zero where it is not kept."""
+    share = softmax(u @ weights[prefix + "router.weight"].T)
+    kept = best(share, top_k)
+    gates = np.zeros_like(share)
+    np.put_along_axis(gates, kept, np.take_along_axis(share, kept, -1), -1)
+    return gates / gates.sum(axis=-1, keepdims=True) if entry.get("normalize_top_k") else gates
+
+
+def mixture_attention(u, weights, prefix, entry, config):
+    """One expert after the other (BAM: soft routing, experts' own keys and values or shared)."""
+    gates = mixture_gates(u, weights, prefix, entry, entry.get("top_k", entry["num_experts"]))
+    total = np.zeros_like(u)
+    for e in range(entry["num_experts"]):
+        own = f"{prefix}experts.{e}."
+        kv = prefix if entry["kv"] == "shared" else own
+        total += gates[:, e, None] * attention(u, weights, own, config, kv)
+    return total
+
+
+def mixture_ffn(u, weights, prefix, entry, config):
+    gates = mixture_gates(u, weights, prefix, entry, entry.get("top_k", 1))
+    return sum(gates[:, e, None] * dense_ffn(u, weights, f"{prefix}experts.{e}.", config)
+               for e in range(entry["num_experts"]))

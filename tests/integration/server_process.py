@@ -17,8 +17,8 @@ LIMIT_SECONDS = 60  # nothing here takes long unless it hangs
 READY = re.compile(r"peerage-server ready grpc=(\S+) admin=(\S+) model=(\S+)\n")
 
 
-def server_command(*options):
-    return [str(BIN / "peerage-server"), "--model", MODEL, "--listen", "127.0.0.1:0",
+def server_command(*options, model=MODEL):
+    return [str(BIN / "peerage-server"), "--model", str(model), "--listen", "127.0.0.1:0",
             "--admin-listen", "127.0.0.1:0", *options]
 
 
@@ -40,9 +40,9 @@ def read_line(stream):
 class Server:
     """A running server. Leaving the `with` block ends it however it is."""
 
-    def __init__(self, *options, environment=None):
+    def __init__(self, *options, model=MODEL, environment=None):
         self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(server_command(*options), env=environment or {},
+        self.process = subprocess.Popen(server_command(*options, model=model), env=environment or {},
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.ready_line = read_line(self.process.stdout)
         match = READY.fullmatch(self.ready_line)

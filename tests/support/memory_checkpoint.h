@@ -15,6 +15,7 @@ class MemoryCheckpoint : public Checkpoint {
   MemoryCheckpoint(ModelConfig config, uint32_t seed);
 
   std::vector<float>& values(const std::string& name) { return values_.at(name); }
+  const std::vector<float>& values(const std::string& name) const { return values_.at(name); }
 
   const ModelConfig& config() const override { return config_; }
   const TokenizerSource& tokenizer() const override { return tokenizer_; }

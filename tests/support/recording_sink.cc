@@ -41,6 +41,14 @@ void RecordingSink::OnDelta(TokenDelta delta) {
   Append(std::move(delta.logprobs), candidate.logprobs);
 }
 
+void RecordingSink::OnPromptTrace(ExpertTrace trace) {
+  absl::MutexLock lock(&mu_);
+  CheckRunning();
+  EXPECT_FALSE(record_.prompt_trace) << "OnPromptTrace twice";
+  EXPECT_TRUE(record_.scores.empty()) << "OnPromptTrace after OnScore";
+  record_.prompt_trace = std::move(trace);
+}
+
 void RecordingSink::OnFinished(CandidateFinish finish) {
   absl::MutexLock lock(&mu_);
   CheckRunning();
@@ -52,6 +60,7 @@ void RecordingSink::OnFinished(CandidateFinish finish) {
 void RecordingSink::OnScore(ContinuationScore score) {
   absl::MutexLock lock(&mu_);
   CheckRunning();
+  record_.score_traces[score.continuation] = std::move(score.trace);
   const bool first = record_.scores.emplace(score.continuation, std::move(score.tokens)).second;
   EXPECT_TRUE(first) << "OnScore twice";
 }

@@ -28,8 +28,10 @@ class RecordingSink final : public ResponseSink {
   struct Record {
     bool started = false;
     std::vector<TokenLogprob> prompt_logprobs;
+    std::optional<ExpertTrace> prompt_trace;
     std::map<uint32_t, Candidate> candidates;
     std::map<uint32_t, std::vector<TokenLogprob>> scores;
+    std::map<uint32_t, ExpertTrace> score_traces;
     std::optional<absl::Status> status;  // of OnDone
     Timings timings;
   };
@@ -37,6 +39,7 @@ class RecordingSink final : public ResponseSink {
   void OnStarted() override;
   void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override;
   void OnDelta(TokenDelta delta) override;
+  void OnPromptTrace(ExpertTrace trace) override;
   void OnFinished(CandidateFinish finish) override;
   void OnScore(ContinuationScore score) override;
   void OnDone(absl::Status status, const Timings& timings) override;

@@ -157,7 +157,7 @@ TEST(LlamaConfigTest, RefusesWhatChangesTheFunctionByName) {
       {R"({"num_hidden_layers": 0})", "num_hidden_layers is 0"},
       {R"({"intermediate_size": null})", "intermediate_size is missing"},
       {R"({"max_position_embeddings": null})", "max_position_embeddings is missing"},
-      {R"({"model_type": "mixtral"})", "model_type \"mixtral\" is not supported by this build"},
+      {R"({"model_type": "mistral"})", "model_type \"mistral\" is not supported by this build"},
   };
   for (const auto& [patch, error] : kConfigs) {
     const auto config = ParsePatched(patch);

@@ -189,8 +189,6 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Layers, BadPeerageConfigTest,
     ::testing::Values(
-        BadPeerageConfig{"MixtureAttention", R"({"attention": {"kind": "mixture"}})",
-                         "attention.kind \"mixture\" is not supported by this build"},
         BadPeerageConfig{"UnknownAttention", R"({"attention": {"kind": "x"}})",
                          "attention.kind is \"x\""},
         BadPeerageConfig{"AttentionWithoutKind", R"({"attention": {}})",
@@ -203,8 +201,6 @@ INSTANTIATE_TEST_SUITE_P(
         BadPeerageConfig{"FfnEmpty", R"({"ffn": []})", "ffn is not a list with entries"},
         BadPeerageConfig{"FfnTwice", R"({"ffn": [{"kind": "dense"}, {"kind": "dense"}]})",
                          "ffn[1].kind is there twice"},
-        BadPeerageConfig{"FfnMixture", R"({"ffn": [{"kind": "mixture", "num_experts": 4}]})",
-                         "ffn[0].kind \"mixture\" is not supported by this build"},
         BadPeerageConfig{"FfnUnknown", R"({"ffn": [{"kind": "x"}]})", "ffn[0].kind is \"x\""},
         BadPeerageConfig{"FfnKey", R"({"ffn": [{"kind": "dense", "top_k": 1}]})",
                          "ffn[0].top_k is not"},

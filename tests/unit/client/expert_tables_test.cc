@@ -107,5 +107,20 @@ TEST(ExpertUsageTest, RefusesChunksThatDoNot) {
   }
 }
 
+TEST(ExpertNamesTest, NamesTheExpertsOfMixturesAndCountsTheOthers) {
+  v1::ListModelsResponse response;
+  v1::ExpertLayer& layer = *response.add_models()->add_expert_layers();
+  layer.set_layer(3);
+  layer.set_kind(v1::EXPERT_LAYER_KIND_MIXTURE_FFN);
+  layer.add_expert_names("base");
+  layer.add_expert_names("law");
+  const ExpertNames names(response);
+
+  EXPECT_EQ(names.Of(3, v1::EXPERT_LAYER_KIND_MIXTURE_FFN, 1), "law");
+  EXPECT_EQ(names.Of(3, v1::EXPERT_LAYER_KIND_MIXTURE_FFN, 2), "2");
+  EXPECT_EQ(names.Of(3, v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION, 1), "1");
+  EXPECT_EQ(ExpertNames().Of(0, v1::EXPERT_LAYER_KIND_PEER, 1000), "1000");
+}
+
 }  // namespace
 }  // namespace peerage

@@ -45,6 +45,21 @@ TEST_F(RequestQueueTest, HandsOutByPriorityThenBySubmission) {
   EXPECT_THAT(TakeAll(), ElementsAre(3, 2, 4, 1));
 }
 
+TEST_F(RequestQueueTest, HandsOutTasksUntilItIsShutDown) {
+  int runs = 0;
+  ASSERT_TRUE(queue_.RunOnWorker([&](absl::Time) { ++runs; }).ok());
+  queue_.WaitForNews(absl::InfiniteFuture());  // a task is news
+  queue_.Close();
+  ASSERT_TRUE(queue_.RunOnWorker([&](absl::Time) { ++runs; }).ok()) << "it drains, but still works";
+  queue_.Shutdown();
+  EXPECT_EQ(queue_.RunOnWorker([&](absl::Time) { ++runs; }).code(), absl::StatusCode::kUnavailable);
+
+  EXPECT_FALSE(queue_.finished()) << "two tasks wait";
+  for (const WorkerTask& task : queue_.TakeNews(clock_.Now()).tasks) task(clock_.Now());
+  EXPECT_EQ(runs, 2);
+  EXPECT_TRUE(queue_.finished());
+}
+
 TEST_F(RequestQueueTest, KeepsAFrontThatIsNotWanted) {
   ASSERT_TRUE(queue_.Add(Make(1)).ok());
   ASSERT_TRUE(queue_.Add(Make(2)).ok());

@@ -29,6 +29,7 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(10);
 constexpr absl::Duration kSlowReaderTimeout = absl::Milliseconds(80);
 constexpr TokenId kPoison = 26;
+constexpr ExpertLayer kExperts = {.num_experts = 64, .heads = 1, .top_k = 2};
 
 class LastStep final : public EngineObserver {
  public:
@@ -80,7 +81,7 @@ class Simulation {
                              .max_step_tokens = 64},
                 .context_length = 64,
                 .max_sequences = max_sequences_},
-        model_({.capacity = supply_.capacity}),
+        model_({.capacity = supply_.capacity, .expert_layers = {kExperts}}),
         queue_(Between(1, 8), &clock_),
         worker_({.model = &model_,
                  .tokenizer = &tokenizer_,
@@ -158,6 +159,7 @@ class Simulation {
                                          .end_ids = {FakeTokenizer::kEos}},
                             .alternatives = OneOf({-1, 0, 3}),
                             .prompt_logprobs = OneIn(3),
+                            .trace = OneIn(3) ? ExpertTraceLevel::kFull : ExpertTraceLevel::kNone,
                             .scheduling = Scheduling()};
     if (OneIn(3)) request.stopping.stop = {"a", "bc", "\xC3\xA9"};
     if (OneIn(4)) request.stopping.stop_token_ids = {5, 6};
@@ -167,6 +169,7 @@ class Simulation {
   ScoreRequest Score() {
     ScoreRequest request{.context = Tokens(0, OneOf({0, 1, 8, 40})),
                          .alternatives = OneOf({0, 2}),
+                         .trace = OneIn(3) ? ExpertTraceLevel::kFull : ExpertTraceLevel::kNone,
                          .scheduling = Scheduling()};
     const int continuations = Between(1, 10);
     const int longest = OneOf({1, 2, 12});
@@ -289,11 +292,39 @@ class Simulation {
       if (generate->prompt_logprobs && complete) {
         EXPECT_TRUE(record.prompt_logprobs == PromptLogprobsAlone(*generate));
       }
+      if (generate->trace == ExpertTraceLevel::kFull && complete) {
+        CheckTrace(*record.prompt_trace, generate->prompt, 0);
+        for (const auto& [i, candidate] : record.candidates) {
+          const std::vector<TokenId>& tokens = candidate.tokens;
+          CheckTrace(candidate.finish->trace, {tokens.begin(), tokens.end() - 1},
+                     generate->prompt.size());
+        }
+      }
     } else {
-      const auto expected = ScoreAlone(std::get<ScoreRequest>(client.request));
+      const auto& score = std::get<ScoreRequest>(client.request);
+      if (score.trace == ExpertTraceLevel::kFull && complete) {
+        CheckTrace(*record.prompt_trace, score.context, 0);
+        for (const auto& [i, trace] : record.score_traces) {
+          const std::vector<TokenId>& tokens = score.continuations[i];
+          CheckTrace(trace, {tokens.begin(), tokens.end() - 1}, score.context.size());
+        }
+      }
+      const auto expected = ScoreAlone(score);
       for (const auto& [i, tokens] : record.scores) EXPECT_TRUE(tokens == expected[i]);
       EXPECT_TRUE(!complete || record.scores.size() == expected.size());
     }
+  }
+
+  // The picks of exactly these tokens, in order.
+  static void CheckTrace(const ExpertTrace& trace, const std::vector<TokenId>& tokens,
+                         size_t first_position) {
+    ASSERT_EQ(trace.tokens, tokens.size());
+    std::vector<uint32_t> ids;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const auto position = static_cast<int32_t>(first_position + i);
+      for (uint32_t id : FakeModel::PicksOf(kExperts, tokens[i], position).ids) ids.push_back(id);
+    }
+    EXPECT_EQ(trace.layers[0].ids(), absl::MakeConstSpan(ids));
   }
 
   void CheckCandidate(const GenerateRequest& request, uint32_t index,

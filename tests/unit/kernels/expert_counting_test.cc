@@ -16,7 +16,10 @@ struct Picks {
   Picks(int count, uint32_t num_experts) : ids(count), weights(count) {
     std::mt19937 random(count);
     for (uint32_t& id : ids) id = random() % num_experts;
-    for (float& weight : weights) weight = static_cast<float>(random()) * 0x1p-32f;
+    // Every other one so small that half a unit counts.
+    for (int i = 0; i < count; ++i) {
+      weights[i] = static_cast<float>(random()) * (i % 2 == 0 ? 0x1p-32f : 0x1p-41f);
+    }
   }
 
   CountArgs Args(std::vector<ExpertCount>& counts) const {

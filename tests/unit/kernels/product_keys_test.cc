@@ -63,6 +63,7 @@ constexpr Kind kKinds[] = {
      }},
     {"NaN only", [](std::mt19937&, int) { return -kNan; }},
     {"subnormal", [](std::mt19937& random, int) { return Normal(random) * 1e-40f; }},
+    {"barely normal", [](std::mt19937& random, int) { return Normal(random) * 2e-38f; }},
     {"huge", [](std::mt19937& random, int) { return Normal(random) * 2e38f; }},
 };
 
@@ -444,6 +445,29 @@ TEST(ProductKeysTest, FindTheBestOfAllPairs) {
       }
     }
   }
+}
+
+// Of (0, 1) and (1, 1), whose sums round to the same, the second has the lower id. But with three
+// wanted, only ties give it a place.
+TEST(ProductKeysTest, ATieOutsideTheStaircaseGoesToTheLowerId) {
+  const std::vector<float> values = {1.0000001f, 1, -1e9f, 0, -1e8f, -1e9f};
+  const std::vector<int32_t> ids = {1, 0, 2, 0, 1, 2};
+  ForEachKernelTarget([&] {
+    std::vector<uint32_t> picked(3);
+    std::vector<float> weights(3);
+    CombineHalves({.rows = 1,
+                   .n = 3,
+                   .listed = 3,
+                   .k = 3,
+                   .values = values.data(),
+                   .ids = ids.data(),
+                   .stride = 6,
+                   .half_stride = 3,
+                   .expert_ids = picked.data(),
+                   .weights = weights.data(),
+                   .out_stride = 3});
+    EXPECT_EQ(picked, (std::vector<uint32_t>{3, 0, 1}));
+  });
 }
 
 TEST(ProductKeysTest, TheLastExpertOfTheLargestLayerHasTheLargestId) {

@@ -15,10 +15,10 @@ TEST(ExpertScoreTest, IsExactForWeightsOfAtLeastTwoToTheMinusEight) {
   EXPECT_EQ(static_cast<double>(ExpertScore(odd)) * ExpertCount::kUnit, odd);
 }
 
-TEST(ExpertScoreTest, RoundsToTheNearestUnitAndTiesToEven) {
+TEST(ExpertScoreTest, RoundsToTheNearestUnitAndHalvesUp) {
   EXPECT_EQ(ExpertScore(0x1p-32f), 1u);
   EXPECT_EQ(ExpertScore(0x1.8p-33f), 1u);
-  EXPECT_EQ(ExpertScore(0x1p-33f), 0u);
+  EXPECT_EQ(ExpertScore(0x1p-33f), 1u);
   EXPECT_EQ(ExpertScore(0x1.8p-32f), 2u);
   EXPECT_EQ(ExpertScore(std::numeric_limits<float>::denorm_min()), 0u);
 }

@@ -4,13 +4,12 @@
 
 #include <cmath>
 #include <limits>
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "model/nn/load_model.h"
 #include "tests/support/memory_checkpoint.h"
+#include "tests/support/sequence_feed.h"
 
 namespace peerage {
 namespace {
@@ -59,94 +58,23 @@ ModelConfig MixedConfig() {
   return config;
 }
 
-std::vector<TokenId> Prompt(int count, int stride) {
-  std::vector<TokenId> tokens(count);
-  for (int i = 0; i < count; ++i) tokens[i] = (7 + i * stride) % 60;
-  return tokens;
-}
-
-std::unique_ptr<LanguageModel> Load(const Checkpoint& checkpoint, nn::LoadOptions options = {}) {
-  options.num_slots = 8;
-  options.kv_cache_bytes = 1 << 20;
-  auto model = nn::LoadModel(checkpoint, options);
-  EXPECT_TRUE(model.ok()) << model.status();
-  return *std::move(model);
-}
-
-struct Sequence {
-  std::vector<TokenId> tokens;
-  std::vector<BlockId> blocks;
-};
-
-struct Answer {
-  std::vector<std::vector<float>> logprobs;  // [sequences][tokens - 1]
-  std::vector<absl::Status> status;          // [sequences]
-  std::vector<std::vector<uint32_t>> ids;    // [expert layers], all tokens
-  std::vector<std::vector<float>> weights;
-};
-
-// Feeds whole sequences, a slot each, `chunk` tokens of each in a step.
-Answer Feed(LanguageModel& model, const std::vector<Sequence>& sequences, size_t chunk = 1000) {
-  Answer answer;
-  answer.logprobs.resize(sequences.size());
-  answer.status.resize(sequences.size());
-  answer.ids.resize(model.description().expert_layers.size());
-  answer.weights.resize(answer.ids.size());
-  for (size_t at = 0;; at += chunk) {
-    std::vector<Chunk> chunks;
-    std::vector<OutputRow> rows;
-    std::vector<size_t> owners;
-    for (size_t s = 0; s < sequences.size(); ++s) {
-      const Sequence& sequence = sequences[s];
-      if (at + 1 >= sequence.tokens.size()) continue;
-      const size_t count = std::min(chunk, sequence.tokens.size() - 1 - at);
-      for (size_t i = 0; i < count; ++i) {
-        rows.push_back({.chunk = static_cast<int>(chunks.size()),
-                        .row = static_cast<int>(i),
-                        .targets = {&sequence.tokens[at + i + 1], 1},
-                        .alternatives = 0});
-        owners.push_back(s);
-      }
-      chunks.push_back({.slot = static_cast<SlotId>(s),
-                        .tokens = absl::MakeConstSpan(sequence.tokens).subspan(at, count),
-                        .first_position = static_cast<int>(at),
-                        .blocks = sequence.blocks,
-                        .trace = true});
-    }
-    if (chunks.empty()) return answer;
-    const auto output = model.Step({.chunks = chunks, .rows = rows});
-    EXPECT_TRUE(output.ok()) << output.status();
-    for (size_t i = 0; i < rows.size(); ++i) {
-      answer.logprobs[owners[i]].push_back(output->rows[i].tokens[0].logprob);
-    }
-    for (size_t c = 0; c < chunks.size(); ++c) {
-      answer.status[chunks[c].slot].Update(output->chunk_status[c]);
-    }
-    for (size_t l = 0; l < output->picks.size(); ++l) {
-      const ExpertPicks& picks = output->picks[l];
-      answer.ids[l].insert(answer.ids[l].end(), picks.ids.begin(), picks.ids.end());
-      answer.weights[l].insert(answer.weights[l].end(), picks.weights.begin(), picks.weights.end());
-    }
-  }
-}
-
 TEST(ExpertLayersTest, ASequencesBitsDoNotDependOnNeighboursChunksOrThreads) {
   const MemoryCheckpoint checkpoint(MixedConfig(), 1);
-  const Sequence subject{Prompt(41, 11), {5, 3, 8}};
+  const FedSequence subject{Prompt(41, 11), {5, 3, 8}};
   for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kBF16, nn::ExpertDtype::kInt8,
                            nn::ExpertDtype::kInt4}) {
     SCOPED_TRACE(static_cast<int>(dtype));
-    const auto model = Load(checkpoint, {.expert_dtype = dtype, .threads = 1});
-    const Answer alone = Feed(*model, {subject});
+    const auto model = LoadSmall(checkpoint, {.expert_dtype = dtype, .threads = 1});
+    const FeedResult alone = Feed(*model, {subject});
     for (const float logprob : alone.logprobs[0]) EXPECT_TRUE(std::isfinite(logprob));
 
     for (const int threads : {1, 2, 3}) {
-      const auto other = Load(checkpoint, {.expert_dtype = dtype, .threads = threads});
+      const auto other = LoadSmall(checkpoint, {.expert_dtype = dtype, .threads = threads});
       for (const size_t chunk : {1, 2, 7, 1000}) {
         EXPECT_EQ(Feed(*other, {subject}, chunk).logprobs, alone.logprobs)
             << threads << " threads, chunks of " << chunk;
       }
-      const Answer beside = Feed(
+      const FeedResult beside = Feed(
           *other,
           {subject, {Prompt(9, 5), {0}}, {Prompt(2, 1), {1}}, {Prompt(64, 13), {7, 2, 9, 10}}});
       EXPECT_EQ(beside.logprobs[0], alone.logprobs[0]) << threads << " threads";
@@ -157,31 +85,16 @@ TEST(ExpertLayersTest, ASequencesBitsDoNotDependOnNeighboursChunksOrThreads) {
 TEST(ExpertLayersTest, UsageIsWhatTheTracesSay) {
   const MemoryCheckpoint checkpoint(MixedConfig(), 2);
   for (const int threads : {1, 3}) {
-    const auto model = Load(checkpoint, {.threads = threads});
+    const auto model = LoadSmall(checkpoint, {.threads = threads});
     const auto& layers = model->description().expert_layers;
     ASSERT_EQ(layers.size(), 4u);
     EXPECT_EQ(layers[1].num_experts, 4u * 32 * 32);  // each head has its own
-    const Answer answer = Feed(
+    const FeedResult answer = Feed(
         *model,
         {{Prompt(200, 11), {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}}, {Prompt(30, 7), {13, 14}}},
         64);
 
-    for (size_t l = 0; l < layers.size(); ++l) {
-      std::map<uint32_t, ExpertCount> expected;
-      for (size_t i = 0; i < answer.ids[l].size(); ++i) {
-        ExpertCount& count = expected[answer.ids[l][i]];
-        ++count.selections;
-        count.score +=
-            static_cast<uint64_t>(std::llround(double{answer.weights[l][i]} / ExpertCount::kUnit));
-      }
-      const LayerUsage usage = model->ReadUsage(static_cast<int>(l));
-      EXPECT_EQ(usage.tokens, 199u + 29u);
-      ASSERT_EQ(usage.experts.size(), layers[l].num_experts);
-      for (uint32_t id = 0; id < layers[l].num_experts; ++id) {
-        ASSERT_EQ(usage.experts[id].selections, expected[id].selections) << id;
-        ASSERT_EQ(usage.experts[id].score, expected[id].score) << id;
-      }
-    }
+    ExpectUsageIsWhatTracesSay(*model, answer);
     model->ClearUsage();
     EXPECT_EQ(model->ReadUsage(0).tokens, 0u);
     for (const ExpertCount& count : model->ReadUsage(0).experts) ASSERT_EQ(count.selections, 0u);
@@ -190,13 +103,13 @@ TEST(ExpertLayersTest, UsageIsWhatTheTracesSay) {
 
 TEST(ExpertLayersTest, WhatIsSwitchedOffIsNotReported) {
   const MemoryCheckpoint checkpoint(MixedConfig(), 3);
-  const auto model = Load(checkpoint, {.count_experts = false, .trace_experts = false});
+  const auto model = LoadSmall(checkpoint, {.count_experts = false, .trace_experts = false});
 
-  const Answer answer = Feed(*model, {{Prompt(20, 11), {0, 1}}});
+  const FeedResult answer = Feed(*model, {{Prompt(20, 11), {0, 1}}});
 
   EXPECT_THAT(answer.ids[0], testing::IsEmpty());
   EXPECT_TRUE(model->ReadUsage(0).experts.empty());
-  const auto counting = Load(checkpoint);
+  const auto counting = LoadSmall(checkpoint);
   EXPECT_EQ(Feed(*counting, {{Prompt(20, 11), {0, 1}}}).logprobs, answer.logprobs);
 }
 
@@ -208,13 +121,13 @@ TEST(ExpertLayersTest, ANaNAtRunTimeFailsItsOwnSequenceAlone) {
   checkpoint.values("model.embed_tokens.weight")[kPoisoned * 32 + 5] =
       std::numeric_limits<float>::quiet_NaN();
   for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kInt8, nn::ExpertDtype::kInt4}) {
-    const auto model = Load(checkpoint, {.expert_dtype = dtype, .threads = 2});
-    const Sequence healthy{Prompt(8, 5), {0}};
-    const Answer alone = Feed(*model, {healthy});
-    Sequence poisoned{Prompt(8, 7), {1}};
+    const auto model = LoadSmall(checkpoint, {.expert_dtype = dtype, .threads = 2});
+    const FedSequence healthy{Prompt(8, 5), {0}};
+    const FeedResult alone = Feed(*model, {healthy});
+    FedSequence poisoned{Prompt(8, 7), {1}};
     poisoned.tokens[3] = kPoisoned;
 
-    const Answer answer = Feed(*model, {healthy, poisoned});
+    const FeedResult answer = Feed(*model, {healthy, poisoned});
 
     EXPECT_TRUE(answer.status[0].ok());
     EXPECT_EQ(answer.logprobs[0], alone.logprobs[0]);
@@ -250,7 +163,7 @@ TEST(ExpertLayersTest, ThePlanIsWhatLoadingTakes) {
   for (const auto dtype : {nn::ExpertDtype::kAuto, nn::ExpertDtype::kInt8}) {
     const auto needs = nn::PlanMemory(checkpoint, {.expert_dtype = dtype});
     ASSERT_TRUE(needs.ok());
-    const auto model = Load(checkpoint, {.expert_dtype = dtype});
+    const auto model = LoadSmall(checkpoint, {.expert_dtype = dtype});
     EXPECT_EQ(needs->weights_bytes, model->description().weights_bytes);
   }
   const auto needs = nn::PlanMemory(checkpoint, {.weights_dtype = nn::WeightsDtype::kQ4_1,
@@ -265,10 +178,10 @@ TEST(ExpertLayersTest, LoadingSaysHowFarItIs) {
   uint64_t total = 0;
   for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.bytes;
   nn::LoadProgress last;
-  Load(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
-                      EXPECT_GT(progress.loaded, last.loaded);
-                      last = progress;
-                    }});
+  LoadSmall(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
+                           EXPECT_GT(progress.loaded, last.loaded);
+                           last = progress;
+                         }});
   EXPECT_EQ(last.loaded, total);
   EXPECT_EQ(last.total, total);
 }

@@ -17,7 +17,7 @@ namespace {
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
-const std::vector<ExpertLayer> kLayers = {
+const std::vector<ExpertLayer> kTracedLayers = {
     {.layer = 0, .kind = ExpertLayerKind::kPeer, .num_experts = 50, .heads = 2, .top_k = 3},
     {.layer = 3,
      .kind = ExpertLayerKind::kProductKeyMemory,
@@ -25,17 +25,10 @@ const std::vector<ExpertLayer> kLayers = {
      .heads = 1,
      .top_k = 2}};
 
-TestServerOptions WithExperts() {
+TestServerOptions WithTracedExperts() {
   TestServerOptions options;
-  options.model.expert_layers = kLayers;
+  options.model.expert_layers = kTracedLayers;
   return options;
-}
-
-template <typename T>
-std::vector<T> Values(const std::string& bytes) {
-  std::vector<T> values(bytes.size() / sizeof(T));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
 }
 
 // The picks of tokens that follow each other from a position on.
@@ -95,7 +88,7 @@ void ExpectTrace(const v1::ExpertTrace& trace, v1::ExpertTraceLevel level,
   ASSERT_EQ(trace.layers_size(), 2);
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(trace.layers(i).expert_ids().empty(), level != v1::EXPERT_TRACE_LEVEL_FULL);
-    ExpectPicks(trace.layers(i), kLayers[i], runs);
+    ExpectPicks(trace.layers(i), kTracedLayers[i], runs);
   }
 }
 
@@ -112,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(Levels, ExpertTraceTest,
 
 TEST_P(ExpertTraceTest, OfAGenerationIsThePromptOnceThenTheCandidatesInOrder) {
   for (const int32_t budget : {1, 3, 64}) {
-    TestServerOptions options = WithExperts();
+    TestServerOptions options = WithTracedExperts();
     options.engine.max_batch_tokens = budget;
     TestServer server(options);
     for (const uint32_t candidates : {1, 3}) {
@@ -136,7 +129,7 @@ TEST_P(ExpertTraceTest, OfAGenerationIsThePromptOnceThenTheCandidatesInOrder) {
 }
 
 TEST_P(ExpertTraceTest, OfAStreamComesWithTheFinishesAndThePromptWithTheFirst) {
-  TestServer server(WithExperts());
+  TestServer server(WithTracedExperts());
   v1::GenerateStreamRequest request;
   *request.mutable_request() = GreedyRequest(9);
   request.mutable_request()->mutable_sampling()->set_temperature(1);
@@ -173,7 +166,7 @@ TEST_P(ExpertTraceTest, OfAStreamComesWithTheFinishesAndThePromptWithTheFirst) {
 
 TEST_P(ExpertTraceTest, OfAScoreIsTheContextThenTheContinuationsWithoutTheirLastTokens) {
   for (const int32_t budget : {1, 2, 64}) {
-    TestServerOptions options = WithExperts();
+    TestServerOptions options = WithTracedExperts();
     options.engine.max_batch_tokens = budget;
     TestServer server(options);
     v1::ScoreRequest request;
@@ -200,7 +193,7 @@ TEST_P(ExpertTraceTest, OfAScoreIsTheContextThenTheContinuationsWithoutTheirLast
 }
 
 TEST(ExpertTraceLimitsTest, IsEmptyWhereNothingWasComputed) {
-  TestServer server(WithExperts());
+  TestServer server(WithTracedExperts());
   v1::ScoreRequest request;
   request.mutable_context()->set_add_bos(false);
   request.add_continuations()->set_text("a");
@@ -214,7 +207,7 @@ TEST(ExpertTraceLimitsTest, IsEmptyWhereNothingWasComputed) {
 }
 
 TEST(ExpertTraceLimitsTest, IsThereOnlyWhenItWasAskedFor) {
-  TestServer server(WithExperts());
+  TestServer server(WithTracedExperts());
   v1::GenerateRequest request = GreedyRequest(1);
   for (const auto level : {v1::EXPERT_TRACE_LEVEL_UNSPECIFIED, v1::EXPERT_TRACE_LEVEL_NONE}) {
     request.mutable_output()->set_expert_trace(level);
@@ -249,7 +242,7 @@ grpc::Status ScoreError(TestServer& server, const v1::ScoreRequest& request) {
 
 TEST(ExpertTraceLimitsTest, OfALevelThatTheServerRefusesNamesTheFlag) {
   for (const ExpertTraceLevel allowed : {ExpertTraceLevel::kNone, ExpertTraceLevel::kSummary}) {
-    TestServerOptions options = WithExperts();
+    TestServerOptions options = WithTracedExperts();
     options.trace_limits.level = allowed;
     TestServer server(options);
     const bool none = allowed == ExpertTraceLevel::kNone;
@@ -269,7 +262,7 @@ TEST(ExpertTraceLimitsTest, OfALevelThatTheServerRefusesNamesTheFlag) {
 
 TEST(ExpertTraceLimitsTest, ThatMightOutgrowTheLimitIsRefusedBeforeAnythingRuns) {
   constexpr uint64_t kTokenBytes = (2 * 3 + 1 * 2) * 8;
-  TestServerOptions options = WithExperts();
+  TestServerOptions options = WithTracedExperts();
   options.trace_limits.max_bytes = 10 * kTokenBytes;
   TestServer server(options);
 

@@ -2,6 +2,7 @@
 
 #include <grpcpp/channel.h>
 
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -76,5 +77,13 @@ v1::ScoreRequest SmallScoreRequest();
 
 // The field paths of the BadRequest in a status's details, in order.
 std::vector<std::string> ViolatedFields(const grpc::Status& status);
+
+// The little-endian array that a bytes field holds.
+template <typename T>
+std::vector<T> Values(const std::string& bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
 
 }  // namespace peerage

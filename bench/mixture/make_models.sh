@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Makes under FOLDER every model that evaluate.py compares: the seed, an expert of law and one of
+# mathematics, their plain average, one dense model trained on all the text, and the mixtures of
+# seed and experts. What is there already is kept, so a run goes on where the last one stopped.
+#
+# Lengths are in tokens: about 300 seconds of two cores with bfloat16 instructions for the two
+# experts together, as much for the dense model, and two or three minutes for each mixture.
+#
+# Usage: make_models.sh FOLDER [MODEL.gguf]
+# PYTHON is an interpreter with tools/requirements/golden.txt, PEERAGE_MODEL the peerage-model tool.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+gguf=${2:-$root/build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf}
+here=$root/bench/mixture
+python=${PYTHON:-python3}
+tool=${PEERAGE_MODEL:-$root/build/release/bin/peerage-model}
+
+make() {  # make OUT COMMAND...: unless OUT is there; what the command prints goes to OUT.log
+  local out=$1
+  shift
+  [[ -e $out ]] && return
+  echo "$out …"
+  "$@" > "$out.log" 2>&1 || { tail -n 5 "$out.log" >&2; exit 1; }
+}
+
+train() {  # train MODEL OUT OPTION...
+  make "$2" "$python" "$here/train.py" "$@"
+}
+
+mix() {  # mix OUT ATTENTION: upcycles, then trains routers with all FFN experts weighed
+  make "$1.untrained" "$tool" upcycle --base seed --expert law=law --expert maths=maths \
+    --attention "$2" --routers random --random-seed 1 --router-std 0.001 \
+    --top-k 1 --normalize-top-k --out "$1.untrained"
+  train "$1.untrained" "$1" "${all[@]}" --tokens $router_tokens --only .router. --soft-ffn \
+    --rate 1e-2 --batch 3 --length 128
+}
+
+law=(--text law.train.txt)
+maths=(--text maths.train.txt)
+all=("${law[@]}" "${maths[@]}" --text prose.train.txt)
+expert_tokens=57344
+router_tokens=24576
+
+main() {
+  mkdir -p "$1"
+  cd "$1"
+  make prose.held.txt "$python" "$here/prepare_text.py" .
+  make seed "$python" "$here/make_seed.py" "$gguf" seed
+  train seed law "${law[@]}" --tokens $expert_tokens
+  train seed maths "${maths[@]}" --tokens $expert_tokens
+  make average "$python" "$here/average.py" average seed law maths
+  mix btx average
+  mix bam_kv_experts expert
+  mix bam_shared_kv shared
+  train seed dense_mixed "${all[@]}" --tokens $((2 * expert_tokens + router_tokens))
+}
+
+main "$@"

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "peerage/v1/experts.pb.h"
+#include "peerage/v1/models.pb.h"
+
+namespace peerage {
+
+// What a server calls the experts of its models: mixtures name theirs, others are numbers.
+class ExpertNames {
+ public:
+  ExpertNames() = default;
+  explicit ExpertNames(const v1::ListModelsResponse& response);
+
+  // The name, or the id in digits.
+  std::string Of(uint32_t layer, v1::ExpertLayerKind kind, uint32_t id) const;
+
+ private:
+  std::map<std::pair<uint32_t, v1::ExpertLayerKind>, std::vector<std::string>> names_;
+};
+
+}  // namespace peerage

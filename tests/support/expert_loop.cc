@@ -1,0 +1,198 @@
+#include "tests/support/expert_loop.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+namespace peerage {
+namespace {
+
+using Row = std::vector<double>;
+using Rows = std::vector<Row>;  // [tokens][width]
+
+Row Softmax(Row scores) {
+  const double most = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (double& score : scores) sum += score = std::exp(score - most);
+  for (double& score : scores) score /= sum;
+  return scores;
+}
+
+// What each expert's output is multiplied by: zero for those that are not kept.
+Row Gates(const Row& logits, const MixtureConfig& mixture) {
+  const Row p = Softmax(logits);
+  std::vector<int> order(p.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return p[a] > p[b]; });
+  Row gates(p.size());
+  for (int k = 0; k < mixture.top_k; ++k) gates[order[k]] = p[order[k]];
+  const double kept = std::accumulate(gates.begin(), gates.end(), 0.0);
+  for (double& gate : gates) gate /= mixture.normalize_top_k ? kept : 1;
+  return gates;
+}
+
+class ExpertLoop {
+ public:
+  explicit ExpertLoop(const MemoryCheckpoint& checkpoint)
+      : checkpoint_(checkpoint), config_(checkpoint.config()) {}
+
+  Rows Logits(const std::vector<TokenId>& tokens) const {
+    const std::vector<float>& embedding = checkpoint_.values("model.embed_tokens.weight");
+    const size_t width = config_.hidden_size;
+    Rows x;
+    for (const TokenId token : tokens) {
+      const auto row = embedding.begin() + token * width;
+      x.emplace_back(row, row + width);
+    }
+    for (size_t layer = 0; layer < config_.layers.size(); ++layer) AddBlock(layer, x);
+    return Multiply(config_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight",
+                    Norm("model.norm.weight", x));
+  }
+
+ private:
+  void AddBlock(size_t index, Rows& x) const {
+    const LayerConfig& layer = config_.layers[index];
+    const std::string prefix = "model.layers." + std::to_string(index) + ".";
+    Rows u = Norm(prefix + "input_norm.weight", x);
+    AddAttention(layer.attention, prefix + "attention.", u, x);
+    if (!config_.parallel_block) u = Norm(prefix + "post_attention_norm.weight", x);
+    for (const FfnConfig& ffn : layer.ffn) AddFfn(ffn, prefix + "ffn.", u, x);
+  }
+
+  void AddAttention(const AttentionConfig& attention, const std::string& prefix, const Rows& u,
+                    Rows& x) const {
+    if (attention.kind == AttentionKind::kDense) {
+      return AddScaled({}, Attention(prefix, prefix, u), x);
+    }
+    for (int e = 0; e < attention.mixture.num_experts; ++e) {
+      const std::string own = prefix + "experts." + std::to_string(e) + ".";
+      const std::string& kv = attention.kv == MixtureKv::kShared ? prefix : own;
+      AddScaled(ExpertGates(attention.mixture, prefix, u, e), Attention(own, kv, u), x);
+    }
+  }
+
+  void AddFfn(const FfnConfig& ffn, const std::string& prefix, const Rows& u, Rows& x) const {
+    if (ffn.kind == FfnKind::kDense) return AddScaled({}, DenseFfn(prefix + "dense.", u), x);
+    const std::string mixture = prefix + "mixture.";
+    for (int e = 0; e < ffn.mixture.num_experts; ++e) {
+      const std::string own = mixture + "experts." + std::to_string(e) + ".";
+      AddScaled(ExpertGates(ffn.mixture, mixture, u, e), DenseFfn(own, u), x);
+    }
+  }
+
+  // The gate of one expert, token by token.
+  Row ExpertGates(const MixtureConfig& mixture, const std::string& prefix, const Rows& u,
+                  int expert) const {
+    Row gates;
+    for (const Row& logits : Multiply(prefix + "router.weight", u)) {
+      gates.push_back(Gates(logits, mixture)[expert]);
+    }
+    return gates;
+  }
+
+  // No gates: ones.
+  static void AddScaled(const Row& gates, const Rows& y, Rows& x) {
+    for (size_t t = 0; t < x.size(); ++t) {
+      for (size_t i = 0; i < x[t].size(); ++i) {
+        x[t][i] += (gates.empty() ? 1 : gates[t]) * y[t][i];
+      }
+    }
+  }
+
+  Rows Attention(const std::string& own, const std::string& kv, const Rows& u) const {
+    const int dim = config_.head_dim, group = config_.num_heads / config_.num_kv_heads;
+    const Rows q = Rotated(Multiply(own + "q_proj.weight", u));
+    const Rows k = Rotated(Multiply(kv + "k_proj.weight", u));
+    const Rows v = Multiply(kv + "v_proj.weight", u);
+    Rows heads(u.size(), Row(config_.num_heads * dim));
+    for (size_t t = 0; t < u.size(); ++t) {
+      for (int h = 0; h < config_.num_heads; ++h) {
+        const int kv_head = h / group * dim;
+        Row scores(t + 1);
+        for (size_t s = 0; s <= t; ++s) {
+          for (int i = 0; i < dim; ++i) scores[s] += q[t][h * dim + i] * k[s][kv_head + i];
+          scores[s] /= std::sqrt(dim);
+        }
+        const Row shares = Softmax(scores);
+        for (size_t s = 0; s <= t; ++s) {
+          for (int i = 0; i < dim; ++i) heads[t][h * dim + i] += shares[s] * v[s][kv_head + i];
+        }
+      }
+    }
+    return Multiply(own + "o_proj.weight", heads);
+  }
+
+  Rows Rotated(Rows x) const {
+    const int dim = config_.head_dim, half = dim / 2;
+    for (size_t t = 0; t < x.size(); ++t) {
+      for (size_t head = 0; head < x[t].size(); head += dim) {
+        for (int i = 0; i < half; ++i) {
+          const double angle = t * std::pow(config_.rope_theta, -2.0 * i / dim);
+          double& a = x[t][head + (config_.rope_interleaved ? 2 * i : i)];
+          double& b = x[t][head + (config_.rope_interleaved ? 2 * i + 1 : i + half)];
+          const Row turned = {a * std::cos(angle) - b * std::sin(angle),
+                              b * std::cos(angle) + a * std::sin(angle)};
+          a = turned[0];
+          b = turned[1];
+        }
+      }
+    }
+    return x;
+  }
+
+  Rows DenseFfn(const std::string& prefix, const Rows& u) const {
+    Rows gate = Multiply(prefix + "gate_proj.weight", u);
+    const Rows up = Multiply(prefix + "up_proj.weight", u);
+    for (size_t t = 0; t < u.size(); ++t) {
+      for (size_t i = 0; i < up[t].size(); ++i) {
+        gate[t][i] *= up[t][i] / (1 + std::exp(-gate[t][i]));
+      }
+    }
+    return Multiply(prefix + "down_proj.weight", gate);
+  }
+
+  Rows Norm(const std::string& name, Rows x) const {
+    const std::vector<float>& weight = checkpoint_.values(name);
+    for (Row& row : x) {
+      const double mean = config_.norm_type == NormType::kLayerNorm
+                              ? std::accumulate(row.begin(), row.end(), 0.0) / row.size()
+                              : 0;
+      for (double& value : row) value -= mean;
+      const double squares = std::inner_product(row.begin(), row.end(), row.begin(), 0.0);
+      const double root = std::sqrt(squares / row.size() + config_.norm_eps);
+      for (size_t i = 0; i < row.size(); ++i) row[i] *= weight[i] / root;
+    }
+    return x;
+  }
+
+  Rows Multiply(const std::string& name, const Rows& x) const {
+    const std::vector<float>& matrix = checkpoint_.values(name);
+    const size_t outputs = checkpoint_.Find(name)->shape[0];
+    Rows y;
+    for (const Row& row : x) {
+      Row& out = y.emplace_back(outputs);
+      for (size_t o = 0; o < outputs; ++o) {
+        out[o] = std::inner_product(row.begin(), row.end(), matrix.begin() + o * row.size(), 0.0);
+      }
+    }
+    return y;
+  }
+
+  const MemoryCheckpoint& checkpoint_;
+  const ModelConfig& config_;
+};
+
+}  // namespace
+
+std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
+                                       const std::vector<TokenId>& tokens) {
+  const Rows logits = ExpertLoop(checkpoint).Logits(tokens);
+  std::vector<double> logprobs;
+  for (size_t t = 0; t + 1 < tokens.size(); ++t) {
+    logprobs.push_back(std::log(Softmax(logits[t])[tokens[t + 1]]));
+  }
+  return logprobs;
+}
+
+}  // namespace peerage

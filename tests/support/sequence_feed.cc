@@ -1,0 +1,111 @@
+#include "tests/support/sequence_feed.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "model/expert_score.h"
+
+namespace peerage {
+namespace {
+
+// One step's chunks, rows to score, and which sequence each row belongs to.
+struct FeedStep {
+  std::vector<Chunk> chunks;
+  std::vector<OutputRow> rows;
+  std::vector<size_t> owners;
+};
+
+FeedStep StepAt(const std::vector<FedSequence>& sequences, size_t at, size_t chunk) {
+  FeedStep step;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const FedSequence& sequence = sequences[s];
+    if (at + 1 >= sequence.tokens.size()) continue;
+    const size_t count = std::min(chunk, sequence.tokens.size() - 1 - at);
+    for (size_t i = 0; i < count; ++i) {
+      step.rows.push_back({.chunk = static_cast<int>(step.chunks.size()),
+                           .row = static_cast<int>(i),
+                           .targets = {&sequence.tokens[at + i + 1], 1},
+                           .alternatives = 0});
+      step.owners.push_back(s);
+    }
+    step.chunks.push_back({.slot = static_cast<SlotId>(s),
+                           .tokens = absl::MakeConstSpan(sequence.tokens).subspan(at, count),
+                           .first_position = static_cast<int>(at),
+                           .blocks = sequence.blocks,
+                           .trace = true});
+  }
+  return step;
+}
+
+template <typename T>
+void Append(absl::Span<const T> values, std::vector<T>& all) {
+  all.insert(all.end(), values.begin(), values.end());
+}
+
+}  // namespace
+
+std::vector<TokenId> Prompt(int count, int stride) {
+  std::vector<TokenId> tokens(count);
+  for (int i = 0; i < count; ++i) tokens[i] = (7 + i * stride) % 60;
+  return tokens;
+}
+
+std::unique_ptr<LanguageModel> LoadSmall(const Checkpoint& checkpoint, nn::LoadOptions options) {
+  options.num_slots = 8;
+  options.kv_cache_bytes = 1 << 20;
+  auto model = nn::LoadModel(checkpoint, options);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+FeedResult Feed(LanguageModel& model, const std::vector<FedSequence>& sequences, size_t chunk) {
+  const size_t layers = model.description().expert_layers.size();
+  FeedResult result;
+  result.logprobs.resize(sequences.size());
+  result.status.resize(sequences.size());
+  result.ids.resize(layers);
+  result.weights.resize(layers);
+  for (size_t at = 0;; at += chunk) {
+    const FeedStep step = StepAt(sequences, at, chunk);
+    if (step.chunks.empty()) return result;
+    const auto output = model.Step({.chunks = step.chunks, .rows = step.rows});
+    EXPECT_TRUE(output.ok()) << output.status();
+    for (size_t i = 0; i < step.rows.size(); ++i) {
+      result.logprobs[step.owners[i]].push_back(output->rows[i].tokens[0].logprob);
+    }
+    for (size_t c = 0; c < step.chunks.size(); ++c) {
+      result.status[step.chunks[c].slot].Update(output->chunk_status[c]);
+    }
+    for (size_t l = 0; l < output->picks.size(); ++l) {
+      Append(output->picks[l].ids, result.ids[l]);
+      Append(output->picks[l].weights, result.weights[l]);
+    }
+  }
+}
+
+void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed) {
+  size_t tokens = 0;
+  for (const auto& logprobs : fed.logprobs) tokens += logprobs.size();
+  const std::vector<ExpertLayer>& layers = model.description().expert_layers;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    ASSERT_EQ(fed.ids[l].size(), tokens * layers[l].picks_per_token());
+    std::map<uint32_t, ExpertCount> expected;
+    for (size_t i = 0; i < fed.ids[l].size(); ++i) {
+      ExpertCount& count = expected[fed.ids[l][i]];
+      ++count.selections;
+      count.score += ExpertScore(fed.weights[l][i]);
+    }
+    const LayerUsage usage = model.ReadUsage(static_cast<int>(l));
+    EXPECT_EQ(usage.tokens, tokens);
+    ASSERT_EQ(usage.experts.size(), layers[l].num_experts);
+    for (uint32_t id = 0; id < layers[l].num_experts; ++id) {
+      ASSERT_EQ(usage.experts[id].selections, expected[id].selections) << l << ", " << id;
+      ASSERT_EQ(usage.experts[id].score, expected[id].score) << l << ", " << id;
+    }
+  }
+}
+
+}  // namespace peerage

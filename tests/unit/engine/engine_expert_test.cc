@@ -1,0 +1,130 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <optional>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "model/expert_score.h"
+#include "tests/unit/engine/engine_fixture.h"
+
+namespace peerage {
+namespace {
+
+using Code = absl::StatusCode;
+
+class EngineExpertTest : public EngineTest {
+ protected:
+  void StartWithExperts(ExpertUsageMode mode = ExpertUsageMode::kRecent) {
+    Start({.expert_usage = mode}, {.expert_layers = layers_});
+  }
+
+  absl::StatusOr<ExpertUsage> Read(int layer, UsageWindow window) {
+    std::optional<absl::StatusOr<ExpertUsage>> result;
+    absl::Notification done;
+    engine_->expert_usage().Read(layer, window, [&](absl::StatusOr<ExpertUsage> usage) {
+      result = std::move(usage);
+      done.Notify();
+    });
+    done.WaitForNotification();
+    return *std::move(result);
+  }
+
+  const std::vector<ExpertLayer> layers_ = {{.num_experts = 30, .heads = 2, .top_k = 2},
+                                            {.layer = 1, .num_experts = 7, .heads = 1, .top_k = 3}};
+};
+
+// Adds a trace's picks to what an expert layer should have counted.
+void Count(const ExpertTrace& trace, int layer, std::vector<uint64_t>& selections,
+           std::vector<uint64_t>& scores) {
+  const PickLog& log = trace.layers[layer];
+  for (size_t i = 0; i < log.ids().size(); ++i) {
+    ++selections[log.ids()[i]];
+    scores[log.ids()[i]] += ExpertScore(log.weights()[i]);
+  }
+}
+
+TEST_F(EngineExpertTest, UsageIsTheSumOfTheTracesAndOfWhatCandidatesComputeAgain) {
+  StartWithExperts();
+  std::vector<Call> calls;
+  constexpr uint32_t kCandidates = 3;
+  for (TokenId i = 1; i <= 8; ++i) {
+    GenerateRequest generate = Generate({i, i + 1, i + 2}, i);
+    generate.candidates = i % 2 == 0 ? kCandidates : 1;
+    generate.trace = ExpertTraceLevel::kFull;
+    calls.push_back(Submit(generate));
+    calls.push_back(Submit(ScoreRequest{.context = {i, 3},
+                                        .continuations = {{i, 1, 2}, {5}, {6, 7}},
+                                        .trace = ExpertTraceLevel::kFull}));
+  }
+  for (const Call& call : calls) ASSERT_EQ(call.sink->WaitDone(), absl::OkStatus());
+
+  for (int layer = 0; layer < 2; ++layer) {
+    std::vector<uint64_t> selections(layers_[layer].num_experts);
+    std::vector<uint64_t> scores(layers_[layer].num_experts);
+    for (const Call& call : calls) {
+      const RecordingSink::Record record = call.sink->record();
+      ASSERT_TRUE(record.prompt_trace);
+      Count(*record.prompt_trace, layer, selections, scores);
+      for (const auto& [i, trace] : record.score_traces) Count(trace, layer, selections, scores);
+      for (const auto& [i, candidate] : record.candidates) {
+        Count(candidate.finish->trace, layer, selections, scores);
+      }
+    }
+    for (TokenId i = 2; i <= 8; i += 2) {  // the last prompt token, for the forked candidates
+      const auto picks = FakeModel::PicksOf(layers_[layer], i + 2, 2);
+      for (size_t pick = 0; pick < picks.ids.size(); ++pick) {
+        selections[picks.ids[pick]] += kCandidates - 1;
+        scores[picks.ids[pick]] += (kCandidates - 1) * ExpertScore(picks.weights[pick]);
+      }
+    }
+    const absl::StatusOr<ExpertUsage> usage = Read(layer, UsageWindow::kRecent);
+    ASSERT_TRUE(usage.ok()) << usage.status();
+    EXPECT_EQ(usage->selections, selections);
+    for (size_t i = 0; i < scores.size(); ++i) {
+      EXPECT_EQ(usage->score_sums[i], static_cast<double>(scores[i]) * ExpertCount::kUnit);
+    }
+  }
+}
+
+TEST_F(EngineExpertTest, WindowsFollowTheClockWhileNothingRuns) {
+  StartWithExperts();
+  ASSERT_EQ(Submit(Generate({1, 2, 3}, 1)).sink->WaitDone(), absl::OkStatus());
+  EXPECT_EQ(Read(0, UsageWindow::kRecent)->tokens, 3u);
+  clock_.Advance(ExpertStatistics::kSlice);
+  EXPECT_EQ(Read(0, UsageWindow::kRecent)->tokens, 3u);
+  clock_.Advance(ExpertStatistics::kSlice);
+  EXPECT_EQ(Read(0, UsageWindow::kRecent)->tokens, 0u);
+  EXPECT_EQ(Read(0, UsageWindow::kTotal)->tokens, 3u);
+}
+
+TEST_F(EngineExpertTest, CountsAFailedRequestsTokensToo) {
+  StartWithExperts();
+  model_->PoisonToken(9);
+  EXPECT_EQ(Submit(Generate({1, 9}, 1)).sink->WaitDone().code(), Code::kInternal);
+  EXPECT_EQ(Read(1, UsageWindow::kTotal)->tokens, 2u);
+}
+
+TEST_F(EngineExpertTest, RefusesWindowsThatAreNotKept) {
+  StartWithExperts(ExpertUsageMode::kOff);
+  EXPECT_EQ(Read(0, UsageWindow::kTotal).status().code(), Code::kFailedPrecondition);
+  StartWithExperts(ExpertUsageMode::kTotal);
+  EXPECT_EQ(Read(0, UsageWindow::kRecent).status().code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(Read(0, UsageWindow::kTotal).ok());
+}
+
+TEST_F(EngineExpertTest, AnswersEveryReadWhenItStops) {
+  StartWithExperts();
+  const Call call = SubmitAndHold(Long());
+  int answers = 0;
+  engine_->expert_usage().Read(0, UsageWindow::kTotal, [&](const auto&) { ++answers; });
+  engine_->expert_usage().Summarize(UsageWindow::kTotal, [&](const auto&) { ++answers; });
+  engine_->expert_usage().Reset([&](const auto&) { ++answers; });
+  model_->OpenGate();
+  engine_.reset();
+  EXPECT_EQ(answers, 3);
+}
+
+}  // namespace
+}  // namespace peerage
