@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import pathlib
+import signal
 import sys
 
 import grpc
@@ -104,6 +105,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=pathlib.Path, help="where to leave every window's figure")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     heads = [*DOMAINS, "geometric mean", *(["server - PyTorch"] if args.pytorch else [])]
     results = {}
     print("| model | " + " | ".join(heads) + " |\n| --- |" + " ---: |" * len(heads))
