@@ -34,7 +34,7 @@ using ::testing::Not;
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr char kTokenizerJson[] = "{\"any\": 1}";
+constexpr char kAnyTokenizerJson[] = "{\"any\": 1}";
 
 std::string BytesOf(const std::vector<float>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
@@ -65,7 +65,7 @@ class UpcycleTest : public ::testing::Test {
     fs::create_directory(directory_.PathOf(name));
     directory_.Write(name + "/model.safetensors", weights);
     directory_.Write(name + "/config.json", config);
-    directory_.Write(name + "/tokenizer.json", kTokenizerJson);
+    directory_.Write(name + "/tokenizer.json", kAnyTokenizerJson);
     return directory_.PathOf(name);
   }
 
