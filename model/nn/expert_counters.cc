@@ -11,7 +11,7 @@ namespace peerage::nn {
 namespace {
 
 // Fewer are counted faster than a second thread is woken.
-constexpr int64_t kPicksWorthSharing = 4096;
+constexpr int64_t kPicksWorthSharing = 512;
 
 size_t BufferBytes(const ExpertLayer& layer, int max_tokens) {
   return Arena::Padded(size_t{layer.picks_per_token()} * max_tokens * sizeof(uint32_t));
