@@ -16,10 +16,8 @@ import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 
 import grpc
-from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVER = ROOT / "build/release/bin/peerage-server"
@@ -27,14 +25,10 @@ LLAMA_PERPLEXITY = ROOT / "build/deps/llama.cpp/bin/llama-perplexity"
 WINDOW = 512
 
 
-def import_contract(folder):
+def import_contract():
     """Python classes generated from our protos, as any client would make them."""
-    protos = [str(p) for p in sorted((ROOT / "proto").rglob("*.proto"))]
-    arguments = [f"-I{ROOT / 'proto'}", f"-I{ROOT / 'build/deps/googleapis'}",
-                 f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    if protoc.main(["protoc", *arguments, *protos]) != 0:
-        raise SystemExit("protoc failed")
-    sys.path.insert(0, folder)
+    sys.path.insert(0, str(ROOT / "tests" / "integration"))
+    importlib.import_module("stubs").load_stubs()
     return (importlib.import_module("peerage.v1.inference_pb2"),
             importlib.import_module("peerage.v1.inference_pb2_grpc"))
 
@@ -87,13 +81,12 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     text = pathlib.Path(args.text).read_text(encoding="utf-8").rstrip("\n")
-    with tempfile.TemporaryDirectory() as folder:
-        contract = import_contract(folder)
-        print("| weights | perplexity | scored tokens |\n| --- | ---: | ---: |")
-        for weights_dtype in ("f32", "auto"):
-            perplexity, count = score(args, weights_dtype, text, contract)
-            print(f"| Peerage, {weights_dtype} | {perplexity:.4f} | {count} |", flush=True)
-        print(f"| llama.cpp | {score_llama_cpp(args):.4f} | {count} |")
+    contract = import_contract()
+    print("| weights | perplexity | scored tokens |\n| --- | ---: | ---: |")
+    for weights_dtype in ("f32", "auto"):
+        perplexity, count = score(args, weights_dtype, text, contract)
+        print(f"| Peerage, {weights_dtype} | {perplexity:.4f} | {count} |", flush=True)
+    print(f"| llama.cpp | {score_llama_cpp(args):.4f} | {count} |")
 
 
 if __name__ == "__main__":
