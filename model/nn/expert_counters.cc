@@ -1,7 +1,6 @@
 #include "model/nn/expert_counters.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "model/kernels/expert_counting.h"
@@ -99,7 +98,7 @@ LayerUsage ExpertCounters::Read(int expert_layer) const {
 
 void ExpertCounters::Clear() {
   for (Layer& layer : layers_) layer.tokens = 0;
-  std::memset(counts_storage_.data, 0, counts_storage_.size);
+  std::fill_n(counts_storage_.data, counts_storage_.size, uint8_t{0});
 }
 
 }  // namespace peerage::nn
