@@ -9,6 +9,7 @@
 
 #include "model/nn/load_model.h"
 #include "tests/support/memory_checkpoint.h"
+#include "tests/support/model_checks.h"
 #include "tests/support/sequence_feed.h"
 
 namespace peerage {
@@ -114,29 +115,8 @@ TEST(ExpertLayersTest, WhatIsSwitchedOffIsNotReported) {
 }
 
 TEST(ExpertLayersTest, ANaNAtRunTimeFailsItsOwnSequenceAlone) {
-  ModelConfig config = MixedConfig();
-  config.tied_embeddings = false;
-  MemoryCheckpoint checkpoint(config, 4);
-  constexpr TokenId kPoisoned = 66;
-  checkpoint.values("model.embed_tokens.weight")[kPoisoned * 32 + 5] =
-      std::numeric_limits<float>::quiet_NaN();
   for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kInt8, nn::ExpertDtype::kInt4}) {
-    const auto model = LoadSmall(checkpoint, {.expert_dtype = dtype, .threads = 2});
-    const FedSequence healthy{Prompt(8, 5), {0}};
-    const FeedResult alone = Feed(*model, {healthy});
-    FedSequence poisoned{Prompt(8, 7), {1}};
-    poisoned.tokens[3] = kPoisoned;
-
-    const FeedResult answer = Feed(*model, {healthy, poisoned});
-
-    EXPECT_TRUE(answer.status[0].ok());
-    EXPECT_EQ(answer.logprobs[0], alone.logprobs[0]);
-    EXPECT_EQ(answer.status[1].code(), absl::StatusCode::kInternal);
-    for (size_t l = 0; l < answer.ids.size(); ++l) {
-      for (const uint32_t id : answer.ids[l]) {
-        ASSERT_LT(id, model->description().expert_layers[l].num_experts);
-      }
-    }
+    ExpectANaNFailsItsOwnSequenceAlone(MixedConfig(), 4, {.expert_dtype = dtype, .threads = 2});
   }
 }
 
@@ -161,10 +141,7 @@ TEST(ExpertLayersTest, ANaNInARouterIsRefusedByName) {
 TEST(ExpertLayersTest, ThePlanIsWhatLoadingTakes) {
   const MemoryCheckpoint checkpoint(MixedConfig(), 6);
   for (const auto dtype : {nn::ExpertDtype::kAuto, nn::ExpertDtype::kInt8}) {
-    const auto needs = nn::PlanMemory(checkpoint, {.expert_dtype = dtype});
-    ASSERT_TRUE(needs.ok());
-    const auto model = LoadSmall(checkpoint, {.expert_dtype = dtype});
-    EXPECT_EQ(needs->weights_bytes, model->description().weights_bytes);
+    ExpectThePlanIsWhatLoadingTakes(checkpoint, {.expert_dtype = dtype});
   }
   const auto needs = nn::PlanMemory(checkpoint, {.weights_dtype = nn::WeightsDtype::kQ4_1,
                                                  .expert_dtype = nn::ExpertDtype::kInt8});
@@ -174,16 +151,7 @@ TEST(ExpertLayersTest, ThePlanIsWhatLoadingTakes) {
 }
 
 TEST(ExpertLayersTest, LoadingSaysHowFarItIs) {
-  const MemoryCheckpoint checkpoint(MixedConfig(), 7);
-  uint64_t total = 0;
-  for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.bytes;
-  nn::LoadProgress last;
-  LoadSmall(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
-                           EXPECT_GT(progress.loaded, last.loaded);
-                           last = progress;
-                         }});
-  EXPECT_EQ(last.loaded, total);
-  EXPECT_EQ(last.total, total);
+  ExpectLoadingSaysHowFarItIs(MemoryCheckpoint(MixedConfig(), 7));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "model/kernels/attention.h"
 #include "model/nn/load_model.h"
 #include "tests/support/mixture_models.h"
+#include "tests/support/model_checks.h"
 #include "tests/support/sequence_feed.h"
 
 namespace peerage {
@@ -130,29 +131,9 @@ TEST(MixtureLayersTest, SoftGatesOfATokenSumToOneAndComeHighestFirst) {
 }
 
 TEST(MixtureLayersTest, ANaNAtRunTimeFailsItsOwnSequenceAlone) {
-  ModelConfig config = EveryMixture(false);
-  config.tied_embeddings = false;
-  MemoryCheckpoint checkpoint(config, 6);
-  constexpr TokenId kPoisoned = 66;
-  checkpoint.values("model.embed_tokens.weight")[kPoisoned * 32 + 5] =
-      std::numeric_limits<float>::quiet_NaN();
   for (const auto dtype : {nn::WeightsDtype::kF32, nn::WeightsDtype::kQ8_0}) {
-    const auto model = LoadSmall(checkpoint, {.weights_dtype = dtype, .threads = 2});
-    const FedSequence healthy{Prompt(8, 5), {0}};
-    const FeedResult alone = Feed(*model, {healthy});
-    FedSequence poisoned{Prompt(8, 7), {1}};
-    poisoned.tokens[3] = kPoisoned;
-
-    const FeedResult fed = Feed(*model, {poisoned, healthy});
-
-    EXPECT_TRUE(fed.status[1].ok());
-    EXPECT_EQ(fed.logprobs[1], alone.logprobs[0]);
-    EXPECT_EQ(fed.status[0].code(), absl::StatusCode::kInternal);
-    for (size_t l = 0; l < fed.ids.size(); ++l) {
-      for (const uint32_t id : fed.ids[l]) {
-        ASSERT_LT(id, model->description().expert_layers[l].num_experts);
-      }
-    }
+    ExpectANaNFailsItsOwnSequenceAlone(EveryMixture(false), 6,
+                                       {.weights_dtype = dtype, .threads = 2});
   }
 }
 
@@ -202,10 +183,7 @@ TEST(MixtureLayersTest, LayersOfDifferentCachesDoNotOverlapInABlock) {
 TEST(MixtureLayersTest, ThePlanIsWhatLoadingTakes) {
   const MemoryCheckpoint checkpoint(EveryMixture(true), 10);
   for (const auto dtype : {nn::WeightsDtype::kAuto, nn::WeightsDtype::kQ8_0}) {
-    const auto needs = nn::PlanMemory(checkpoint, {.weights_dtype = dtype});
-    ASSERT_TRUE(needs.ok()) << needs.status();
-    const auto model = LoadSmall(checkpoint, {.weights_dtype = dtype});
-    EXPECT_EQ(needs->weights_bytes, model->description().weights_bytes);
+    ExpectThePlanIsWhatLoadingTakes(checkpoint, {.weights_dtype = dtype});
   }
   const auto needs = nn::PlanMemory(checkpoint, {.weights_dtype = nn::WeightsDtype::kQ8_0,
                                                  .expert_dtype = nn::ExpertDtype::kF32});
@@ -225,16 +203,7 @@ TEST(MixtureLayersTest, HeadsThatAreNotWholeBlocksKeepTheirOutputProjectionInF32
 }
 
 TEST(MixtureLayersTest, LoadingSaysHowFarItIs) {
-  const MemoryCheckpoint checkpoint(EveryMixture(false), 12);
-  uint64_t total = 0;
-  for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.bytes;
-  nn::LoadProgress last;
-  LoadSmall(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
-                           EXPECT_GT(progress.loaded, last.loaded);
-                           last = progress;
-                         }});
-  EXPECT_EQ(last.loaded, total);
-  EXPECT_EQ(last.total, total);
+  ExpectLoadingSaysHowFarItIs(MemoryCheckpoint(EveryMixture(false), 12));
 }
 
 }  // namespace

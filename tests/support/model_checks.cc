@@ -1,0 +1,59 @@
+#include "tests/support/model_checks.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <utility>
+
+#include "tests/support/memory_checkpoint.h"
+#include "tests/support/sequence_feed.h"
+
+namespace peerage {
+
+void ExpectANaNFailsItsOwnSequenceAlone(ModelConfig config, uint32_t seed,
+                                        nn::LoadOptions options) {
+  config.tied_embeddings = false;
+  MemoryCheckpoint checkpoint(std::move(config), seed);
+  constexpr TokenId kPoisoned = 66;
+  checkpoint.values("model.embed_tokens.weight")[kPoisoned * 32 + 5] =
+      std::numeric_limits<float>::quiet_NaN();
+  const auto model = LoadSmall(checkpoint, std::move(options));
+  const FedSequence healthy{Prompt(8, 5), {0}};
+  FedSequence poisoned{Prompt(8, 7), {1}};
+  poisoned.tokens[3] = kPoisoned;
+  const FeedResult alone = Feed(*model, {healthy});
+
+  for (const size_t place : {0, 1}) {
+    const FeedResult fed =
+        place == 0 ? Feed(*model, {healthy, poisoned}) : Feed(*model, {poisoned, healthy});
+
+    EXPECT_TRUE(fed.status[place].ok());
+    EXPECT_EQ(fed.logprobs[place], alone.logprobs[0]);
+    EXPECT_EQ(fed.status[1 - place].code(), absl::StatusCode::kInternal);
+    for (size_t l = 0; l < fed.ids.size(); ++l) {
+      for (const uint32_t id : fed.ids[l]) {
+        ASSERT_LT(id, model->description().expert_layers[l].num_experts);
+      }
+    }
+  }
+}
+
+void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::LoadOptions& options) {
+  const auto needs = nn::PlanMemory(checkpoint, options);
+  ASSERT_TRUE(needs.ok()) << needs.status();
+  EXPECT_EQ(needs->weights_bytes, LoadSmall(checkpoint, options)->description().weights_bytes);
+}
+
+void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint) {
+  uint64_t total = 0;
+  for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.bytes;
+  nn::LoadProgress last;
+  LoadSmall(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
+                           EXPECT_GT(progress.loaded, last.loaded);
+                           last = progress;
+                         }});
+  EXPECT_EQ(last.loaded, total);
+  EXPECT_EQ(last.total, total);
+}
+
+}  // namespace peerage

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+
+#include "model/checkpoint/checkpoint.h"
+#include "model/nn/load_model.h"
+
+namespace peerage {
+
+// What must hold of every model with experts, whatever its layers are.
+
+// A token whose embedding is not a number fails its own sequence, before or behind a healthy one in
+// the batch; the healthy one keeps its bits, and every pick is an expert. The config, d = 32 and
+// above 66 tokens, gets a head of its own, so that the embedding poisons nobody else's logits.
+void ExpectANaNFailsItsOwnSequenceAlone(ModelConfig config, uint32_t seed, nn::LoadOptions options);
+
+void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::LoadOptions& options);
+
+// Progress grows with every report and ends at the bytes of all tensors.
+void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint);
+
+}  // namespace peerage
