@@ -75,8 +75,8 @@ inline std::string SafetensorsOf(const std::vector<NamedShape>& tensors) {
   return builder.Build();
 }
 
-// The keys of the same model in GGUF.
-inline GgufBuilder SmallGgufKeys() {
+// The keys of the same model in GGUF, without a tokenizer.
+inline GgufBuilder SmallGgufShape() {
   GgufBuilder builder;
   builder.String("general.architecture", "llama")
       .Uint32("llama.block_count", 1)
@@ -86,8 +86,14 @@ inline GgufBuilder SmallGgufKeys() {
       .Uint32("llama.attention.head_count", 2)
       .Uint32("llama.attention.head_count_kv", 1)
       .Float32("llama.attention.layer_norm_rms_epsilon", 1e-5f)
-      .Uint32("llama.rope.dimension_count", 16)
-      .String("tokenizer.ggml.model", "gpt2")
+      .Uint32("llama.rope.dimension_count", 16);
+  return builder;
+}
+
+// With a tokenizer of 8 tokens.
+inline GgufBuilder SmallGgufKeys() {
+  GgufBuilder builder = SmallGgufShape();
+  builder.String("tokenizer.ggml.model", "gpt2")
       .String("tokenizer.ggml.pre", "smollm")
       .Strings("tokenizer.ggml.tokens", {"a", "b", "c", "d", "e", "f", "g", "h"})
       .Strings("tokenizer.ggml.merges", {"a b"})

@@ -369,16 +369,8 @@ struct TokenizerFields {
   std::vector<std::string> merges = {"a b", "b c", "1 2"};
 };
 std::string GgufWithTokenizer(const TokenizerFields& fields) {
-  GgufBuilder builder;
-  builder.String("general.architecture", "llama")
-      .Uint32("llama.block_count", 1)
-      .Uint32("llama.context_length", 64)
-      .Uint32("llama.embedding_length", 32)
-      .Uint32("llama.feed_forward_length", 64)
-      .Uint32("llama.attention.head_count", 2)
-      .Uint32("llama.attention.head_count_kv", 1)
-      .Float32("llama.attention.layer_norm_rms_epsilon", 1e-5f)
-      .String("tokenizer.ggml.model", "gpt2")
+  GgufBuilder builder = SmallGgufShape();
+  builder.String("tokenizer.ggml.model", "gpt2")
       .String("tokenizer.ggml.pre", fields.pre)
       .Strings("tokenizer.ggml.tokens", fields.tokens)
       .Strings("tokenizer.ggml.merges", fields.merges);
