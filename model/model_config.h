@@ -7,12 +7,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/activation.h"
+#include "model/router_score.h"
 #include "model/token.h"
 
 namespace peerage {
 
 enum class NormType { kRmsNorm, kLayerNorm };
-enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
 enum class AttentionKind { kDense, kMixture };
 enum class FfnKind { kDense, kMixture, kPeer, kProductKeyMemory };
 
@@ -37,9 +38,6 @@ struct AttentionConfig {
 // Who owns the sub-keys. kDirect: none; a matrix gives the scores of both halves from x (Doge).
 enum class ProductKeys { kShared, kPerHead, kDirect };
 enum class QueryNorm { kNone, kBatch, kLayer };
-// How the scores of a head's picks become weights. kJointSoftmax: the product of the two halves'
-// softmax probabilities over all sub-keys (OmniMoE).
-enum class RouterScore { kSoftmax, kSigmoid, kRelu, kJointSoftmax };
 // What x is normalised with before query and experts. kL2: x / max(|x|, 1e-12) * sqrt(d).
 enum class PeerNorm { kNone, kRms, kL2 };
 // Under whose names and orders a checkpoint has the tensors (docs/model_format.md).

@@ -8,17 +8,17 @@
 
 namespace peerage::kernels {
 
-inline double ActivationReference(ActivationFunction function, double x) {
+inline double ActivationReference(Activation function, double x) {
   switch (function) {
-    case ActivationFunction::kSilu:
+    case Activation::kSilu:
       return x / (1 + std::exp(-x));
-    case ActivationFunction::kGelu:
+    case Activation::kGelu:
       return x / 2 * std::erfc(-x / std::numbers::sqrt2);
-    case ActivationFunction::kGeluTanh: {
+    case Activation::kGeluTanh: {
       const double u = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
       return x / 2 * (1 + std::tanh(u));
     }
-    case ActivationFunction::kRelu:
+    case Activation::kRelu:
       return x < 0 ? 0 : x;
   }
   return x;

@@ -149,13 +149,13 @@ void JointSoftmax(const CombineArgs& a, int row, const Picks& picks, float* weig
 void Weigh(const CombineArgs& a, int row, const Picks& picks) {
   float* weights = a.weights + row * a.out_stride;
   switch (a.score) {
-    case ScoreFunction::kSoftmax:
+    case RouterScore::kSoftmax:
       return Softmax(picks.sums, a.k, weights);
-    case ScoreFunction::kSigmoid:
+    case RouterScore::kSigmoid:
       return Sigmoid(picks.sums, a.k, weights);
-    case ScoreFunction::kRelu:
+    case RouterScore::kRelu:
       return Relu(picks.sums, a.k, weights);
-    case ScoreFunction::kJointSoftmax:
+    case RouterScore::kJointSoftmax:
       return JointSoftmax(a, row, picks, weights);
   }
 }

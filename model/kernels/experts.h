@@ -64,7 +64,7 @@ void UnpackExpert(const ExpertTable& table, int64_t expert, int vector, float* o
 
 struct ExpertArgs {
   ExpertTable table;
-  ActivationFunction activation = ActivationFunction::kGelu;  // of neurons
+  Activation activation = Activation::kGelu;  // of neurons
   int heads = 0;
   int top_k = 0;
   const float* x = nullptr;  // [tokens][x_stride]; not read by values

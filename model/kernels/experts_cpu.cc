@@ -77,22 +77,22 @@ HWY_INLINE void AddVectors(const ExpertRecordLayout& layout, const VectorStreams
   }
 }
 
-template <class Activation>
+template <class Function>
 HWY_INLINE void Activate(float* values) {
   for (int i = 0; i < kMostPicks; i += kLanes) {
-    hn::StoreU(Activation()(hn::LoadU(DF(), values + i)), DF(), values + i);
+    hn::StoreU(Function()(hn::LoadU(DF(), values + i)), DF(), values + i);
   }
 }
 
-void Activate(ActivationFunction function, float* values) {
+void Activate(Activation function, float* values) {
   switch (function) {
-    case ActivationFunction::kSilu:
+    case Activation::kSilu:
       return Activate<Silu>(values);
-    case ActivationFunction::kGelu:
+    case Activation::kGelu:
       return Activate<Gelu>(values);
-    case ActivationFunction::kGeluTanh:
+    case Activation::kGeluTanh:
       return Activate<GeluTanh>(values);
-    case ActivationFunction::kRelu:
+    case Activation::kRelu:
       return Activate<Relu>(values);
   }
 }

@@ -3,13 +3,12 @@
 
 #include <cstddef>
 
+#include "model/activation.h"
+
 namespace peerage::kernels {
 
-// gelu is the exact one (erf); gelu_tanh its tanh approximation.
-enum class ActivationFunction { kSilu, kGelu, kGeluTanh, kRelu };
-
 struct GatedActivationArgs {
-  ActivationFunction function = ActivationFunction::kSilu;
+  Activation function = Activation::kSilu;
   const float* gate = nullptr;  // [rows][in_stride]
   const float* up = nullptr;    // [rows][in_stride]
   size_t in_stride = 0;

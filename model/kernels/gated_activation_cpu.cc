@@ -18,17 +18,17 @@ using VF = hn::Vec<DF>;
 
 constexpr int kLanes = HWY_LANES(float);
 
-template <class Activation>
+template <class Function>
 HWY_INLINE void Apply(const GatedActivationArgs& args, int first, int end) {
   const DF d;
-  const Activation activation;
+  const Function function;
   for (int row = first; row < end; ++row) {
     const float* gate = args.gate + row * args.in_stride;
     const float* up = args.up + row * args.in_stride;
     float* y = args.y + row * args.y_stride;
     for (int i = 0; i < args.width; i += kLanes) {
       const int left = args.width - i;
-      const VF act = activation(LoadFirst(d, gate + i, left));
+      const VF act = function(LoadFirst(d, gate + i, left));
       StoreFirst(hn::Mul(act, LoadFirst(d, up + i, left)), d, y + i, left);
     }
   }
@@ -36,13 +36,13 @@ HWY_INLINE void Apply(const GatedActivationArgs& args, int first, int end) {
 
 void GatedActivationTarget(const GatedActivationArgs& args, int first, int end) {
   switch (args.function) {
-    case ActivationFunction::kSilu:
+    case Activation::kSilu:
       return Apply<Silu>(args, first, end);
-    case ActivationFunction::kGelu:
+    case Activation::kGelu:
       return Apply<Gelu>(args, first, end);
-    case ActivationFunction::kGeluTanh:
+    case Activation::kGeluTanh:
       return Apply<GeluTanh>(args, first, end);
-    case ActivationFunction::kRelu:
+    case Activation::kRelu:
       return Apply<Relu>(args, first, end);
   }
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "model/kernels/linear.h"
+#include "model/router_score.h"
 
 namespace peerage::kernels {
 
@@ -58,8 +59,6 @@ size_t SubKeyTopKScratch(int n, int width);
 void SubKeyTopK(const SubKeyTopKArgs& args);
 void SubKeyTopKReference(const SubKeyTopKArgs& args);  // scores in fp32 chains too: same bits
 
-enum class ScoreFunction { kSoftmax, kSigmoid, kRelu, kJointSoftmax };
-
 // The k best sums of the two halves' lists, sum descending, then id ascending, and their weights:
 // softmax over the row's k sums, sigmoid or relu of each, or exp(s1 - lse1) * exp(s2 - lse2). A NaN
 // among the k sums makes all softmax weights of the row NaN, else the weight of its own.
@@ -74,7 +73,7 @@ struct CombineArgs {
   size_t stride = 0;
   size_t half_stride = 0;
   const float* log_sum_exp[2] = {};  // [rows] each; kJointSoftmax only
-  ScoreFunction score = ScoreFunction::kSoftmax;
+  RouterScore score = RouterScore::kSoftmax;
   uint32_t first_id = 0;           // added to every id; first_id + n * n <= 2^32
   uint32_t* expert_ids = nullptr;  // row r at [r * out_stride], by sum descending, then id
   float* weights = nullptr;        // likewise

@@ -24,16 +24,16 @@ std::vector<Scored> Best(std::vector<Scored> all, int k) {
 double Weight(const CombineArgs& a, int row, const Scored& pick, const std::vector<Scored>& best) {
   const double sum = pick.value;
   switch (a.score) {
-    case ScoreFunction::kSoftmax: {
+    case RouterScore::kSoftmax: {
       double total = 0;
       for (const Scored& b : best) total += std::exp(double{b.value} - best[0].value);
       return std::exp(sum - best[0].value) / total;
     }
-    case ScoreFunction::kSigmoid:
+    case RouterScore::kSigmoid:
       return 1 / (1 + std::exp(-sum));
-    case ScoreFunction::kRelu:
+    case RouterScore::kRelu:
       return sum < 0 ? 0 : sum;
-    case ScoreFunction::kJointSoftmax: {
+    case RouterScore::kJointSoftmax: {
       const float* values = a.values + row * a.stride;
       const double first = values[pick.source / kMaxTopK];
       const double second = values[a.half_stride + pick.source % kMaxTopK];

@@ -11,7 +11,7 @@ namespace peerage::nn {
 struct DenseFfn {
   LinearLayer gate_up;  // gate rows, then up rows
   LinearLayer down;
-  kernels::ActivationFunction activation = kernels::ActivationFunction::kSilu;
+  Activation activation = Activation::kSilu;
 
   // Reads u from `input` (prepared for `gate_up`), adds to the residual [tokens][hidden].
   void Forward(kernels::ThreadPool& pool, Workspace& workspace, const Activations& input,

@@ -10,34 +10,6 @@
 namespace peerage::nn {
 namespace {
 
-kernels::ActivationFunction FunctionOf(Activation activation) {
-  switch (activation) {
-    case Activation::kSilu:
-      return kernels::ActivationFunction::kSilu;
-    case Activation::kGelu:
-      return kernels::ActivationFunction::kGelu;
-    case Activation::kGeluTanh:
-      return kernels::ActivationFunction::kGeluTanh;
-    case Activation::kRelu:
-      return kernels::ActivationFunction::kRelu;
-  }
-  return kernels::ActivationFunction::kSilu;
-}
-
-kernels::ScoreFunction FunctionOf(RouterScore score) {
-  switch (score) {
-    case RouterScore::kSoftmax:
-      return kernels::ScoreFunction::kSoftmax;
-    case RouterScore::kSigmoid:
-      return kernels::ScoreFunction::kSigmoid;
-    case RouterScore::kRelu:
-      return kernels::ScoreFunction::kRelu;
-    case RouterScore::kJointSoftmax:
-      return kernels::ScoreFunction::kJointSoftmax;
-  }
-  return kernels::ScoreFunction::kSoftmax;
-}
-
 // A batch norm with running statistics as the affine map that it is at inference:
 // y = scale * x + shift (Ioffe and Szegedy 2015, Algorithm 2, line 11).
 struct AffineMap {
@@ -227,7 +199,7 @@ absl::StatusOr<FeedForward> ModelBuilder::MakeFeedForward(const FfnConfig& ffn,
 
 absl::StatusOr<DenseFfn> ModelBuilder::MakeDenseFfn(const std::string& prefix) {
   DenseFfn ffn;
-  ffn.activation = FunctionOf(config_.activation);
+  ffn.activation = config_.activation;
   ASSIGN_OR_RETURN(ffn.gate_up,
                    loader_.Linear({prefix + "gate_proj.weight", prefix + "up_proj.weight"}));
   ASSIGN_OR_RETURN(ffn.down, loader_.Linear({prefix + "down_proj.weight"}));
@@ -249,7 +221,7 @@ absl::StatusOr<Peer> ModelBuilder::MakePeer(const ProductKeyConfig& config,
                      .weight = weight};
   }
   ASSIGN_OR_RETURN(peer.experts.router, MakeRouter(config, prefix));
-  peer.experts.activation = FunctionOf(config.activation);
+  peer.experts.activation = config.activation;
   std::vector<std::string> vectors = {prefix + "down.weight", prefix + "up.weight"};
   if (config.glu) vectors.insert(vectors.begin(), prefix + "gate.weight");
   ASSIGN_OR_RETURN(
@@ -277,7 +249,7 @@ absl::StatusOr<ProductKeyRouter> ModelBuilder::MakeRouter(const ProductKeyConfig
   router.top_k = config.top_k;
   router.num_sub_keys = config.num_sub_keys;
   router.head_offset = config.per_head_experts ? static_cast<uint32_t>(config.num_experts) : 0;
-  router.score = FunctionOf(config.score);
+  router.score = config.score;
   if (config.keys == ProductKeys::kDirect) {
     ASSIGN_OR_RETURN(router.query, loader_.Router({.name = prefix + "router.weight"}));
     if (config.query_bias) {

@@ -109,7 +109,7 @@ void ProductKeyRouter::RouteGroup(const Group& group, uint8_t* scratch) const {
 void ProductKeyRouter::ListBest(const Group& group, int half, const Lists& lists) const {
   const size_t at = size_t(half) * group.rows * listed();
   float* log_sum_exp = lists.log_sum_exp + size_t(half) * group.rows;
-  const bool joint = score == kernels::ScoreFunction::kJointSoftmax;
+  const bool joint = score == RouterScore::kJointSoftmax;
   const float* queries = group.queries + half * (query_width() / 2);
   if (!keys.empty()) {
     return kernels::SubKeyTopK({.keys = keys[keys.size() == 2 ? half : 2 * group.head + half],

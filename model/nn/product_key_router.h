@@ -39,7 +39,7 @@ struct ProductKeyRouter {
   int top_k = 0;
   int num_sub_keys = 0;      // n
   uint32_t head_offset = 0;  // between the ids of neighbouring heads; 0: one pool of experts
-  kernels::ScoreFunction score = kernels::ScoreFunction::kSoftmax;
+  RouterScore score = RouterScore::kSoftmax;
 
   // Queries (or direct scores) of all tokens, [tokens][query outputs].
   void Project(kernels::ThreadPool& pool, const Activations& input, float* queries) const;

@@ -13,7 +13,7 @@ namespace peerage::nn {
 struct RetrievedExperts {
   ProductKeyRouter router;
   kernels::ExpertTable table;
-  kernels::ActivationFunction activation = kernels::ActivationFunction::kGelu;
+  Activation activation = Activation::kGelu;
 
   struct Step {
     Activations input;          // [tokens][hidden]

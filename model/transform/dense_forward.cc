@@ -30,20 +30,6 @@ struct AttentionRows {
   int tokens = 0;
 };
 
-kernels::ActivationFunction FunctionOf(Activation activation) {
-  switch (activation) {
-    case Activation::kSilu:
-      return kernels::ActivationFunction::kSilu;
-    case Activation::kGelu:
-      return kernels::ActivationFunction::kGelu;
-    case Activation::kGeluTanh:
-      return kernels::ActivationFunction::kGeluTanh;
-    case Activation::kRelu:
-      return kernels::ActivationFunction::kRelu;
-  }
-  return kernels::ActivationFunction::kSilu;
-}
-
 // The attention of one sequence: rotation, then every token with all before it.
 class SequenceAttention {
  public:
@@ -198,7 +184,7 @@ absl::StatusOr<std::vector<float>> DenseForward::FeedForward(
   ASSIGN_OR_RETURN(const std::vector<float> up, Multiply("ffn.dense.up_proj.weight", input));
   std::vector<float> gated(gate.size());
   const size_t width = gate.size() / tokens_;
-  kernels::GatedActivation({.function = FunctionOf(checkpoint_.config().activation),
+  kernels::GatedActivation({.function = checkpoint_.config().activation,
                             .gate = gate.data(),
                             .up = up.data(),
                             .in_stride = width,

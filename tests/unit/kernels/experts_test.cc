@@ -29,7 +29,7 @@ struct Shape {
   int width = 64;
   int heads = 3;
   int top_k = 5;
-  ActivationFunction activation = ActivationFunction::kGelu;
+  Activation activation = Activation::kGelu;
   int num_experts = 50;
   int tokens = 3;
 };
@@ -241,9 +241,9 @@ TEST(ExpertsTest, AgreeWithTheReferenceForEveryNumberOfPicks) {
 }
 
 TEST(ExpertsTest, AgreeWithTheReferenceForEveryActivation) {
-  using enum ActivationFunction;
+  using enum Activation;
   ForEachFormatAndKind([](Shape shape) {
-    for (const ActivationFunction activation : {kSilu, kGelu, kGeluTanh, kRelu}) {
+    for (const Activation activation : {kSilu, kGelu, kGeluTanh, kRelu}) {
       shape.activation = activation;
       ExpectNearReference(Layer(shape));
     }
@@ -342,10 +342,10 @@ TEST(ExpertsTest, TurnATokenOfZerosIntoZeros) {
 }
 
 TEST(ExpertsTest, TurnATokenWithNanOrInfinityIntoNanAndNoOther) {
-  using enum ActivationFunction;
+  using enum Activation;
   ForEachFormatAndKind([](Shape shape) {
     if (shape.kind == ExpertKind::kValue) return;
-    for (const ActivationFunction activation : {kSilu, kGelu, kGeluTanh, kRelu}) {
+    for (const Activation activation : {kSilu, kGelu, kGeluTanh, kRelu}) {
       for (const float bad : {kNan, kInfinity, -kInfinity}) {
         shape.activation = activation;
         Layer layer(shape);

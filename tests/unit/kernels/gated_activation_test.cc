@@ -13,11 +13,11 @@
 namespace peerage::kernels {
 namespace {
 
-using enum ActivationFunction;
-constexpr ActivationFunction kFunctions[] = {kSilu, kGelu, kGeluTanh, kRelu};
+using enum Activation;
+constexpr Activation kFunctions[] = {kSilu, kGelu, kGeluTanh, kRelu};
 
 // act(gate) * up of one row, with something in `y` behind it.
-std::vector<float> Activate(ActivationFunction function, const std::vector<float>& gate,
+std::vector<float> Activate(Activation function, const std::vector<float>& gate,
                             const std::vector<float>& up) {
   std::vector<float> y(gate.size() + 1, -7.0f);
   GatedActivation({function, gate.data(), up.data(), gate.size(), static_cast<int>(gate.size()),
@@ -28,7 +28,7 @@ std::vector<float> Activate(ActivationFunction function, const std::vector<float
   return y;
 }
 
-std::vector<float> ActivateReference(ActivationFunction function, const std::vector<float>& gate,
+std::vector<float> ActivateReference(Activation function, const std::vector<float>& gate,
                                      const std::vector<float>& up) {
   std::vector<float> y(gate.size());
   GatedActivationReference({function, gate.data(), up.data(), gate.size(),
@@ -41,7 +41,7 @@ TEST(GatedActivationTest, IsAccurateToAMillionth) {
   std::vector<float> gate;
   for (int i = -100'000; i <= 100'000; ++i) gate.push_back(i / 10'000.0f);
   const std::vector<float> ones(gate.size(), 1.0f);
-  for (const ActivationFunction function : kFunctions) {
+  for (const Activation function : kFunctions) {
     SCOPED_TRACE(static_cast<int>(function));
     const std::vector<float> expected = ActivateReference(function, gate, ones);
     ForEachTarget([&] {
@@ -52,7 +52,7 @@ TEST(GatedActivationTest, IsAccurateToAMillionth) {
 }
 
 TEST(GatedActivationTest, MultipliesByUpForEveryWidth) {
-  for (const ActivationFunction function : kFunctions) {
+  for (const Activation function : kFunctions) {
     for (const int width : {0, 1, 3, 15, 16, 31, 33, 257}) {
       std::vector<float> gate(width), up(width);
       for (int i = 0; i < width; ++i) {
@@ -71,7 +71,7 @@ TEST(GatedActivationTest, MultipliesByUpForEveryWidth) {
 TEST(GatedActivationTest, GivesTheSameBitsForEveryInstructionSet) {
   std::vector<float> gate;
   for (int i = -30'000; i < 30'001; ++i) gate.push_back(i * 0.0037f);
-  for (const ActivationFunction function : kFunctions) {
+  for (const Activation function : kFunctions) {
     ChooseTarget(0);
     const std::vector<float> expected = Activate(function, gate, gate);
     ForEachTarget([&] {
@@ -83,7 +83,7 @@ TEST(GatedActivationTest, GivesTheSameBitsForEveryInstructionSet) {
 
 TEST(GatedActivationTest, KeepsHugeValuesFiniteAndNanNan) {
   const std::vector<float> gate = {1e30f, -1e30f, 0, kNan, 100, -100}, up(6, 0.5f);
-  for (const ActivationFunction function : kFunctions) {
+  for (const Activation function : kFunctions) {
     SCOPED_TRACE(static_cast<int>(function));
     ForEachTarget([&] {
       const std::vector<float> y = Activate(function, gate, up);

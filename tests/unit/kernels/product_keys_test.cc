@@ -329,7 +329,7 @@ struct CombineShape {
   int rows = 0;
   int n = 0;
   int k = 0;
-  ScoreFunction score = ScoreFunction::kSoftmax;
+  RouterScore score = RouterScore::kSoftmax;
   int listed() const { return std::min(n, k); }
 };
 struct Picked {
@@ -389,11 +389,11 @@ void ExpectWeightsNear(const std::vector<float>& actual, const std::vector<float
   }
 }
 
-class CombineHalvesTest : public ::testing::TestWithParam<ScoreFunction> {};
+class CombineHalvesTest : public ::testing::TestWithParam<RouterScore> {};
 
 INSTANTIATE_TEST_SUITE_P(Scores, CombineHalvesTest,
-                         ::testing::Values(ScoreFunction::kSoftmax, ScoreFunction::kSigmoid,
-                                           ScoreFunction::kRelu, ScoreFunction::kJointSoftmax));
+                         ::testing::Values(RouterScore::kSoftmax, RouterScore::kSigmoid,
+                                           RouterScore::kRelu, RouterScore::kJointSoftmax));
 
 TEST_P(CombineHalvesTest, PicksWhatTheReferencePicksForEveryKindOfValues) {
   for (const Kind& kind : kKinds) {
