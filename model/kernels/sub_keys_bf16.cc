@@ -35,7 +35,7 @@ namespace {
 #endif
 
 constexpr int kLanes = 16;
-constexpr int kPanelVectors = kPanelKeys / kLanes;
+constexpr int kTileVectors = kOutputs / kLanes;
 
 __mmask16 FirstLanes(int n) { return n >= kLanes ? 0xffff : (1u << n) - 1; }
 
@@ -48,10 +48,10 @@ void RoundQuery(const float* query, int width, uint32_t* pairs) {
   }
 }
 
-struct Panel {
+struct Tiles {
   const uint8_t* keys;
-  size_t bytes;  // to the next panel
-  int pairs;
+  size_t bytes;  // to the next tile
+  int pairs;     // of k
 };
 struct Rows {
   const uint32_t* queries;  // [rows][query_stride]
@@ -60,20 +60,20 @@ struct Rows {
   size_t score_stride;
 };
 
-// R rows, P panels. Two panels of one row have enough chains to hide their latency.
-template <int R, int P>
-void ScorePanels(const Panel& panel, const Rows& rows) {
-  constexpr int kVectors = P * kPanelVectors;
+// R rows, N tiles. Four tiles of one row have enough chains to hide their latency.
+template <int R, int N>
+void ScoreTiles(const Tiles& tiles, const Rows& rows) {
+  constexpr int kVectors = N * kTileVectors;
   __m512 total[R][kVectors];
   PEERAGE_UNROLL for (int r = 0; r < R; ++r) {
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) total[r][v] = _mm512_setzero_ps();
   }
-  const uint8_t* keys = panel.keys;
-  for (int k = 0; k < panel.pairs; ++k, keys += 4 * kPanelKeys) {
+  const uint8_t* keys = tiles.keys;
+  for (int k = 0; k < tiles.pairs; ++k, keys += 4 * kOutputs) {
     __m512bh key[kVectors];
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
-      key[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(keys + v / kPanelVectors * panel.bytes +
-                                                            v % kPanelVectors * sizeof(__m512i)));
+      key[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(keys + v / kTileVectors * tiles.bytes +
+                                                            v % kTileVectors * sizeof(__m512i)));
     }
     PEERAGE_UNROLL for (int r = 0; r < R; ++r) {
       const auto query =
@@ -90,14 +90,15 @@ void ScorePanels(const Panel& panel, const Rows& rows) {
   }
 }
 
-void ScoreAllRows(const Panel& panel, Rows rows, int count) {
+template <int N>
+void ScoreAllRows(const Tiles& tiles, Rows rows, int count) {
   constexpr int kRowsAtOnce = 6;  // x 4 vectors fill the registers
-  constexpr decltype(&ScorePanels<1, 1>) kScore[] = {ScorePanels<1, 1>, ScorePanels<2, 1>,
-                                                     ScorePanels<3, 1>, ScorePanels<4, 1>,
-                                                     ScorePanels<5, 1>, ScorePanels<6, 1>};
+  constexpr decltype(&ScoreTiles<1, N>) kScore[] = {ScoreTiles<1, N>, ScoreTiles<2, N>,
+                                                    ScoreTiles<3, N>, ScoreTiles<4, N>,
+                                                    ScoreTiles<5, N>, ScoreTiles<6, N>};
   for (int passes = (count + kRowsAtOnce - 1) / kRowsAtOnce; passes > 0; --passes) {
     const int n = (count + passes - 1) / passes;  // equal passes have no lonely last row
-    kScore[n - 1](panel, rows);
+    kScore[n - 1](tiles, rows);
     rows.queries += n * rows.query_stride;
     rows.scores += n * rows.score_stride;
     count -= n;
@@ -220,14 +221,17 @@ void ScoreApproximately(const ApproximateArgs& a) {
   for (int r = 0; r < a.rows; ++r) {
     RoundQuery(a.queries + r * a.stride, a.keys.width, a.rounded + r * query_stride);
   }
-  const size_t bytes = PanelBytes(a.keys);
-  Panel panel{a.keys.data + SubKeyLayout(a.keys).panels, bytes, PanelPairs(a.keys)};
-  for (int p = 0; p < NumPanels(a.keys);) {
-    const Rows rows{a.rounded, query_stride, a.scores + size_t(p) * kPanelKeys, a.score_stride};
-    const int panels = a.rows == 1 && p + 2 <= NumPanels(a.keys) ? 2 : 1;
-    panels == 2 ? ScorePanels<1, 2>(panel, rows) : ScoreAllRows(panel, rows, a.rows);
-    panel.keys += panels * bytes;
-    p += panels;
+  const PackedMatrix keys = BF16Tiles(a.keys);
+  Tiles tiles{keys.tiles, keys.TileBytes(), (keys.depth + 1) / 2};
+  for (int n = 0; n < keys.num_tiles();) {
+    const Rows rows{a.rounded, query_stride, a.scores + size_t(n) * kOutputs, a.score_stride};
+    const int left = keys.num_tiles() - n;
+    const int at_once = left == 1 ? 1 : a.rows == 1 && left >= 4 ? 4 : 2;
+    (at_once == 4   ? ScoreTiles<1, 4>(tiles, rows)
+     : at_once == 2 ? ScoreAllRows<2>(tiles, rows, a.rows)
+                    : ScoreAllRows<1>(tiles, rows, a.rows));
+    tiles.keys += at_once * tiles.bytes;
+    n += at_once;
   }
 }
 

@@ -10,7 +10,7 @@ namespace peerage::kernels {
 // This CPU has the instructions.
 bool HasBF16Arithmetic();
 
-// What follows is for CPUs that have them and keys that have panels (HasBF16Panels).
+// What follows is for CPUs that have them and keys that they pay for (UsesBF16).
 
 // The largest difference of a query's approximate scores from exact ones, or infinity when there is
 // no proof of any (extreme values, NaN).
@@ -25,7 +25,7 @@ struct ApproximateArgs {
   size_t stride = 0;
   int rows = 0;
   uint32_t* rounded = nullptr;  // work space [rows][RoundedStride(width)]
-  float* scores = nullptr;      // [rows][score_stride], written up to a multiple of kPanelKeys
+  float* scores = nullptr;      // [rows][score_stride], written up to a multiple of kOutputs
   size_t score_stride = 0;
 };
 void ScoreApproximately(const ApproximateArgs& args);

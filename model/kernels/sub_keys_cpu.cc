@@ -3,12 +3,14 @@
 #include <cstring>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "model/kernels/candidates.h"
 #include "model/kernels/float16.h"
 #include "model/kernels/load.h"
 #include "model/kernels/logits.h"
 #include "model/kernels/product_keys.h"
+#include "model/kernels/stored_block.h"
 #include "model/kernels/sub_keys_bf16.h"
 #include "model/kernels/sub_keys_layout.h"
 
@@ -38,9 +40,10 @@ namespace {
 
 constexpr int kMaxRowsAtOnce = 32;
 constexpr int kMinRowsAtOnce = 6;            // what linear layers compute at once
-constexpr size_t kScoresAtOnce = 64 * 1024;  // of f32: with the sub-keys' panels they fit the L2
+constexpr size_t kScoresAtOnce = 64 * 1024;  // of f32: with the sub-keys' tiles they fit the L2
 
-size_t ScoreStride(int n) { return (size_t(n) + kPanelKeys - 1) / kPanelKeys * kPanelKeys; }
+// Whole tiles, each row at a multiple of 64 bytes.
+size_t ScoreStride(int n) { return (size_t(n) + kOutputs - 1) / kOutputs * kOutputs; }
 
 int RowsAtOnce(int n) {
   return std::clamp(static_cast<int>(kScoresAtOnce / n), kMinRowsAtOnce, kMaxRowsAtOnce);
@@ -49,17 +52,6 @@ int RowsAtOnce(int n) {
 float KeyElement(const SubKeys& keys, const uint8_t* key, int i) {
   return keys.format == WeightFormat::kF32 ? Load<float>(key + 4 * i)
                                            : F32FromBF16(Load<uint16_t>(key + 2 * i));
-}
-
-void PackPanels(const SubKeys& keys, const uint8_t* rows, uint8_t* panels) {
-  for (int j = 0; j < keys.n; ++j) {
-    const uint8_t* key = rows + j * KeyBytes(keys);
-    uint8_t* out = panels + j / kPanelKeys * PanelBytes(keys) + j % kPanelKeys * 4;
-    for (int i = 0; i < keys.width; ++i) {
-      const uint16_t element = BF16FromF32(KeyElement(keys, key, i));
-      std::memcpy(out + size_t(i / 2) * kPanelKeys * 4 + i % 2 * 2, &element, 2);
-    }
-  }
 }
 
 // Infinite or NaN when an element is.
@@ -142,10 +134,15 @@ void PackSubKeys(const SubKeys& shape, const uint8_t* rows, uint8_t* data) {
   const SubKeyLayout layout(shape);
   std::memset(data, 0, layout.bytes);
   Pack({SubKeyTiles(shape), 0, shape.n, rows}, data);
-  if (!HasBF16Panels(shape)) return;
+  if (!UsesBF16(shape)) return;
   const float norm = LargestNorm(shape, rows);
   std::memcpy(data + layout.norm, &norm, sizeof norm);
-  PackPanels(shape, rows, data + layout.panels);
+  if (shape.format != WeightFormat::kBF16) {
+    const int64_t elements = int64_t{shape.n} * shape.width;
+    std::vector<uint8_t> rounded(StoredRowBytes(WeightFormat::kBF16, elements));
+    ConvertRow({StoredType(shape.format), WeightFormat::kBF16, rows, elements}, rounded.data());
+    Pack({SubKeyLayout::BF16Shape(shape), 0, shape.n, rounded.data()}, data + layout.bf16);
+  }
   for (int j = 0; j < shape.n; ++j) {
     std::memcpy(data + layout.rows + j * layout.row_bytes, rows + j * KeyBytes(shape),
                 KeyBytes(shape));
@@ -161,7 +158,7 @@ void SubKeyTopK(const SubKeyTopKArgs& args) {
   const int rows_at_once = RowsAtOnce(args.keys.n);
   auto* scores = reinterpret_cast<float*>(args.scratch);
   auto* rounded = reinterpret_cast<uint32_t*>(scores + ScoreStride(args.keys.n) * rows_at_once);
-  const bool approximately = HasBF16Panels(args.keys) && args.log_sum_exp == nullptr &&
+  const bool approximately = UsesBF16(args.keys) && args.log_sum_exp == nullptr &&
                              HasBF16Arithmetic() && HWY_DYNAMIC_DISPATCH(MayUseBF16Arithmetic)();
   for (int r = 0; r < args.rows; r += rows_at_once) {
     const Block block{args, r, std::min(rows_at_once, args.rows - r), scores};

@@ -1,10 +1,10 @@
 // How a set of sub-keys lies in memory, each part at a multiple of 64 bytes:
 //   tiles   all keys as linear.h packs them: exact fp32 scores
-// and for sets that bf16 arithmetic pays for (HasBF16Panels):
+// and for sets that bf16 arithmetic pays for (UsesBF16):
 //   norm    f32: no key's norm is above it
-//   panels  bf16 [n / 64][width / 2][64 keys][2]: approximate scores of all keys, two k at a time
+//   bf16    all keys rounded and packed in the same way: approximate scores. Keys of that format
+//           have them already: the tiles.
 //   rows    [n][width] of the stored type, each row at a multiple of 64 bytes: exact scores of few
-// The last panel is padded with zeros, as is an odd width.
 #pragma once
 
 #include <cstddef>
@@ -14,19 +14,13 @@
 
 namespace peerage::kernels {
 
-inline constexpr int kPanelKeys = 64;
 // Below, scores are cheap and the second look at the candidates is not.
 inline constexpr int kLeastBF16Keys = 256;
 
 constexpr size_t RoundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-constexpr bool HasBF16Panels(const SubKeys& keys) { return keys.n >= kLeastBF16Keys; }
+constexpr bool UsesBF16(const SubKeys& keys) { return keys.n >= kLeastBF16Keys; }
 
-constexpr int PanelPairs(const SubKeys& keys) { return (keys.width + 1) / 2; }
-constexpr size_t PanelBytes(const SubKeys& keys) {
-  return size_t{4} * kPanelKeys * PanelPairs(keys);
-}
-constexpr int NumPanels(const SubKeys& keys) { return (keys.n + kPanelKeys - 1) / kPanelKeys; }
 constexpr size_t KeyBytes(const SubKeys& keys) {
   return size_t{keys.format == WeightFormat::kF32 ? 4u : 2u} * keys.width;
 }
@@ -38,14 +32,25 @@ inline PackedMatrix SubKeyTiles(const SubKeys& keys) {
 struct SubKeyLayout {
   explicit SubKeyLayout(const SubKeys& keys)
       : norm(RoundUp64(SubKeyTiles(keys).Bytes())),
-        panels(norm + 64),
-        rows(panels + PanelBytes(keys) * NumPanels(keys)),
+        bf16(keys.format == WeightFormat::kBF16 ? 0 : norm + 64),
+        rows(bf16 == 0 ? norm + 64 : bf16 + BF16Shape(keys).Bytes()),
         row_bytes(RoundUp64(KeyBytes(keys))),
-        bytes(HasBF16Panels(keys) ? rows + row_bytes * keys.n : norm) {}
+        bytes(UsesBF16(keys) ? rows + row_bytes * keys.n : norm) {}
 
-  size_t norm, panels, rows;  // offsets
+  size_t norm, bf16, rows;  // offsets
   size_t row_bytes;
   size_t bytes;  // of everything
+
+  static PackedMatrix BF16Shape(const SubKeys& keys) {
+    return {WeightFormat::kBF16, keys.n, keys.width, nullptr};
+  }
 };
+
+// The tiles of the keys in bf16. Precondition: UsesBF16.
+inline PackedMatrix BF16Tiles(const SubKeys& keys) {
+  PackedMatrix tiles = SubKeyLayout::BF16Shape(keys);
+  tiles.tiles = keys.data + SubKeyLayout(keys).bf16;
+  return tiles;
+}
 
 }  // namespace peerage::kernels
