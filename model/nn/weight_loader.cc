@@ -141,21 +141,24 @@ absl::StatusOr<std::vector<kernels::SubKeys>> WeightLoader::SubKeySets(const std
   const kernels::SubKeys shape{.n = static_cast<int>(n),
                                .width = static_cast<int>(width),
                                .format = kernels::StoredFormat(tensor->type)};
-  if (!dry_run()) RETURN_IF_ERROR(Read(name).status());
-  std::vector<kernels::SubKeys> sets;
+  std::vector<kernels::SubKeys> sets(Rows(*tensor) / n, shape);
+  std::vector<uint8_t*> packed;
+  for (kernels::SubKeys& set : sets) {
+    packed.push_back(arena_.Take(kernels::SubKeyBytes(shape)));
+    set.data = packed.back();
+  }
+  if (dry_run()) return sets;
+
+  RETURN_IF_ERROR(Read(name).status());
   std::vector<float> values(n * width);
   std::vector<uint8_t> rows(n * kernels::StoredRowBytes(shape.format, width));
   const size_t stored_bytes = RowBytes(tensor->type, n * width);
-  for (int64_t set = 0; set < Rows(*tensor) / n; ++set) {
-    uint8_t* packed = arena_.Take(kernels::SubKeyBytes(shape));
-    sets.push_back(shape);
-    sets.back().data = packed;
-    if (dry_run()) continue;
+  for (size_t set = 0; set < sets.size(); ++set) {
     kernels::DequantizeRow(tensor->type, stored_.data() + set * stored_bytes, n * width,
                            values.data());
     RETURN_IF_ERROR(CheckFinite(name, values));
     kernels::QuantizeRow(shape.format, values.data(), n * width, rows.data());
-    kernels::PackSubKeys(shape, rows.data(), packed);
+    kernels::PackSubKeys(shape, rows.data(), packed[set]);
   }
   return sets;
 }
