@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/kernels/random_floats.h"
 #include "hwy/aligned_allocator.h"
 #include "model/kernels/experts.h"
 #include "model/kernels/thread_pool.h"
@@ -48,14 +49,6 @@ HugeBytes AllocateHuge(size_t bytes) {
   if (p == MAP_FAILED) std::abort();
   madvise(p, bytes, MADV_HUGEPAGE);
   return HugeBytes(static_cast<uint8_t*>(p), {bytes});
-}
-
-std::vector<float> RandomFloats(size_t n) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& v : values) v = normal(random);
-  return values;
 }
 
 struct Table {

@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "bench/kernels/random_floats.h"
 #include "hwy/aligned_allocator.h"
 #include "hwy/targets.h"
 #include "model/kernels/float16.h"
@@ -22,14 +22,6 @@ constexpr int kHeads = 8;
 constexpr int kTopK = 16;
 constexpr int kWidth = 128;
 constexpr int kTokensAtOnce = 32;  // as the layer takes them
-
-std::vector<float> RandomFloats(size_t n) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> floats(n);
-  for (float& x : floats) x = normal(random);
-  return floats;
-}
 
 struct Shape {
   int64_t target;
