@@ -24,6 +24,11 @@ size_t CountBytes(absl::Span<const ExpertLayer> layers, const ExpertCounters::Op
   return bytes;
 }
 
+// Whether an expert layer is the first of its transformer block.
+bool BeginsBlock(absl::Span<const ExpertLayer> layers, size_t i) {
+  return i == 0 || layers[i].layer != layers[i - 1].layer;
+}
+
 PickBuffer TakePicks(Arena& arena, const ExpertLayer& layer, int max_tokens) {
   const size_t bytes = BufferBytes(layer, max_tokens);
   PickBuffer picks;
@@ -36,12 +41,12 @@ PickBuffer TakePicks(Arena& arena, const ExpertLayer& layer, int max_tokens) {
 
 size_t ExpertCounters::PickBytes(absl::Span<const ExpertLayer> layers, const Options& options) {
   size_t sum = 0, most = 0;
-  for (const ExpertLayer& layer : layers) {
-    const size_t bytes = 2 * BufferBytes(layer, options.max_tokens);
-    sum += bytes;
-    most = std::max(most, bytes);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (!options.trace && BeginsBlock(layers, i)) sum = 0;
+    sum += 2 * BufferBytes(layers[i], options.max_tokens);
+    most = std::max(most, sum);
   }
-  return options.trace ? sum : most;
+  return most;
 }
 
 absl::StatusOr<ExpertCounters> ExpertCounters::Make(std::vector<ExpertLayer> layers,
@@ -49,13 +54,13 @@ absl::StatusOr<ExpertCounters> ExpertCounters::Make(std::vector<ExpertLayer> lay
   ExpertCounters counters;
   ASSIGN_OR_RETURN(counters.counts_storage_, Allocate(CountBytes(layers, options), Pages::kHuge));
   ASSIGN_OR_RETURN(counters.picks_storage_, Allocate(PickBytes(layers, options), Pages::kNormal));
-  Arena counts(counters.counts_storage_), traced(counters.picks_storage_);
-  for (const ExpertLayer& layer : layers) {
-    Arena shared(counters.picks_storage_);
-    Layer& added = counters.layers_.emplace_back(Layer{.shape = layer});
-    added.picks = TakePicks(options.trace ? traced : shared, layer, options.max_tokens);
+  Arena counts(counters.counts_storage_), picks(counters.picks_storage_);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (!options.trace && BeginsBlock(layers, i)) picks = Arena(counters.picks_storage_);
+    Layer& added = counters.layers_.emplace_back(Layer{.shape = layers[i]});
+    added.picks = TakePicks(picks, layers[i], options.max_tokens);
     if (options.count) {
-      const size_t bytes = size_t{layer.num_experts} * sizeof(ExpertCount);
+      const size_t bytes = size_t{layers[i].num_experts} * sizeof(ExpertCount);
       added.counts = reinterpret_cast<ExpertCount*>(counts.Take(bytes));
     }
   }

@@ -18,15 +18,17 @@ class ExpertCounters {
  public:
   struct Options {
     bool count = true;   // keep counters
-    bool trace = true;   // keep every layer's picks until the next step, not only one layer's
+    bool trace = true;   // keep all picks until the next step, not only until the next block
     int max_tokens = 0;  // of a step
   };
-  // Of ids and weights: every layer's when they are reported, else the largest layer's.
+  // Of ids and weights: all of them when they are reported, else the most of a transformer block,
+  // whose expert layers may pick before any of them is read. `layers` come block by block.
   static size_t PickBytes(absl::Span<const ExpertLayer> layers, const Options& options);
   static absl::StatusOr<ExpertCounters> Make(std::vector<ExpertLayer> layers,
                                              const Options& options);
 
-  // Where an expert layer writes its picks of this step.
+  // Where an expert layer writes its picks of this step; without `trace`, where the next block
+  // will.
   PickBuffer picks(int expert_layer) const { return layers_[expert_layer].picks; }
 
   // Counts what the layer wrote. Exact: threads take disjoint experts.

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "tests/support/memory_checkpoint.h"
 #include "tests/support/sequence_feed.h"
@@ -42,6 +43,17 @@ void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::Loa
   const auto needs = nn::PlanMemory(checkpoint, options);
   ASSERT_TRUE(needs.ok()) << needs.status();
   EXPECT_EQ(needs->weights_bytes, LoadSmall(checkpoint, options)->description().weights_bytes);
+}
+
+void ExpectWhatIsSwitchedOffIsNotReported(const Checkpoint& checkpoint) {
+  const std::vector<FedSequence> sequences = {{Prompt(20, 11), {0, 1}}};
+  const auto model = LoadSmall(checkpoint, {.count_experts = false, .trace_experts = false});
+
+  const FeedResult answer = Feed(*model, sequences);
+
+  EXPECT_TRUE(answer.ids[0].empty());
+  EXPECT_TRUE(model->ReadUsage(0).experts.empty());
+  EXPECT_EQ(answer.logprobs, Feed(*LoadSmall(checkpoint), sequences).logprobs);
 }
 
 void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint) {

@@ -16,6 +16,9 @@ void ExpectANaNFailsItsOwnSequenceAlone(ModelConfig config, uint32_t seed, nn::L
 
 void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::LoadOptions& options);
 
+// Counters and traces are empty then, and the log-probabilities keep their bits.
+void ExpectWhatIsSwitchedOffIsNotReported(const Checkpoint& checkpoint);
+
 // Progress grows with every report and ends at the bytes of all tensors.
 void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint);
 

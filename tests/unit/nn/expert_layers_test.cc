@@ -103,15 +103,7 @@ TEST(ExpertLayersTest, UsageIsWhatTheTracesSay) {
 }
 
 TEST(ExpertLayersTest, WhatIsSwitchedOffIsNotReported) {
-  const MemoryCheckpoint checkpoint(MixedConfig(), 3);
-  const auto model = LoadSmall(checkpoint, {.count_experts = false, .trace_experts = false});
-
-  const FeedResult answer = Feed(*model, {{Prompt(20, 11), {0, 1}}});
-
-  EXPECT_THAT(answer.ids[0], testing::IsEmpty());
-  EXPECT_TRUE(model->ReadUsage(0).experts.empty());
-  const auto counting = LoadSmall(checkpoint);
-  EXPECT_EQ(Feed(*counting, {{Prompt(20, 11), {0, 1}}}).logprobs, answer.logprobs);
+  ExpectWhatIsSwitchedOffIsNotReported(MemoryCheckpoint(MixedConfig(), 3));
 }
 
 TEST(ExpertLayersTest, ANaNAtRunTimeFailsItsOwnSequenceAlone) {

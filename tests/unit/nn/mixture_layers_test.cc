@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "model/kernels/attention.h"
 #include "model/nn/load_model.h"
 #include "tests/support/mixture_models.h"
@@ -39,7 +41,7 @@ ModelConfig EveryMixture(bool parallel) {
   config.layers[1] = {.ffn = {dense, MixtureFfnPart(5, 1, false)},
                       .attention = SoftAttention(3, MixtureKv::kExpert)};
   config.layers[1].ffn[1].mixture.expert_names = {"base", "code", "law", "maths", "prose"};
-  config.layers[2] = {.ffn = {MixtureFfnPart(3, 3, false), peer},
+  config.layers[2] = {.ffn = {peer, MixtureFfnPart(3, 3, false)},
                       .attention = TopKAttention(SoftAttention(4, MixtureKv::kExpert), 2, false)};
   config.layers[3] = {.ffn = {peer},
                       .attention = TopKAttention(SoftAttention(2, MixtureKv::kShared), 1, true)};
@@ -102,6 +104,60 @@ TEST(MixtureLayersTest, UsageIsWhatTheTracesSay) {
   }
 }
 
+// Attention, a memory and a mixture of one block: each keeps its picks until it has used them.
+TEST(MixtureLayersTest, WhatIsSwitchedOffIsNotReported) {
+  for (const bool parallel : {false, true}) {
+    ExpectWhatIsSwitchedOffIsNotReported(MemoryCheckpoint(EveryMixture(parallel), 13));
+  }
+}
+
+TEST(MixtureLayersTest, AnExpertThatNobodyChoseIsNotRead) {
+  MemoryCheckpoint checkpoint(EveryMixture(false), 14);
+  const std::vector<FedSequence> sequences = {{Prompt(4, 11), {0}}};
+  const FeedResult expected = Feed(*LoadSmall(checkpoint), sequences);
+  const std::vector<uint32_t>& chosen = expected.ids[3];
+  int spared = 0;
+  for (uint32_t expert = 0; expert < 5; ++expert) {
+    if (std::count(chosen.begin(), chosen.end(), expert) > 0) continue;
+    ++spared;
+    for (const char* matrix : {"gate_proj", "up_proj", "down_proj"}) {
+      std::vector<float>& values =
+          checkpoint.values("model.layers.1.ffn.mixture.experts." + std::to_string(expert) + "." +
+                            matrix + ".weight");
+      std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
+    }
+  }
+  ASSERT_GT(spared, 1);
+
+  EXPECT_EQ(Feed(*LoadSmall(checkpoint), sequences).logprobs, expected.logprobs);
+}
+
+// Blocks whose layers take different room are copied whole.
+TEST(MixtureLayersTest, AForkContinuesItsOriginsSequence) {
+  const MemoryCheckpoint checkpoint(EveryMixture(false), 15);
+  const auto model = LoadSmall(checkpoint);
+  const FedSequence whole{Prompt(50, 11), {0, 1}};
+  const std::vector<float> expected = Feed(*model, {whole}).logprobs[0];
+
+  // 40 tokens in blocks 4 and 5; the fork shares block 4 and gets a copy of block 5 as 6.
+  const std::vector<BlockId> origin = {4, 5}, fork = {4, 6};
+  const absl::Span<const TokenId> tokens = whole.tokens;
+  const Chunk first{.slot = 0, .tokens = tokens.first(40), .blocks = origin};
+  ASSERT_TRUE(model->Step({.chunks = {&first, 1}}).ok());
+  model->Fork(0, 1, 1);
+  const BlockCopy copy{5, 6};
+  const Chunk rest{
+      .slot = 1, .tokens = tokens.subspan(40, 9), .first_position = 40, .blocks = fork};
+  std::vector<OutputRow> rows;
+  for (int i = 0; i < 9; ++i) {
+    rows.push_back({.chunk = 0, .row = i, .targets = {&whole.tokens[41 + i], 1}});
+  }
+  const auto output = model->Step({.copies = {&copy, 1}, .chunks = {&rest, 1}, .rows = rows});
+
+  ASSERT_TRUE(output.ok()) << output.status();
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(output->rows[i].tokens[0].logprob, expected[40 + i]) << i;
+}
+
 TEST(MixtureLayersTest, ExpertLayersAreListedInTheOrderThatATokenMeetsThem) {
   const MemoryCheckpoint checkpoint(EveryMixture(false), 4);
   const auto model = LoadSmall(checkpoint);
@@ -113,7 +169,7 @@ TEST(MixtureLayersTest, ExpertLayersAreListedInTheOrderThatATokenMeetsThem) {
                      " " + std::to_string(layer.top_k) + "/" + std::to_string(layer.num_experts));
   }
   EXPECT_THAT(listed, ElementsAre("0 attention 3/3", "0 ffn 2/4", "1 attention 3/3", "1 ffn 1/5",
-                                  "2 attention 2/4", "2 ffn 3/3", "2 peer 8/529", "3 attention 1/2",
+                                  "2 attention 2/4", "2 peer 8/529", "2 ffn 3/3", "3 attention 1/2",
                                   "3 peer 8/529"));
   EXPECT_THAT(layers[3].expert_names, ElementsAre("base", "code", "law", "maths", "prose"));
   EXPECT_THAT(layers[1].expert_names, IsEmpty());
