@@ -25,7 +25,19 @@ void Block::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step&
   const Attention::Step attend{
       .batch = step.batch, .input = u, .kv = step.kv, .residual = workspace.residual};
 
+  // Mixtures know their experts as soon as u is there, in a parallel block before attention runs;
+  // a product-key router works token by token with its experts, without a barrier in between.
+  const auto route = [&] {
+    for (const FeedForward& part : ffn) {
+      const auto* mixture = std::get_if<MixtureFfn>(&part);
+      if (mixture == nullptr) continue;
+      mixture->Route(pool, workspace, u, step.counters.picks(mixture->expert_layer));
+      count(mixture->expert_layer);
+    }
+  };
+
   normalize(input_norm);
+  if (parallel) route();
   if (const auto* dense = std::get_if<Attention>(&attention)) {
     prepare(dense->qkv);
     dense->Forward(pool, workspace, attend);
@@ -35,7 +47,10 @@ void Block::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step&
     mixture.Forward(pool, workspace, attend, step.counters.picks(mixture.expert_layer));
     count(mixture.expert_layer);
   }
-  if (!parallel) normalize(post_attention_norm);
+  if (!parallel) {
+    normalize(post_attention_norm);
+    route();
+  }
   const auto pick_experts = [&](const auto& layer) {
     layer.Forward(pool, workspace,
                   {.input = u,
@@ -48,7 +63,10 @@ void Block::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step&
       prepare(dense->gate_up);
       dense->Forward(pool, workspace, u, workspace.residual);
     } else if (const auto* mixture = std::get_if<MixtureFfn>(&part)) {
-      pick_experts(*mixture);
+      mixture->Forward(pool, workspace,
+                       {.input = u,
+                        .residual = workspace.residual,
+                        .picks = step.counters.picks(mixture->expert_layer)});
     } else if (const auto* peer = std::get_if<Peer>(&part)) {
       pick_experts(*peer);
     } else {

@@ -33,6 +33,14 @@ int64_t KvBlockBytes(const ModelConfig& config) {
 // The linear layers that every step reads whole, in the order it reads them. (What comes after a
 // mixture's choice is not known before.)
 void AppendLayers(Block& block, std::vector<LinearLayer*>& order) {
+  const auto append_mixture_routers = [&] {
+    for (FeedForward& part : block.ffn) {
+      if (auto* mixture = std::get_if<MixtureFfn>(&part)) {
+        order.push_back(&mixture->router.projection);
+      }
+    }
+  };
+  if (block.parallel) append_mixture_routers();
   if (auto* dense = std::get_if<Attention>(&block.attention)) {
     order.insert(order.end(), {&dense->qkv, &dense->output});
   } else {
@@ -40,15 +48,14 @@ void AppendLayers(Block& block, std::vector<LinearLayer*>& order) {
     order.insert(order.end(),
                  {&mixture.router.projection, &mixture.wide.qkv, &mixture.wide.output});
   }
+  if (!block.parallel) append_mixture_routers();
   for (FeedForward& part : block.ffn) {
     if (auto* dense = std::get_if<DenseFfn>(&part)) {
       order.insert(order.end(), {&dense->gate_up, &dense->down});
-    } else if (auto* mixture = std::get_if<MixtureFfn>(&part)) {
-      order.push_back(&mixture->router.projection);
     } else if (auto* peer = std::get_if<Peer>(&part)) {
       order.push_back(&peer->experts.router.query);
-    } else {
-      order.push_back(&std::get<ProductKeyMemory>(part).values.router.query);
+    } else if (auto* memory = std::get_if<ProductKeyMemory>(&part)) {
+      order.push_back(&memory->values.router.query);
     }
   }
 }

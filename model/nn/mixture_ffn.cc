@@ -16,9 +16,13 @@ uint8_t* PanelsOfRow(const Workspace& workspace, int depth, int row) {
 
 }  // namespace
 
+void MixtureFfn::Route(kernels::ThreadPool& pool, Workspace& workspace, const Activations& input,
+                       const PickBuffer& picks) const {
+  router.Forward(pool, input, workspace.mixture.logits, picks);
+}
+
 void MixtureFfn::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const {
   MixtureBuffers& buffers = workspace.mixture;
-  router.Forward(pool, step.input, buffers.logits, step.picks);
   OrderByExpert(step, buffers);
   const int rows = step.input.tokens * router.top_k;
   const int width = experts.front().down.depth();

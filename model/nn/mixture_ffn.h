@@ -18,10 +18,15 @@ struct MixtureFfn {
   std::vector<DenseFfn> experts;
   int expert_layer = 0;  // index into the model's expert layers
 
+  // Every token's experts, into `picks`. It needs u alone: in a parallel block this comes before
+  // attention.
+  void Route(kernels::ThreadPool& pool, Workspace& workspace, const Activations& input,
+             const PickBuffer& picks) const;
+
   struct Step {
     Activations input;          // u [tokens][hidden]
     float* residual = nullptr;  // [tokens][hidden], added to
-    PickBuffer picks;           // receives what every token picked
+    PickBuffer picks;           // of Route
   };
   void Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const;
 
