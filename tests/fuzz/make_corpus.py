@@ -123,9 +123,19 @@ def make_config():
          "query_norm_eps": 1e-3, "score": "sigmoid", "activation": "relu", "glu": True,
          "pre_rmsnorm": True, "layout": "peerage"},
         {"kind": "pkm", "num_experts": 9, "heads": 1, "top_k": 1, "keys": "direct"}]}}}
+    bam = {**peerage, "attention": {"kind": "mixture", "num_experts": 2, "kv": "expert",
+                                    "routing": "soft", "expert_names": ["base", "law"]},
+           "ffn": [{"kind": "mixture", "num_experts": 2, "top_k": 1, "normalize_top_k": True,
+                    "intermediate_size": 16, "expert_names": ["base", "law"]}],
+           "layers": {"1": {"attention": {"kind": "mixture", "num_experts": 4, "kv": "shared",
+                                          "routing": "top_k", "top_k": 3,
+                                          "normalize_top_k": True}}}}
+    mixtral = {**llama, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2,
+               "rope_theta": 1e6, "router_aux_loss_coef": 0.02, "output_router_logits": False}
+    del mixtral["rope_parameters"]
     scaled = {**llama, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}
     for name, config in [("llama", llama), ("peerage", peerage), ("peer", peer),
-                         ("scaled", scaled)]:
+                         ("bam", bam), ("mixtral", mixtral), ("scaled", scaled)]:
         write("model_config_fuzz", name, json.dumps(config))
     write("model_config_fuzz", "duplicate_key", '{"model_type": "llama", "model_type": "llama"}')
     write("model_config_fuzz", "not_utf8", b'{"model_type": "\xff"}')

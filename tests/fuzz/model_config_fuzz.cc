@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,8 +11,19 @@
 
 namespace {
 
+bool InRange(const peerage::MixtureConfig& mixture) {
+  const std::set<std::string> names(mixture.expert_names.begin(), mixture.expert_names.end());
+  return mixture.num_experts >= 1 && mixture.num_experts <= 256 && mixture.top_k >= 1 &&
+         mixture.top_k <= mixture.num_experts && names.count("") == 0 &&
+         names.size() == mixture.expert_names.size() &&
+         (names.empty() || names.size() == static_cast<size_t>(mixture.num_experts));
+}
+
 bool InRange(const peerage::FfnConfig& part) {
   if (part.kind == peerage::FfnKind::kDense) return part.intermediate_size > 0;
+  if (part.kind == peerage::FfnKind::kMixture) {
+    return part.intermediate_size > 0 && InRange(part.mixture);
+  }
   const peerage::ProductKeyConfig& c = part.product_keys;
   const bool direct = c.keys == peerage::ProductKeys::kDirect;
   return c.num_sub_keys >= 2 && int64_t{c.num_sub_keys} * c.num_sub_keys == c.num_experts &&
@@ -37,6 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   if (!in_range) std::abort();
   for (const peerage::LayerConfig& layer : config->layers) {
     if (layer.ffn.empty()) std::abort();
+    const bool mixed = layer.attention.kind == peerage::AttentionKind::kMixture;
+    if (mixed && !InRange(layer.attention.mixture)) std::abort();
     for (const peerage::FfnConfig& part : layer.ffn) {
       if (!InRange(part)) std::abort();
     }
