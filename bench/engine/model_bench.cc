@@ -43,10 +43,10 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Sequences with blocks of their own, all at the same position.
+// Sequences with blocks and text of their own, all at the same position.
 class Streams {
  public:
-  Streams(LanguageModel& model, int count, int positions) : model_(model), tokens_(count, 1) {
+  Streams(LanguageModel& model, int count, int positions) : model_(model) {
     const int blocks =
         (positions + model.capacity().block_tokens - 1) / model.capacity().block_tokens;
     blocks_.resize(count, std::vector<BlockId>(blocks));
@@ -54,6 +54,7 @@ class Streams {
     for (int i = 0; i < count; ++i) {
       std::iota(blocks_[i].begin(), blocks_[i].end(), next);
       next += blocks;
+      tokens_.push_back(TokenOf(i, 0));
       model.Open(i, {.temperature = 0}, {});
     }
   }
@@ -64,8 +65,8 @@ class Streams {
   // `count` tokens of a prompt into every stream, one after the other; logits of the last only.
   void Prefill(int count) {
     std::vector<TokenId> prompt(count);
-    for (int i = 0; i < count; ++i) prompt[i] = 100 + i * 37 % 1000;
     for (size_t s = 0; s < tokens_.size(); ++s) {
+      for (int i = 0; i < count; ++i) prompt[i] = TokenOf(static_cast<int>(s), i);
       for (int at = 0; at < count; at += model_.capacity().max_step_tokens) {
         const int size = std::min(model_.capacity().max_step_tokens, count - at);
         const Chunk chunk{.slot = static_cast<int>(s),
@@ -102,6 +103,11 @@ class Streams {
   double touched_experts() const { return layer_steps_ == 0 ? 0 : double(touched_) / layer_steps_; }
 
  private:
+  // Streams differ, so that they need not choose the same experts.
+  static TokenId TokenOf(int stream, int position) {
+    return 100 + (stream * 211 + position * 37) % 1000;
+  }
+
   void CountTouched(const peerage::StepOutput& output) {
     const auto& layers = model_.description().expert_layers;
     for (size_t i = 0; i < layers.size(); ++i) {
@@ -193,7 +199,9 @@ int main(int argc, char** argv) {
                            {"weights_dtype", (*model)->description().weights_dtype},
                            {"threads", options.threads}};
   result["prefill_tokens_per_second"] = PrefillSpeed(**model, options);
-  result["decode_tokens_per_second"] = MeasureDecoding(**model, options, 1, 0).tokens_per_second;
+  const Decoding alone = MeasureDecoding(**model, options, 1, 0);
+  result["decode_tokens_per_second"] = alone.tokens_per_second;
+  result["touched_experts"] = alone.touched_experts;
   result["streams"] = options.streams;
   const Decoding streams = MeasureDecoding(**model, options, options.streams, 0);
   result["streams_tokens_per_second"] = streams.tokens_per_second;

@@ -1,15 +1,22 @@
 #!/usr/bin/env python3
-"""What a step of a mixture costs beside its dense seed, and what its bytes predict.
+"""What a step of a mixture costs beside its dense seed, and what its bytes and products predict.
 
 Upcycles copies of MODEL (bf16) and runs model_bench on each, interleaved with the dense model:
-decoding alone and of 16 streams. A step reads every weight that it needs once, so its bytes are
-those of the dense model, less the dense FFNs and attention, plus those of the experts touched.
-Prints one line a mixture: measured and predicted time as multiples of the dense model's.
+decoding alone and of 16 streams with texts of their own. A step reads every weight that it needs
+once, so its bytes are those of the dense model, less the dense FFNs and attention, plus those of
+the experts touched and of the positions in the KV cache; every stream takes one product with each
+of its active parameters. One stream is all reading; among 16 the arithmetic counts too. So
 
-Usage: cost.py MODEL.gguf [--bin build/release/bin] [--work build/mixture-cost]
+  seconds of a step = a * bytes + b * products
+
+where a and b come from the dense model's two times of the same round, and nothing is fitted to a
+mixture. Prints a table of medians over the rounds, in Markdown.
+
+Usage: cost.py MODEL.gguf [--bin build/release/bin] [--work build/mixture-cost] [--rounds 5]
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -22,23 +29,64 @@ MIXTURES = {  # name: attention, top_k
     "BAM-4 shared KV, top-1": ("shared", 1),
     "BAM-4 own KV, top-1": ("expert", 1),
 }
-STREAMS, DECODE, ROUNDS = 16, 48, 5
+STREAMS, DECODE, EXPERTS = 16, 48, 4
 
 
-def bench(program, model, *options):
-    command = [program, "--model", model, "--weights-dtype", "bf16", "--threads", "2", "--prefill",
-               "16", "--decode", str(DECODE), "--streams", str(STREAMS), "--repetitions", "1"]
-    return json.loads(subprocess.run([*command, *options], check=True, capture_output=True).stdout)
+@dataclasses.dataclass
+class Step:
+    """Of one decoding step of `streams` sequences."""
+    touched: float  # FFN experts a layer
+    seconds: float
+    bytes: float
+    products: float
 
 
-def step_bytes(program, model, touched):
-    """bf16 bytes of the weights that one step reads, and f32 KV bytes of a position."""
-    report = json.loads(subprocess.run([program, "inspect", model, "--json"], check=True,
-                                       capture_output=True).stdout)
-    parts = report["parameters_by_part"]
-    experts = parts.pop("ffn_experts", 0)
-    weights = sum(parts.values()) + experts * touched / 4
-    return 2 * weights, report["kv_bytes_per_token"]
+class Model:
+    def __init__(self, options, path):
+        self.bench = [options.bin / "model_bench", "--model", path, "--weights-dtype", "bf16",
+                      "--threads", "2", "--prefill", "16", "--decode", str(DECODE), "--streams",
+                      str(STREAMS), "--repetitions", "3"]
+        report = json.loads(subprocess.run(
+            [options.bin / "peerage-model", "inspect", path, "--json"], check=True,
+            capture_output=True).stdout)
+        self.parts = report["parameters_by_part"]
+        self.active = report["active_parameters"]
+        self.kv_bytes = report["kv_bytes_per_token"]
+
+    def step(self, streams, tokens_per_second, touched):
+        experts = self.parts.get("ffn_experts", 0)
+        weights = sum(self.parts.values()) - experts + experts * touched / EXPERTS
+        context = DECODE / 2 * streams
+        return Step(touched, streams / tokens_per_second, 2 * weights + context * self.kv_bytes,
+                    streams * self.active)
+
+    def run(self):
+        """Steps of one stream and of many."""
+        result = json.loads(subprocess.run(self.bench, check=True, capture_output=True).stdout)
+        return (self.step(1, result["decode_tokens_per_second"], result["touched_experts"]),
+                self.step(STREAMS, result["streams_tokens_per_second"],
+                          result["streams_touched_experts"]))
+
+
+def predict(dense, step):
+    """Seconds of a mixture's step, after the dense model's two."""
+    one, many = dense
+    determinant = one.bytes * many.products - many.bytes * one.products
+    a = (one.seconds * many.products - many.seconds * one.products) / determinant
+    b = (one.bytes * many.seconds - many.bytes * one.seconds) / determinant
+    return a * step.bytes + b * step.products
+
+
+def rows(name, rounds):
+    for i, streams in enumerate((1, STREAMS)):
+        pairs = [(dense, dense[i], mixed[i]) for dense, mixed in rounds]
+        touched = statistics.median(step.touched for _, _, step in pairs)
+        measured = statistics.median(step.seconds / beside.seconds for _, beside, step in pairs)
+        in_bytes = statistics.median(step.bytes / beside.bytes for _, beside, step in pairs)
+        predicted = statistics.median(predict(dense, step) / beside.seconds
+                                      for dense, beside, step in pairs)
+        yield (f"| {name} | {streams} | {touched:.2f} | {in_bytes:.2f} | {predicted:.2f} | "
+               f"{measured:.2f} | {measured / predicted:.2f} |")
 
 
 def main():
@@ -46,29 +94,22 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--bin", default="build/release/bin", type=pathlib.Path)
     parser.add_argument("--work", default="build/mixture-cost", type=pathlib.Path)
+    parser.add_argument("--rounds", default=5, type=int)
     options = parser.parse_args()
-    tool, model_bench = options.bin / "peerage-model", options.bin / "model_bench"
     options.work.mkdir(parents=True, exist_ok=True)
-    print("mixture                 streams  touched  time x dense  bytes x dense  measured/predicted")
+    print("| mixture | streams | touched | bytes x dense | predicted x dense | measured x dense | "
+          "measured / predicted |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    dense = Model(options, options.model)
     for name, (attention, top_k) in MIXTURES.items():
         path = options.work / attention
         shutil.rmtree(path, ignore_errors=True)
-        subprocess.run([tool, "upcycle", "--base", options.model, "--num-experts", "4",
-                        "--allow-identical", "--attention", attention, "--top-k", str(top_k),
-                        "--random-seed", "1", "--out", path], check=True, capture_output=True)
-        pairs = []
-        for _ in range(ROUNDS):
-            pairs.append((bench(model_bench, options.model), bench(model_bench, path)))
-        for streams in (1, STREAMS):
-            key = "decode_tokens_per_second" if streams == 1 else "streams_tokens_per_second"
-            touched = top_k if streams == 1 else pairs[0][1]["streams_touched_experts"]
-            ratio = statistics.median(dense[key] / mixed[key] for dense, mixed in pairs)
-            dense_bytes, dense_kv = step_bytes(tool, options.model, 0)
-            mixed_bytes, mixed_kv = step_bytes(tool, path, touched)
-            context = DECODE / 2 * streams
-            predicted = (mixed_bytes + context * mixed_kv) / (dense_bytes + context * dense_kv)
-            print(f"{name:23} {streams:7}  {touched:7.2f}  {ratio:12.2f}  {predicted:13.2f}"
-                  f"  {ratio / predicted:18.2f}", flush=True)
+        subprocess.run([options.bin / "peerage-model", "upcycle", "--base", options.model,
+                        "--num-experts", str(EXPERTS), "--allow-identical", "--attention",
+                        attention, "--top-k", str(top_k), "--random-seed", "1", "--out", path],
+                       check=True, capture_output=True)
+        mixed = Model(options, path)
+        rounds = [(dense.run(), mixed.run()) for _ in range(options.rounds)]
+        print(*rows(name, rounds), sep="\n", flush=True)
         shutil.rmtree(path)
 
 
