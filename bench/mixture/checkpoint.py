@@ -42,10 +42,10 @@ def read_tensors(directory):
 
 
 def write(directory, tensors, like):
-    """Writes `tensors` in bfloat16 beside the config and tokenizer of the directory `like`."""
+    """Writes `tensors` in bfloat16 beside config, tokenizer and template of the directory `like`."""
     directory, like = pathlib.Path(directory), pathlib.Path(like)
     directory.mkdir(parents=True, exist_ok=True)
-    for path in like.glob("*.json"):
+    for path in (*like.glob("*.json"), *like.glob("*.jinja")):
         shutil.copy(path, directory)
     if json.loads((like / "config.json").read_text())["model_type"] == "llama":
         back = [(ours, theirs) for theirs, ours in RENAMED]

@@ -4,7 +4,7 @@
 Windows of 256 tokens lie evenly over FOLDER/DOMAIN.held.txt; in each, every token after the first
 is scored. All models have the seed's tokenizer, so they score the same tokens. With --pytorch the
 same windows also go through bench/mixture/mixture.py in float32, which shares no code with the
-server, and the table gains the largest difference of a window's mean log-probability.
+server, and the table gains the largest difference of a window's mean log-probability (of a token).
 
 Usage: evaluate.py FOLDER MODEL [MODEL ...] [--pytorch] [--json FILE]
 """
@@ -90,7 +90,7 @@ def row(args, name, result):
     values = [perplexity(result["server"][domain]) for domain in DOMAINS]
     cells = [f"{value:.2f}" for value in (*values, math.prod(values) ** (1 / len(values)))]
     if args.pytorch:
-        cells.append("{:.4f}".format(max(
+        cells.append("{:.1e}".format(max(
             abs(ours - theirs) for domain in DOMAINS
             for ours, theirs in zip(result["server"][domain], result["pytorch"][domain]))))
     return f"| {name} | " + " | ".join(cells) + " |"
