@@ -1,78 +1,106 @@
 #include "model/nn/block.h"
 
 namespace peerage::nn {
+namespace {
 
-void Block::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const {
-  const size_t width = input_norm.width;
-  const Activations u{.x = workspace.normed,
-                      .stride = width,
-                      .panels = workspace.panels,
-                      .tokens = step.batch.size()};
-  const auto normalize = [&](const Norm& norm) {
-    pool.For(u.tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
-      norm.Forward({.x = workspace.residual, .y = workspace.normed, .stride = width},
+// One step through one block: what its layers share.
+class BlockStep {
+ public:
+  BlockStep(kernels::ThreadPool& pool, Workspace& workspace, const Block::Step& step)
+      : pool_(pool),
+        workspace_(workspace),
+        step_(step),
+        u_{.x = workspace.normed, .panels = workspace.panels, .tokens = step.batch.size()} {}
+
+  // Makes u, which the layers read.
+  void Normalize(const Norm& norm) {
+    u_.stride = norm.width;
+    pool_.For(u_.tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
+      norm.Forward({.x = workspace_.residual, .y = workspace_.normed, .stride = u_.stride},
                    static_cast<int>(first), static_cast<int>(end));
     });
-  };
-  // Panels are shared by all layers, so each prepares its own, even of the same u.
-  const auto prepare = [&](const LinearLayer& layer) {
-    pool.For(u.tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
-      layer.PrepareInput(u, static_cast<int>(first), static_cast<int>(end));
-    });
-  };
+  }
 
-  const auto count = [&](int expert_layer) { step.counters.Count(pool, expert_layer, u.tokens); };
-  const Attention::Step attend{
-      .batch = step.batch, .input = u, .kv = step.kv, .residual = workspace.residual};
-
-  // Mixtures know their experts as soon as u is there, in a parallel block before attention runs;
-  // a product-key router works token by token with its experts, without a barrier in between.
-  const auto route = [&] {
+  // What mixtures can do as soon as u is there. (A product-key router works token by token with its
+  // experts, without a barrier in between.)
+  void Route(const std::vector<FeedForward>& ffn) {
     for (const FeedForward& part : ffn) {
       const auto* mixture = std::get_if<MixtureFfn>(&part);
       if (mixture == nullptr) continue;
-      mixture->Route(pool, workspace, u, step.counters.picks(mixture->expert_layer));
-      count(mixture->expert_layer);
+      mixture->Route(pool_, workspace_, u_, PicksOf(*mixture));
+      Count(*mixture);
     }
-  };
+  }
 
-  normalize(input_norm);
-  if (parallel) route();
-  if (const auto* dense = std::get_if<Attention>(&attention)) {
-    prepare(dense->qkv);
-    dense->Forward(pool, workspace, attend);
-  } else {
-    const auto& mixture = std::get<MixtureAttention>(attention);
-    prepare(mixture.wide.qkv);
-    mixture.Forward(pool, workspace, attend, step.counters.picks(mixture.expert_layer));
-    count(mixture.expert_layer);
+  void Run(const Attention& layer) {
+    Prepare(layer.qkv);
+    layer.Forward(pool_, workspace_, attention_step());
   }
+
+  void Run(const MixtureAttention& layer) {
+    Prepare(layer.wide.qkv);
+    layer.Forward(pool_, workspace_, attention_step(), PicksOf(layer));
+    Count(layer);
+  }
+
+  void Run(const DenseFfn& layer) {
+    Prepare(layer.gate_up);
+    layer.Forward(pool_, workspace_, u_, workspace_.residual);
+  }
+
+  void Run(const MixtureFfn& layer) {
+    layer.Forward(pool_, workspace_,
+                  {.input = u_, .residual = workspace_.residual, .picks = PicksOf(layer)});
+  }
+
+  template <typename RetrievingLayer>  // Peer, ProductKeyMemory
+  void Run(const RetrievingLayer& layer) {
+    layer.Forward(pool_, workspace_,
+                  {.input = u_, .residual = workspace_.residual, .picks = PicksOf(layer)});
+    Count(layer);
+  }
+
+ private:
+  // Panels are shared by all layers, so each prepares its own, even of the same u.
+  void Prepare(const LinearLayer& layer) {
+    pool_.For(u_.tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
+      layer.PrepareInput(u_, static_cast<int>(first), static_cast<int>(end));
+    });
+  }
+
+  Attention::Step attention_step() const {
+    return {.batch = step_.batch, .input = u_, .kv = step_.kv, .residual = workspace_.residual};
+  }
+
+  template <typename ExpertLayer>
+  PickBuffer PicksOf(const ExpertLayer& layer) const {
+    return step_.counters.picks(layer.expert_layer);
+  }
+
+  template <typename ExpertLayer>
+  void Count(const ExpertLayer& layer) {
+    step_.counters.Count(pool_, layer.expert_layer, u_.tokens);
+  }
+
+  kernels::ThreadPool& pool_;
+  Workspace& workspace_;
+  const Block::Step& step_;
+  Activations u_;
+};
+
+}  // namespace
+
+void Block::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const {
+  BlockStep block(pool, workspace, step);
+  const auto run = [&](const auto& layer) { block.Run(layer); };
+  block.Normalize(input_norm);
+  if (parallel) block.Route(ffn);  // before attention runs
+  std::visit(run, attention);
   if (!parallel) {
-    normalize(post_attention_norm);
-    route();
+    block.Normalize(post_attention_norm);
+    block.Route(ffn);
   }
-  const auto pick_experts = [&](const auto& layer) {
-    layer.Forward(pool, workspace,
-                  {.input = u,
-                   .residual = workspace.residual,
-                   .picks = step.counters.picks(layer.expert_layer)});
-    count(layer.expert_layer);
-  };
-  for (const FeedForward& part : ffn) {
-    if (const auto* dense = std::get_if<DenseFfn>(&part)) {
-      prepare(dense->gate_up);
-      dense->Forward(pool, workspace, u, workspace.residual);
-    } else if (const auto* mixture = std::get_if<MixtureFfn>(&part)) {
-      mixture->Forward(pool, workspace,
-                       {.input = u,
-                        .residual = workspace.residual,
-                        .picks = step.counters.picks(mixture->expert_layer)});
-    } else if (const auto* peer = std::get_if<Peer>(&part)) {
-      pick_experts(*peer);
-    } else {
-      pick_experts(std::get<ProductKeyMemory>(part));
-    }
-  }
+  for (const FeedForward& part : ffn) std::visit(run, part);
 }
 
 }  // namespace peerage::nn
