@@ -19,6 +19,10 @@ using kernels::ExpertTable;
 using kernels::PackedMatrix;
 using kernels::WeightFormat;
 
+// Rows that are read at a time of matrices whose columns lie side by side: whole tiles, and enough
+// that the team is busy.
+constexpr int kRowsOfColumns = 512;
+
 constexpr std::string_view kMatrix = "matrix", kTable = "table";
 
 std::string_view PluralOf(std::string_view what) { return what == kMatrix ? "matrices" : "tables"; }
@@ -237,18 +241,23 @@ absl::StatusOr<const TensorInfo*> WeightLoader::Read(const std::string& name) {
   return tensor;
 }
 
+absl::Status WeightLoader::ReadRows(const TensorInfo& tensor, int64_t first,
+                                    absl::Span<uint8_t> stored) {
+  RETURN_IF_ERROR(checkpoint_.ReadRows(tensor, first, stored));
+  Advance(stored.size());
+  return absl::OkStatus();
+}
+
 absl::Status WeightLoader::PackSlice(const PackedMatrix& matrix, int first_output,
                                      const MatrixSlice& slice) {
   ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(slice.name));
   if (slice.first == 0) NoteMatrix(*tensor, matrix.format);
   if (dry_run()) return absl::OkStatus();
-  const int64_t width = tensor->shape[1];
-  const size_t row_bytes = RowBytes(tensor->type, width);
+  const size_t row_bytes = RowBytes(tensor->type, tensor->shape[1]);
   stored_.resize(slice.count * row_bytes);
-  RETURN_IF_ERROR(checkpoint_.ReadRows(*tensor, slice.first, absl::MakeSpan(stored_)));
-  Advance(stored_.size());
+  RETURN_IF_ERROR(ReadRows(*tensor, slice.first, absl::MakeSpan(stored_)));
   const RowSegment rows{
-      .type = tensor->type, .data = stored_.data(), .stride = row_bytes, .width = width};
+      .type = tensor->type, .data = stored_.data(), .stride = row_bytes, .width = tensor->shape[1]};
   PackRows(*pool_,
            {.matrix = matrix,
             .first_output = first_output,
@@ -260,26 +269,30 @@ absl::Status WeightLoader::PackSlice(const PackedMatrix& matrix, int first_outpu
 
 absl::Status WeightLoader::PackColumns(const PackedMatrix& matrix,
                                        const std::vector<MatrixSlice>& slices) {
-  std::map<std::string, std::vector<uint8_t>> sources;
-  std::vector<RowSegment> segments;
+  std::map<const TensorInfo*, std::vector<uint8_t>> sources;
   for (const MatrixSlice& slice : slices) {
     ASSIGN_OR_RETURN(const TensorInfo* tensor, Find(slice.name));
-    const auto [source, is_new] = sources.try_emplace(slice.name);
-    if (is_new) NoteMatrix(*tensor, matrix.format);
-    if (dry_run()) continue;
-    if (is_new) {
-      source->second.resize(tensor->bytes);
-      RETURN_IF_ERROR(checkpoint_.Read(*tensor, absl::MakeSpan(source->second)));
-      Advance(tensor->bytes);
-    }
-    segments.push_back({.type = tensor->type,
-                        .data = source->second.data() + RowBytes(tensor->type, slice.first),
-                        .stride = RowBytes(tensor->type, tensor->shape[1]),
-                        .width = slice.count});
+    if (sources.try_emplace(tensor).second) NoteMatrix(*tensor, matrix.format);
   }
   if (dry_run()) return absl::OkStatus();
-  PackRows(*pool_, {.matrix = matrix, .rows = matrix.outputs, .segments = segments},
-           const_cast<uint8_t*>(matrix.tiles));
+
+  for (int first = 0; first < matrix.outputs; first += kRowsOfColumns) {
+    const int rows = std::min(kRowsOfColumns, matrix.outputs - first);
+    for (auto& [tensor, stored] : sources) {
+      stored.resize(rows * RowBytes(tensor->type, tensor->shape[1]));
+      RETURN_IF_ERROR(ReadRows(*tensor, first, absl::MakeSpan(stored)));
+    }
+    std::vector<RowSegment> segments;
+    for (const MatrixSlice& slice : slices) {
+      const auto& [tensor, stored] = *sources.find(checkpoint_.Find(slice.name));
+      segments.push_back({.type = tensor->type,
+                          .data = stored.data() + RowBytes(tensor->type, slice.first),
+                          .stride = stored.size() / rows,
+                          .width = slice.count});
+    }
+    PackRows(*pool_, {.matrix = matrix, .first_output = first, .rows = rows, .segments = segments},
+             const_cast<uint8_t*>(matrix.tiles));
+  }
   return absl::OkStatus();
 }
 

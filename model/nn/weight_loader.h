@@ -34,7 +34,8 @@ struct MatrixSlice {
 };
 
 // Reads canonical tensors into the layouts that the kernels want. Beside the packed weights, one
-// matrix's stored bytes are held while it is converted; tables of experts are read in pieces.
+// matrix's stored bytes are held while it is converted; tables of experts, and matrices side by
+// side, are read in pieces.
 //
 // With an arena that only adds up (a dry run), nothing is read: what would be taken and converted
 // is known afterwards.
@@ -92,6 +93,7 @@ class WeightLoader {
  private:
   absl::StatusOr<const TensorInfo*> Find(const std::string& name) const;
   absl::StatusOr<const TensorInfo*> Read(const std::string& name);
+  absl::Status ReadRows(const TensorInfo& tensor, int64_t first, absl::Span<uint8_t> stored);
   absl::Status PackSlice(const kernels::PackedMatrix& matrix, int first_output,
                          const MatrixSlice& slice);
   absl::Status PackColumns(const kernels::PackedMatrix& matrix,
