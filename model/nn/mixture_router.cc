@@ -9,10 +9,11 @@ void MixtureRouter::Forward(kernels::ThreadPool& pool, const Activations& input,
                             const PickBuffer& picks) const {
   const size_t experts = num_experts();
   projection.Forward(pool, input, {.y = logits, .stride = experts});
-  for (int token = 0; token < input.tokens; ++token) {
-    Pick(logits + token * experts,
-         {picks.ids + size_t(token) * top_k, picks.weights + size_t(token) * top_k});
-  }
+  pool.For(input.tokens, kRowGrain, [&](int64_t first, int64_t end, int) {
+    for (int64_t token = first; token < end; ++token) {
+      Pick(logits + token * experts, {picks.ids + token * top_k, picks.weights + token * top_k});
+    }
+  });
 }
 
 void MixtureRouter::Pick(float* logits, const PickBuffer& picks) const {
@@ -23,19 +24,26 @@ void MixtureRouter::Pick(float* logits, const PickBuffer& picks) const {
   for (int i = 0; i < experts; ++i) sum += logits[i] = std::exp(logits[i] - most);
   for (int i = 0; i < experts; ++i) logits[i] /= sum;
 
-  float kept = 0;
-  for (int k = 0; k < top_k; ++k) {
-    int best = -1;
-    for (int i = 0; i < experts; ++i) {
-      const bool taken = std::find(picks.ids, picks.ids + k, uint32_t(i)) != picks.ids + k;
-      if (!taken && (best < 0 || logits[i] > logits[best])) best = i;
+  // An insertion into the best so far: the few experts of a mixture are not worth a heap.
+  int kept = 0;
+  for (int i = 0; i < experts; ++i) {
+    if (kept < top_k) {
+      ++kept;
+    } else if (!(logits[i] > picks.weights[kept - 1])) {
+      continue;
     }
-    picks.ids[k] = static_cast<uint32_t>(best);
-    picks.weights[k] = logits[best];
-    kept += logits[best];
+    int at = kept - 1;
+    for (; at > 0 && logits[i] > picks.weights[at - 1]; --at) {
+      picks.ids[at] = picks.ids[at - 1];
+      picks.weights[at] = picks.weights[at - 1];
+    }
+    picks.ids[at] = static_cast<uint32_t>(i);
+    picks.weights[at] = logits[i];
   }
   if (!normalize) return;
-  for (int k = 0; k < top_k; ++k) picks.weights[k] /= kept;
+  sum = 0;
+  for (int k = 0; k < top_k; ++k) sum += picks.weights[k];
+  for (int k = 0; k < top_k; ++k) picks.weights[k] /= sum;
 }
 
 }  // namespace peerage::nn
