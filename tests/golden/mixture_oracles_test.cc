@@ -1,16 +1,20 @@
 // What mixtures of attention and feed-forward experts must equal (numbers O1 to O11 as in the
-// project's notes on Branch-Attend-Mix), in float32, through LanguageModel.
+// project's notes on Branch-Attend-Mix), in float32, as a server's engine computes it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include "server/engine/engine.h"
 #include "tests/support/expert_loop.h"
+#include "tests/support/fake_tokenizer.h"
 #include "tests/support/mixture_models.h"
+#include "tests/support/recording_sink.h"
 #include "tests/support/sequence_feed.h"
 
 namespace peerage {
@@ -27,12 +31,52 @@ const std::vector<TokenId>& Tokens() {
   return tokens;
 }
 
-FeedResult FeedTokens(const MemoryCheckpoint& checkpoint) {
-  return Feed(*LoadSmall(checkpoint), {{Tokens(), {5, 3, 8}}});
+struct Answer {
+  std::vector<float> logprobs;             // of every token but the first
+  std::vector<std::vector<uint32_t>> ids;  // [expert layers], of every token but the last
+  std::vector<std::vector<float>> weights;
+};
+
+template <typename T>
+void Append(absl::Span<const T> values, std::vector<T>& all) {
+  all.insert(all.end(), values.begin(), values.end());
 }
 
+// Scores a sequence by an engine, a few tokens in each step.
+Answer Score(const MemoryCheckpoint& checkpoint, const std::vector<TokenId>& tokens) {
+  const FakeTokenizer tokenizer;
+  EngineObserver observer;
+  Engine engine({.max_batch_tokens = 16}, LoadSmall(checkpoint), &tokenizer, &Clock::Real(),
+                &observer);
+  const auto sink = std::make_shared<RecordingSink>();
+  const auto handle =
+      engine.Submit(ScoreRequest{.context = {tokens.front()},
+                                 .continuations = {{tokens.begin() + 1, tokens.end()}},
+                                 .trace = ExpertTraceLevel::kFull},
+                    sink);
+  EXPECT_TRUE(handle.ok()) << handle.status();
+  EXPECT_TRUE(sink->WaitDone().ok());
+
+  const RecordingSink::Record record = sink->record();
+  Answer answer;
+  for (const TokenLogprob& token : record.scores.at(0)) {
+    answer.logprobs.push_back(token.logprob.value());
+  }
+  for (const ExpertTrace& trace : {record.prompt_trace.value(), record.score_traces.at(0)}) {
+    answer.ids.resize(trace.layers.size());
+    answer.weights.resize(trace.layers.size());
+    for (size_t i = 0; i < trace.layers.size(); ++i) {
+      Append(trace.layers[i].ids(), answer.ids[i]);
+      Append(trace.layers[i].weights(), answer.weights[i]);
+    }
+  }
+  return answer;
+}
+
+Answer ScoreTokens(const MemoryCheckpoint& checkpoint) { return Score(checkpoint, Tokens()); }
+
 std::vector<float> LogprobsOf(const MemoryCheckpoint& checkpoint) {
-  return FeedTokens(checkpoint).logprobs[0];
+  return ScoreTokens(checkpoint).logprobs;
 }
 
 template <typename T>
@@ -97,14 +141,13 @@ TEST(MixtureOraclesTest, O2aIdenticalFfnExpertsAreOneWithNormalisedGates) {
 TEST(MixtureOraclesTest, O2bIdenticalFfnExpertsWithRawGatesAreTheFfnTimesTheirSum) {
   for (const int top_k : {1, 2}) {
     DenseAndCopies models(MixtureModel({}, MixtureFfnPart(4, top_k, false)), 3);
-    const auto mixture = LoadSmall(models.mixture);
     double furthest = 0;
     for (const TokenId token : {3u, 17u, 40u}) {
-      const std::vector<FedSequence> pair = {{{token, 9}, {0}}};
-      const FeedResult fed = Feed(*mixture, pair);
+      const std::vector<TokenId> pair = {token, 9};
+      const Answer answer = Score(models.mixture, pair);
       DenseAndCopies scaled = models;
-      for (size_t layer = 0; layer < fed.weights.size(); ++layer) {
-        const std::vector<float>& gates = fed.weights[layer];
+      for (size_t layer = 0; layer < answer.weights.size(); ++layer) {
+        const std::vector<float>& gates = answer.weights[layer];
         const float sum = std::accumulate(gates.begin(), gates.end(), 0.0f);
         EXPECT_LT(sum, 0.99f);
         for (float& weight : scaled.dense.values("model.layers." + std::to_string(layer) +
@@ -112,10 +155,10 @@ TEST(MixtureOraclesTest, O2bIdenticalFfnExpertsWithRawGatesAreTheFfnTimesTheirSu
           weight *= sum;
         }
       }
-      const std::vector<float> expected = Feed(*LoadSmall(scaled.dense), pair).logprobs[0];
-      const std::vector<float> dense = Feed(*LoadSmall(models.dense), pair).logprobs[0];
-      EXPECT_LT(LargestDifference(fed.logprobs[0], expected), kRounding) << token;
-      furthest = std::max(furthest, LargestDifference(fed.logprobs[0], dense));
+      const std::vector<float> expected = Score(scaled.dense, pair).logprobs;
+      const std::vector<float> dense = Score(models.dense, pair).logprobs;
+      EXPECT_LT(LargestDifference(answer.logprobs, expected), kRounding) << token;
+      furthest = std::max(furthest, LargestDifference(answer.logprobs, dense));
     }
     EXPECT_GT(furthest, 100 * kRounding);
   }
@@ -193,12 +236,12 @@ TEST(MixtureOraclesTest, O6TheOrderOfExpertsDoesNotMatter) {
   const std::vector<int> order = {2, 0, 1};
   for (const AttentionConfig& attention : EverySoftAttention(3)) {
     const MemoryCheckpoint checkpoint(MixtureModel(attention, MixtureFfnPart(3, 2, false)), 7);
-    const FeedResult one = FeedTokens(checkpoint);
+    const Answer one = ScoreTokens(checkpoint);
     MemoryCheckpoint reordered = checkpoint;
     for (int e = 0; e < 3; ++e) CopyExpertOf(checkpoint, order[e], e, reordered);
-    const FeedResult other = FeedTokens(reordered);
+    const Answer other = ScoreTokens(reordered);
 
-    EXPECT_LT(LargestDifference(other.logprobs[0], one.logprobs[0]), kRounding);
+    EXPECT_LT(LargestDifference(other.logprobs, one.logprobs), kRounding);
     for (size_t layer = 0; layer < one.ids.size(); ++layer) {
       std::vector<uint32_t> renamed;
       for (const uint32_t id : other.ids[layer]) renamed.push_back(order[id]);
@@ -280,12 +323,12 @@ TEST(MixtureOraclesTest, O9ARouterThatIsSureOfOneExpertGivesThatSeed) {
           values[sure * config.hidden_size] = 1e4f;
         }
 
-        const FeedResult fed = FeedTokens(mixture);
+        const Answer answer = ScoreTokens(mixture);
 
-        EXPECT_EQ(fed.logprobs[0], LogprobsOf(chosen)) << sure;
-        for (size_t i = 0; i < fed.ids[1].size(); i += ffn.mixture.top_k) {
-          EXPECT_EQ(fed.ids[1][i], static_cast<uint32_t>(sure));
-          EXPECT_EQ(fed.weights[1][i], 1.0f);
+        EXPECT_EQ(answer.logprobs, LogprobsOf(chosen)) << sure;
+        for (size_t i = 0; i < answer.ids[1].size(); i += ffn.mixture.top_k) {
+          EXPECT_EQ(answer.ids[1][i], static_cast<uint32_t>(sure));
+          EXPECT_EQ(answer.weights[1][i], 1.0f);
         }
       }
     }
@@ -302,16 +345,16 @@ TEST(MixtureOraclesTest, O11AZeroRouterGivesMeansAndTheFirstExperts) {
         std::fill(values.begin(), values.end(), 0.0f);
       }
 
-      const FeedResult fed = FeedTokens(checkpoint);
+      const Answer answer = ScoreTokens(checkpoint);
 
-      for (size_t layer = 0; layer < fed.ids.size(); ++layer) {
-        EXPECT_THAT(fed.weights[layer], Each(0.25f));
+      for (size_t layer = 0; layer < answer.ids.size(); ++layer) {
+        EXPECT_THAT(answer.weights[layer], Each(0.25f));
         const uint32_t picks = layer % 2 == 0 ? attention.mixture.top_k : 1;
-        for (size_t i = 0; i < fed.ids[layer].size(); ++i) {
-          ASSERT_EQ(fed.ids[layer][i], i % picks) << layer;
+        for (size_t i = 0; i < answer.ids[layer].size(); ++i) {
+          ASSERT_EQ(answer.ids[layer][i], i % picks) << layer;
         }
       }
-      EXPECT_LT(LargestDifference(fed.logprobs[0], ExpertLoopLogprobs(checkpoint, Tokens())),
+      EXPECT_LT(LargestDifference(answer.logprobs, ExpertLoopLogprobs(checkpoint, Tokens())),
                 kRounding);
     }
   }
