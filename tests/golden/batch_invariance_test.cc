@@ -1,5 +1,5 @@
-// The promise of docs/architecture.md on real models, dense and PEER: a request's bits do not
-// depend on its neighbours, on how its prompt is cut, on threads, or on which RPC asks.
+// The promise of docs/architecture.md on real models, dense, PEER and mixture: a request's bits do
+// not depend on its neighbours, on how its prompt is cut, on threads, or on which RPC asks.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -8,11 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
+#include "model/transform/upcycle.h"
 #include "server/engine/engine.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/recording_sink.h"
+#include "tests/support/temporary_directory.h"
 
 namespace peerage {
 namespace {
@@ -30,16 +33,36 @@ constexpr char kContext[] =
     "walked "
     "beside her as far as the chapel, sat down and would not be moved.";
 
+std::string SmolLm2() { return kSmolLm2; }
+
+std::string PeerSmall() { return "tests/golden/models/peer_small"; }
+
+// SmolLM2 as attention experts with keys and values of their own and FFN experts with raw gates.
+std::string UpcycledSmolLm2() {
+  static const TemporaryDirectory directory;
+  const std::string path = directory.PathOf("model");
+  static const auto report = transform::Upcycle({.base = {"base", kSmolLm2},
+                                                 .num_experts = 2,
+                                                 .allow_identical = true,
+                                                 .attention = transform::UpcycledAttention::kExpert,
+                                                 .random_seed = 1,
+                                                 .out = path});
+  EXPECT_TRUE(report.ok()) << report.status();
+  return path;
+}
+
 struct TestedModel {
   const char* name;
-  const char* path;
+  std::string (*path)();
+  nn::WeightsDtype weights = nn::WeightsDtype::kAuto;
   nn::ExpertDtype experts = nn::ExpertDtype::kAuto;
 };
 
-constexpr char kPeerSmall[] = "tests/golden/models/peer_small";
-constexpr TestedModel kModels[] = {{"dense", kSmolLm2},
-                                   {"peer_f32", kPeerSmall, nn::ExpertDtype::kF32},
-                                   {"peer_int8", kPeerSmall, nn::ExpertDtype::kInt8}};
+constexpr TestedModel kModels[] = {
+    {"dense", SmolLm2},
+    {"peer_f32", PeerSmall, nn::WeightsDtype::kAuto, nn::ExpertDtype::kF32},
+    {"peer_int8", PeerSmall, nn::WeightsDtype::kAuto, nn::ExpertDtype::kInt8},
+    {"mixture", UpcycledSmolLm2, nn::WeightsDtype::kQ8_0}};
 
 std::unique_ptr<Tokenizer> LoadTokenizer(const std::string& path) {
   const auto checkpoint = OpenCheckpoint(path);
@@ -53,8 +76,10 @@ class Server {
  public:
   Server(const TestedModel& model, const Tokenizer& tokenizer, int threads, int max_batch_tokens)
       : engine_({.max_batch_tokens = max_batch_tokens},
-                LoadOrDie(model.path,
-                          {.expert_dtype = model.experts, .threads = threads, .num_slots = 64}),
+                LoadOrDie(model.path(), {.weights_dtype = model.weights,
+                                         .expert_dtype = model.experts,
+                                         .threads = threads,
+                                         .num_slots = 64}),
                 &tokenizer, &Clock::Real(), &observer_) {}
 
   template <typename Request>
@@ -64,9 +89,51 @@ class Server {
     return sink;
   }
 
+  Engine& engine() { return engine_; }
+
  private:
   EngineObserver observer_;
   Engine engine_;
+};
+
+// Cancels its own request when so many tokens have come.
+class ImpatientSink final : public ResponseSink {
+ public:
+  ImpatientSink(Engine& engine, int patience) : engine_(engine), patience_(patience) {}
+
+  static std::shared_ptr<ImpatientSink> Submit(Engine& engine, GenerateRequest request,
+                                               int patience) {
+    const auto sink = std::make_shared<ImpatientSink>(engine, patience);
+    const auto handle = engine.Submit(std::move(request), sink);
+    EXPECT_TRUE(handle.ok()) << handle.status();
+    sink->handle_ = handle.value_or(0);
+    sink->submitted_.Notify();
+    return sink;
+  }
+
+  void OnStarted() override {}
+  void OnDelta(TokenDelta) override {
+    if (--patience_ > 0) return;
+    submitted_.WaitForNotification();
+    engine_.Cancel(handle_);
+  }
+  void OnDone(absl::Status status, const Timings&) override {
+    status_ = std::move(status);
+    done_.Notify();
+  }
+
+  absl::Status WaitDone() const {
+    done_.WaitForNotification();
+    return status_;
+  }
+
+ private:
+  Engine& engine_;
+  int patience_;
+  RequestHandle handle_ = 0;
+  absl::Notification submitted_;
+  absl::Status status_;
+  absl::Notification done_;
 };
 
 Bits BitsOf(const std::vector<TokenLogprob>& tokens) {
@@ -102,7 +169,7 @@ class BatchInvarianceTest : public testing::TestWithParam<TestedModel> {
  protected:
   void SetUp() override {
     if (alone().server == nullptr) {
-      alone().tokenizer = LoadTokenizer(GetParam().path);
+      alone().tokenizer = LoadTokenizer(GetParam().path());
       alone().server = std::make_unique<Server>(GetParam(), *alone().tokenizer, 1, 512);
       alone().score = ScoreBits(*alone().server->Submit(Subject()));
       alone().generation = GenerationBits(*alone().server->Submit(Generation(kContext, 7)));
@@ -161,6 +228,19 @@ TEST_P(BatchInvarianceTest, ScoresBesideSevenOthersAreTheSame) {
   EXPECT_EQ(ScoreBits(*subject), score());
   EXPECT_EQ(GenerationBits(*generated), generation());
   for (const auto& other : others) EXPECT_TRUE(other->WaitDone().ok());
+}
+
+TEST_P(BatchInvarianceTest, NeighboursThatAreCancelledChangeNothing) {
+  GenerateRequest endless = Generation("Once upon a time", 1);
+  endless.stopping.max_tokens = 400;
+  const auto early = ImpatientSink::Submit(server().engine(), endless, 3);
+  const auto late = ImpatientSink::Submit(server().engine(), endless, 12);
+  const auto generated = server().Submit(Generation(kContext, 7));
+
+  EXPECT_EQ(GenerationBits(*generated), generation());
+  EXPECT_EQ(early->WaitDone().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(late->WaitDone().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(ScoreBits(*server().Submit(Subject())), score());  // in the blocks they have left
 }
 
 TEST_P(BatchInvarianceTest, ChunksOfEverySizeGiveTheSame) {
