@@ -1,10 +1,23 @@
 #include "model/nn/attention.h"
 
+#include <algorithm>
+
 #include "model/kernels/rotary.h"
 
 namespace peerage::nn {
 
 using kernels::AttentionItem;
+
+namespace {
+
+void ClearOutput(const kernels::AttentionArgs& args, const AttentionItem& item) {
+  const size_t width = size_t(args.shape.heads) / args.shape.kv_heads * args.shape.head_dim;
+  for (int t = 0; t < item.tokens; ++t) {
+    std::fill_n(args.out + (item.row + t) * args.out_stride + item.kv_head * width, width, 0.0f);
+  }
+}
+
+}  // namespace
 
 void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const {
   const int tokens = step.batch.size();
@@ -30,7 +43,11 @@ void Attention::Forward(kernels::ThreadPool& pool, Workspace& workspace, const S
     for (int64_t i = first; i < end; ++i) {
       AttentionItem item = items[i / kv_heads];
       item.kv_head = static_cast<int>(i % kv_heads);
-      kernels::Attention(args, item);
+      if (IsGatedOff(step.head_gates, item)) {
+        ClearOutput(args, item);
+      } else {
+        kernels::Attention(args, item);
+      }
     }
   });
 
@@ -73,6 +90,16 @@ void Attention::RotateAndStore(const StepBatch& batch, float* qkv_rows, const Kv
                     .position = at.position,
                     .k = k,
                     .v = v});
+}
+
+bool Attention::IsGatedOff(const float* head_gates, const AttentionItem& item) const {
+  if (head_gates == nullptr) return false;
+  const int group = shape.heads / shape.kv_heads;
+  for (int t = 0; t < item.tokens; ++t) {
+    const float* gates = head_gates + size_t(item.row + t) * shape.heads + item.kv_head * group;
+    if (std::any_of(gates, gates + group, [](float gate) { return gate != 0; })) return false;
+  }
+  return true;
 }
 
 void Attention::ApplyGates(const float* head_gates, float* attended, int token) const {

@@ -25,13 +25,15 @@ struct Attention {
     const Activations& input;   // u, prepared for `qkv`
     KvLayer kv;                 // this layer's cache
     float* residual = nullptr;  // [tokens][hidden]
-    // [tokens][heads], what each head's output is multiplied by; null: ones.
+    // [tokens][heads], what each head's output is multiplied by; null: ones. Keys and values that
+    // serve only heads of gate zero are not read.
     const float* head_gates = nullptr;
   };
   void Forward(kernels::ThreadPool& pool, Workspace& workspace, const Step& step) const;
 
  private:
   void RotateAndStore(const StepBatch& batch, float* qkv_rows, const KvLayer& kv, int token) const;
+  bool IsGatedOff(const float* head_gates, const kernels::AttentionItem& item) const;
   void ApplyGates(const float* head_gates, float* attended, int token) const;
   int query_width() const { return shape.heads * shape.head_dim; }
   int kv_width() const { return shape.kv_heads * shape.head_dim; }

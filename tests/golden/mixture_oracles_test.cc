@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "server/engine/engine.h"
 #include "tests/support/expert_loop.h"
 #include "tests/support/fake_tokenizer.h"
