@@ -33,6 +33,10 @@ struct AttentionConfig {
   AttentionKind kind = AttentionKind::kDense;
   MixtureKv kv = MixtureKv::kExpert;  // mixture
   MixtureConfig mixture = {};
+
+  int num_experts() const { return kind == AttentionKind::kMixture ? mixture.num_experts : 1; }
+  // Of which each has keys and values of its own.
+  int num_kv_experts() const { return kv == MixtureKv::kExpert ? num_experts() : 1; }
 };
 
 // Who owns the sub-keys. kDirect: none; a matrix gives the scores of both halves from x (Doge).

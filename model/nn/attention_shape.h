@@ -11,11 +11,8 @@ namespace peerage::nn {
 // heads of all or over shared ones.
 inline kernels::AttentionShape AttentionShapeOf(const ModelConfig& config,
                                                 const AttentionConfig& attention) {
-  const bool mixture = attention.kind == AttentionKind::kMixture;
-  const int experts = mixture ? attention.mixture.num_experts : 1;
-  const int kv_experts = mixture && attention.kv == MixtureKv::kExpert ? experts : 1;
-  return {.heads = experts * config.num_heads,
-          .kv_heads = kv_experts * config.num_kv_heads,
+  return {.heads = attention.num_experts() * config.num_heads,
+          .kv_heads = attention.num_kv_experts() * config.num_kv_heads,
           .head_dim = config.head_dim,
           .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
 }

@@ -12,10 +12,8 @@ int64_t AttentionFlops(const ModelConfig& config, const AttentionConfig& attenti
   const int64_t key = int64_t{config.num_kv_heads} * config.head_dim;
   const bool mixture = attention.kind == AttentionKind::kMixture;
   const int64_t selected = mixture ? attention.mixture.top_k : 1;
-  const int64_t kv_experts =
-      mixture && attention.kv == MixtureKv::kExpert ? attention.mixture.num_experts : 1;
   const int64_t router = mixture ? 2 * hidden * attention.mixture.num_experts : 0;
-  return router + 2 * hidden * (selected * 2 * query + kv_experts * 2 * key) +
+  return router + 2 * hidden * (selected * 2 * query + attention.num_kv_experts() * 2 * key) +
          2 * context * selected * query;
 }
 

@@ -77,11 +77,8 @@ Inspection InspectConfig(ModelConfig config, int64_t context) {
   inspection.context = context;
   for (const LayerConfig& layer : config.layers) {
     inspection.flops_per_token.push_back(LayerFlops(config, layer, context));
-    const bool own_kv =
-        layer.attention.kind == AttentionKind::kMixture && layer.attention.kv == MixtureKv::kExpert;
-    const int caches = own_kv ? layer.attention.mixture.num_experts : 1;
-    inspection.kv_bytes_per_token +=
-        2 * sizeof(float) * caches * config.num_kv_heads * config.head_dim;
+    inspection.kv_bytes_per_token += 2 * sizeof(float) * layer.attention.num_kv_experts() *
+                                     config.num_kv_heads * config.head_dim;
   }
   inspection.config = std::move(config);
   return inspection;

@@ -140,14 +140,12 @@ absl::StatusOr<PromptRouters> MakePromptRouters(const Checkpoint& base,
   ASSIGN_OR_RETURN(DenseForward forward, DenseForward::Start(base, prompts.sequences));
   PromptRouters routers;
   const ModelConfig& config = base.config();
-  const bool attention = options.attention == UpcycledAttention::kExpert ||
-                         options.attention == UpcycledAttention::kShared;
   for (size_t layer = 0; layer < config.layers.size(); ++layer) {
     ASSIGN_OR_RETURN(const DenseForward::LayerInputs inputs, forward.RunLayer());
     const std::string prefix = absl::StrCat("model.layers.", layer);
     routers.values[prefix + ".ffn.mixture.router.weight"] =
         MeanRows(inputs.ffn, prompts, config.hidden_size);
-    if (!attention) continue;
+    if (!HasAttentionExperts(options.attention)) continue;
     routers.values[prefix + ".attention.router.weight"] =
         MeanRows(inputs.attention, prompts, config.hidden_size);
   }

@@ -19,6 +19,11 @@ namespace peerage::transform {
 // the base's, as sparse upcycling (arXiv 2212.05055) of different models has it.
 enum class UpcycledAttention { kExpert, kShared, kAverage, kBase };
 
+// Whether the mixture's attention is one of experts, with a router.
+constexpr bool HasAttentionExperts(UpcycledAttention attention) {
+  return attention == UpcycledAttention::kExpert || attention == UpcycledAttention::kShared;
+}
+
 // kPrompts: prompt_routers.h.
 enum class RouterInit { kZero, kRandom, kPrompts };
 

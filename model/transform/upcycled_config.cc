@@ -17,9 +17,7 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json AttentionJson(const std::vector<std::string>& names, const UpcycleOptions& options) {
-  const bool mixture = options.attention == UpcycledAttention::kExpert ||
-                       options.attention == UpcycledAttention::kShared;
-  if (!mixture || names.size() == 1) return {{"kind", "dense"}};
+  if (!HasAttentionExperts(options.attention) || names.size() == 1) return {{"kind", "dense"}};
   ordered_json attention = {
       {"kind", "mixture"},
       {"num_experts", names.size()},
