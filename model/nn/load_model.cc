@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/checkpoint/parameter_count.h"
 #include "model/expert_layers.h"
+#include "model/kernels/head_dim_check.h"
 #include "model/nn/model_builder.h"
 #include "model/nn/transformer.h"
 #include "model/status_macros.h"
@@ -128,11 +129,7 @@ std::string_view DominantFormat(const WeightLoader& loader) {
 
 absl::Status CheckLoadable(const Checkpoint& checkpoint, const MemoryNeeds& needs,
                            const LoadOptions& options) {
-  const int head_dim = checkpoint.config().head_dim;
-  if (head_dim > kernels::kMaxHeadDim) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "head_dim is ", head_dim, ", and attention takes at most ", kernels::kMaxHeadDim));
-  }
+  RETURN_IF_ERROR(kernels::CheckHeadDim(checkpoint.config().head_dim));
   if (options.kv_cache_bytes < static_cast<int64_t>(needs.kv_block_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the KV cache of ", options.kv_cache_bytes, " bytes does not hold one block of ",

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/kernels/attention.h"
 #include "model/kernels/gated_activation.h"
+#include "model/kernels/head_dim_check.h"
 #include "model/kernels/linear.h"
 #include "model/kernels/norm.h"
 #include "model/kernels/rotary.h"
@@ -101,6 +102,7 @@ class SequenceAttention {
 
 absl::StatusOr<DenseForward> DenseForward::Start(const Checkpoint& checkpoint,
                                                  std::vector<TokenSequence> sequences) {
+  RETURN_IF_ERROR(kernels::CheckHeadDim(checkpoint.config().head_dim));
   DenseForward forward(checkpoint, std::move(sequences));
   for (const TokenSequence& sequence : forward.sequences_) {
     forward.tokens_ += static_cast<int>(sequence.size());
@@ -114,7 +116,7 @@ absl::Status DenseForward::Embed() {
   for (const TokenSequence& sequence : sequences_) {
     for (const TokenId token : sequence) {
       ASSIGN_OR_RETURN(const std::vector<float> row,
-                       ReadFloatRows(checkpoint_, embedding, token, 1));
+                       ReadFiniteRows(checkpoint_, embedding, token, 1));
       residual_.insert(residual_.end(), row.begin(), row.end());
     }
   }
@@ -141,7 +143,7 @@ absl::StatusOr<std::vector<float>> DenseForward::Normalize(const std::string& no
   const ModelConfig& config = checkpoint_.config();
   const TensorInfo& tensor = *checkpoint_.Find(NameInLayer(norm));
   ASSIGN_OR_RETURN(const std::vector<float> weight,
-                   ReadFloatRows(checkpoint_, tensor, 0, config.hidden_size));
+                   ReadFiniteRows(checkpoint_, tensor, 0, config.hidden_size));
   std::vector<float> normed(residual_.size());
   const size_t width = config.hidden_size;
   const kernels::NormArgs args{.x = residual_.data(),
@@ -205,7 +207,7 @@ absl::StatusOr<std::vector<float>> DenseForward::Multiply(const std::string& mat
   for (int first = 0; first < packed.outputs; first += at_once) {
     const int rows = std::min(at_once, packed.outputs - first);
     ASSIGN_OR_RETURN(const std::vector<float> values,
-                     ReadFloatRows(checkpoint_, tensor, first, rows));
+                     ReadFiniteRows(checkpoint_, tensor, first, rows));
     kernels::Pack({.shape = packed,
                    .first_output = first,
                    .num_rows = rows,

@@ -14,13 +14,14 @@ namespace peerage::transform {
 using TokenSequence = std::vector<TokenId>;
 
 // Runs sequences of tokens through a dense model, layer after layer, for tools that look at what
-// layers read. Of the weights one matrix is in memory at a time. f32, on the caller's thread.
+// layers read. Of the weights one matrix is in memory at a time. f32, on the caller's thread. A
+// weight that is not finite is an error that names its tensor.
 //
 // Ownership: the checkpoint outlives it.
 class DenseForward {
  public:
-  // Embeds the tokens. Preconditions: the model is dense (dense_model.h); no sequence is empty, and
-  // ids are below the vocabulary's size.
+  // Embeds the tokens. A head_dim that attention does not take is an error. Preconditions: the
+  // model is dense (dense_model.h); no sequence is empty, and ids are below the vocabulary's size.
   static absl::StatusOr<DenseForward> Start(const Checkpoint& checkpoint,
                                             std::vector<TokenSequence> sequences);
 

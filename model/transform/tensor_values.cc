@@ -7,15 +7,12 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "model/checkpoint/plain_values.h"
+#include "model/error_text.h"
 #include "model/kernels/stored_block.h"
 #include "model/status_macros.h"
 
 namespace peerage::transform {
 namespace {
-
-bool AllValuesFinite(absl::Span<const float> values) {
-  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
-}
 
 void Quantize(TensorType type, int64_t row_elements, absl::Span<const float> values,
               uint8_t* rows) {
@@ -54,6 +51,19 @@ absl::StatusOr<std::vector<float>> ReadFloatRows(const Checkpoint& checkpoint,
   std::vector<uint8_t> stored(rows * RowBytes(tensor.type, elements));
   RETURN_IF_ERROR(checkpoint.ReadRows(tensor, first, absl::MakeSpan(stored)));
   return FloatsOfRows(tensor.type, elements, stored);
+}
+
+absl::StatusOr<std::vector<float>> ReadFiniteRows(const Checkpoint& checkpoint,
+                                                  const TensorInfo& tensor, int64_t first,
+                                                  int64_t rows) {
+  ASSIGN_OR_RETURN(std::vector<float> values, ReadFloatRows(checkpoint, tensor, first, rows));
+  if (AllValuesFinite(values)) return values;
+  return absl::InvalidArgumentError(
+      absl::StrCat("tensor ", Quoted(tensor.name), " holds a NaN or an infinity"));
+}
+
+bool AllValuesFinite(absl::Span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
 }
 
 absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, int64_t row_elements,

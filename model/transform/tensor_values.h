@@ -26,6 +26,13 @@ absl::StatusOr<std::vector<float>> ReadFloatRows(const Checkpoint& checkpoint,
                                                  const TensorInfo& tensor, int64_t first,
                                                  int64_t rows);
 
+// As ReadFloatRows; a NaN or an infinity is an error that names the tensor.
+absl::StatusOr<std::vector<float>> ReadFiniteRows(const Checkpoint& checkpoint,
+                                                  const TensorInfo& tensor, int64_t first,
+                                                  int64_t rows);
+
+bool AllValuesFinite(absl::Span<const float> values);
+
 // Whole rows in a dtype that can be made: plain (rounded to nearest even), Q8_0 or Q4_1. A finite
 // value that becomes infinite is OUT_OF_RANGE.
 absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, int64_t row_elements,

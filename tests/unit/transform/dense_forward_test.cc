@@ -12,7 +12,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "model/transform/tensor_values.h"
+#include "tests/support/nan.h"
+#include "tests/support/small_models.h"
+#include "tests/support/temporary_directory.h"
 
 namespace peerage::transform {
 namespace {
@@ -93,6 +97,48 @@ INSTANTIATE_TEST_SUITE_P(Models, DenseForwardTest,
                          testing::Values("llama_tied", "llama_untied", "peerage_parallel",
                                          "peerage_odd_sizes"),
                          [](const auto& info) { return std::string(info.param); });
+
+// The small model with two heads of this size, every weight 1 but those of one tensor.
+std::unique_ptr<Checkpoint> OnesWith(const TemporaryDirectory& directory, int head_dim,
+                                     const std::string& tensor, float value) {
+  SafetensorsBuilder builder;
+  for (auto [name, shape] : SmallLlamaTensors()) {
+    if (absl::StrContains(name, "q_proj")) shape[0] = 2 * head_dim;
+    if (absl::StrContains(name, "k_proj") || absl::StrContains(name, "v_proj")) shape[0] = head_dim;
+    if (absl::StrContains(name, "o_proj")) shape[1] = 2 * head_dim;
+    const float number = name == tensor ? value : 1;
+    std::string bytes;
+    for (size_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(number);
+    builder.Add(name, "F32", shape, bytes);
+  }
+  json config = json::parse(kSmallLlamaConfig);
+  config["head_dim"] = head_dim;
+  directory.Write("config.json", config.dump());
+  directory.Write("model.safetensors", builder.Build());
+  directory.Write("tokenizer.json", "{}");
+  return OpenCheckpoint(directory.path()).value();
+}
+
+TEST(DenseForwardErrorTest, RefusesHeadsThatAttentionDoesNotTake) {
+  const TemporaryDirectory directory;
+  const auto checkpoint = OnesWith(directory, 272, "", 1);
+
+  EXPECT_EQ(DenseForward::Start(*checkpoint, {{1, 2}}).status().message(),
+            "head_dim is 272, and attention takes at most 256");
+}
+
+TEST(DenseForwardErrorTest, NamesTheTensorThatIsNotFinite) {
+  const TemporaryDirectory directory;
+  const auto embedding = OnesWith(directory, 16, "model.embed_tokens.weight", kNan);
+  EXPECT_EQ(DenseForward::Start(*embedding, {{1}}).status().message(),
+            "tensor \"model.embed_tokens.weight\" holds a NaN or an infinity");
+
+  const auto up = OnesWith(directory, 16, "model.layers.0.mlp.up_proj.weight", kNan);
+  auto forward = DenseForward::Start(*up, {{1}});
+  ASSERT_TRUE(forward.ok()) << forward.status();
+  EXPECT_EQ(forward->RunLayer().status().message(),
+            "tensor \"model.layers.0.ffn.dense.up_proj.weight\" holds a NaN or an infinity");
+}
 
 }  // namespace
 }  // namespace peerage::transform
