@@ -15,6 +15,7 @@
 #include "model/checkpoint/safetensors_shards_writer.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/transform/new_model_directory.h"
 #include "model/transform/tensor_values.h"
 
 namespace peerage::transform {
@@ -135,17 +136,17 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   if (!renaming.ok()) return At(options.from, renaming.status());
 
   const std::vector<PlannedTensor> plan = Plan(*renaming, options.dtype);
-  std::error_code error;
-  fs::create_directories(options.out, error);
-  if (error) return absl::UnknownError(absl::StrCat(options.out, ": ", error.message()));
-  ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsShardsWriter> writer,
-                   SafetensorsShardsWriter::Create(options.out, plan));
+  ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
+                   NewModelDirectory::Create(options.out));
+  ConvertReport report;
+  ASSIGN_OR_RETURN(report.copied_files, CopyOtherFiles(options.from, directory->partial_path()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
+                   SafetensorsShardsWriter::Create(directory->partial_path(), plan));
   for (const auto& [name, tensor] : renaming->tensors) {
     RETURN_IF_ERROR(CopyTensor(*shards.files[tensor->file], *tensor, options.dtype, *writer));
   }
-  ConvertReport report;
-  ASSIGN_OR_RETURN(report.copied_files, CopyOtherFiles(options.from, options.out));
   RETURN_IF_ERROR(writer->Finish());
+  RETURN_IF_ERROR(directory->Commit());
   report.tensors = plan.size();
   report.unused_patterns = std::move(renaming->unused_patterns);
   report.unmatched = std::move(renaming->unmatched);

@@ -31,7 +31,8 @@ struct ConvertReport {
 // shards of it: safetensors_shards_writer.h), and copies what else a model directory holds
 // (configuration, tokenizer). Reads a few MiB at a time.
 // Tensors of no weight's dtype (counters) keep theirs. Two tensors of one new name, a value beyond
-// the new dtype's range and an output that is there already are errors; they name file and tensor.
+// the new dtype's range and a directory with a model's files are errors; they name file and tensor,
+// and leave nothing behind (new_model_directory.h).
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options);
 
 }  // namespace peerage::transform

@@ -1,7 +1,6 @@
 #include "model/transform/model_conversion.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -22,12 +21,11 @@
 #include "model/transform/dense_model.h"
 #include "model/transform/gguf_keys.h"
 #include "model/transform/model_files.h"
+#include "model/transform/new_model_directory.h"
 #include "model/transform/tensor_values.h"
 
 namespace peerage::transform {
 namespace {
-
-namespace fs = std::filesystem;
 
 bool IsGguf(const std::string& path) { return absl::EndsWith(path, ".gguf"); }
 
@@ -109,17 +107,21 @@ absl::Status WriteTensors(const std::vector<ConvertedTensor>& tensors,
 absl::Status WriteDirectory(const Checkpoint& checkpoint,
                             const std::vector<ConvertedTensor>& tensors,
                             const ModelConversionOptions& options) {
+  absl::StatusOr<std::vector<TextFile>> files = TokenizerFiles(checkpoint.tokenizer());
+  if (!files.ok()) return At(options.from, files.status());
+  files->push_back(
+      JsonFile("config.json", LlamaConfigJson(checkpoint.config(), tensors.front().type())));
   std::vector<PlannedTensor> plan;
   for (const ConvertedTensor& tensor : tensors) {
     plan.push_back({tensor.name(), SafetensorsWord(tensor.type()), tensor.shape(), tensor.bytes()});
   }
-  RETURN_IF_ERROR(MakeModelDirectory(options.out));
+  ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
+                   NewModelDirectory::Create(options.out));
+  RETURN_IF_ERROR(WriteTextFiles(directory->partial_path(), *files));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
-                   SafetensorsShardsWriter::Create(options.out, plan));
+                   SafetensorsShardsWriter::Create(directory->partial_path(), plan));
   RETURN_IF_ERROR(WriteTensors(tensors, options.progress, *writer));
-  RETURN_IF_ERROR(WriteTokenizerFiles(options.out, checkpoint.tokenizer()));
-  return WriteJsonFile(fs::path(options.out) / "config.json",
-                       LlamaConfigJson(checkpoint.config(), tensors.front().type()));
+  return directory->Commit();
 }
 
 absl::Status WriteGguf(const Checkpoint& checkpoint, const std::vector<ConvertedTensor>& tensors,
@@ -130,9 +132,10 @@ absl::Status WriteGguf(const Checkpoint& checkpoint, const std::vector<Converted
     plan.push_back({tensor.name(), tensor.type(), tensor.shape(), tensor.bytes()});
     quantized |= !IsPlain(tensor.type());
   }
-  ASSIGN_OR_RETURN(const GgufMetadata keys, GgufKeysOf(checkpoint, quantized));
+  const absl::StatusOr<GgufMetadata> keys = GgufKeysOf(checkpoint, quantized);
+  if (!keys.ok()) return At(options.from, keys.status());
   ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer,
-                   GgufWriter::Create(options.out, keys, std::move(plan)));
+                   GgufWriter::Create(options.out, *keys, std::move(plan)));
   return WriteTensors(tensors, options.progress, *writer);
 }
 

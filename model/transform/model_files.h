@@ -2,19 +2,26 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "model/tokenizer/tokenizer_source.h"
 
 namespace peerage::transform {
 
-// Makes the directory where there is none. One that has a model's files already is an error.
-absl::Status MakeModelDirectory(const std::string& path);
+// A small file of a model directory.
+struct TextFile {
+  std::string name;
+  std::string text;
+};
 
-// Writes tokenizer.json and what else belongs to the tokenizer; a GGUF's is translated.
-absl::Status WriteTokenizerFiles(const std::string& directory, const TokenizerSource& tokenizer);
+// tokenizer.json and what else belongs to the tokenizer; a GGUF's is translated.
+absl::StatusOr<std::vector<TextFile>> TokenizerFiles(const TokenizerSource& tokenizer);
 
-// Writes the text of one JSON value, two blanks a level.
-absl::Status WriteJsonFile(const std::string& path, const nlohmann::ordered_json& json);
+// With the text of one JSON value, two blanks a level.
+TextFile JsonFile(const std::string& name, const nlohmann::ordered_json& json);
+
+absl::Status WriteTextFiles(const std::string& directory, const std::vector<TextFile>& files);
 
 }  // namespace peerage::transform

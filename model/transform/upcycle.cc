@@ -1,7 +1,6 @@
 #include "model/transform/upcycle.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "model/error_text.h"
 #include "model/status_macros.h"
 #include "model/transform/model_files.h"
+#include "model/transform/new_model_directory.h"
 #include "model/transform/recipe_values.h"
 #include "model/transform/source_models.h"
 #include "model/transform/tensor_values.h"
@@ -22,7 +22,6 @@
 namespace peerage::transform {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 std::vector<std::string> NamesOf(const std::vector<SourceModel>& models) {
@@ -94,11 +93,12 @@ class TensorWriting {
 };
 
 absl::Status WriteWeights(const std::vector<RecipeValues>& tensors,
-                          const std::vector<PlannedTensor>& plan, const UpcycleOptions& options) {
+                          const std::vector<PlannedTensor>& plan, const UpcycleOptions& options,
+                          const std::string& directory) {
   uint64_t total = 0;
   for (const PlannedTensor& tensor : plan) total += tensor.bytes;
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
-                   SafetensorsShardsWriter::Create(options.out, plan));
+                   SafetensorsShardsWriter::Create(directory, plan));
   TensorWriting writing(*writer, options, total);
   for (const RecipeValues& tensor : tensors) RETURN_IF_ERROR(writing.Write(tensor));
   return writer->Finish();
@@ -116,15 +116,18 @@ absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
                    UpcycledConfigJson(base.config(), NamesOf(models), options));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(config_json.dump()));
   ASSIGN_OR_RETURN(PromptRouters routers, RoutersFor(models, options));
+  absl::StatusOr<std::vector<TextFile>> files = TokenizerFiles(base.tokenizer());
+  if (!files.ok()) return At(options.base.path, files.status());
+  files->push_back(JsonFile("upcycle.json", UpcycleRecordJson(models, options)));
+  files->push_back(JsonFile("config.json", config_json));
   const std::vector<RecipeValues> tensors = PlanTensors(config, {models, routers}, options);
   const std::vector<PlannedTensor> plan = PlanFile(tensors, options.dtype);
 
-  RETURN_IF_ERROR(MakeModelDirectory(options.out));
-  RETURN_IF_ERROR(WriteWeights(tensors, plan, options));
-  RETURN_IF_ERROR(WriteTokenizerFiles(options.out, base.tokenizer()));
-  RETURN_IF_ERROR(
-      WriteJsonFile(fs::path(options.out) / "upcycle.json", UpcycleRecordJson(models, options)));
-  RETURN_IF_ERROR(WriteJsonFile(fs::path(options.out) / "config.json", config_json));
+  ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
+                   NewModelDirectory::Create(options.out));
+  RETURN_IF_ERROR(WriteTextFiles(directory->partial_path(), *files));
+  RETURN_IF_ERROR(WriteWeights(tensors, plan, options, directory->partial_path()));
+  RETURN_IF_ERROR(directory->Commit());
 
   UpcycleReport report{.tensors = plan.size(), .warnings = std::move(routers.warnings)};
   if (models.size() > 1) report.expert_names = NamesOf(models);

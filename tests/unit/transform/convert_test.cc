@@ -155,7 +155,7 @@ TEST_F(ConvertTest, RefusesValuesBeyondTheNewRange) {
   options_.dtype = TensorType::kF16;
 
   EXPECT_EQ(ErrorText(), options_.from + ": tensor \"t\": a value is beyond the range of f16");
-  EXPECT_THAT(std::filesystem::is_empty(options_.out), true);
+  EXPECT_FALSE(std::filesystem::exists(directory_.PathOf("out")));
 
   options_.dtype = TensorType::kBF16;
   EXPECT_TRUE(Convert(options_).ok());
@@ -193,6 +193,14 @@ TEST_F(ConvertTest, CopiesWhatElseADirectoryHolds) {
   std::ifstream copy(options_.out + "/tokenizer.json");
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(copy), {}), "[1]");
   EXPECT_FALSE(std::filesystem::exists(options_.out + "/README.md"));
+}
+
+TEST_F(ConvertTest, WritesNothingBesideAnotherModelsFiles) {
+  std::filesystem::create_directories(options_.out);
+  const std::string other = directory_.Write("out/new/chat_template.jinja", "other");
+
+  EXPECT_EQ(ErrorText(), other + ": is there already");
+  EXPECT_FALSE(std::filesystem::exists(output()));
 }
 
 TEST_F(ConvertTest, NamesTheInputItCannotRead) {

@@ -236,6 +236,26 @@ TEST_F(ModelConversionTest, RefusesValuesBeyondTheRange) {
   EXPECT_FALSE(fs::exists(options_.out));
 }
 
+TEST_F(ModelConversionTest, NamesTheModelWhoseTokenizerItCannotTranslate) {
+  GgufBuilder builder = SmallGgufShape();
+  builder.String("tokenizer.ggml.model", "gpt2")
+      .String("tokenizer.ggml.pre", "gorkle")
+      .Strings("tokenizer.ggml.tokens", {"a", "b", "c", "d", "e", "f", "g", "h"})
+      .Strings("tokenizer.ggml.merges", {"a b"});
+  options_.from = directory_.Write("in.gguf", AddSmallGgufTensors(builder).Build());
+  options_.out = directory_.PathOf("out");
+  options_.dtype = TensorType::kF32;
+
+  EXPECT_THAT(ErrorText(), AllOf(HasSubstr("in.gguf: "), HasSubstr("\"gorkle\" is not supported")));
+  EXPECT_FALSE(fs::exists(options_.out));
+
+  options_.out = directory_.PathOf("out.gguf");
+  options_.from = directory_.PathOf("model");
+  directory_.Write("model/tokenizer.json", "{");
+  EXPECT_THAT(ErrorText(), HasSubstr(options_.from));
+  EXPECT_FALSE(fs::exists(options_.out));
+}
+
 TEST_F(ModelConversionTest, NeverOverwritesAModel) {
   ASSERT_TRUE(ConvertModel(options_).ok());
   EXPECT_EQ(ErrorText(), options_.out + ": is there already");

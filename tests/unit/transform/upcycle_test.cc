@@ -447,6 +447,19 @@ TEST_F(UpcycleTest, RefusesWrongOptions) {
   EXPECT_FALSE(fs::exists(options_.out));
 }
 
+TEST_F(UpcycleTest, WritesNothingOfATokenizerThatItCannotTranslate) {
+  options_.base.path = directory_.Write("base.gguf", GgufWithTokenizer({.pre = "gorkle"}));
+  options_.num_experts = 2;
+  options_.allow_identical = true;
+  bool wrote = false;
+  options_.progress = [&](const Progress&) { wrote = true; };
+
+  EXPECT_THAT(ErrorText(),
+              AllOf(HasSubstr("base.gguf: "), HasSubstr("\"gorkle\" is not supported")));
+  EXPECT_FALSE(wrote);
+  EXPECT_FALSE(fs::exists(options_.out));
+}
+
 TEST_F(UpcycleTest, NeverOverwritesAModel) {
   AddExperts();
   ASSERT_TRUE(Upcycle(options_).ok());
@@ -454,13 +467,13 @@ TEST_F(UpcycleTest, NeverOverwritesAModel) {
   EXPECT_THAT(ErrorText(), HasSubstr("is there already"));
 }
 
-TEST_F(UpcycleTest, LeavesNoWeightsBehindWhenItFails) {
+TEST_F(UpcycleTest, LeavesNothingBehindWhenItFails) {
   AddExperts();
   options_.dtype = TensorType::kF16;
   options_.experts[1].path = WriteModel("large", SafetensorsOfNumber(1e6f));
 
   EXPECT_THAT(ErrorText(), AllOf(HasSubstr("embed_tokens"), HasSubstr("beyond the range of f16")));
-  EXPECT_TRUE(fs::is_empty(options_.out));
+  EXPECT_FALSE(fs::exists(options_.out));
 }
 
 }  // namespace

@@ -1,0 +1,133 @@
+#include "model/transform/new_model_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "model/status_macros.h"
+
+namespace peerage::transform {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kConfigFile[] = "config.json";
+constexpr const char* kModelExtensions[] = {".safetensors", ".json", ".jinja"};
+
+absl::Status ErrorAt(const fs::path& path, const std::error_code& error) {
+  return absl::UnknownError(absl::StrCat(path.string(), ": ", error.message()));
+}
+
+absl::StatusOr<std::vector<fs::path>> EntriesOf(const fs::path& directory) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    entries.push_back(entry->path());
+  }
+  if (error) return ErrorAt(directory, error);
+  return entries;
+}
+
+// The directory and those above it that are not there, the outermost first.
+std::vector<fs::path> MissingDirectories(fs::path path) {
+  std::vector<fs::path> missing;
+  std::error_code error;
+  for (; !path.empty() && !fs::exists(path, error); path = path.parent_path()) {
+    missing.insert(missing.begin(), path);
+  }
+  return missing;
+}
+
+}  // namespace
+
+absl::Status NewModelDirectory::Check(const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<fs::path> entries, EntriesOf(path));
+  for (const fs::path& entry : entries) {
+    for (const char* extension : kModelExtensions) {
+      if (entry.extension() != extension) continue;
+      return absl::AlreadyExistsError(absl::StrCat(entry.string(), ": is there already"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<NewModelDirectory>> NewModelDirectory::Create(
+    const std::string& path) {
+  RETURN_IF_ERROR(Check(path));
+  std::unique_ptr<NewModelDirectory> directory(new NewModelDirectory(path));
+  RETURN_IF_ERROR(directory->Make());
+  RETURN_IF_ERROR(directory->Lock());
+  return directory;
+}
+
+NewModelDirectory::NewModelDirectory(const std::string& path)
+    : path_(path), partial_path_(path_ / "model.partial") {}
+
+NewModelDirectory::~NewModelDirectory() {
+  std::error_code ignored;
+  if (lock_ >= 0) fs::remove_all(partial_path_, ignored);
+  for (size_t i = made_.size(); !committed_ && i > 0; --i) fs::remove(made_[i - 1], ignored);
+  if (lock_ >= 0) close(lock_);
+}
+
+absl::Status NewModelDirectory::Make() {
+  for (const fs::path& missing : MissingDirectories(partial_path_)) {
+    std::error_code error;
+    fs::create_directory(missing, error);
+    if (error) return ErrorAt(missing, error);
+    made_.push_back(missing);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NewModelDirectory::Lock() {
+  const int descriptor =
+      open(partial_path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", partial_path_));
+  }
+  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(descriptor);
+    return absl::UnavailableError(
+        absl::StrCat(partial_path_, ": another process is writing a model there"));
+  }
+  lock_ = descriptor;
+  ASSIGN_OR_RETURN(const std::vector<fs::path> left_behind, EntriesOf(partial_path_));
+  for (const fs::path& entry : left_behind) {
+    std::error_code error;
+    fs::remove_all(entry, error);
+    if (error) return ErrorAt(entry, error);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NewModelDirectory::MoveFiles() {
+  ASSIGN_OR_RETURN(std::vector<fs::path> files, EntriesOf(partial_path_));
+  std::partition(files.begin(), files.end(),
+                 [](const fs::path& file) { return file.filename() != kConfigFile; });
+  for (const fs::path& file : files) {
+    const fs::path place = path_ / file.filename();
+    std::error_code error;
+    fs::rename(file, place, error);
+    if (error) return ErrorAt(place, error);
+    made_.push_back(place);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NewModelDirectory::Commit() {
+  RETURN_IF_ERROR(Check(path_));
+  RETURN_IF_ERROR(MoveFiles());
+  committed_ = true;
+  return absl::OkStatus();
+}
+
+}  // namespace peerage::transform

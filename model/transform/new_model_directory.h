@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace peerage::transform {
+
+// A model directory that appears as a whole. Until Commit its files are in a directory inside it,
+// `model.partial`; without Commit all that was made goes with the object, directories too. What a
+// killed process has left in `model.partial` is removed by the next one; a lock tells a dead
+// process from one that is at work.
+class NewModelDirectory {
+ public:
+  // Whether a model may be written there: a directory that has anything a model directory is read
+  // from (*.safetensors, *.json, *.jinja) is an error. One that is not there is none.
+  static absl::Status Check(const std::string& path);
+
+  // Checks, and makes the directory where there is none.
+  static absl::StatusOr<std::unique_ptr<NewModelDirectory>> Create(const std::string& path);
+
+  NewModelDirectory(const NewModelDirectory&) = delete;
+  NewModelDirectory& operator=(const NewModelDirectory&) = delete;
+  ~NewModelDirectory();
+
+  // Where the files are to be written.
+  const std::string& partial_path() const { return partial_path_; }
+
+  // Moves the files to their place, config.json last: without it nothing takes them for a model.
+  absl::Status Commit();
+
+ private:
+  explicit NewModelDirectory(const std::string& path);
+
+  absl::Status Make();
+  absl::Status Lock();
+  absl::Status MoveFiles();
+
+  const std::filesystem::path path_;
+  const std::string partial_path_;
+  std::vector<std::filesystem::path> made_;  // goes without Commit, the last first
+  int lock_ = -1;                            // descriptor of `model.partial`
+  bool committed_ = false;
+};
+
+}  // namespace peerage::transform
