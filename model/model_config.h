@@ -27,6 +27,8 @@ struct MixtureConfig {
   int top_k = 0;                               // num_experts: soft routing
   bool normalize_top_k = false;                // the kept gates are divided by their sum
   std::vector<std::string> expert_names = {};  // [num_experts], or empty
+
+  bool is_soft() const { return top_k == num_experts; }
 };
 
 struct AttentionConfig {

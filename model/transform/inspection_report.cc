@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "model/error_text.h"
 
 namespace peerage::transform {
 namespace {
@@ -28,9 +29,15 @@ const char* KindName(FfnKind kind) {
 }
 
 std::string MixtureText(const MixtureConfig& mixture) {
-  const std::string experts = absl::StrCat(mixture.num_experts, " experts, ");
-  if (mixture.top_k == mixture.num_experts) return experts + "soft";
-  return absl::StrCat(experts, "top ", mixture.top_k,
+  std::string text = absl::StrCat(mixture.num_experts, " experts");
+  if (!mixture.expert_names.empty()) {
+    const auto quote = [](std::string* out, const std::string& name) {
+      absl::StrAppend(out, Quoted(name));
+    };
+    absl::StrAppend(&text, " (", absl::StrJoin(mixture.expert_names, " ", quote), ")");
+  }
+  if (mixture.is_soft()) return text + ", soft";
+  return absl::StrCat(text, ", top ", mixture.top_k,
                       mixture.normalize_top_k ? " renormalised" : "");
 }
 
@@ -64,8 +71,10 @@ ordered_json AttentionJson(const AttentionConfig& attention) {
   return {{"kind", "mixture"},
           {"num_experts", attention.mixture.num_experts},
           {"kv", attention.kv == MixtureKv::kShared ? "shared" : "expert"},
+          {"routing", attention.mixture.is_soft() ? "soft" : "top_k"},
           {"top_k", attention.mixture.top_k},
-          {"normalize_top_k", attention.mixture.normalize_top_k}};
+          {"normalize_top_k", attention.mixture.normalize_top_k},
+          {"expert_names", attention.mixture.expert_names}};
 }
 
 ordered_json FfnJson(const FfnConfig& ffn) {
@@ -77,7 +86,8 @@ ordered_json FfnJson(const FfnConfig& ffn) {
             {"num_experts", ffn.mixture.num_experts},
             {"top_k", ffn.mixture.top_k},
             {"normalize_top_k", ffn.mixture.normalize_top_k},
-            {"intermediate_size", ffn.intermediate_size}};
+            {"intermediate_size", ffn.intermediate_size},
+            {"expert_names", ffn.mixture.expert_names}};
   }
   const ProductKeyConfig& config = ffn.product_keys;
   return {

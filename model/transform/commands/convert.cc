@@ -32,7 +32,7 @@ absl::StatusOr<NameMapping> ReadMapping(const std::string& path) {
 
 std::string ReportText(const ConvertReport& report, const ConvertOptions& options) {
   std::string text = absl::StrCat("wrote ", report.tensors, " tensors (", report.bytes,
-                                  " bytes) to ", options.out, "/model.safetensors\n");
+                                  " bytes) to ", options.out, "\n");
   if (!report.copied_files.empty()) {
     absl::StrAppend(&text, "copied ", absl::StrJoin(report.copied_files, ", "), "\n");
   }

@@ -86,6 +86,31 @@ TEST(InspectionTest, OfAModelDirectoryKnowsTheBytes) {
   EXPECT_EQ(report["bytes_by_part"]["dense_ffn"], 4 * kSmallFfn);
 }
 
+TEST(InspectionTest, ShowsHowMixturesRouteAndWhomTo) {
+  const TemporaryDirectory directory;
+  json text = json::parse(kSmallPeerageConfig);
+  text["num_hidden_layers"] = 2;
+  text["attention"] = json::parse(R"({"kind": "mixture", "num_experts": 2, "kv": "shared",
+                                      "routing": "soft", "expert_names": ["law", "a\nb"]})");
+  text["ffn"] = json::parse(R"([{"kind": "mixture", "num_experts": 3, "top_k": 2,
+                                 "expert_names": ["x", "y", "z"]}])");
+  text["layers"]["1"]["attention"] = json::parse(
+      R"({"kind": "mixture", "num_experts": 4, "kv": "expert", "routing": "top_k", "top_k": 2})");
+  const std::string path = directory.Write("any.json", text.dump());
+
+  const json layers = InspectJson(path)["layers"];
+  const std::string report = InspectionText(*Inspect(path, 100));
+
+  EXPECT_EQ(layers[0]["attention"]["routing"], "soft");
+  EXPECT_EQ(layers[0]["attention"]["expert_names"], json({"law", "a\nb"}));
+  EXPECT_EQ(layers[1]["attention"]["routing"], "top_k");
+  EXPECT_EQ(layers[1]["attention"]["expert_names"], json::array());
+  EXPECT_EQ(layers[0]["ffn"][0]["expert_names"], json({"x", "y", "z"}));
+  EXPECT_THAT(report, HasSubstr("attention of 2 experts (\"law\" \"a\\nb\"), soft, shared KV; "
+                                "mixture of 3 experts (\"x\" \"y\" \"z\"), top 2, 64\n"));
+  EXPECT_THAT(report, HasSubstr("attention of 4 experts, top 2, own KV; "));
+}
+
 TEST(InspectionTest, PutsEqualLayersOnOneLine) {
   const TemporaryDirectory directory;
   json text = json::parse(PeerConfig());
