@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -36,6 +37,7 @@ inline constexpr IntRange kProductKeyHeadsRange{1, 32};
 inline constexpr IntRange kProductKeyTopKRange{1, 128};
 inline constexpr IntRange kKeyDimRange{2, 2048};
 inline constexpr IntRange kMixtureExpertsRange{1, 256};
+inline constexpr size_t kMaxExpertNameBytes = 128;
 inline constexpr NumberRange kNormEpsRange{1.0};
 inline constexpr NumberRange kRopeThetaRange{1e12};
 

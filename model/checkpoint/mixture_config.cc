@@ -15,8 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxExpertName = 128;
-
 enum class Routing { kSoft, kTopK };
 
 constexpr Choice<AttentionKind> kAttentionKinds[] = {{"dense", AttentionKind::kDense},
@@ -34,9 +32,9 @@ absl::StatusOr<std::vector<std::string>> ParseNames(JsonObject& object, int num_
   }
   for (const json& element : *value) {
     if (!element.is_string() || element.get_ref<const std::string&>().empty() ||
-        element.get_ref<const std::string&>().size() > kMaxExpertName) {
-      return object.Error("expert_names",
-                          absl::StrCat("holds a name that is not 1 to ", kMaxExpertName, " bytes"));
+        element.get_ref<const std::string&>().size() > kMaxExpertNameBytes) {
+      return object.Error("expert_names", absl::StrCat("holds a name that is not 1 to ",
+                                                       kMaxExpertNameBytes, " bytes"));
     }
     const std::string name = element.get<std::string>();
     if (std::find(names.begin(), names.end(), name) != names.end()) {

@@ -78,7 +78,7 @@ absl::StatusOr<PeerMemory> Parse(absl::string_view text) {
 
 absl::StatusOr<PeerMemory> ParsePeerMemory(const std::string& text) {
   absl::StatusOr<PeerMemory> memory = Parse(text);
-  if (!memory.ok()) return At(absl::StrCat("peer ", Quoted(text)), memory.status());
+  if (!memory.ok()) return At(absl::StrCat("--peer ", Quoted(text)), memory.status());
   return memory;
 }
 

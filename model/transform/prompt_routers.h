@@ -6,7 +6,8 @@
 
 #include "absl/status/statusor.h"
 #include "model/checkpoint/checkpoint.h"
-#include "model/transform/upcycle.h"
+#include "model/transform/expert_prompts.h"
+#include "model/transform/upcycle_options.h"
 
 namespace peerage::transform {
 
@@ -18,10 +19,9 @@ struct PromptRouters {
   std::vector<std::string> warnings;
 };
 
-// `names` are the experts'; each needs a file among options.prompts, of which every line that is
-// not empty is a prompt. All files together hold at most 16,384 tokens.
+// Errors name the tensor. Precondition: the base is dense, and the prompts are its tokens.
 absl::StatusOr<PromptRouters> MakePromptRouters(const Checkpoint& base,
-                                                const std::vector<std::string>& names,
-                                                const UpcycleOptions& options);
+                                                const ExpertPrompts& prompts,
+                                                UpcycledAttention attention);
 
 }  // namespace peerage::transform

@@ -5,7 +5,7 @@
 
 #include "absl/strings/string_view.h"
 #include "model/checkpoint/tensor_spec.h"
-#include "model/transform/upcycle.h"
+#include "model/transform/upcycle_options.h"
 
 namespace peerage::transform {
 

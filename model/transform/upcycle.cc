@@ -11,6 +11,8 @@
 #include "model/checkpoint/tensor_layout.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/tokenizer/tokenizer.h"
+#include "model/transform/expert_prompts.h"
 #include "model/transform/model_files.h"
 #include "model/transform/new_model_directory.h"
 #include "model/transform/recipe_values.h"
@@ -24,20 +26,24 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::vector<std::string> NamesOf(const std::vector<SourceModel>& models) {
-  std::vector<std::string> names;
-  for (const SourceModel& model : models) names.push_back(model.name);
-  return names;
+bool HasPromptRouters(const UpcycleOptions& options) {
+  return options.routers == RouterInit::kPrompts && options.ExpertNames().size() > 1;
 }
 
-// Nothing unless routers are to be made of prompts, and there are any.
-absl::StatusOr<PromptRouters> RoutersFor(const std::vector<SourceModel>& models,
+// None unless routers are to be made of them.
+absl::StatusOr<ExpertPrompts> PromptsFor(const Checkpoint& base, const UpcycleOptions& options) {
+  if (!HasPromptRouters(options)) return ExpertPrompts();
+  const auto tokenizer = Tokenizer::Load(base.tokenizer());
+  if (!tokenizer.ok()) return At(options.base.path, tokenizer.status());
+  return ReadExpertPrompts(**tokenizer, options);
+}
+
+absl::StatusOr<PromptRouters> RoutersFor(const Checkpoint& base, const ExpertPrompts& prompts,
                                          const UpcycleOptions& options) {
-  if (options.routers != RouterInit::kPrompts && !options.prompts.empty()) {
-    return absl::InvalidArgumentError("prompts are for --routers prompts");
-  }
-  if (options.routers != RouterInit::kPrompts || models.size() == 1) return PromptRouters();
-  return MakePromptRouters(*models.front().checkpoint, NamesOf(models), options);
+  if (!HasPromptRouters(options)) return PromptRouters();
+  absl::StatusOr<PromptRouters> routers = MakePromptRouters(base, prompts, options.attention);
+  if (!routers.ok()) return At(options.base.path, routers.status());
+  return routers;
 }
 
 // What is to be written, in the order of the layout.
@@ -104,33 +110,39 @@ absl::Status WriteWeights(const std::vector<RecipeValues>& tensors,
   return writer->Finish();
 }
 
+absl::Status WriteModel(const std::vector<RecipeValues>& tensors,
+                        const std::vector<PlannedTensor>& plan, const std::vector<TextFile>& files,
+                        const UpcycleOptions& options) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
+                   NewModelDirectory::Create(options.out));
+  RETURN_IF_ERROR(WriteTextFiles(directory->partial_path(), files));
+  RETURN_IF_ERROR(WriteWeights(tensors, plan, options, directory->partial_path()));
+  return directory->Commit();
+}
+
 }  // namespace
 
 absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
-  ASSIGN_OR_RETURN(const std::vector<SourceModel> models, OpenSourceModels(options));
-  if (models.size() == 1 && options.peers.empty()) {
-    return absl::InvalidArgumentError("one model and no PEER memory: there is nothing to do");
-  }
+  RETURN_IF_ERROR(options.Validate());
+  RETURN_IF_ERROR(NewModelDirectory::Check(options.out));
+  ASSIGN_OR_RETURN(std::vector<SourceModel> models, OpenSourceModels(options));
   const Checkpoint& base = *models.front().checkpoint;
-  ASSIGN_OR_RETURN(const ordered_json config_json,
-                   UpcycledConfigJson(base.config(), NamesOf(models), options));
+  ASSIGN_OR_RETURN(const ordered_json config_json, UpcycledConfigJson(base.config(), options));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(config_json.dump()));
-  ASSIGN_OR_RETURN(PromptRouters routers, RoutersFor(models, options));
   absl::StatusOr<std::vector<TextFile>> files = TokenizerFiles(base.tokenizer());
   if (!files.ok()) return At(options.base.path, files.status());
+  ASSIGN_OR_RETURN(const ExpertPrompts prompts, PromptsFor(base, options));
+
+  ASSIGN_OR_RETURN(models, WithFingerprints(std::move(models), options));
+  ASSIGN_OR_RETURN(PromptRouters routers, RoutersFor(base, prompts, options));
   files->push_back(JsonFile("upcycle.json", UpcycleRecordJson(models, options)));
   files->push_back(JsonFile("config.json", config_json));
   const std::vector<RecipeValues> tensors = PlanTensors(config, {models, routers}, options);
   const std::vector<PlannedTensor> plan = PlanFile(tensors, options.dtype);
-
-  ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
-                   NewModelDirectory::Create(options.out));
-  RETURN_IF_ERROR(WriteTextFiles(directory->partial_path(), *files));
-  RETURN_IF_ERROR(WriteWeights(tensors, plan, options, directory->partial_path()));
-  RETURN_IF_ERROR(directory->Commit());
+  RETURN_IF_ERROR(WriteModel(tensors, plan, *files, options));
 
   UpcycleReport report{.tensors = plan.size(), .warnings = std::move(routers.warnings)};
-  if (models.size() > 1) report.expert_names = NamesOf(models);
+  if (models.size() > 1) report.expert_names = options.ExpertNames();
   for (const PlannedTensor& tensor : plan) report.bytes += tensor.bytes;
   return report;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "model/checkpoint/choice.h"
-#include "model/transform/upcycle.h"
+#include "model/transform/upcycle_options.h"
 
 namespace peerage::transform {
 

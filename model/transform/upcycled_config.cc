@@ -1,7 +1,8 @@
 #include "model/transform/upcycled_config.h"
 
-#include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -49,7 +50,7 @@ absl::StatusOr<ordered_json> LayersJson(const ModelConfig& base, const ordered_j
     const std::string index = absl::StrCat(memory.layer);
     if (memory.layer >= static_cast<int>(base.layers.size()) || layers.contains(index)) {
       return At(
-          absl::StrCat("peer ", Quoted(text)),
+          absl::StrCat("--peer ", Quoted(text)),
           absl::InvalidArgumentError(layers.contains(index)
                                          ? absl::StrCat("layer ", index, " has a memory already")
                                          : absl::StrCat("layer is ", index, ", but the model has ",
@@ -63,11 +64,11 @@ absl::StatusOr<ordered_json> LayersJson(const ModelConfig& base, const ordered_j
 }  // namespace
 
 absl::StatusOr<ordered_json> UpcycledConfigJson(const ModelConfig& base,
-                                                const std::vector<std::string>& expert_names,
                                                 const UpcycleOptions& options) {
+  const std::vector<std::string> names = options.ExpertNames();
   ordered_json config = PeerageConfigJson(base);
-  const ordered_json ffn = FfnJson(expert_names, options);
-  config["attention"] = AttentionJson(expert_names, options);
+  const ordered_json ffn = FfnJson(names, options);
+  config["attention"] = AttentionJson(names, options);
   config["ffn"] = ordered_json::array({ffn});
   ASSIGN_OR_RETURN(ordered_json layers, LayersJson(base, ffn, options));
   if (!layers.empty()) config["layers"] = std::move(layers);

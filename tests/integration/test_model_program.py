@@ -5,6 +5,8 @@ import json
 import os
 import pathlib
 import resource
+import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -26,23 +28,36 @@ CONFIG = {
              "key_dim": 256}]}
 
 
-def run(*arguments, memory=MEMORY):
+def run(*arguments, memory=MEMORY, file_bytes=resource.RLIM_INFINITY, dies_at_limit=False):
+    """Files end at file_bytes as on a full disk, or with a signal when dies_at_limit."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if dies_at_limit else signal.SIG_IGN)
+
     return subprocess.run(
         [str(BIN / "peerage-model"), *map(str, arguments)], env={}, capture_output=True, text=True,
-        timeout=LIMIT_SECONDS, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)))
+        timeout=LIMIT_SECONDS, check=False, restore_signals=False, preexec_fn=limit)
 
 
 def write_sparse_model(folder):
     """A model with tables of 8 GiB, of which the disk holds only the header."""
-    shapes = {"model.embed_tokens.weight": [2, 1024], "model.norm.weight": [1024],
-              "model.layers.0.input_norm.weight": [1024],
-              **{f"model.layers.0.attention.{name}_proj.weight": [2, 1024] for name in "qkv"},
-              "model.layers.0.attention.o_proj.weight": [1024, 2],
-              "model.layers.0.ffn.peer.query.weight": [2048, 1024],
-              "model.layers.0.ffn.peer.sub_keys": [2, 1024, 128],
-              "model.layers.0.ffn.peer.down.weight": [1024 * 1024, 1024],
-              "model.layers.0.ffn.peer.up.weight": [1024 * 1024, 1024]}
+    write_zeros(folder / "model.safetensors", {
+        "model.embed_tokens.weight": [2, 1024], "model.norm.weight": [1024],
+        "model.layers.0.input_norm.weight": [1024],
+        **{f"model.layers.0.attention.{name}_proj.weight": [2, 1024] for name in "qkv"},
+        "model.layers.0.attention.o_proj.weight": [1024, 2],
+        "model.layers.0.ffn.peer.query.weight": [2048, 1024],
+        "model.layers.0.ffn.peer.sub_keys": [2, 1024, 128],
+        "model.layers.0.ffn.peer.down.weight": [1024 * 1024, 1024],
+        "model.layers.0.ffn.peer.up.weight": [1024 * 1024, 1024]})
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def write_zeros(path, shapes):
+    """A .safetensors file of zeros that the disk need not hold."""
     header, end = {}, 0
     for name, shape in shapes.items():
         begin, size = end, 4
@@ -51,11 +66,30 @@ def write_sparse_model(folder):
         end = begin + size
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
-    path = folder / "model.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     os.truncate(path, 8 + len(text) + end)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    (folder / "tokenizer.json").write_text("{}")
+
+
+def write_wide_heads(folder, head_dim):
+    """Like llama_tied, with one layer and heads of another size; all weights are zero."""
+    config = json.loads((MODELS / "llama_tied/config.json").read_text())
+    config.update(head_dim=head_dim, num_hidden_layers=1)
+    hidden, layer = config["hidden_size"], "model.layers.0"
+    rows = {"q": config["num_attention_heads"] * head_dim,
+            "k": config["num_key_value_heads"] * head_dim,
+            "v": config["num_key_value_heads"] * head_dim}
+    folder.mkdir()
+    write_zeros(folder / "model.safetensors", {
+        "model.embed_tokens.weight": [config["vocab_size"], hidden], "model.norm.weight": [hidden],
+        f"{layer}.input_layernorm.weight": [hidden],
+        f"{layer}.post_attention_layernorm.weight": [hidden],
+        **{f"{layer}.self_attn.{name}_proj.weight": [rows[name], hidden] for name in rows},
+        f"{layer}.self_attn.o_proj.weight": [hidden, rows["q"]],
+        f"{layer}.mlp.gate_proj.weight": [config["intermediate_size"], hidden],
+        f"{layer}.mlp.up_proj.weight": [config["intermediate_size"], hidden],
+        f"{layer}.mlp.down_proj.weight": [hidden, config["intermediate_size"]]})
+    (folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(MODELS / "llama_tied/tokenizer.json", folder)
 
 
 class ModelProgramTest(unittest.TestCase):
@@ -117,6 +151,7 @@ class ModelProgramTest(unittest.TestCase):
         text = self.run_ok("convert", "--from", source, "--out", out, "--rename", names,
                            "--dtype", "f32")
 
+        self.assertTrue(text.splitlines()[0].endswith(f" bytes) to {out}"), text)
         self.assertIn("copied config.json, tokenizer.json", text)
         self.assertIn("matched nothing: encoder.** -> x.**", text)
         self.assertIn('matched by no pattern, kept: "model.norm.weight"', text)
@@ -184,22 +219,99 @@ class ModelProgramTest(unittest.TestCase):
                               (["--base", base, *out, "--top-k", "0"], "--top-k"),
                               (["--base", base, *out, "--num-experts", "257"], "--num-experts"),
                               (["--base", base, *out, "--num-experts", "2", "--expert", "x=y"],
-                               "--expert")):
+                               "--expert"),
+                              *((["--base", base, *out, "--router-std", value], "--router-std")
+                                for value in ("nan", "inf", "-0.1", "101", "x")),
+                              *((["--base", base, *out, "--random-seed", value], "--random-seed")
+                                for value in ("-1", "0x10", "1.5", str(2**64)))):
             self.assert_failed(2, run("upcycle", *options), name)
+        copies = ("--num-experts", "2", "--allow-identical")
         for options, name in ((["--num-experts", "2"], "--allow-identical"),
                               ([], "nothing to do"),
+                              (["--expert", f"base={base}"], '--expert "base"'),
+                              ([*copies, "--top-k", "3"], "--top-k is 3, not within 1..2"),
+                              ([*copies, "--attention-top-k", "3"], "--attention-top-k is 3"),
+                              ([*copies, "--routers", "prompts", "--prompts", "base=a",
+                                "--prompts", "base=b"], '--prompts "base" is there twice'),
                               (["--expert", "law"], "NAME=PATH"),
                               (["--expert", "law=/nowhere"], "/nowhere"),
                               (["--expert", f"law={MODELS / 'llama_sharded'}"], "expert \"law\""),
-                              (["--num-experts", "2", "--allow-identical", "--prompts", "x=y"],
-                               "--routers prompts"),
-                              (["--routers", "prompts", "--prompts", "law"], "NAME=PATH"),
+                              ([*copies, "--routers", "prompts", "--prompts", "law"],
+                               "NAME=PATH"),
                               (["--peer", "layer=0,experts=5"], "num_experts is 5")):
             self.assert_failed(1, run("upcycle", "--base", base, *out, *options), name)
         self.assertFalse((self.folder / "out").exists())
-        self.run_ok("upcycle", "--base", base, *out, "--num-experts", "2", "--allow-identical")
-        self.assert_failed(1, run("upcycle", "--base", base, *out, "--num-experts", "2",
-                                  "--allow-identical"), "is there already")
+        self.run_ok("upcycle", "--base", base, *out, *copies)
+        self.assert_failed(1, run("upcycle", "--base", base, *out, *copies), "is there already")
+
+    def test_refuses_options_without_effect(self):
+        base = ("--base", MODELS / "llama_tied", "--out", self.folder / "out")
+        mixture = (*base, "--num-experts", "2", "--allow-identical")
+        memory = (*base, "--peer", "layer=0,experts=16,heads=2,top_k=3,key_dim=8")
+        for options, name in (((*memory, "--attention", "base"), "--attention"),
+                              ((*memory, "--attention-top-k", "1"), "--attention-top-k"),
+                              ((*memory, "--top-k", "1"), "--top-k"),
+                              ((*memory, "--normalize-top-k"), "--normalize-top-k"),
+                              ((*memory, "--routers", "random"), "--routers"),
+                              ((*memory, "--prompts", "base=x"), "--prompts"),
+                              ((*memory, "--router-std", "1"), "--router-std"),
+                              ((*mixture, "--prompts", "base=x"), "--prompts"),
+                              ((*mixture, "--attention", "average", "--attention-top-k", "1"),
+                               "--attention-top-k"),
+                              ((*mixture, "--attention", "base", "--attention-top-k", "1"),
+                               "--attention-top-k"),
+                              ((*mixture, "--routers", "zero", "--router-std", "1"),
+                               "--router-std"),
+                              ((*mixture, "--routers", "prompts", "--router-std", "1"),
+                               "--router-std"),
+                              ((*mixture, "--routers", "zero", "--random-seed", "1"),
+                               "--random-seed")):
+            self.assert_failed(1, run("upcycle", *options), f"{name} has no effect: ")
+        self.assertFalse((self.folder / "out").exists())
+        self.run_ok("upcycle", *memory, "--random-seed", "010")
+        record = json.loads((self.folder / "out/upcycle.json").read_text())
+        self.assertEqual(record["random_seed"], 10)
+
+    def test_refuses_models_that_make_no_routers_of_prompts(self):
+        (self.folder / "text").write_text("a prompt")
+        options = ("--out", self.folder / "out", "--num-experts", "2", "--allow-identical",
+                   "--routers", "prompts", "--prompts", f"base={self.folder / 'text'}",
+                   "--prompts", f"base-1={self.folder / 'text'}")
+        wide, damaged = self.folder / "wide", self.folder / "damaged"
+        write_wide_heads(wide, 512)
+        self.assert_failed(1, run("upcycle", "--base", wide, *options), str(wide),
+                           "head_dim is 512, and attention takes at most 256")
+        shutil.copytree(MODELS / "llama_tied", damaged)
+        weights = (damaged / "model.safetensors").read_bytes()
+        data = 8 + struct.unpack("<Q", weights[:8])[0]
+        (damaged / "model.safetensors").write_bytes(
+            weights[:data] + b"\xff" * (len(weights) - data))
+        self.assert_failed(1, run("upcycle", "--base", damaged, *options), str(damaged),
+                           'tensor "model.embed_tokens.weight" holds a NaN')
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_leaves_nothing_behind_when_the_disk_is_full(self):
+        out = self.folder / "new/out"
+        for command in (("upcycle", "--base", MODELS / "llama_tied", "--num-experts", "2",
+                         "--allow-identical", "--out", out),
+                        ("convert", "--from", MODELS / "llama_sharded", "--out", out),
+                        ("convert", "--from", MODELS / "llama_gguf_mixed/model.gguf",
+                         "--dtype", "f32", "--out", out)):
+            self.assert_failed(1, run(*command, file_bytes=20_000), "too large")
+            self.assertEqual(list(self.folder.iterdir()), [], command)
+
+    def test_replaces_what_a_killed_run_left(self):
+        out = self.folder / "out"
+        command = ("upcycle", "--base", MODELS / "llama_tied", "--num-experts", "2",
+                   "--allow-identical", "--out", out)
+        killed = run(*command, file_bytes=20_000, dies_at_limit=True)
+        self.assertEqual(killed.returncode, -signal.SIGXFSZ, killed.stderr)
+        self.assertEqual([path.name for path in out.iterdir()], ["model.partial"])
+
+        self.run_ok(*command)
+
+        self.assertEqual(sorted(path.name for path in out.iterdir()),
+                         ["config.json", "model.safetensors", "tokenizer.json", "upcycle.json"])
 
     def test_names_what_it_refuses(self):
         self.assert_failed(2, run("inspect"), "path")

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -16,6 +17,8 @@
 
 namespace peerage::transform {
 namespace {
+
+constexpr int kMaxRouterStd = 100;
 
 const std::map<std::string, TensorType> kUpcycledDtypes = {
     {"f32", TensorType::kF32}, {"bf16", TensorType::kBF16}, {"f16", TensorType::kF16}};
@@ -34,6 +37,21 @@ absl::StatusOr<NamedPath> ParseNamedPath(const char* option, const std::string& 
     return absl::InvalidArgumentError(absl::StrCat(option, " ", Quoted(text), " is not NAME=PATH"));
   }
   return NamedPath{text.substr(0, equals), text.substr(equals + 1)};
+}
+
+// Puts a seed as CLI11 reads it, which takes "-1" for a large number and "010" for 8.
+std::string ToSeed(std::string& text) {
+  uint64_t seed = 0;
+  if (!absl::SimpleAtoi(text, &seed)) return text + " is not a whole number within 0..2^64-1";
+  text = absl::StrCat(seed);
+  return "";
+}
+
+// CLI::Range takes NaN.
+std::string CheckStandardDeviation(const std::string& text) {
+  double value = 0;
+  const bool in_range = absl::SimpleAtod(text, &value) && value >= 0 && value <= kMaxRouterStd;
+  return in_range ? "" : absl::StrCat(text, " is not a number within 0..", kMaxRouterStd);
 }
 
 std::string ReportText(const UpcycleReport& report, const UpcycleOptions& options) {
@@ -55,6 +73,7 @@ class UpcycleCommand : public Command {
   }
 
   absl::Status Run() override {
+    RETURN_IF_ERROR(RefuseWithoutEffect());
     for (const std::string& text : experts_) {
       ASSIGN_OR_RETURN(NamedPath expert, ParseNamedPath("--expert", text));
       options_.experts.push_back(std::move(expert));
@@ -77,6 +96,37 @@ class UpcycleCommand : public Command {
   }
 
  private:
+  // What was given, but nothing would look at.
+  absl::Status RefuseWithoutEffect() {
+    const bool mixture = !experts_.empty() || options_.num_experts > 1;
+    const bool random_routers = mixture && options_.routers == RouterInit::kRandom;
+    constexpr char kOneModel[] = "one model makes no mixture";
+    const struct {
+      const char* option;
+      bool has_effect;
+      const char* why_not;
+    } rules[] = {
+        {"--attention", mixture, kOneModel},
+        {"--attention-top-k", mixture, kOneModel},
+        {"--top-k", mixture, kOneModel},
+        {"--normalize-top-k", mixture, kOneModel},
+        {"--routers", mixture, kOneModel},
+        {"--attention-top-k", HasAttentionExperts(options_.attention),
+         "--attention average and base make no attention experts"},
+        {"--prompts", mixture && options_.routers == RouterInit::kPrompts,
+         "they are for the --routers prompts of a mixture"},
+        {"--router-std", random_routers, "it is for the --routers random of a mixture"},
+        {"--random-seed", random_routers || !options_.peers.empty(),
+         "neither routers nor a --peer are random"},
+    };
+    for (const auto& rule : rules) {
+      if (app().count(rule.option) == 0 || rule.has_effect) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat(rule.option, " has no effect: ", rule.why_not));
+    }
+    return absl::OkStatus();
+  }
+
   void AddModels() {
     app()
         .add_option("--base", options_.base.path,
@@ -151,11 +201,12 @@ class UpcycleCommand : public Command {
         ->type_name("NAME=FILE");
     app()
         .add_option("--router-std", options_.router_std, "Standard deviation of random routers")
-        ->check(CLI::Range(0.0, 100.0))
+        ->check(CheckStandardDeviation)
         ->type_name("STD")
         ->capture_default_str();
     app()
         .add_option("--random-seed", options_.random_seed, "Of random routers and PEER memories")
+        ->transform(CLI::Validator(ToSeed, ""))
         ->type_name("SEED")
         ->capture_default_str();
   }

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "model/status_macros.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/transform/dense_forward.h"
+#include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
 
 namespace peerage::transform {
@@ -25,18 +27,21 @@ constexpr char kRouter[] = "model.layers.0.ffn.mixture.router.weight";
 class PromptRoutersTest : public ::testing::Test {
  protected:
   PromptRoutersTest() {
-    options_.routers = RouterInit::kPrompts;
+    options_.base.name = "one";
+    options_.experts = {{"two", ""}};
     options_.prompts = {{"one", directory_.Write("one.txt", "abc\n\n \nde f\n")},
                         {"two", directory_.Write("two.txt", "12345")}};
   }
 
   absl::StatusOr<PromptRouters> Make() const {
-    return MakePromptRouters(*checkpoint_, {"one", "two"}, options_);
+    ASSIGN_OR_RETURN(const ExpertPrompts prompts, ReadExpertPrompts(*tokenizer_, options_));
+    return MakePromptRouters(*checkpoint_, prompts, options_.attention);
   }
 
   std::string ErrorText() const { return std::string(Make().status().message()); }
 
   const std::unique_ptr<Checkpoint> checkpoint_ = OpenCheckpoint(kModel).value();
+  const std::unique_ptr<Tokenizer> tokenizer_ = Tokenizer::Load(checkpoint_->tokenizer()).value();
   const TemporaryDirectory directory_;
   UpcycleOptions options_;
 };
@@ -52,9 +57,8 @@ TEST_F(PromptRoutersTest, RowsAreMeanStatesAtLengthOne) {
 
   ASSERT_TRUE(routers.ok()) << routers.status();
   EXPECT_THAT(routers->values, SizeIs(2 * checkpoint_->config().layers.size()));
-  const auto tokenizer = *Tokenizer::Load(checkpoint_->tokenizer());
   auto forward =
-      DenseForward::Start(*checkpoint_, {*tokenizer->Encode("12345", SpecialTokens::kAsText)});
+      DenseForward::Start(*checkpoint_, {*tokenizer_->Encode("12345", SpecialTokens::kAsText)});
   const std::vector<float> states = forward->RunLayer()->ffn;
   const size_t width = checkpoint_->config().hidden_size;
   std::vector<double> mean(width);
@@ -91,12 +95,29 @@ TEST_F(PromptRoutersTest, HasAttentionRoutersForAttentionExpertsOnly) {
   EXPECT_THAT(Make()->values, SizeIs(checkpoint_->config().layers.size()));
 }
 
-TEST_F(PromptRoutersTest, NamesTheExpertAndTheFile) {
-  options_.prompts[1].name = "three";
-  EXPECT_EQ(ErrorText(), "prompts of \"three\": there is no such expert");
-  options_.prompts.pop_back();
-  EXPECT_EQ(ErrorText(), "expert \"two\" has no prompts");
-  options_.prompts.push_back({"two", directory_.Write("empty.txt", " \n\n")});
+// Finite weights whose products are beyond f32.
+TEST_F(PromptRoutersTest, NamesTheRouterThatWouldNotBeFinite) {
+  SafetensorsBuilder builder;
+  for (const auto& [name, shape] : SmallLlamaTensors()) {
+    std::string bytes;
+    for (size_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(1e30f);
+    builder.Add(name, "F32", shape, bytes);
+  }
+  directory_.Write("model.safetensors", builder.Build());
+  directory_.Write("config.json", kSmallLlamaConfig);
+  directory_.Write("tokenizer.json", "{}");
+
+  const auto routers =
+      MakePromptRouters(**OpenCheckpoint(directory_.path()),
+                        {.sequences = {{1}, {2}}, .tokens = {1, 1}}, UpcycledAttention::kAverage);
+
+  EXPECT_EQ(
+      routers.status().message(),
+      "what model.layers.0.ffn.mixture.router.weight would read of the prompts is not finite");
+}
+
+TEST_F(PromptRoutersTest, NamesTheFile) {
+  options_.prompts[1].path = directory_.Write("empty.txt", " \n\n");
   EXPECT_EQ(ErrorText(), directory_.PathOf("empty.txt") + ": holds no prompt");
   options_.prompts[1].path = directory_.PathOf("none.txt");
   EXPECT_THAT(ErrorText(), HasSubstr("none.txt"));

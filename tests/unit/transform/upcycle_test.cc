@@ -30,6 +30,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -407,41 +408,77 @@ TEST_F(UpcycleTest, RefusesWhatIsNotDense) {
 }
 
 TEST_F(UpcycleTest, RefusesIdenticalExpertsUnlessTold) {
-  options_.num_experts = 2;
-  EXPECT_THAT(ErrorText(), AllOf(HasSubstr("\"base\" and \"base-1\" have the same weights"),
-                                 HasSubstr("--allow-identical")));
-
-  options_.num_experts = 0;
   options_.experts = {{"copy", WriteModel("copy", SafetensorsOfNumber(1))}};
-  EXPECT_THAT(ErrorText(), HasSubstr("\"base\" and \"copy\" have the same weights"));
+  EXPECT_EQ(ErrorText(),
+            "experts \"base\" and \"copy\" have the same weights, which "
+            "--allow-identical would allow");
 
   options_.allow_identical = true;
   EXPECT_TRUE(Upcycle(options_).ok());
 }
 
-TEST_F(UpcycleTest, RefusesWrongOptions) {
-  EXPECT_EQ(ErrorText(), "one model and no PEER memory: there is nothing to do");
+// Before it looks at the models, of which there is none.
+TEST_F(UpcycleTest, RefusesOptionsThatDoNotFitEachOther) {
+  using Change = void (*)(UpcycleOptions&);
+  const struct {
+    Change change;
+    const char* error;
+  } cases[] = {
+      {[](UpcycleOptions& o) { o.experts.clear(); },
+       "one model and no --peer: there is nothing to do"},
+      {[](UpcycleOptions& o) {
+         o.experts.resize(256, {"x", "x"});
+       },
+       "--expert makes 257 experts; at most 256"},
+      {[](UpcycleOptions& o) { o.num_experts = 257; },
+       "--num-experts makes 257 experts; at most 256"},
+      {[](UpcycleOptions& o) { o.num_experts = 2; },
+       "--num-experts makes experts with the same weights, for which --allow-identical is needed"},
+      {[](UpcycleOptions& o) { o.base.name = ""; },
+       "--base-name \"\" is not 1 to 128 letters, digits, '-', '_' and '.'"},
+      {[](UpcycleOptions& o) { o.experts[0].name = "a b"; },
+       "--expert \"a b\" is not 1 to 128 letters, digits, '-', '_' and '.'"},
+      {[](UpcycleOptions& o) { o.experts[0].name = std::string(129, 'x'); }, "--expert \"xxx"},
+      {[](UpcycleOptions& o) { o.experts[0].name = "base"; },
+       "--expert \"base\": another expert has this name"},
+      {[](UpcycleOptions& o) { o.top_k = 0; }, "--top-k is 0, not within 1..3"},
+      {[](UpcycleOptions& o) { o.top_k = 4; }, "--top-k is 4, not within 1..3"},
+      {[](UpcycleOptions& o) { o.attention_top_k = 4; }, "--attention-top-k is 4, not within 1..3"},
+      {[](UpcycleOptions& o) { o.prompts[2].name = "four"; },
+       "--prompts \"four\": there is no such expert"},
+      {[](UpcycleOptions& o) {
+         o.prompts.push_back({"base", "second"});
+       },
+       "--prompts \"base\" is there twice"},
+      {[](UpcycleOptions& o) { o.prompts.pop_back(); },
+       "--routers prompts: expert \"three\" has no --prompts"},
+  };
+  for (const auto& test : cases) {
+    options_.base = {"base", directory_.PathOf("none")};
+    options_.num_experts = 0;
+    options_.experts = {{"two", "none"}, {"three", "none"}};
+    options_.top_k = 1;
+    options_.attention_top_k.reset();
+    options_.routers = RouterInit::kPrompts;
+    options_.prompts = {{"base", "1"}, {"two", "2"}, {"three", "3"}};
+    test.change(options_);
+
+    EXPECT_THAT(ErrorText(), StartsWith(test.error));
+  }
+  EXPECT_FALSE(fs::exists(options_.out));
+}
+
+TEST_F(UpcycleTest, RefusesOptionsThatDoNotFitTheModel) {
   AddExperts();
-  options_.experts[0].name = "base";
-  EXPECT_THAT(ErrorText(), HasSubstr("holds \"base\" twice"));
-  options_.experts[0].name = "a b";
-  EXPECT_THAT(ErrorText(), HasSubstr("expert name \"a b\""));
-  options_.experts[0].name = "two";
-  options_.top_k = 4;
-  EXPECT_THAT(ErrorText(), HasSubstr("top_k is 4, not within 1..3"));
-  options_.top_k = 1;
-  options_.attention_top_k = 4;
-  EXPECT_THAT(ErrorText(), HasSubstr("attention.top_k is 4, not within 1..3"));
-  options_.attention_top_k.reset();
   options_.peers = {"layer=1,experts=16,heads=2,top_k=3,key_dim=8"};
-  EXPECT_THAT(ErrorText(), HasSubstr("layer is 1, but the model has 1 layers"));
+  EXPECT_THAT(ErrorText(), AllOf(StartsWith("--peer \"layer=1,"),
+                                 HasSubstr("layer is 1, but the model has 1 layers")));
   options_.peers = {"layer=0,experts=16,heads=2,top_k=3,key_dim=8",
                     "layer=0,experts=4,heads=2,top_k=3,key_dim=8"};
   EXPECT_THAT(ErrorText(), HasSubstr("layer 0 has a memory already"));
+  options_.peers = {"layer=0,experts=5"};
+  EXPECT_THAT(ErrorText(), AllOf(StartsWith("--peer "), HasSubstr("num_experts is 5")));
   options_.peers.clear();
-  options_.prompts = {{"base", "text"}};
-  EXPECT_THAT(ErrorText(), HasSubstr("prompts are for --routers prompts"));
-  options_.prompts.clear();
   options_.experts[1].path = directory_.PathOf("none");
   EXPECT_THAT(ErrorText(), HasSubstr("none: no such file"));
   EXPECT_FALSE(fs::exists(options_.out));
