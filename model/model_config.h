@@ -29,6 +29,7 @@ struct MixtureConfig {
   std::vector<std::string> expert_names = {};  // [num_experts], or empty
 
   bool is_soft() const { return top_k == num_experts; }
+  bool operator==(const MixtureConfig&) const = default;
 };
 
 struct AttentionConfig {
@@ -39,6 +40,7 @@ struct AttentionConfig {
   int num_experts() const { return kind == AttentionKind::kMixture ? mixture.num_experts : 1; }
   // Of which each has keys and values of its own.
   int num_kv_experts() const { return kv == MixtureKv::kExpert ? num_experts() : 1; }
+  bool operator==(const AttentionConfig&) const = default;
 };
 
 // Who owns the sub-keys. kDirect: none; a matrix gives the scores of both halves from x (Doge).
@@ -69,6 +71,7 @@ struct ProductKeyConfig {
   PeerNorm norm = PeerNorm::kNone;
 
   int64_t table_rows() const { return per_head_experts ? heads * num_experts : num_experts; }
+  bool operator==(const ProductKeyConfig&) const = default;
 };
 
 // One entry of a layer's list of feed-forward parts, whose outputs are summed.
@@ -77,11 +80,15 @@ struct FfnConfig {
   int intermediate_size = 0;  // dense, and of each expert of a mixture
   MixtureConfig mixture = {};
   ProductKeyConfig product_keys = {};  // peer and pkm
+
+  bool operator==(const FfnConfig&) const = default;
 };
 
 struct LayerConfig {
   std::vector<FfnConfig> ffn;
   AttentionConfig attention = {};
+
+  bool operator==(const LayerConfig&) const = default;
 };
 
 // What a model computes (docs/model_format.md), whatever file it came from. Every value is in

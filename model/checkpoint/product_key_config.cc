@@ -8,30 +8,14 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "model/checkpoint/choice.h"
+#include "model/checkpoint/product_key_choices.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
 
 namespace peerage {
 namespace {
 
-constexpr Choice<ProductKeys> kKeys[] = {{"shared", ProductKeys::kShared},
-                                         {"per_head", ProductKeys::kPerHead},
-                                         {"direct", ProductKeys::kDirect}};
-constexpr Choice<bool> kExperts[] = {{"shared", false}, {"per_head", true}};
 constexpr Choice<bool> kBools[] = {{"false", false}, {"true", true}};
-constexpr Choice<QueryNorm> kQueryNorms[] = {
-    {"none", QueryNorm::kNone}, {"batch", QueryNorm::kBatch}, {"layer", QueryNorm::kLayer}};
-constexpr Choice<RouterScore> kScores[] = {{"softmax", RouterScore::kSoftmax},
-                                           {"sigmoid", RouterScore::kSigmoid},
-                                           {"relu", RouterScore::kRelu},
-                                           {"joint_softmax", RouterScore::kJointSoftmax}};
-constexpr Choice<PeerLayout> kLayouts[] = {{"peerage", PeerLayout::kPeerage},
-                                           {"lucidrains", PeerLayout::kLucidrains},
-                                           {"meta_memory", PeerLayout::kMetaMemory},
-                                           {"ostix360", PeerLayout::kOstix360},
-                                           {"doge", PeerLayout::kDoge},
-                                           {"omnimoe", PeerLayout::kOmniMoe}};
 
 // What the tensors of a layout fix.
 struct LayoutFields {
@@ -98,7 +82,7 @@ absl::Status CheckLayout(const JsonObject& entry, const ProductKeyConfig& config
       bool fits;
       absl::string_view wanted;
     } checks[] = {
-        {"keys", config.keys == layout.keys, ChoiceName(kKeys, layout.keys)},
+        {"keys", config.keys == layout.keys, ChoiceName(kProductKeys, layout.keys)},
         {"heads", config.heads <= layout.max_heads, "1"},
         {"query_bias", config.query_bias == layout.query_bias,
          ChoiceName(kBools, layout.query_bias)},
@@ -111,7 +95,7 @@ absl::Status CheckLayout(const JsonObject& entry, const ProductKeyConfig& config
     for (const auto& check : checks) {
       if (check.fits) continue;
       return entry.Error(check.key, absl::StrCat("must be ", check.wanted, " with layout ",
-                                                 ChoiceName(kLayouts, config.layout)));
+                                                 ChoiceName(kPeerLayouts, config.layout)));
     }
   }
   return absl::OkStatus();
@@ -130,7 +114,8 @@ absl::Status ParseExperts(JsonObject& entry, ProductKeyConfig& config) {
     return entry.Error(
         "top_k", absl::StrCat("is ", config.top_k, ", more than num_experts ", config.num_experts));
   }
-  ASSIGN_OR_RETURN(config.per_head_experts, ParseChoice(entry, "experts", kExperts, {false}));
+  ASSIGN_OR_RETURN(config.per_head_experts,
+                   ParseChoice(entry, "experts", kPerHeadExperts, {false}));
   if (config.table_rows() > std::numeric_limits<uint32_t>::max()) {
     return entry.Error("num_experts",
                        absl::StrCat("is ", config.num_experts, " for each of ", config.heads,
@@ -140,7 +125,7 @@ absl::Status ParseExperts(JsonObject& entry, ProductKeyConfig& config) {
 }
 
 absl::Status ParseQuery(JsonObject& entry, ProductKeyConfig& config) {
-  ASSIGN_OR_RETURN(config.keys, ParseChoice(entry, "keys", kKeys, {config.keys}));
+  ASSIGN_OR_RETURN(config.keys, ParseChoice(entry, "keys", kProductKeys, {config.keys}));
   ASSIGN_OR_RETURN(config.query_bias, entry.Bool("query_bias", config.query_bias));
   ASSIGN_OR_RETURN(config.query_norm,
                    ParseChoice(entry, "query_norm", kQueryNorms, {config.query_norm}));
@@ -162,7 +147,7 @@ absl::Status ParsePeerOnly(JsonObject& entry, ProductKeyConfig& config) {
   ASSIGN_OR_RETURN(config.activation,
                    ParseChoice(entry, "activation", kActivations, {config.activation}));
   ASSIGN_OR_RETURN(config.glu, entry.Bool("glu", config.glu));
-  ASSIGN_OR_RETURN(config.layout, ParseChoice(entry, "layout", kLayouts, {config.layout}));
+  ASSIGN_OR_RETURN(config.layout, ParseChoice(entry, "layout", kPeerLayouts, {config.layout}));
   ASSIGN_OR_RETURN(const bool pre_rmsnorm, entry.Bool("pre_rmsnorm", false));
   if (pre_rmsnorm) {
     config.norm = config.layout == PeerLayout::kLucidrains ? PeerNorm::kL2 : PeerNorm::kRms;
@@ -176,7 +161,7 @@ absl::StatusOr<ProductKeyConfig> ParseProductKeyConfig(JsonObject& entry, FfnKin
   ProductKeyConfig config;
   RETURN_IF_ERROR(ParseExperts(entry, config));
   RETURN_IF_ERROR(ParseQuery(entry, config));
-  ASSIGN_OR_RETURN(config.score, ParseChoice(entry, "score", kScores, {config.score}));
+  ASSIGN_OR_RETURN(config.score, ParseChoice(entry, "score", kRouterScores, {config.score}));
   if (kind == FfnKind::kPeer) RETURN_IF_ERROR(ParsePeerOnly(entry, config));
   return config;
 }

@@ -1,26 +1,15 @@
 #include "model/transform/config_json.h"
 
-#include <charconv>
 #include <string>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/string_view.h"
 #include "model/checkpoint/choice.h"
+#include "model/number_text.h"
 #include "model/transform/dense_model.h"
 
 namespace peerage::transform {
 namespace {
 
 using nlohmann::ordered_json;
-
-// The shortest decimal that is the same float: 1e-05, not 9.999999747378752e-06.
-double ShortestDecimal(float value) {
-  char text[32];
-  const auto [end, error] = std::to_chars(std::begin(text), std::end(text), value);
-  double decimal = value;
-  if (!absl::SimpleAtod(absl::string_view(text, end - text), &decimal)) return value;
-  return decimal;
-}
 
 // Sizes and tokens, which all kinds of config.json call the same.
 ordered_json CommonJson(const ModelConfig& config) {

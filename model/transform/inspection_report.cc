@@ -1,13 +1,15 @@
 #include "model/transform/inspection_report.h"
 
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "model/checkpoint/product_key_choices.h"
 #include "model/error_text.h"
+#include "model/number_text.h"
 
 namespace peerage::transform {
 namespace {
@@ -29,41 +31,65 @@ const char* KindName(FfnKind kind) {
 }
 
 std::string MixtureText(const MixtureConfig& mixture) {
-  std::string text = absl::StrCat(mixture.num_experts, " experts");
-  if (!mixture.expert_names.empty()) {
-    const auto quote = [](std::string* out, const std::string& name) {
-      absl::StrAppend(out, Quoted(name));
-    };
-    absl::StrAppend(&text, " (", absl::StrJoin(mixture.expert_names, " ", quote), ")");
+  std::string text = absl::StrCat("mixture of ", mixture.num_experts, " experts, ");
+  if (mixture.is_soft()) {
+    text += "soft";
+  } else {
+    absl::StrAppend(&text, "top ", mixture.top_k, mixture.normalize_top_k ? " renormalised" : "");
   }
-  if (mixture.is_soft()) return text + ", soft";
-  return absl::StrCat(text, ", top ", mixture.top_k,
-                      mixture.normalize_top_k ? " renormalised" : "");
+  return text;
+}
+
+// ": "base", "law"", for the end of a line.
+std::string NamesText(const MixtureConfig& mixture) {
+  if (mixture.expert_names.empty()) return "";
+  const auto quote = [](std::string* out, const std::string& name) {
+    absl::StrAppend(out, Quoted(name));
+  };
+  return absl::StrCat(": ", absl::StrJoin(mixture.expert_names, ", ", quote));
 }
 
 std::string AttentionText(const AttentionConfig& attention) {
-  if (attention.kind == AttentionKind::kDense) return "dense attention";
-  return absl::StrCat("attention of ", MixtureText(attention.mixture),
-                      attention.kv == MixtureKv::kShared ? ", shared KV" : ", own KV");
+  if (attention.kind == AttentionKind::kDense) return "dense";
+  return absl::StrCat(MixtureText(attention.mixture),
+                      attention.kv == MixtureKv::kShared ? ", shared KV" : ", own KV",
+                      NamesText(attention.mixture));
+}
+
+// What decides, and what differs from the defaults of the format, in the words of config.json.
+std::string ProductKeysText(const FfnConfig& ffn) {
+  const ProductKeyConfig& config = ffn.product_keys;
+  const ProductKeyConfig defaults;
+  std::string text = absl::StrCat(KindName(ffn.kind), " of ", FormatWhole(config.num_experts),
+                                  " experts", config.per_head_experts ? " for each head" : "", ", ",
+                                  config.heads, config.heads == 1 ? " head" : " heads", " x top ",
+                                  config.top_k, ", keys ", ChoiceName(kProductKeys, config.keys));
+  if (config.keys != ProductKeys::kDirect) absl::StrAppend(&text, ", key_dim ", config.key_dim);
+  absl::StrAppend(&text, ", score ", ChoiceName(kRouterScores, config.score));
+  if (config.query_bias) text += ", query_bias";
+  if (config.query_norm != defaults.query_norm) {
+    absl::StrAppend(&text, ", query_norm ", ChoiceName(kQueryNorms, config.query_norm));
+  }
+  if (config.query_norm_eps != defaults.query_norm_eps) {
+    absl::StrAppend(&text, ", query_norm_eps ", config.query_norm_eps);
+  }
+  if (ffn.kind == FfnKind::kProductKeyMemory) return text;
+  absl::StrAppend(&text, ", activation ", ChoiceName(kActivations, config.activation));
+  if (config.glu) text += ", glu";
+  if (config.norm != PeerNorm::kNone) text += ", pre_rmsnorm";
+  if (config.layout != defaults.layout) {
+    absl::StrAppend(&text, ", layout ", ChoiceName(kPeerLayouts, config.layout));
+  }
+  return text;
 }
 
 std::string FfnText(const FfnConfig& ffn) {
   if (ffn.kind == FfnKind::kDense) return absl::StrCat("dense ", ffn.intermediate_size);
   if (ffn.kind == FfnKind::kMixture) {
-    return absl::StrCat("mixture of ", MixtureText(ffn.mixture), ", ", ffn.intermediate_size);
+    return absl::StrCat(MixtureText(ffn.mixture), ", each dense ", ffn.intermediate_size,
+                        NamesText(ffn.mixture));
   }
-  const ProductKeyConfig& config = ffn.product_keys;
-  return absl::StrCat(KindName(ffn.kind), " ", config.num_experts,
-                      config.per_head_experts ? " for each head" : "", ", ", config.heads,
-                      config.heads == 1 ? " head" : " heads", " x top ", config.top_k);
-}
-
-std::string LayerText(const LayerConfig& layer) {
-  const auto format = [](std::string* out, const FfnConfig& ffn) {
-    absl::StrAppend(out, FfnText(ffn));
-  };
-  return absl::StrCat(AttentionText(layer.attention), "; ",
-                      absl::StrJoin(layer.ffn, " + ", format));
+  return ProductKeysText(ffn);
 }
 
 ordered_json AttentionJson(const AttentionConfig& attention) {
@@ -75,6 +101,27 @@ ordered_json AttentionJson(const AttentionConfig& attention) {
           {"top_k", attention.mixture.top_k},
           {"normalize_top_k", attention.mixture.normalize_top_k},
           {"expert_names", attention.mixture.expert_names}};
+}
+
+ordered_json ProductKeysJson(const FfnConfig& ffn) {
+  const ProductKeyConfig& config = ffn.product_keys;
+  ordered_json fields = {{"kind", KindName(ffn.kind)},
+                         {"num_experts", config.num_experts},
+                         {"heads", config.heads},
+                         {"top_k", config.top_k},
+                         {"key_dim", config.key_dim},
+                         {"keys", ChoiceName(kProductKeys, config.keys)},
+                         {"experts", ChoiceName(kPerHeadExperts, config.per_head_experts)},
+                         {"query_bias", config.query_bias},
+                         {"query_norm", ChoiceName(kQueryNorms, config.query_norm)},
+                         {"query_norm_eps", ShortestDecimal(config.query_norm_eps)},
+                         {"score", ChoiceName(kRouterScores, config.score)}};
+  if (ffn.kind == FfnKind::kProductKeyMemory) return fields;
+  fields["activation"] = ChoiceName(kActivations, config.activation);
+  fields["glu"] = config.glu;
+  fields["pre_rmsnorm"] = config.norm != PeerNorm::kNone;
+  fields["layout"] = ChoiceName(kPeerLayouts, config.layout);
+  return fields;
 }
 
 ordered_json FfnJson(const FfnConfig& ffn) {
@@ -89,18 +136,36 @@ ordered_json FfnJson(const FfnConfig& ffn) {
             {"intermediate_size", ffn.intermediate_size},
             {"expert_names", ffn.mixture.expert_names}};
   }
-  const ProductKeyConfig& config = ffn.product_keys;
-  return {
-      {"kind", KindName(ffn.kind)}, {"num_experts", config.num_experts},
-      {"heads", config.heads},      {"top_k", config.top_k},
-      {"key_dim", config.key_dim},  {"experts", config.per_head_experts ? "per_head" : "shared"}};
+  return ProductKeysJson(ffn);
+}
+
+// The exact number, and the one that people compare.
+std::string CountText(absl::string_view what, uint64_t count) {
+  return absl::StrFormat("%-19s %15s %8s", what, FormatWhole(count), FormatCount(count));
+}
+
+std::string BytesText(uint64_t bytes) {
+  return absl::StrFormat("%15s bytes %10s", FormatWhole(bytes), FormatBytes(bytes));
+}
+
+std::string SizesText(const Inspection& inspection) {
+  std::string text =
+      absl::StrCat(CountText("parameters", inspection.parameters.total), "\n",
+                   CountText("active for a token", inspection.parameters.active), "\n");
+  if (inspection.has_weights) {
+    uint64_t bytes = 0;
+    for (const PartSize& part : inspection.parts) bytes += part.bytes;
+    absl::StrAppend(&text, absl::StrFormat("%-19s ", "stored weights"), BytesText(bytes), "\n");
+  }
+  return absl::StrCat(text, absl::StrFormat("%-19s ", "KV per token"),
+                      BytesText(inspection.kv_bytes_per_token), " (f32)\n");
 }
 
 std::string PartsText(const Inspection& inspection) {
   std::string text;
   for (const PartSize& part : inspection.parts) {
-    absl::StrAppend(&text, absl::StrFormat("  %-14s %16d", part.part, part.parameters));
-    if (inspection.has_weights) absl::StrAppend(&text, absl::StrFormat(" %16d bytes", part.bytes));
+    absl::StrAppend(&text, CountText(absl::StrCat("  ", part.part), part.parameters));
+    if (inspection.has_weights) absl::StrAppend(&text, " ", BytesText(part.bytes));
     absl::StrAppend(&text, "\n");
   }
   return text;
@@ -110,12 +175,14 @@ std::string LayersText(const Inspection& inspection) {
   const std::vector<LayerConfig>& layers = inspection.config.layers;
   std::string text;
   for (size_t first = 0, end; first < layers.size(); first = end) {
-    const std::string layer = LayerText(layers[first]);
-    for (end = first + 1; end < layers.size() && LayerText(layers[end]) == layer;) ++end;
+    for (end = first + 1; end < layers.size() && layers[end] == layers[first];) ++end;
     const std::string range =
         end == first + 1 ? absl::StrCat(first) : absl::StrCat(first, "-", end - 1);
-    absl::StrAppend(&text, absl::StrFormat("  %-9s %16d FLOPs  %s\n", range,
-                                           inspection.flops_per_token[first], layer));
+    absl::StrAppend(&text, CountText(absl::StrCat("  ", range), inspection.flops_per_token[first]),
+                    "\n    attention  ", AttentionText(layers[first].attention), "\n");
+    for (const FfnConfig& ffn : layers[first].ffn) {
+      absl::StrAppend(&text, "    ffn        ", FfnText(ffn), "\n");
+    }
   }
   return text;
 }
@@ -124,17 +191,12 @@ std::string LayersText(const Inspection& inspection) {
 
 std::string InspectionText(const Inspection& inspection) {
   const ModelConfig& config = inspection.config;
-  std::string text = absl::StrFormat("%s, %d layers, hidden size %d, vocabulary %d, context %d\n",
-                                     config.architecture, config.layers.size(), config.hidden_size,
-                                     config.vocab_size, config.max_positions);
-  absl::StrAppend(
-      &text, absl::StrFormat("%-16s %16d\n", "total parameters", inspection.parameters.total),
-      absl::StrFormat("%-16s %16d\n", "active", inspection.parameters.active),
-      absl::StrFormat("%-16s %16d bytes (f32)\n", "KV per token", inspection.kv_bytes_per_token),
-      "\nparts\n", PartsText(inspection),
-      absl::StrFormat("\nlayers, for one token after %d\n", inspection.context),
-      LayersText(inspection));
-  return text;
+  return absl::StrCat(config.architecture, ", ", config.layers.size(), " layers, hidden size ",
+                      config.hidden_size, ", vocabulary ", config.vocab_size, ", context ",
+                      config.max_positions, "\n", SizesText(inspection), "\nparts\n",
+                      PartsText(inspection),
+                      "\nlayers, with the FLOPs of each for one token after ", inspection.context,
+                      "\n", LayersText(inspection));
 }
 
 ordered_json InspectionJson(const Inspection& inspection) {

@@ -134,8 +134,8 @@ class ModelProgramTest(unittest.TestCase):
     def test_shows_a_table_to_people(self):
         text = self.run_ok("inspect", MODELS / "llama_gguf_mixed/model.gguf")
 
-        self.assertIn("total parameters", text)
-        self.assertIn("dense attention; dense", text)
+        self.assertRegex(text, r"(?m)^parameters +[\d,]+ +[\d.]+K$")
+        self.assertRegex(text, r"attention  dense\n    ffn        dense \d+\n")
 
     def test_converts_and_keeps_what_it_means(self):
         names = self.folder / "names.txt"

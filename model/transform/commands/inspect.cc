@@ -24,6 +24,11 @@ class InspectCommand : public Command {
         ->check(CLI::Range(0, 1 << 24))
         ->type_name("N")
         ->capture_default_str();
+    app().footer(
+        "FLOPs follow the BAM paper (2408.08274, Table 10): 2 for each weight of a projection "
+        "that\n"
+        "the token meets, and 2 x positions x heads x head_dim for scores and values together;\n"
+        "nothing for norms, selection and element-wise work.");
   }
 
   absl::Status Run() override {

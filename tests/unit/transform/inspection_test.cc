@@ -91,9 +91,10 @@ TEST(InspectionTest, ShowsHowMixturesRouteAndWhomTo) {
   json text = json::parse(kSmallPeerageConfig);
   text["num_hidden_layers"] = 2;
   text["attention"] = json::parse(R"({"kind": "mixture", "num_experts": 2, "kv": "shared",
-                                      "routing": "soft", "expert_names": ["law", "a\nb"]})");
+                                      "routing": "soft",
+                                      "expert_names": ["law", "a\n\u001b[31mb"]})");
   text["ffn"] = json::parse(R"([{"kind": "mixture", "num_experts": 3, "top_k": 2,
-                                 "expert_names": ["x", "y", "z"]}])");
+                                 "normalize_top_k": true, "expert_names": ["x", "y", "z"]}])");
   text["layers"]["1"]["attention"] = json::parse(
       R"({"kind": "mixture", "num_experts": 4, "kv": "expert", "routing": "top_k", "top_k": 2})");
   const std::string path = directory.Write("any.json", text.dump());
@@ -102,16 +103,20 @@ TEST(InspectionTest, ShowsHowMixturesRouteAndWhomTo) {
   const std::string report = InspectionText(*Inspect(path, 100));
 
   EXPECT_EQ(layers[0]["attention"]["routing"], "soft");
-  EXPECT_EQ(layers[0]["attention"]["expert_names"], json({"law", "a\nb"}));
+  EXPECT_EQ(layers[0]["attention"]["expert_names"], json({"law", "a\n\x1b[31mb"}));
   EXPECT_EQ(layers[1]["attention"]["routing"], "top_k");
   EXPECT_EQ(layers[1]["attention"]["expert_names"], json::array());
   EXPECT_EQ(layers[0]["ffn"][0]["expert_names"], json({"x", "y", "z"}));
-  EXPECT_THAT(report, HasSubstr("attention of 2 experts (\"law\" \"a\\nb\"), soft, shared KV; "
-                                "mixture of 3 experts (\"x\" \"y\" \"z\"), top 2, 64\n"));
-  EXPECT_THAT(report, HasSubstr("attention of 4 experts, top 2, own KV; "));
+  EXPECT_THAT(
+      report,
+      HasSubstr(
+          "    attention  mixture of 2 experts, soft, shared KV: \"law\", \"a\\n\\x1b[31mb\"\n"
+          "    ffn        mixture of 3 experts, top 2 renormalised, each dense 64: \"x\", \"y\", "
+          "\"z\"\n"));
+  EXPECT_THAT(report, HasSubstr("    attention  mixture of 4 experts, top 2, own KV\n"));
 }
 
-TEST(InspectionTest, PutsEqualLayersOnOneLine) {
+TEST(InspectionTest, TakesEqualNeighboursTogether) {
   const TemporaryDirectory directory;
   json text = json::parse(PeerConfig());
   text["num_hidden_layers"] = 5;
@@ -120,9 +125,63 @@ TEST(InspectionTest, PutsEqualLayersOnOneLine) {
   const std::string report = InspectionText(*inspection);
 
   EXPECT_THAT(report, HasSubstr("5 layers"));
-  EXPECT_THAT(report, HasSubstr("\n  0  "));
-  EXPECT_THAT(report, HasSubstr("dense 64 + peer 64, 2 heads x top 3\n"));
-  EXPECT_THAT(report, HasSubstr("\n  2-4  "));
+  EXPECT_THAT(report, HasSubstr("\n  0                          24,832    24.8K\n"
+                                "    attention  dense\n"
+                                "    ffn        dense 64\n"
+                                "  1  "));
+  EXPECT_THAT(report, HasSubstr("    ffn        dense 64\n"
+                                "    ffn        peer of 64 experts, 2 heads x top 3, keys shared, "
+                                "key_dim 8, score softmax, activation gelu\n"
+                                "  2-4  "));
+}
+
+// Two neighbours that differ in one field of their experts.
+class DifferingNeighboursTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(DifferingNeighboursTest, AreShownApartWithWhatDiffers) {
+  const TemporaryDirectory directory;
+  json text = json::parse(PeerConfig());
+  json& layers = text["layers"];
+  layers["0"] = layers["1"];
+  layers["1"]["ffn"][1].update(json::parse(GetParam()));
+  const auto inspection = Inspect(directory.Write("any.json", text.dump()), 100);
+  ASSERT_TRUE(inspection.ok()) << inspection.status();
+
+  const std::string report = InspectionText(*inspection);
+
+  const size_t second = report.find("\n  1  ");
+  ASSERT_NE(second, std::string::npos) << report;
+  const auto experts = [&report](size_t from) {
+    const size_t begin = report.find("peer of", from);
+    return report.substr(begin, report.find('\n', begin) - begin);
+  };
+  EXPECT_NE(experts(0), experts(second));
+  const json ffn = json::parse(InspectionJson(*inspection).dump())["layers"];
+  EXPECT_NE(ffn[0]["ffn"][1], ffn[1]["ffn"][1]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fields, DifferingNeighboursTest,
+                         ::testing::Values(R"({"heads": 1})", R"({"top_k": 4})",
+                                           R"({"key_dim": 6})", R"({"keys": "per_head"})",
+                                           R"({"experts": "per_head"})", R"({"query_bias": true})",
+                                           R"({"query_norm": "batch"})",
+                                           R"({"query_norm_eps": 1e-6})", R"({"score": "sigmoid"})",
+                                           R"({"activation": "silu"})", R"({"glu": true})",
+                                           R"({"pre_rmsnorm": true})",
+                                           R"({"layout": "lucidrains", "keys": "per_head"})"));
+
+TEST(InspectionTest, GivesSizesExactlyAndAsPeopleReadThem) {
+  const TemporaryDirectory directory;
+  directory.Write("config.json", kSmallLlamaConfig);
+  directory.Write("model.safetensors", SafetensorsOf(SmallLlamaTensors()));
+  directory.Write("tokenizer.json", "{}");
+
+  const std::string report = InspectionText(*Inspect(directory.path(), 100));
+
+  EXPECT_THAT(report, HasSubstr("\nstored weights               39,296 bytes   38.4 KiB\n"));
+  EXPECT_THAT(report, HasSubstr("\n  dense_ffn                   6,144     6.1K"
+                                "          24,576 bytes   24.0 KiB\n"));
+  EXPECT_THAT(report, HasSubstr("\nKV per token                    128 bytes      128 B (f32)\n"));
 }
 
 TEST(InspectionTest, NamesTheFileOfAnError) {
