@@ -54,9 +54,15 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> BpeTokenizer::Create(TokenizerDefinit
 
 // A template is of use only where both of its tokens are found in text exactly as written, and
 // nothing but recognising them yields them: else a message could end its own turn.
-std::optional<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefinition& definition) {
+absl::StatusOr<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefinition& definition) {
+  if (definition.chat_template.empty()) {
+    return absl::FailedPreconditionError("the model has no chat template");
+  }
   const absl::StatusOr<ChatMl> chat_ml = RecogniseChatMl(definition.chat_template);
-  if (!chat_ml.ok()) return std::nullopt;
+  if (!chat_ml.ok()) {
+    return absl::FailedPreconditionError(
+        "the model's chat template is not understood: it is not ChatML");
+  }
   const auto find = [&](std::string_view content) -> std::optional<TokenId> {
     for (const AddedToken& token : definition.added_tokens) {
       if (token.content != content || definition.unknown == content) continue;
@@ -66,7 +72,11 @@ std::optional<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefiniti
   };
   const std::optional<TokenId> start = find(ChatMl::kTurnStart);
   const std::optional<TokenId> end = find(ChatMl::kTurnEnd);
-  if (!start.has_value() || !end.has_value()) return std::nullopt;
+  if (!start.has_value() || !end.has_value()) {
+    return absl::FailedPreconditionError(Concat("the model's chat template is ChatML, but ",
+                                                ChatMl::kTurnStart, " and ", ChatMl::kTurnEnd,
+                                                " are not both special tokens of its tokenizer"));
+  }
   return Chat{chat_ml->default_system, *start, *end};
 }
 
@@ -96,9 +106,7 @@ absl::Status BpeTokenizer::AppendText(std::string_view text, SpecialTokens speci
 
 absl::StatusOr<std::vector<TokenId>> BpeTokenizer::EncodeChat(
     absl::Span<const ChatTurn> turns) const {
-  if (!parts_.chat.has_value()) {
-    return absl::FailedPreconditionError("the model has no chat template that is understood");
-  }
+  RETURN_IF_ERROR(parts_.chat.status());
   if (turns.empty()) return absl::InvalidArgumentError("a conversation needs a message");
 
   BpeEncoder encoder(parts_.bpe);
@@ -126,7 +134,7 @@ absl::Status BpeTokenizer::AppendTurn(std::string_view role, std::string_view co
 }
 
 std::string_view BpeTokenizer::chat_template_name() const {
-  return parts_.chat.has_value() ? ChatMl::kName : std::string_view();
+  return parts_.chat.ok() ? ChatMl::kName : std::string_view();
 }
 
 }  // namespace peerage

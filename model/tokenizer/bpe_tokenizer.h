@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/byte_bpe.h"
 #include "model/tokenizer/pre_tokenizer.h"
@@ -49,12 +50,12 @@ class BpeTokenizer : public Tokenizer {
     std::optional<TokenId> bos_id;
     std::vector<TokenId> eos_ids;
     bool add_bos;
-    std::optional<Chat> chat;
+    absl::StatusOr<Chat> chat;  // an error says why there is none
   };
 
   explicit BpeTokenizer(Parts parts) : parts_(std::move(parts)) {}
 
-  static std::optional<Chat> FindChat(const TokenizerDefinition& definition);
+  static absl::StatusOr<Chat> FindChat(const TokenizerDefinition& definition);
   absl::Status AppendText(std::string_view text, SpecialTokens special, BpeEncoder& encoder) const;
   absl::Status AppendTurn(std::string_view role, std::string_view content,
                           BpeEncoder& encoder) const;

@@ -135,6 +135,16 @@ TEST(TokenizerJsonTest, TakesTheChatTemplateOfTheJinjaFileElseOfTheConfig) {
   EXPECT_EQ(Load(source)->chat_template_name(), "");
 }
 
+TEST(TokenizerJsonTest, SaysWhyThereIsNoChat) {
+  const ChatTurn turn = {"user", "Hello"};
+  TokenizerSource source = Source(File());
+  const auto error = [&] { return Load(source)->EncodeChat({turn}).status(); };
+  EXPECT_EQ(error(), absl::FailedPreconditionError("the model has no chat template"));
+  source.hugging_face->chat_template = "not it";
+  EXPECT_EQ(error(), absl::FailedPreconditionError(
+                         "the model's chat template is not understood: it is not ChatML"));
+}
+
 // A message could end its own turn where the turn's tokens are not special.
 TEST(TokenizerJsonTest, ChatNeedsTurnTokensThatAreSpecial) {
   json file = File();
@@ -144,6 +154,9 @@ TEST(TokenizerJsonTest, ChatNeedsTurnTokensThatAreSpecial) {
       "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
       "{% endfor %}{{ '<|im_start|>assistant\\n' }}";
   EXPECT_EQ(Load(source)->chat_template_name(), "");
+  const ChatTurn turn = {"user", "Hello"};
+  EXPECT_THAT(std::string(Load(source)->EncodeChat({turn}).status().message()),
+              HasSubstr("not both special tokens"));
 }
 
 struct BrokenJson {
