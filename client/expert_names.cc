@@ -1,5 +1,8 @@
 #include "client/expert_names.h"
 
+#include "absl/strings/str_cat.h"
+#include "client/format.h"
+
 namespace peerage {
 
 ExpertNames::ExpertNames(const v1::ListModelsResponse& response) {
@@ -12,9 +15,21 @@ ExpertNames::ExpertNames(const v1::ListModelsResponse& response) {
 }
 
 std::string ExpertNames::Of(uint32_t layer, v1::ExpertLayerKind kind, uint32_t id) const {
+  const std::string name = Exact(layer, kind, id);
+  return name.empty() ? absl::StrCat(id) : EscapeText(name);
+}
+
+std::vector<std::string> ExpertNames::OfAll(const ExpertUsage& usage) const {
+  std::vector<std::string> names(usage.selections.size());
+  for (uint32_t id = 0; id < names.size(); ++id) {
+    names[id] = Of(usage.header.layer(), usage.header.kind(), id);
+  }
+  return names;
+}
+
+std::string ExpertNames::Exact(uint32_t layer, v1::ExpertLayerKind kind, uint32_t id) const {
   const auto found = names_.find({layer, kind});
-  if (found == names_.end() || id >= found->second.size()) return std::to_string(id);
-  return found->second[id];
+  return found == names_.end() || id >= found->second.size() ? "" : found->second[id];
 }
 
 }  // namespace peerage

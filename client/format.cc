@@ -3,29 +3,16 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
-#include <iterator>
+#include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "model/number_text.h"
 
 namespace peerage {
 namespace {
-
-struct Unit {
-  double size;
-  const char* name;
-};
-
-// In the largest unit that `value` reaches; whole numbers below the first.
-template <size_t N>
-std::string Scaled(uint64_t value, const Unit (&units)[N], const char* plain) {
-  for (const Unit& unit : units) {
-    if (static_cast<double>(value) >= unit.size) {
-      return absl::StrFormat("%.1f%s", static_cast<double>(value) / unit.size, unit.name);
-    }
-  }
-  return absl::StrCat(value, plain);
-}
 
 // Bytes of the valid UTF-8 sequence at the front of `text`, 0 when it begins with none.
 size_t ValidSequence(const char* text, size_t size) {
@@ -55,26 +42,37 @@ bool IsControl(const char* text, size_t length) {
   return length == 2 && first == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;  // C1
 }
 
+// Escapes what a terminal would obey or cannot show, and `more` characters.
+std::string Escape(const std::string& text, absl::string_view more) {
+  std::string escaped;
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = ValidSequence(text.data() + i, text.size() - i);
+    if (absl::StrContains(more, text[i])) {
+      absl::StrAppend(&escaped, "\\", text.substr(i, 1));
+    } else if (text[i] == '\n') {
+      escaped += "\\n";
+    } else if (text[i] == '\t') {
+      escaped += "\\t";
+    } else if (length == 0 || IsControl(text.data() + i, length)) {
+      for (size_t j = i; j < i + std::max<size_t>(length, 1); ++j) {
+        absl::StrAppendFormat(&escaped, "\\x%02x", static_cast<unsigned char>(text[j]));
+      }
+    } else {
+      escaped += text.substr(i, length);
+    }
+    i += std::max<size_t>(length, 1);
+  }
+  return escaped;
+}
+
 }  // namespace
 
-std::string FormatBytes(uint64_t bytes) {
-  static constexpr Unit kUnits[] = {
-      {1ull << 40, " TiB"}, {1ull << 30, " GiB"}, {1ull << 20, " MiB"}, {1ull << 10, " KiB"}};
-  return Scaled(bytes, kUnits, " B");
-}
-
-std::string FormatCount(uint64_t count) {
-  static constexpr Unit kUnits[] = {{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "K"}};
-  return Scaled(count, kUnits, "");
-}
-
-std::string FormatWhole(uint64_t count) {
-  std::string digits = absl::StrCat(count);
-  for (size_t end = digits.size(); end > 3; end -= 3) digits.insert(end - 3, 1, ',');
-  return digits;
-}
-
 std::string FormatPercent(double ratio) { return absl::StrFormat("%.1f %%", 100 * ratio); }
+
+std::string FormatThreeDigits(double value) {
+  if (value >= 100) return FormatWhole(std::llround(value));
+  return absl::StrFormat(value < 10 ? "%.2f" : "%.1f", value);
+}
 
 std::string FormatInterval(absl::Duration value) {
   const double seconds = absl::ToDoubleSeconds(value);
@@ -85,26 +83,10 @@ std::string FormatInterval(absl::Duration value) {
   return absl::StrFormat("%dh %dm", minutes / 60, minutes % 60);
 }
 
+std::string EscapeText(const std::string& text) { return Escape(text, ""); }
+
 std::string QuoteText(const std::string& text) {
-  std::string quoted = "\"";
-  for (size_t i = 0; i < text.size();) {
-    const size_t length = ValidSequence(text.data() + i, text.size() - i);
-    if (text[i] == '"' || text[i] == '\\') {
-      absl::StrAppend(&quoted, "\\", text.substr(i, 1));
-    } else if (text[i] == '\n') {
-      quoted += "\\n";
-    } else if (text[i] == '\t') {
-      quoted += "\\t";
-    } else if (length == 0 || IsControl(text.data() + i, length)) {
-      for (size_t j = i; j < i + std::max<size_t>(length, 1); ++j) {
-        absl::StrAppendFormat(&quoted, "\\x%02x", static_cast<unsigned char>(text[j]));
-      }
-    } else {
-      quoted += text.substr(i, length);
-    }
-    i += std::max<size_t>(length, 1);
-  }
-  return quoted + "\"";
+  return absl::StrCat("\"", Escape(text, "\"\\"), "\"");
 }
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration) {

@@ -10,11 +10,13 @@
 
 namespace peerage {
 
-std::string FormatBytes(uint64_t bytes);           // "98.1 MiB"
-std::string FormatCount(uint64_t count);           // "134.5M"
-std::string FormatWhole(uint64_t count);           // "1,048,576"
 std::string FormatPercent(double ratio);           // "12.3 %"
+std::string FormatThreeDigits(double value);       // "1.75", "17.5", "1,750"; not negative
 std::string FormatInterval(absl::Duration value);  // "45.2 ms", "3.1 s", "2h 5m"
+
+// The text with control characters and bytes that are no valid UTF-8 escaped: safe to print
+// whatever a server calls its models and experts.
+std::string EscapeText(const std::string& text);
 
 // In double quotes, with control characters, quotes, backslashes and bytes that are no valid UTF-8
 // escaped: safe to print whatever a model or a tokenizer produced.

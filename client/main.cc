@@ -8,6 +8,7 @@
 #include "client/call_status.h"
 #include "client/command.h"
 #include "client/commands/commands.h"
+#include "client/format.h"
 #include "client/interrupt.h"
 
 namespace peerage {
@@ -32,7 +33,7 @@ int RunCommand(Command& command) {
     return kInterrupted;
   }
   if (result.ok()) return *result;
-  std::cerr << "peerage: " << DescribeError(result.status()) << "\n";
+  std::cerr << "peerage: " << EscapeText(DescribeError(result.status())) << "\n";
   return kCallFailed;
 }
 

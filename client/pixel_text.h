@@ -9,7 +9,8 @@ namespace peerage {
 
 inline constexpr int kTextHeight = 10;
 
-// Digits, '.', 'K', 'M', 'B' and 'T' in a small fixed font; other characters are blank.
+// Digits, letters (all as capitals), '.', '-', '_' and '%' in a small fixed font; other characters
+// are blank.
 int TextWidth(const std::string& text);
 void DrawText(Image& image, int left, int top, const std::string& text, Colour colour);
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "absl/strings/ascii.h"
+#include "client/format.h"
 
 namespace peerage {
 namespace {
@@ -19,6 +21,15 @@ std::string Padded(const std::string& text, size_t width, Table::Align align) {
 }
 
 }  // namespace
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (Column& column : columns_) column.title = EscapeText(column.title);
+}
+
+void Table::AddRow(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = EscapeText(cell);
+  rows_.push_back(std::move(cells));
+}
 
 std::string Table::ToString() const {
   std::vector<std::string> titles;

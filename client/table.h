@@ -5,8 +5,8 @@
 
 namespace peerage {
 
-// Columns of text, aligned by code points. Cells are printed as they are: quote what may hold
-// control characters (client/format.h).
+// Columns of text, aligned by code points. Titles and cells may hold anything: what a terminal
+// would obey is escaped (EscapeText in client/format.h).
 class Table {
  public:
   enum class Align { kLeft, kRight };
@@ -15,10 +15,10 @@ class Table {
     Align align = Align::kLeft;
   };
 
-  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  explicit Table(std::vector<Column> columns);
 
   // Precondition: one cell for each column.
-  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void AddRow(std::vector<std::string> cells);
 
   // The titles and the rows, two spaces between columns, each line ended, nothing trailing.
   std::string ToString() const;

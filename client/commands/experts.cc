@@ -1,13 +1,21 @@
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
+#include "client/expert_kind.h"
+#include "client/expert_layer_choice.h"
 #include "client/expert_map.h"
 #include "client/expert_tables.h"
+#include "client/expert_usage_json.h"
 #include "client/format.h"
+#include "client/mixture_map.h"
+#include "client/mixture_table.h"
 #include "client/npy_file.h"
 #include "model/status_macros.h"
 
@@ -22,7 +30,8 @@ absl::Status WriteFile(const std::string& path, const std::string& bytes) {
   return absl::UnavailableError(absl::StrCat("cannot write ", path));
 }
 
-// Without --layer a table of all layers, with it one layer's details, picture and numbers.
+// Without --layer a table of all layers, with it one layer's details and numbers; a picture of
+// both.
 class ExpertsCommand : public Command {
  public:
   explicit ExpertsCommand(CLI::App& program)
@@ -42,29 +51,34 @@ class ExpertsCommand : public Command {
   }
 
   absl::Status Prepare() override {
-    const bool needs_layer = !png_.empty() || !npy_.empty() || maps_ != 1;
+    const bool needs_layer = !npy_.empty() || maps_ != 1;
     if (needs_layer && !layer_.has_value()) {
-      return absl::InvalidArgumentError("--png, --npy and --maps need --layer");
+      return absl::InvalidArgumentError("--npy and --maps need --layer");
     }
-    if (layer_.has_value() && watch_option_->count() > 0) {
+    if (watch_option_->count() == 0) return absl::OkStatus();
+    if (layer_.has_value()) {
       return absl::InvalidArgumentError("--watch is for all layers: leave out --layer");
     }
-    return absl::OkStatus();
+    if (png_.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("--watch draws nothing: leave out --png");
   }
 
   absl::StatusOr<int> Run(Client& client) override {
     if (reset_) return Reset(client);
-    return layer_.has_value() ? ShowLayer(client) : ShowLayers(client);
+    ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
+    return layer_.has_value() ? ShowLayer(client, models) : ShowLayers(client, models);
   }
 
  private:
   void AddLayerOptions() {
     app().add_option("--layer", layer_, "Details of one layer")->type_name("N");
     app()
-        .add_option("--kind", kind_, "Which experts of that layer (peer)")
+        .add_option("--kind", kind_, "Only such experts (all; with --layer the kind that it has)")
         ->check(CLI::IsMember({"peer", "pkm", "mixture_ffn", "mixture_attention"}));
     app()
-        .add_option("--png", png_, "Draw the layer's experts: first sub-key down, second across")
+        .add_option("--png", png_,
+                    "Draw the layer's experts (first sub-key down, second across), or what each "
+                    "expert of a mixture counts in that layer or in all")
         ->type_name("FILE");
     app()
         .add_option("--maps", maps_,
@@ -79,14 +93,6 @@ class ExpertsCommand : public Command {
     return window_ == "total" ? v1::USAGE_WINDOW_TOTAL : v1::USAGE_WINDOW_RECENT;
   }
 
-  v1::ExpertLayerKind kind() const {
-    for (int kind = v1::ExpertLayerKind_MIN; kind <= v1::ExpertLayerKind_MAX; ++kind) {
-      const auto candidate = static_cast<v1::ExpertLayerKind>(kind);
-      if (ExpertKindName(candidate) == kind_) return candidate;
-    }
-    return v1::EXPERT_LAYER_KIND_PEER;
-  }
-
   absl::StatusOr<int> Reset(Client& client) {
     v1::ResetExpertUsageRequest request;
     request.set_model(model_);
@@ -94,41 +100,100 @@ class ExpertsCommand : public Command {
     return 0;
   }
 
-  absl::StatusOr<int> ShowLayers(Client& client) {
+  absl::StatusOr<ExpertUsage> ReadUsage(Client& client, uint32_t layer, v1::ExpertLayerKind kind) {
+    v1::GetExpertUsageRequest request;
+    request.set_model(model_);
+    request.set_layer(layer);
+    request.set_kind(kind);
+    request.set_window(window());
+    return client.GetExpertUsage(request);
+  }
+
+  absl::StatusOr<int> ShowLayers(Client& client, const v1::ListModelsResponse& models) {
     v1::WatchExpertSummaryRequest request;
     request.set_model(model_);
     request.set_window(window());
     request.mutable_interval()->set_seconds(watch_seconds_);
     const bool watch = watch_option_->count() > 0;
+    const ExpertNames names(models);
+    absl::Status shown;
     const auto show = [&](const v1::WatchExpertSummaryResponse& summary) {
-      std::cout << (json() ? ToJson(summary) : ExpertLayerTable(summary)) << std::flush;
-      return watch;
+      shown = ShowSummary(client, summary, names);
+      return watch && shown.ok();
     };
     RETURN_IF_ERROR(client.WatchExpertSummary(request, show));
+    RETURN_IF_ERROR(shown);
     return 0;
   }
 
-  absl::StatusOr<int> ShowLayer(Client& client) {
-    v1::GetExpertUsageRequest request;
-    request.set_model(model_);
-    request.set_layer(*layer_);
-    request.set_kind(kind());
-    request.set_window(window());
-    ASSIGN_OR_RETURN(const ExpertUsage usage, client.GetExpertUsage(request));
-    if (!png_.empty()) RETURN_IF_ERROR(WritePng(usage));
-    if (!npy_.empty()) RETURN_IF_ERROR(WriteFile(npy_, ToNpy(usage)));
-    if (json()) {
-      std::cout << ToJson(usage.header);
-      return 0;
+  absl::Status ShowSummary(Client& client, v1::WatchExpertSummaryResponse summary,
+                           const ExpertNames& names) {
+    RETURN_IF_ERROR(KeepKind(summary));
+    std::vector<MixtureLayer> mixtures;
+    if (!json() || !png_.empty()) {
+      ASSIGN_OR_RETURN(mixtures, ReadMixtures(client, summary));
     }
-    ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
-    std::cout << ExpertUsageReport(usage, ExpertNames(models));
+    if (!png_.empty()) {
+      std::vector<ExpertUsage> usages;
+      for (const MixtureLayer& mixture : mixtures) usages.push_back(mixture.usage);
+      if (usages.empty()) {
+        return absl::InvalidArgumentError("--png needs --layer: there is no mixture to draw");
+      }
+      RETURN_IF_ERROR(WriteMixturePng(usages, names));
+    }
+    std::cout << (json() ? ToJson(summary) : ExpertSummaryText(summary, mixtures, names))
+              << std::flush;
+    return absl::OkStatus();
+  }
+
+  absl::Status KeepKind(v1::WatchExpertSummaryResponse& summary) const {
+    if (kind_.empty()) return absl::OkStatus();
+    auto& layers = *summary.mutable_layers();
+    layers.erase(std::remove_if(layers.begin(), layers.end(),
+                                [this](const v1::LayerSummary& layer) {
+                                  return layer.kind() != ParseExpertKind(kind_);
+                                }),
+                 layers.end());
+    if (!layers.empty()) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat("no layer has experts of kind ", kind_));
+  }
+
+  absl::StatusOr<std::vector<MixtureLayer>> ReadMixtures(
+      Client& client, const v1::WatchExpertSummaryResponse& summary) {
+    std::vector<MixtureLayer> mixtures;
+    for (const v1::LayerSummary& layer : summary.layers()) {
+      if (!IsMixture(layer.kind())) continue;
+      ASSIGN_OR_RETURN(ExpertUsage usage, ReadUsage(client, layer.layer(), layer.kind()));
+      mixtures.push_back({layer, std::move(usage)});
+    }
+    return mixtures;
+  }
+
+  absl::StatusOr<int> ShowLayer(Client& client, const v1::ListModelsResponse& models) {
+    const ExpertLayerChoice choice{
+        .model = model_, .layer = *layer_, .kind = ParseExpertKind(kind_)};
+    ASSIGN_OR_RETURN(const v1::ExpertLayerKind kind, FindExpertKind(models, choice));
+    ASSIGN_OR_RETURN(const ExpertUsage usage, ReadUsage(client, *layer_, kind));
+    const ExpertNames names(models);
+    if (!png_.empty()) RETURN_IF_ERROR(WriteLayerPng(usage, names));
+    if (!npy_.empty()) RETURN_IF_ERROR(WriteFile(npy_, ToNpy(usage)));
+    std::cout << (json() ? ExpertUsageJson(usage, names) : ExpertUsageReport(usage, names));
     return 0;
   }
 
-  absl::Status WritePng(const ExpertUsage& usage) {
+  absl::Status WriteLayerPng(const ExpertUsage& usage, const ExpertNames& names) {
+    if (IsMixture(usage.header.kind())) return WriteMixturePng({usage}, names);
     ASSIGN_OR_RETURN(const ExpertGrid grid, ArrangeExperts(usage.selections.size(), maps_));
-    ASSIGN_OR_RETURN(const std::string png, DrawExpertMap(usage.selections, grid).ToPng());
+    return WritePng(DrawExpertMap(usage.selections, grid));
+  }
+
+  absl::Status WriteMixturePng(const std::vector<ExpertUsage>& layers, const ExpertNames& names) {
+    ASSIGN_OR_RETURN(const Image image, DrawMixtureMap(layers, names));
+    return WritePng(image);
+  }
+
+  absl::Status WritePng(const Image& image) {
+    ASSIGN_OR_RETURN(const std::string png, image.ToPng());
     return WriteFile(png_, png);
   }
 
@@ -137,7 +202,7 @@ class ExpertsCommand : public Command {
   CLI::Option* watch_option_ = nullptr;
   int watch_seconds_ = 15;
   std::optional<uint32_t> layer_;
-  std::string kind_ = "peer";
+  std::string kind_;
   std::string png_;
   std::string npy_;
   int maps_ = 1;

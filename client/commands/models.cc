@@ -4,6 +4,7 @@
 #include "client/commands/commands.h"
 #include "client/format.h"
 #include "client/table.h"
+#include "model/number_text.h"
 
 namespace peerage {
 namespace {

@@ -10,7 +10,7 @@ namespace {
 
 std::string Describe(const v1::GetServerStatusResponse& status) {
   std::string text = absl::StrCat(
-      "peerage-server ", status.version(), ", up ",
+      "peerage-server ", EscapeText(status.version()), ", up ",
       FormatInterval(absl::Seconds(status.uptime_seconds())), status.draining() ? ", draining" : "",
       ", ", status.requests_running(), " running, ", status.requests_waiting(), " waiting\n");
   using Align = Table::Align;

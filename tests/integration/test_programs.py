@@ -171,6 +171,72 @@ class DrainTest(unittest.TestCase):
             self.assertEqual(stream.returncode, 1)
 
 
+class ExpertsOfAMixtureTest(unittest.TestCase):
+    """`peerage experts` with a mixture whose experts have names, one of them hostile."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        shutil.copytree(SMALL_MODEL.parent / "mixture_bam_layers", folder / "bam")
+        config = json.loads((folder / "bam" / "config.json").read_text())
+        config["attention"]["expert_names"] = ["base", "law", "maths", "b\n\x1b[31mRED"]
+        config["ffn"][1]["expert_names"] = ["base", "law", "b\n\x1b[31mRED"]
+        (folder / "bam" / "config.json").write_text(json.dumps(config))
+        cls.folder = folder
+        cls.server = cls.enterClassContext(Server(model=folder / "bam"))
+        cls.trace = cls.run_ok("score", "abc", "-c", "defghi", "--trace", "summary")
+
+    @classmethod
+    def run_ok(cls, *arguments):
+        result = cls.server.run(*arguments)
+        if result.returncode != 0:
+            raise AssertionError(result.stderr)
+        return result.stdout
+
+    def test_never_prints_a_name_that_a_terminal_would_obey(self):
+        for text in (self.trace, self.run_ok("experts"), self.run_ok("experts", "--layer", "1")):
+            self.assertNotIn("\x1b", text)
+            self.assertIn(r"b\n\x1b[31mRED", text)
+
+    def test_labels_the_shares_of_a_trace(self):
+        self.assertRegex(self.trace, r"in \d+ selections, effectively \d\.\d\d; "
+                                     r"largest shares of the scores: ")
+
+    def test_filters_by_kind(self):
+        rows = self.run_ok("experts", "--kind", "mixture_attention").splitlines()
+        self.assertTrue(any("mixture_attention" in row for row in rows))
+        self.assertFalse(any("mixture_ffn" in row for row in rows))
+        layers = json.loads(self.run_ok("experts", "--kind", "mixture_ffn", "--json"))["layers"]
+        self.assertEqual({layer["kind"] for layer in layers}, {"EXPERT_LAYER_KIND_MIXTURE_FFN"})
+        self.assertEqual(self.server.run("experts", "--kind", "peer").returncode, 1)
+
+    def test_takes_the_kind_that_a_layer_has(self):
+        self.assertIn("layer 1 (mixture_ffn)", self.run_ok("experts", "--layer", "1"))
+        for arguments, message in [(["--layer", "0"], "mixture_attention and mixture_ffn"),
+                                   (["--layer", "0", "--kind", "peer"],
+                                    "it has mixture_attention and mixture_ffn"),
+                                   (["--layer", "9"], "0-2")]:
+            result = self.server.run("experts", *arguments)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(message, result.stderr)
+
+    def test_counts_every_expert_in_json(self):
+        usage = json.loads(self.run_ok("experts", "--layer", "1", "--json"))
+        self.assertEqual({expert["id"] for expert in usage["experts"]}, {0, 1, 2})
+        self.assertIn("b\n\x1b[31mRED", [expert["name"] for expert in usage["experts"]])
+        self.assertEqual(sum(int(expert["selections"]) for expert in usage["experts"]),
+                         int(usage["selections"]))
+
+    def test_draws_layers_and_experts(self):
+        for arguments in [], ["--layer", "1"], ["--kind", "mixture_ffn"]:
+            picture = self.folder / "map.png"
+            self.run_ok("experts", "--png", picture, *arguments)
+            self.assertEqual(picture.read_bytes()[:4], b"\x89PNG")
+            picture.unlink()
+        refused = self.server.run("experts", "--watch", "1", "--png", self.folder / "map.png")
+        self.assertEqual(refused.returncode, 2)
+
+
 class CommandTest(unittest.TestCase):
 
     @classmethod

@@ -12,22 +12,24 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(FormatTest, PicksTheLargestUnitThatFits) {
-  EXPECT_EQ(FormatBytes(0), "0 B");
-  EXPECT_EQ(FormatBytes(1023), "1023 B");
-  EXPECT_EQ(FormatBytes(1024), "1.0 KiB");
-  EXPECT_EQ(FormatBytes(102'861'632), "98.1 MiB");
-  EXPECT_EQ(FormatBytes(UINT64_MAX), "16777216.0 TiB");
-  EXPECT_EQ(FormatCount(999), "999");
-  EXPECT_EQ(FormatCount(134'515'008), "134.5M");
-}
-
 TEST(FormatTest, ShowsIntervalsAsPeopleReadThem) {
   EXPECT_EQ(FormatInterval(absl::Microseconds(250)), "0.2 ms");
   EXPECT_EQ(FormatInterval(absl::Milliseconds(45.2)), "45.2 ms");
   EXPECT_EQ(FormatInterval(absl::Seconds(3.14)), "3.1 s");
   EXPECT_EQ(FormatInterval(absl::Seconds(61)), "1m 1s");
   EXPECT_EQ(FormatInterval(absl::Minutes(125)), "2h 5m");
+}
+
+TEST(FormatTest, KeepsThreeDigitsOfSmallNumbers) {
+  EXPECT_EQ(FormatThreeDigits(0), "0.00");
+  EXPECT_EQ(FormatThreeDigits(1.746), "1.75");
+  EXPECT_EQ(FormatThreeDigits(17.46), "17.5");
+  EXPECT_EQ(FormatThreeDigits(1746.2), "1,746");
+}
+
+TEST(FormatTest, EscapesOnlyWhatATerminalWouldObey) {
+  EXPECT_EQ(EscapeText("b\n\t\x1b[31mRED\xff"), R"(b\n\t\x1b[31mRED\xff)");
+  EXPECT_EQ(EscapeText(R"(a "b" \ é)"), R"(a "b" \ é)");
 }
 
 struct Quoted {

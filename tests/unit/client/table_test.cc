@@ -27,6 +27,15 @@ TEST(TableTest, CountsCodePointsNotBytes) {
             "abcd  2\n");
 }
 
+TEST(TableTest, EscapesWhatATerminalWouldObey) {
+  Table table({{"a\x1b"}, {"b"}});
+  table.AddRow({"\n", "1"});
+
+  EXPECT_EQ(table.ToString(),
+            "a\\x1b  b\n"
+            "\\n     1\n");
+}
+
 TEST(TableTest, PrintsItsTitlesWithoutRows) {
   EXPECT_EQ(Table({{"a"}, {"b"}}).ToString(), "a  b\n");
 }

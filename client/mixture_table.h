@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "absl/types/span.h"
+#include "client/expert_names.h"
+#include "client/expert_usage.h"
+#include "peerage/v1/experts.pb.h"
+
+namespace peerage {
+
+// A layer of a mixture: its figures, and what was counted of each expert.
+struct MixtureLayer {
+  v1::LayerSummary summary;
+  ExpertUsage usage;
+};
+
+// Beyond so many experts a row does not fit a line.
+inline constexpr size_t kMixtureColumns = 8;
+
+// One row for each layer with every expert's share of the scores (docs/experts.md), then the mean
+// of each kind's layers, and which of them are the least and the most even. A table of its own for
+// each list of names. Precondition: no layer has more than kMixtureColumns experts.
+std::string MixtureTable(absl::Span<const MixtureLayer> layers, const ExpertNames& names);
+
+}  // namespace peerage
