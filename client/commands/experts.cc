@@ -182,7 +182,10 @@ class ExpertsCommand : public Command {
   }
 
   absl::Status WriteLayerPng(const ExpertUsage& usage, const ExpertNames& names) {
-    if (IsMixture(usage.header.kind())) return WriteMixturePng({usage}, names);
+    if (IsMixture(usage.header.kind())) {
+      if (maps_ == 1) return WriteMixturePng({usage}, names);
+      return absl::InvalidArgumentError("--maps is for experts that are found by product keys");
+    }
     ASSIGN_OR_RETURN(const ExpertGrid grid, ArrangeExperts(usage.selections.size(), maps_));
     return WritePng(DrawExpertMap(usage.selections, grid));
   }
