@@ -13,6 +13,16 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
+// Returns the exit code.
+int Execute(Command& command) {
+  absl::Status status = command.Check();
+  const int if_not_ok = status.ok() ? kFailed : kWrongUsage;
+  if (status.ok()) status = command.Run();
+  if (status.ok()) return 0;
+  std::cerr << "peerage-model: " << status.message() << "\n";
+  return if_not_ok;
+}
+
 int Main(int argc, char** argv) {
   CLI::App program("Looks at model files and changes them.", "peerage-model");
   program.require_subcommand(1);
@@ -29,11 +39,7 @@ int Main(int argc, char** argv) {
     return kWrongUsage;
   }
   for (const std::unique_ptr<Command>& command : commands) {
-    if (!command->chosen()) continue;
-    const absl::Status status = command->Run();
-    if (status.ok()) return 0;
-    std::cerr << "peerage-model: " << status.message() << "\n";
-    return kFailed;
+    if (command->chosen()) return Execute(*command);
   }
   return kWrongUsage;
 }

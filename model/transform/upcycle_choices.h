@@ -15,4 +15,7 @@ inline constexpr Choice<RouterInit> kRouterInits[] = {{"zero", RouterInit::kZero
                                                       {"random", RouterInit::kRandom},
                                                       {"prompts", RouterInit::kPrompts}};
 
+inline constexpr Choice<TensorType> kUpcycledDtypes[] = {
+    {"f32", TensorType::kF32}, {"bf16", TensorType::kBF16}, {"f16", TensorType::kF16}};
+
 }  // namespace peerage::transform

@@ -213,9 +213,15 @@ class ModelProgramTest(unittest.TestCase):
         base = MODELS / "llama_tied"
         out = ("--out", self.folder / "out")
         for options, name in ((["--base", base], "--out"), ([*out], "--base"),
-                              (["--base", base, *out, "--attention", "soft"], "--attention"),
-                              (["--base", base, *out, "--routers", "x"], "--routers"),
-                              (["--base", base, *out, "--dtype", "q8_0"], "--dtype"),
+                              (["--base", base, "--out", ""], "--out: is empty"),
+                              *((["--base", base, *out, option, value],
+                                 f'{option}: "{value}" is not {choices}')
+                                for option, value, choices in (
+                                    ("--attention", "soft", "expert, shared, average or base"),
+                                    ("--attention", "1", "expert, shared, average or base"),
+                                    ("--routers", "0", "zero, random or prompts"),
+                                    ("--dtype", "1", "f32, bf16 or f16"),
+                                    ("--dtype", "q8_0", "f32, bf16 or f16"))),
                               (["--base", base, *out, "--top-k", "0"], "--top-k"),
                               (["--base", base, *out, "--num-experts", "257"], "--num-experts"),
                               (["--base", base, *out, "--num-experts", "2", "--expert", "x=y"],
@@ -223,26 +229,33 @@ class ModelProgramTest(unittest.TestCase):
                               *((["--base", base, *out, "--router-std", value], "--router-std")
                                 for value in ("nan", "inf", "-0.1", "101", "x")),
                               *((["--base", base, *out, "--random-seed", value], "--random-seed")
-                                for value in ("-1", "0x10", "1.5", str(2**64)))):
+                                for value in ("-1", "0x10", "1.5", str(2**64), "9" * 23))):
             self.assert_failed(2, run("upcycle", *options), name)
         copies = ("--num-experts", "2", "--allow-identical")
         for options, name in ((["--num-experts", "2"], "--allow-identical"),
                               ([], "nothing to do"),
+                              (["--expert", "law=x", "--expert", "law=x"],
+                               '--expert "law": another expert has this name'),
                               (["--expert", f"base={base}"], '--expert "base"'),
                               ([*copies, "--top-k", "3"], "--top-k is 3, not within 1..2"),
                               ([*copies, "--attention-top-k", "3"], "--attention-top-k is 3"),
                               ([*copies, "--routers", "prompts", "--prompts", "base=a",
                                 "--prompts", "base=b"], '--prompts "base" is there twice'),
                               (["--expert", "law"], "NAME=PATH"),
-                              (["--expert", "law=/nowhere"], "/nowhere"),
-                              (["--expert", f"law={MODELS / 'llama_sharded'}"], "expert \"law\""),
+                              (["--expert", "=foo"], "NAME=PATH"),
                               ([*copies, "--routers", "prompts", "--prompts", "law"],
-                               "NAME=PATH"),
-                              (["--peer", "layer=0,experts=5"], "num_experts is 5")):
+                               "NAME=PATH")):
+            self.assert_failed(2, run("upcycle", "--base", base, *out, *options), name)
+        for options, name in ((["--expert", "law=/nowhere"], "/nowhere"),
+                              (["--expert", f"law={MODELS / 'llama_sharded'}"], "expert \"law\"")):
             self.assert_failed(1, run("upcycle", "--base", base, *out, *options), name)
         self.assertFalse((self.folder / "out").exists())
         self.run_ok("upcycle", "--base", base, *out, *copies)
         self.assert_failed(1, run("upcycle", "--base", base, *out, *copies), "is there already")
+
+    def test_explains_its_options_in_plain_characters(self):
+        for command in ("inspect", "convert", "upcycle"):
+            self.assertRegex(self.run_ok(command, "--help"), r"\A[ -~\n]+\Z")
 
     def test_refuses_options_without_effect(self):
         base = ("--base", MODELS / "llama_tied", "--out", self.folder / "out")
@@ -266,7 +279,7 @@ class ModelProgramTest(unittest.TestCase):
                                "--router-std"),
                               ((*mixture, "--routers", "zero", "--random-seed", "1"),
                                "--random-seed")):
-            self.assert_failed(1, run("upcycle", *options), f"{name} has no effect: ")
+            self.assert_failed(2, run("upcycle", *options), f"{name} has no effect: ")
         self.assertFalse((self.folder / "out").exists())
         self.run_ok("upcycle", *memory, "--random-seed", "010")
         record = json.loads((self.folder / "out/upcycle.json").read_text())
@@ -319,8 +332,14 @@ class ModelProgramTest(unittest.TestCase):
         self.assert_failed(2, run("inspect", "x.json", "--context", "-1"), "--context")
         self.assert_failed(2, run("convert", "--from", "x", "--out", "y", "--dtype", "q3"),
                            "--dtype")
-        self.assert_failed(1, run("convert", "--from", "x", "--out", "y", "--dtype", "q8_0"),
-                           "--dtype q8_0", ".gguf")
+        for source in ("x", SMOLLM2):
+            self.assert_failed(2, run("convert", "--from", source, "--out", self.folder / "y",
+                                      "--dtype", "q8_0"),
+                               "--dtype q8_0 is for an --out ending in .gguf",
+                               "takes keep, f32, bf16 or f16")
+        self.assert_failed(2, run("convert", "--from", "x", "--out", "y.gguf", "--rename", "z"),
+                           "--rename")
+        self.assert_failed(2, run("convert", "--from", "x", "--out", ""), "--out: is empty")
         self.assert_failed(1, run("convert", "--from", SMOLLM2, "--out", self.folder / "y"),
                            "safetensors files have no q8_0")
         self.assert_failed(2, run("convert", "--from", "x", "--out", "y", "--drop-unmatched"),

@@ -13,6 +13,10 @@ class Command {
  public:
   virtual ~Command() = default;
 
+  // Whether the flags fit each other, as far as that is known without looking at any file. An error
+  // is wrong usage. Comes before Run.
+  virtual absl::Status Check() { return absl::OkStatus(); }
+
   // Does the work and prints the result on standard output.
   virtual absl::Status Run() = 0;
 
@@ -23,6 +27,14 @@ class Command {
       : app_(*program.add_subcommand(name, description)) {}
 
   CLI::App& app() { return app_; }
+
+  // Adds --out, which must be given and not be empty.
+  void AddOut(std::string& path, const std::string& type, const std::string& description) {
+    app_.add_option("--out", path, description)
+        ->required()
+        ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
+        ->type_name(type);
+  }
 
  private:
   CLI::App& app_;

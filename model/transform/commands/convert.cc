@@ -1,7 +1,7 @@
 #include "model/transform/convert.h"
 
 #include <iostream>
-#include <map>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -10,6 +10,7 @@
 #include "model/checkpoint/random_access_file.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
 #include "model/transform/commands/progress_bar.h"
 #include "model/transform/model_conversion.h"
@@ -19,9 +20,11 @@ namespace {
 
 constexpr uint64_t kMaxRenameBytes = uint64_t{1} << 20;
 
-const std::map<std::string, std::optional<TensorType>> kDtypes = {
+constexpr Choice<std::optional<TensorType>> kConvertedDtypes[] = {
     {"keep", std::nullopt},    {"f32", TensorType::kF32},   {"bf16", TensorType::kBF16},
     {"f16", TensorType::kF16}, {"q8_0", TensorType::kQ8_0}, {"q4_1", TensorType::kQ4_1}};
+
+bool IsGgufName(const std::string& path) { return absl::EndsWith(path, ".gguf"); }
 
 absl::StatusOr<NameMapping> ReadMapping(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxRenameBytes));
@@ -56,16 +59,11 @@ class ConvertCommand : public Command {
                     "A directory with *.safetensors, one such file, or a .gguf file")
         ->required()
         ->type_name("PATH");
-    app()
-        .add_option("--out", options_.out,
-                    "Directory that gets model.safetensors, or a name ending in .gguf")
-        ->required()
-        ->type_name("PATH");
-    app()
-        .add_option("--dtype", dtype_, "keep, f32, bf16 or f16; to .gguf also q8_0 or q4_1")
-        ->check(CLI::IsMember({"keep", "f32", "bf16", "f16", "q8_0", "q4_1"}))
-        ->type_name("DTYPE")
-        ->capture_default_str();
+    AddOut(options_.out, "PATH",
+           "Directory that gets model.safetensors, or a name ending in .gguf");
+    AddChoice(app(), "--dtype", kConvertedDtypes, options_.dtype)
+        ->description("keep, f32, bf16 or f16; to .gguf also q8_0 or q4_1")
+        ->type_name("DTYPE");
     CLI::Option* rename =
         app()
             .add_option("--rename", rename_,
@@ -78,15 +76,20 @@ class ConvertCommand : public Command {
         ->needs(rename);
   }
 
+  absl::Status Check() override {
+    if (options_.dtype.has_value() && !IsPlain(*options_.dtype) && !IsGgufName(options_.out)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--dtype ", ChoiceName(kConvertedDtypes, options_.dtype),
+          " is for an --out ending in .gguf; a directory takes keep, f32, bf16 or f16"));
+    }
+    if (!rename_.empty() && HasGguf()) {
+      return absl::InvalidArgumentError("--rename is for safetensors on both sides");
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Run() override {
-    options_.dtype = kDtypes.at(dtype_);
-    if (absl::EndsWith(options_.from, ".gguf") || absl::EndsWith(options_.out, ".gguf")) {
-      return RunConversion();
-    }
-    if (options_.dtype.has_value() && !IsPlain(*options_.dtype)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--dtype ", dtype_, " needs a name ending in .gguf after --out"));
-    }
+    if (HasGguf()) return RunConversion();
     if (!rename_.empty()) {
       ASSIGN_OR_RETURN(options_.names, ReadMapping(rename_));
     }
@@ -96,11 +99,10 @@ class ConvertCommand : public Command {
   }
 
  private:
+  bool HasGguf() const { return IsGgufName(options_.from) || IsGgufName(options_.out); }
+
   // A whole model from or to GGUF, whose names are fixed.
   absl::Status RunConversion() {
-    if (!rename_.empty()) {
-      return absl::InvalidArgumentError("--rename is for safetensors on both sides");
-    }
     ProgressBar bar;
     ASSIGN_OR_RETURN(
         const ModelConversionReport report,
@@ -114,7 +116,6 @@ class ConvertCommand : public Command {
   }
 
   ConvertOptions options_;
-  std::string dtype_ = "keep";
   std::string rename_;
 };
 

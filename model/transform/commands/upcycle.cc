@@ -1,7 +1,6 @@
 #include "model/transform/upcycle.h"
 
 #include <iostream>
-#include <map>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
 #include "model/transform/commands/progress_bar.h"
 #include "model/transform/upcycle_choices.h"
@@ -19,17 +19,6 @@ namespace peerage::transform {
 namespace {
 
 constexpr int kMaxRouterStd = 100;
-
-const std::map<std::string, TensorType> kUpcycledDtypes = {
-    {"f32", TensorType::kF32}, {"bf16", TensorType::kBF16}, {"f16", TensorType::kF16}};
-
-// The choices by name, for CLI11.
-template <typename T, size_t kCount>
-std::map<std::string, T> ByName(const Choice<T> (&choices)[kCount]) {
-  std::map<std::string, T> by_name;
-  for (const Choice<T>& choice : choices) by_name.emplace(choice.name, choice.value);
-  return by_name;
-}
 
 absl::StatusOr<NamedPath> ParseNamedPath(const char* option, const std::string& text) {
   const size_t equals = text.find('=');
@@ -72,7 +61,7 @@ class UpcycleCommand : public Command {
     AddRouters();
   }
 
-  absl::Status Run() override {
+  absl::Status Check() override {
     RETURN_IF_ERROR(RefuseWithoutEffect());
     for (const std::string& text : experts_) {
       ASSIGN_OR_RETURN(NamedPath expert, ParseNamedPath("--expert", text));
@@ -83,6 +72,10 @@ class UpcycleCommand : public Command {
       options_.prompts.push_back(std::move(prompts));
     }
     if (attention_top_k_ > 0) options_.attention_top_k = attention_top_k_;
+    return options_.Validate();
+  }
+
+  absl::Status Run() override {
     options_.program = "peerage-model " PEERAGE_VERSION;
     ProgressBar bar;
     options_.progress = [&bar](const Progress& progress) { bar.Show(progress); };
@@ -149,25 +142,18 @@ class UpcycleCommand : public Command {
         ->type_name("N");
     app().add_flag("--allow-identical", options_.allow_identical,
                    "Allow experts with the same weights");
-    app()
-        .add_option("--out", options_.out, "Directory that gets the model")
-        ->required()
-        ->type_name("DIR");
-    app()
-        .add_option("--dtype", options_.dtype, "f32, bf16 or f16")
-        ->transform(CLI::CheckedTransformer(kUpcycledDtypes))
-        ->type_name("DTYPE")
-        ->default_str("bf16");
+    AddOut(options_.out, "DIR", "Directory that gets the model");
+    AddChoice(app(), "--dtype", kUpcycledDtypes, options_.dtype)
+        ->description("f32, bf16 or f16")
+        ->type_name("DTYPE");
   }
 
   void AddExperts() {
-    app()
-        .add_option("--attention", options_.attention,
-                    "expert or shared: attention experts, with keys and values of their own or "
-                    "shared (BAM); average: of all (BTX); base: the base's")
-        ->transform(CLI::CheckedTransformer(ByName(kUpcycledAttentions)))
-        ->type_name("KIND")
-        ->default_str("expert");
+    AddChoice(app(), "--attention", kUpcycledAttentions, options_.attention)
+        ->description(
+            "expert or shared: attention experts, with keys and values of their own or "
+            "shared (BAM); average: of all (BTX); base: the base's")
+        ->type_name("KIND");
     app()
         .add_option("--attention-top-k", attention_top_k_,
                     "Attention experts of a token; all of them (soft routing) unless given")
@@ -188,12 +174,9 @@ class UpcycleCommand : public Command {
   }
 
   void AddRouters() {
-    app()
-        .add_option("--routers", options_.routers,
-                    "How routers begin: zero, random, or from prompts")
-        ->transform(CLI::CheckedTransformer(ByName(kRouterInits)))
-        ->type_name("KIND")
-        ->default_str("random");
+    AddChoice(app(), "--routers", kRouterInits, options_.routers)
+        ->description("How routers begin: zero, random, or from prompts")
+        ->type_name("KIND");
     app()
         .add_option("--prompts", prompts_,
                     "A text file of an expert, for --routers prompts: every line is a prompt of "

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "model/checkpoint/choice.h"
+#include "model/error_text.h"
+
+namespace peerage::transform {
+
+// Adds an option that takes the names of the choices and nothing else; what `value` holds is the
+// default. (CLI11's own transformers would take the numbers behind the names, too.)
+// Ownership: choices and value must outlive the app.
+template <typename T, size_t kCount>
+CLI::Option* AddChoice(CLI::App& app, const std::string& option, const Choice<T> (&choices)[kCount],
+                       T& value) {
+  const auto find = [&choices](const std::string& name) {
+    return std::find_if(std::begin(choices), std::end(choices),
+                        [&](const Choice<T>& choice) { return choice.name == name; });
+  };
+  return app
+      .add_option_function<std::string>(
+          option, [find, &value](const std::string& name) { value = find(name)->value; })
+      ->check([find, &choices](const std::string& name) {
+        if (find(name) != std::end(choices)) return std::string();
+        return absl::StrCat(Quoted(name), " is not ", ChoiceNames(choices));
+      })
+      ->default_str(std::string(ChoiceName(choices, value)));
+}
+
+}  // namespace peerage::transform
