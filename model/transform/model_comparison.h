@@ -6,7 +6,8 @@
 namespace peerage::transform {
 
 // Whether the model's weights can stand in for the base's: the same sizes, and the same function of
-// the weights. An error names the first value that differs.
+// the weights. (How long and where texts end is none of it.) An error names the first value that
+// differs.
 // Precondition: both are dense (dense_model.h).
 absl::Status CheckSameShape(const ModelConfig& base, const ModelConfig& model);
 

@@ -19,6 +19,7 @@
 #include "model/transform/source_models.h"
 #include "model/transform/tensor_values.h"
 #include "model/transform/upcycle_record.h"
+#include "model/transform/upcycle_warnings.h"
 #include "model/transform/upcycled_config.h"
 
 namespace peerage::transform {
@@ -134,14 +135,15 @@ absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
   ASSIGN_OR_RETURN(const ExpertPrompts prompts, PromptsFor(base, options));
 
   ASSIGN_OR_RETURN(models, WithFingerprints(std::move(models), options));
-  ASSIGN_OR_RETURN(PromptRouters routers, RoutersFor(base, prompts, options));
+  ASSIGN_OR_RETURN(const PromptRouters routers, RoutersFor(base, prompts, options));
   files->push_back(JsonFile("upcycle.json", UpcycleRecordJson(models, options)));
   files->push_back(JsonFile("config.json", config_json));
   const std::vector<RecipeValues> tensors = PlanTensors(config, {models, routers}, options);
   const std::vector<PlannedTensor> plan = PlanFile(tensors, options.dtype);
   RETURN_IF_ERROR(WriteModel(tensors, plan, *files, options));
 
-  UpcycleReport report{.tensors = plan.size(), .warnings = std::move(routers.warnings)};
+  UpcycleReport report{.tensors = plan.size(), .warnings = UpcycleWarnings(models, options)};
+  report.warnings.insert(report.warnings.end(), routers.warnings.begin(), routers.warnings.end());
   if (models.size() > 1) report.expert_names = options.ExpertNames();
   for (const PlannedTensor& tensor : plan) report.bytes += tensor.bytes;
   return report;

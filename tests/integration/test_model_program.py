@@ -100,6 +100,7 @@ class ModelProgramTest(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def run_ok(self, *arguments, memory=MEMORY):
+        """It prints no warning."""
         result = run(*arguments, memory=memory)
         self.assertEqual(result.returncode, 0, result.stderr)
         for line in result.stderr.splitlines():
@@ -250,8 +251,18 @@ class ModelProgramTest(unittest.TestCase):
                               (["--expert", f"law={MODELS / 'llama_sharded'}"], "expert \"law\"")):
             self.assert_failed(1, run("upcycle", "--base", base, *out, *options), name)
         self.assertFalse((self.folder / "out").exists())
-        self.run_ok("upcycle", "--base", base, *out, *copies)
+        self.run_ok("upcycle", "--base", base, *out, *copies, "--normalize-top-k")
         self.assert_failed(1, run("upcycle", "--base", base, *out, *copies), "is there already")
+
+    def test_warns_of_what_scales_the_ffn_until_it_is_trained(self):
+        result = run("upcycle", "--base", MODELS / "llama_tied", "--num-experts", "4",
+                     "--allow-identical", "--out", self.folder / "out")
+
+        self.assertEqual(result.returncode, 0, result.stderr)
+        warnings = [line for line in result.stderr.splitlines() if "warning" in line]
+        self.assertEqual(warnings, [
+            "peerage-model: warning: FFN outputs are scaled by the sum of the chosen gates, about "
+            "1/4, until routers and experts are trained; --normalize-top-k keeps the scale"])
 
     def test_explains_its_options_in_plain_characters(self):
         for command in ("inspect", "convert", "upcycle"):
@@ -316,7 +327,7 @@ class ModelProgramTest(unittest.TestCase):
     def test_replaces_what_a_killed_run_left(self):
         out = self.folder / "out"
         command = ("upcycle", "--base", MODELS / "llama_tied", "--num-experts", "2",
-                   "--allow-identical", "--out", out)
+                   "--allow-identical", "--normalize-top-k", "--out", out)
         killed = run(*command, file_bytes=20_000, dies_at_limit=True)
         self.assertEqual(killed.returncode, -signal.SIGXFSZ, killed.stderr)
         self.assertEqual([path.name for path in out.iterdir()], ["model.partial"])

@@ -250,6 +250,8 @@ TEST_F(UpcycleTest, WritesRoutersOfPromptsAndPassesTheirWarningsOn) {
   const std::string text = directory_.Write("text", "abc");
   options_.prompts = {{"base", text}, {"base-1", text}};
 
+  options_.normalize_top_k = true;
+
   const auto report = Upcycle(options_);
 
   ASSERT_TRUE(report.ok()) << report.status();
@@ -260,6 +262,73 @@ TEST_F(UpcycleTest, WritesRoutersOfPromptsAndPassesTheirWarningsOn) {
   for (const float value : router) squares += value * value;
   EXPECT_NEAR(squares, 2, 1e-5);  // two rows of length 1
   EXPECT_EQ(ReadJson("upcycle.json")["prompts"]["base-1"], text);
+}
+
+TEST_F(UpcycleTest, WarnsOfRawGatesThatScaleWhatIsNotTrained) {
+  using Change = void (*)(UpcycleOptions&);
+  constexpr char kFfn[] =
+      "FFN outputs are scaled by the sum of the chosen gates, about 1/3, until routers and experts "
+      "are trained; --normalize-top-k keeps the scale";
+  const struct {
+    Change change;
+    std::vector<std::string> warnings;
+  } cases[] = {
+      {[](UpcycleOptions&) {}, {kFfn}},
+      {[](UpcycleOptions& o) { o.top_k = 2; }, {absl::StrReplaceAll(kFfn, {{"1/3", "2/3"}})}},
+      {[](UpcycleOptions& o) { o.top_k = 3; }, {}},
+      {[](UpcycleOptions& o) { o.normalize_top_k = true; }, {}},
+      {[](UpcycleOptions& o) { o.attention_top_k = 1; },
+       {kFfn, absl::StrReplaceAll(kFfn, {{"FFN", "attention"}})}},
+      {[](UpcycleOptions& o) { o.attention_top_k = 3; }, {kFfn}},
+      {[](UpcycleOptions& o) {
+         o.experts.clear();
+         o.peers = {"layer=0,experts=16,heads=2,top_k=3,key_dim=8"};
+       },
+       {}},
+  };
+  for (const auto& test : cases) {
+    options_.out += "x";
+    options_.top_k = 1;
+    options_.normalize_top_k = false;
+    options_.attention_top_k.reset();
+    AddExperts();
+    test.change(options_);
+
+    const auto report = Upcycle(options_);
+
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->warnings, test.warnings);
+  }
+}
+
+TEST_F(UpcycleTest, TakesTheBasesContextAndEosAndWarnsOfAnExpertsOwn) {
+  options_.normalize_top_k = true;
+  const struct {
+    const char* text;
+    const char* instead;
+    const char* warning;
+  } cases[] = {
+      {"\"max_position_embeddings\": 64", "\"max_position_embeddings\": 256",
+       "max_position_embeddings of expert \"law\" is 256; the mixture has the base's, 64"},
+      {"\"eos_token_id\": 2", "\"eos_token_id\": [5, 3]",
+       "eos_token_id of expert \"law\" is 3, 5; the mixture has the base's, 2"},
+      {"\"eos_token_id\": 2", "\"eos_token_id\": null",
+       "eos_token_id of expert \"law\" is none; the mixture has the base's, 2"},
+  };
+  for (const auto& test : cases) {
+    const std::string config = absl::StrReplaceAll(kSmallLlamaConfig, {{test.text, test.instead}});
+    ASSERT_NE(config, kSmallLlamaConfig);
+    options_.experts = {{"law", WriteModel("other", SafetensorsOfNumber(2), config)}};
+    options_.out += "x";
+
+    const auto report = Upcycle(options_);
+
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_THAT(report->warnings, ElementsAre(test.warning));
+    const auto model = OpenCheckpoint(options_.out);
+    EXPECT_EQ((*model)->config().max_positions, 64);
+    EXPECT_THAT((*model)->config().eos_ids, ElementsAre(2));
+  }
 }
 
 TEST_F(UpcycleTest, AddsAMemoryThatAddsNothing) {
