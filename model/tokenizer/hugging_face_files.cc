@@ -115,7 +115,9 @@ absl::StatusOr<std::string> TokenizerJson(const GgufTokenizer& file,
 std::string TokenizerConfigJson(const GgufTokenizer& file, const TokenizerDefinition& definition) {
   ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                          {"clean_up_tokenization_spaces", false},
-                         {"add_bos_token", definition.add_bos}};
+                         {"add_bos_token", definition.add_bos},
+                         // Without it transformers give models token types, which llamas refuse.
+                         {"model_input_names", {"input_ids", "attention_mask"}}};
   const auto name = [&](const char* key, std::optional<TokenId> id) {
     if (id.has_value()) config[key] = definition.tokens[*id];
   };

@@ -63,6 +63,12 @@ TEST(HuggingFaceFilesTest, SayWhatTheGgufSaid) {
   EXPECT_THAT(source.hugging_face->chat_template, IsEmpty());
 }
 
+TEST(HuggingFaceFilesTest, NameTheInputsThatALlamaTakes) {
+  const auto config =
+      nlohmann::json::parse(AsFiles(GgufSource()).hugging_face->tokenizer_config_json);
+  EXPECT_EQ(config["model_input_names"], nlohmann::json({"input_ids", "attention_mask"}));
+}
+
 // Hugging Face puts the BOS before a text because of the post-processor, not of the config.
 TEST(HuggingFaceFilesTest, ThePostProcessorPutsTheBosBeforeATextAlone) {
   TokenizerSource source = AsFiles(GgufSource());
