@@ -28,7 +28,7 @@ class ConvertedTensor {
   int64_t rows_at_once() const;
 
   // Rows [first, first + rows) of the first dimension as the new format stores them. A value beyond
-  // the range of the new dtype is OUT_OF_RANGE and names the tensor.
+  // the range of the new dtype is an error (StoreInRange) and names the tensor.
   // Precondition: first is a multiple of rows_at_once(), and rows as many, or all that are left.
   absl::StatusOr<std::vector<uint8_t>> Rows(int64_t first, int64_t rows) const;
 

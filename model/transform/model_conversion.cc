@@ -31,7 +31,10 @@ bool IsGguf(const std::string& path) { return absl::EndsWith(path, ".gguf"); }
 
 // What both formats have no words for.
 absl::Status CheckLlama(const ModelConfig& config) {
-  RETURN_IF_ERROR(CheckDense(config));
+  if (const absl::Status dense = CheckDense(config); !dense.ok()) {
+    return absl::UnimplementedError(
+        absl::StrCat(dense.message(), "; GGUF files hold dense llama models only here"));
+  }
   const struct {
     const char* name;
     bool fits;
@@ -52,7 +55,7 @@ absl::StatusOr<TensorType> TypeInSafetensors(const TensorInfo& tensor,
   if (IsPlain(type)) return type;
   return absl::InvalidArgumentError(
       absl::StrCat("tensor ", Quoted(tensor.name), ": safetensors files have no ",
-                   std::string(Traits(type).name), "; --dtype gives it another one"));
+                   std::string(Traits(type).name), "; --dtype f32, bf16 or f16 gives it another"));
 }
 
 TensorType TypeInGguf(const TensorInfo& tensor, std::optional<TensorType> dtype) {

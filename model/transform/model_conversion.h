@@ -31,7 +31,7 @@ struct ModelConversionReport {
 // In a GGUF file norms are F32, as other readers want them; with Q8_0 and Q4_1 embedding and head
 // are Q8_0, and rows that are no multiple of 32 long stay F32. Reads a few MiB of a tensor at a
 // time, of permuted ones the whole. A model, a dtype or a tokenizer that the format does not have,
-// a value beyond the dtype's range and an output that is there already are errors, which leave
+// a value that the dtype does not hold and an output that is there already are errors, which leave
 // nothing behind.
 absl::StatusOr<ModelConversionReport> ConvertModel(const ModelConversionOptions& options);
 

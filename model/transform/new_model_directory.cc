@@ -53,7 +53,8 @@ absl::Status NewModelDirectory::Check(const std::string& path) {
   for (const fs::path& entry : entries) {
     for (const char* extension : kModelExtensions) {
       if (entry.extension() != extension) continue;
-      return absl::AlreadyExistsError(absl::StrCat(entry.string(), ": is there already"));
+      return absl::AlreadyExistsError(absl::StrCat(
+          entry.string(), ": is there already; --out takes a directory without a model's files"));
     }
   }
   return absl::OkStatus();

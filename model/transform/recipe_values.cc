@@ -4,7 +4,7 @@
 #include <variant>
 
 #include "absl/types/span.h"
-#include "model/status_macros.h"
+#include "model/error_text.h"
 #include "model/transform/random_values.h"
 #include "model/transform/tensor_values.h"
 
@@ -32,10 +32,10 @@ absl::StatusOr<std::vector<float>> RecipeValues::Get(const AveragedTensor& recip
                                                      int64_t rows) const {
   std::vector<double> sums(rows * RowElements(spec_.shape));
   for (const SourceModel& model : sources_.models) {
-    ASSIGN_OR_RETURN(
-        const std::vector<float> values,
-        ReadFloatRows(*model.checkpoint, *model.checkpoint->Find(recipe.tensor), first, rows));
-    for (size_t i = 0; i < sums.size(); ++i) sums[i] += values[i];
+    const absl::StatusOr<std::vector<float>> values =
+        ReadFiniteRows(*model.checkpoint, *model.checkpoint->Find(recipe.tensor), first, rows);
+    if (!values.ok()) return At(model.path, values.status());
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += (*values)[i];
   }
   std::vector<float> averages(sums.size());
   for (size_t i = 0; i < sums.size(); ++i) {

@@ -24,7 +24,8 @@ class RecipeValues {
   const TensorSpec& spec() const { return spec_; }
   int64_t rows() const { return spec_.shape.front(); }
 
-  // Rows [first, first + rows) of the first dimension.
+  // Rows [first, first + rows) of the first dimension. A NaN or an infinity that would be averaged
+  // is an error that names model and tensor.
   absl::StatusOr<std::vector<float>> Rows(int64_t first, int64_t rows) const;
 
  private:

@@ -54,7 +54,10 @@ TensorRecipe RecipeOf(const TensorSpec& spec, const UpcycleOptions& options) {
   }
   if (const size_t at = name.find(kExperts); at != name.npos) return OfExpert(name, at);
   if (absl::EndsWith(name, ".router.weight")) return OfRouter(options);
-  if (options.attention == UpcycledAttention::kBase) return CopiedTensor{0, spec.name};
+  const bool one_model = options.ExpertNames().size() == 1;
+  if (one_model || options.attention == UpcycledAttention::kBase) {
+    return CopiedTensor{0, spec.name};
+  }
   return AveragedTensor{spec.name};
 }
 

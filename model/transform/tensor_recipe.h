@@ -16,7 +16,7 @@ struct CopiedTensor {
   int model = 0;
   std::string tensor;
 };
-// The uniform average over all source models.
+// The uniform average over all source models, of which there are several.
 struct AveragedTensor {
   std::string tensor;
 };

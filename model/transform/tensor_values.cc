@@ -68,6 +68,11 @@ bool AllValuesFinite(absl::Span<const float> values) {
 
 absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, int64_t row_elements,
                                                   absl::Span<const float> values) {
+  const bool were_finite = AllValuesFinite(values);
+  if (!were_finite && !IsPlain(type)) {
+    return absl::InvalidArgumentError(absl::StrCat("holds a NaN or an infinity, which ",
+                                                   std::string(Traits(type).name), " cannot"));
+  }
   std::vector<uint8_t> rows(values.size() / row_elements * RowBytes(type, row_elements));
   if (IsPlain(type)) {
     StoreFloats(type, values, absl::MakeSpan(rows));
@@ -76,7 +81,7 @@ absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, int64_t row_e
   }
   const bool finite = IsPlain(type) ? AllFinite(type, rows)
                                     : AllValuesFinite(FloatsOfRows(type, row_elements, rows));
-  if (!finite && AllValuesFinite(values)) {
+  if (were_finite && !finite) {
     return absl::OutOfRangeError(
         absl::StrCat("a value is beyond the range of ", std::string(Traits(type).name)));
   }

@@ -34,7 +34,8 @@ absl::StatusOr<std::vector<float>> ReadFiniteRows(const Checkpoint& checkpoint,
 bool AllValuesFinite(absl::Span<const float> values);
 
 // Whole rows in a dtype that can be made: plain (rounded to nearest even), Q8_0 or Q4_1. A finite
-// value that becomes infinite is OUT_OF_RANGE.
+// value that becomes infinite is OUT_OF_RANGE. Plain dtypes keep a NaN and an infinity; in a
+// quantised block, which they would spoil, they are INVALID_ARGUMENT.
 absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, int64_t row_elements,
                                                   absl::Span<const float> values);
 

@@ -24,6 +24,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 std::string FloatBytes(const std::vector<float>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
@@ -176,7 +177,7 @@ TEST_F(ConvertTest, RefusesTwoTensorsOfOneName) {
 TEST_F(ConvertTest, NeverOverwritesAModel) {
   Converted();
 
-  EXPECT_EQ(ErrorText(), output() + ": is there already");
+  EXPECT_THAT(ErrorText(), StartsWith(output() + ": is there already"));
 }
 
 TEST_F(ConvertTest, CopiesWhatElseADirectoryHolds) {
@@ -199,7 +200,7 @@ TEST_F(ConvertTest, WritesNothingBesideAnotherModelsFiles) {
   std::filesystem::create_directories(options_.out);
   const std::string other = directory_.Write("out/new/chat_template.jinja", "other");
 
-  EXPECT_EQ(ErrorText(), other + ": is there already");
+  EXPECT_THAT(ErrorText(), StartsWith(other + ": is there already"));
   EXPECT_FALSE(std::filesystem::exists(output()));
 }
 

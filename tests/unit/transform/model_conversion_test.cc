@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -172,8 +173,16 @@ TEST_F(ModelConversionTest, RefusesWhatSafetensorsCannotHold) {
   options_.out = directory_.PathOf("out");
 
   EXPECT_THAT(ErrorText(), AllOf(HasSubstr("in.gguf: tensor \"model.embed_tokens.weight\""),
-                                 HasSubstr("no q8_0; --dtype")));
+                                 HasSubstr("no q8_0; --dtype f32, bf16 or f16")));
   EXPECT_FALSE(fs::exists(options_.out));
+}
+
+TEST_F(ModelConversionTest, RefusesMixtures) {
+  options_.from = "tests/golden/models/mixture_bam_kv_experts";
+
+  EXPECT_EQ(ErrorText(), options_.from +
+                             ": layer 0 is not dense; GGUF files hold dense llama models only "
+                             "here");
 }
 
 TEST_F(ModelConversionTest, RefusesModelsThatAreNotLlamas) {
@@ -220,14 +229,35 @@ TEST_F(ModelConversionTest, RefusesTokenizersThatAGgufCannotSay) {
   EXPECT_FALSE(fs::exists(options_.out));
 }
 
-TEST_F(ModelConversionTest, RefusesValuesBeyondTheRange) {
+// The small llama model with one value everywhere.
+std::string SafetensorsFilledWith(float value) {
   SafetensorsBuilder builder;
   for (const auto& [name, shape] : SmallLlamaTensors()) {
     std::string bytes;
-    for (size_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(1e8f);
+    for (size_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(value);
     builder.Add(name, "F32", shape, bytes);
   }
-  directory_.Write("model/model.safetensors", builder.Build());
+  return builder.Build();
+}
+
+TEST_F(ModelConversionTest, QuantisesNothingThatIsNotFinite) {
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    directory_.Write("model/model.safetensors", SafetensorsFilledWith(value));
+    for (const TensorType dtype : {TensorType::kQ8_0, TensorType::kQ4_1}) {
+      options_.dtype = dtype;
+      EXPECT_EQ(ErrorText(),
+                "tensor \"token_embd.weight\": holds a NaN or an infinity, which q8_0 cannot");
+      EXPECT_FALSE(fs::exists(options_.out));
+    }
+    options_.dtype = TensorType::kF16;
+    EXPECT_TRUE(ConvertModel(options_).ok());
+    fs::remove(options_.out);
+  }
+}
+
+TEST_F(ModelConversionTest, RefusesValuesBeyondTheRange) {
+  directory_.Write("model/model.safetensors", SafetensorsFilledWith(1e8f));
   for (const TensorType dtype : {TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4_1}) {
     options_.dtype = dtype;
     EXPECT_THAT(ErrorText(), AllOf(HasSubstr("tensor \"token_embd.weight\""),

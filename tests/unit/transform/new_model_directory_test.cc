@@ -17,6 +17,8 @@ using ::testing::UnorderedElementsAre;
 
 namespace fs = std::filesystem;
 
+constexpr char kIsThere[] = ": is there already; --out takes a directory without a model's files";
+
 std::vector<std::string> NamesIn(const std::string& path) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(path)) names.push_back(entry.path().filename());
@@ -66,7 +68,7 @@ TEST_F(NewModelDirectoryTest, RefusesAnythingThatAModelDirectoryIsReadFrom) {
   for (const char* name : {"model-00002-of-00002.safetensors", "config.json", "tokenizer.json",
                            "chat_template.jinja"}) {
     const std::string path = directory_.Write(name, "old");
-    EXPECT_EQ(ErrorText(directory_.path()), path + ": is there already");
+    EXPECT_EQ(ErrorText(directory_.path()), path + kIsThere);
     EXPECT_THAT(NamesIn(directory_.path()), UnorderedElementsAre(name));
     fs::remove(path);
   }
@@ -76,7 +78,7 @@ TEST_F(NewModelDirectoryTest, ReplacesNothingThatCameMeanwhile) {
   auto directory = Begin(directory_.path());
   const std::string path = directory_.Write("config.json", "theirs");
 
-  EXPECT_EQ(directory->Commit().message(), path + ": is there already");
+  EXPECT_EQ(directory->Commit().message(), path + kIsThere);
   directory.reset();
   EXPECT_THAT(NamesIn(directory_.path()), UnorderedElementsAre("config.json"));
 }

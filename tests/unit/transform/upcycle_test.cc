@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -29,6 +30,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::IsNan;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -42,6 +44,7 @@ std::string BytesOf(const std::vector<float>& values) {
 }
 
 // The small llama model with the value `number` in all places of every tensor, plus its index.
+// NaN and infinities stay themselves.
 std::string SafetensorsOfNumber(float number) {
   SafetensorsBuilder builder;
   int index = 0;
@@ -571,6 +574,35 @@ TEST_F(UpcycleTest, NeverOverwritesAModel) {
   ASSERT_TRUE(Upcycle(options_).ok());
 
   EXPECT_THAT(ErrorText(), HasSubstr("is there already"));
+}
+
+TEST_F(UpcycleTest, AveragesNothingThatIsNotFinite) {
+  AddExperts();
+  for (const float number :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    const std::string damaged = WriteModel("damaged", SafetensorsOfNumber(number));
+    options_.experts[1].path = damaged;
+    options_.attention = UpcycledAttention::kAverage;
+    EXPECT_EQ(ErrorText(),
+              damaged + ": tensor \"model.embed_tokens.weight\" holds a NaN or an infinity");
+    EXPECT_FALSE(fs::exists(options_.out));
+  }
+}
+
+TEST_F(UpcycleTest, CopiesWhatIsNotFinite) {
+  AddExperts();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  options_.experts[1].path = WriteModel("damaged", SafetensorsOfNumber(nan));
+  options_.attention = UpcycledAttention::kBase;
+  EXPECT_THAT(ValuesOf(*Upcycled(), "model.layers.0.ffn.mixture.experts.2.gate_proj.weight"),
+              Each(IsNan()));
+
+  options_.base.path = options_.experts[1].path;
+  options_.experts.clear();
+  options_.attention = UpcycledAttention::kExpert;
+  options_.peers = {"layer=0,experts=16,heads=2,top_k=3,key_dim=8"};
+  options_.out = directory_.PathOf("memory");
+  EXPECT_THAT(ValuesOf(*Upcycled(), "model.embed_tokens.weight"), Each(IsNan()));
 }
 
 TEST_F(UpcycleTest, LeavesNothingBehindWhenItFails) {
