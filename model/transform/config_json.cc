@@ -3,7 +3,9 @@
 #include <string>
 
 #include "model/checkpoint/choice.h"
+#include "model/json/strict_json.h"
 #include "model/number_text.h"
+#include "model/status_macros.h"
 #include "model/transform/dense_model.h"
 
 namespace peerage::transform {
@@ -68,6 +70,18 @@ ordered_json LlamaConfigJson(const ModelConfig& config, TensorType dtype) {
   json["rms_norm_eps"] = ShortestDecimal(config.norm_eps);
   json["torch_dtype"] = TorchName(dtype);
   return json;
+}
+
+absl::StatusOr<std::string> WithDtype(const std::string& config_json, TensorType dtype) {
+  RETURN_IF_ERROR(ParseStrictJson(config_json).status());
+  ordered_json config = ordered_json::parse(config_json);
+  bool changed = false;
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    if (!config.contains(key) || config[key] == TorchName(dtype)) continue;
+    config[key] = TorchName(dtype);
+    changed = true;
+  }
+  return changed ? config.dump(2) + "\n" : config_json;
 }
 
 }  // namespace peerage::transform

@@ -4,17 +4,21 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "model/checkpoint/new_file.h"
 #include "model/checkpoint/plain_values.h"
+#include "model/checkpoint/random_access_file.h"
 #include "model/checkpoint/safetensors_shards.h"
 #include "model/checkpoint/safetensors_shards_writer.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/transform/config_json.h"
 #include "model/transform/new_model_directory.h"
 #include "model/transform/tensor_values.h"
 
@@ -23,8 +27,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kOtherFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                       "tokenizer_config.json", "chat_template.jinja"};
+constexpr std::string_view kConfigName = "config.json";
+constexpr std::string_view kOtherFiles[] = {kConfigName, "generation_config.json", "tokenizer.json",
+                                            "tokenizer_config.json", "chat_template.jinja"};
+constexpr uint64_t kMaxCopiedConfigBytes = uint64_t{1} << 20;
+
 absl::StatusOr<SafetensorsShards> OpenShards(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return OpenSafetensorsShards(path);
@@ -114,13 +121,24 @@ absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> CopyOtherFiles(const fs::path& from, const fs::path& to) {
+// A config.json says which dtype its weights have.
+absl::Status CopyConfig(const std::string& from, const std::string& to, TensorType dtype) {
+  ASSIGN_OR_RETURN(const std::string config, ReadTextFile(from, kMaxCopiedConfigBytes));
+  const absl::StatusOr<std::string> changed = WithDtype(config, dtype);
+  if (!changed.ok()) return At(from, changed.status());
+  return WriteNewFile(to, *changed);
+}
+
+absl::StatusOr<std::vector<std::string>> CopyOtherFiles(const fs::path& from, const fs::path& to,
+                                                        std::optional<TensorType> dtype) {
   std::vector<std::string> copied;
   std::error_code error;
   if (!fs::is_directory(from, error)) return copied;
-  for (const char* name : kOtherFiles) {
+  for (const std::string_view name : kOtherFiles) {
     if (!fs::exists(from / name, error)) continue;
-    if (!fs::copy_file(from / name, to / name, error)) {
+    if (name == kConfigName && dtype.has_value()) {
+      RETURN_IF_ERROR(CopyConfig(from / name, to / name, *dtype));
+    } else if (!fs::copy_file(from / name, to / name, error)) {
       return absl::UnknownError(absl::StrCat((to / name).string(), ": ", error.message()));
     }
     copied.emplace_back(name);
@@ -139,7 +157,8 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
                    NewModelDirectory::Create(options.out));
   ConvertReport report;
-  ASSIGN_OR_RETURN(report.copied_files, CopyOtherFiles(options.from, directory->partial_path()));
+  ASSIGN_OR_RETURN(report.copied_files,
+                   CopyOtherFiles(options.from, directory->partial_path(), options.dtype));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
                    SafetensorsShardsWriter::Create(directory->partial_path(), plan));
   for (const auto& [name, tensor] : renaming->tensors) {

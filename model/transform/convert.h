@@ -29,7 +29,8 @@ struct ConvertReport {
 
 // Writes the tensors under their new names, in the order of these, to out/model.safetensors (or
 // shards of it: safetensors_shards_writer.h), and copies what else a model directory holds
-// (configuration, tokenizer). Reads a few MiB at a time.
+// (configuration, tokenizer); the dtype that config.json names becomes the new one. Reads a few MiB
+// at a time.
 // Tensors of no weight's dtype (counters) keep theirs. Two tensors of one new name, a value beyond
 // the new dtype's range and a directory with a model's files are errors; they name file and tensor,
 // and leave nothing behind (new_model_directory.h).

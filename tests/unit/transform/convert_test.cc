@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model/checkpoint/plain_values.h"
+#include "model/checkpoint/random_access_file.h"
 #include "model/checkpoint/safetensors_shards.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
@@ -194,6 +195,36 @@ TEST_F(ConvertTest, CopiesWhatElseADirectoryHolds) {
   std::ifstream copy(options_.out + "/tokenizer.json");
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(copy), {}), "[1]");
   EXPECT_FALSE(std::filesystem::exists(options_.out + "/README.md"));
+}
+
+TEST_F(ConvertTest, ChangesTheDtypeThatTheConfigNamesAndNothingElseOfIt) {
+  const std::string model = directory_.PathOf("model");
+  std::filesystem::create_directory(model);
+  std::filesystem::rename(input_, model + "/model.safetensors");
+  options_.from = model;
+  options_.dtype = TensorType::kF32;
+  const struct {
+    std::string before;
+    std::string after;
+  } cases[] = {
+      {R"({"z": 1e-05, "torch_dtype": "bfloat16", "dtype": "float16", "a": [10000.0]})",
+       "{\n  \"z\": 1e-05,\n  \"torch_dtype\": \"float32\",\n  \"dtype\": \"float32\",\n"
+       "  \"a\": [\n    10000.0\n  ]\n}\n"},
+      {R"({"torch_dtype":"float32"})", R"({"torch_dtype":"float32"})"},
+      {R"({"z":1})", R"({"z":1})"},
+  };
+  for (const auto& test : cases) {
+    std::ofstream(model + "/config.json") << test.before;
+    options_.out += "x";
+    Converted();
+    EXPECT_EQ(*ReadTextFile(options_.out + "/config.json", 1 << 20), test.after);
+  }
+  std::ofstream(model + "/config.json") << "{";
+  options_.out += "x";
+  EXPECT_THAT(ErrorText(), StartsWith(model + "/config.json: "));
+  options_.dtype.reset();
+  Converted();
+  EXPECT_EQ(*ReadTextFile(options_.out + "/config.json", 1 << 20), "{");
 }
 
 TEST_F(ConvertTest, WritesNothingBesideAnotherModelsFiles) {
