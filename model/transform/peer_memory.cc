@@ -1,15 +1,15 @@
 #include "model/transform/peer_memory.h"
 
-#include <algorithm>
-#include <iterator>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "model/checkpoint/config_limits.h"
 #include "model/checkpoint/json_object.h"
 #include "model/checkpoint/product_key_config.h"
@@ -23,11 +23,19 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr absl::string_view kLayerKey = "layer";
-constexpr absl::string_view kExpertsKey = "experts";
-// Under the same name in a config.json.
-constexpr absl::string_view kEntryKeys[] = {"heads",      "top_k",      "key_dim",        "keys",
-                                            "query_bias", "query_norm", "query_norm_eps", "score",
-                                            "activation", "glu",        "pre_rmsnorm"};
+
+// What a description of a memory calls an entry's key.
+struct PeerKey {
+  absl::string_view name;
+  absl::string_view in_config = name;
+};
+constexpr PeerKey kPeerKeys[] = {{kLayerKey},    {"experts", "num_experts"},
+                                 {"heads"},      {"top_k"},
+                                 {"key_dim"},    {"expert_tables", "experts"},
+                                 {"keys"},       {"query_bias"},
+                                 {"query_norm"}, {"query_norm_eps"},
+                                 {"score"},      {"activation"},
+                                 {"glu"},        {"pre_rmsnorm"}};
 
 ordered_json ValueOf(absl::string_view text) {
   int64_t integer = 0;
@@ -38,13 +46,25 @@ ordered_json ValueOf(absl::string_view text) {
   return std::string(text);
 }
 
-absl::StatusOr<std::string> EntryKey(absl::string_view key) {
-  if (key == kLayerKey) return std::string(key);
-  if (key == kExpertsKey) return std::string("num_experts");
-  if (std::find(std::begin(kEntryKeys), std::end(kEntryKeys), key) != std::end(kEntryKeys)) {
-    return std::string(key);
+absl::StatusOr<std::string> EntryKey(absl::string_view name) {
+  for (const PeerKey& key : kPeerKeys) {
+    if (key.name == name) return std::string(key.in_config);
   }
-  return absl::InvalidArgumentError(absl::StrCat(Quoted(key), " is not a known key"));
+  const auto append_name = [](std::string* text, const PeerKey& key) {
+    absl::StrAppend(text, key.name);
+  };
+  return absl::InvalidArgumentError(absl::StrCat(Quoted(name), " is not a known key; they are ",
+                                                 absl::StrJoin(kPeerKeys, ", ", append_name)));
+}
+
+// An error about an entry of a config.json begins with a key, which the user knows by another name.
+absl::Status WithOurKey(const absl::Status& error) {
+  for (const PeerKey& key : kPeerKeys) {
+    absl::string_view text = error.message();
+    if (!absl::ConsumePrefix(&text, absl::StrCat(key.in_config, " "))) continue;
+    return absl::Status(error.code(), absl::StrCat(key.name, " ", text));
+  }
+  return error;
 }
 
 absl::StatusOr<ordered_json> ParseFields(absl::string_view text) {
@@ -68,7 +88,7 @@ absl::StatusOr<PeerMemory> Parse(absl::string_view text) {
   PeerMemory memory;
   ASSIGN_OR_RETURN(memory.layer,
                    object.Int(kLayerKey, {kNumLayersRange.min - 1, kNumLayersRange.max - 1}));
-  RETURN_IF_ERROR(ParseProductKeyConfig(object, FfnKind::kPeer).status());
+  RETURN_IF_ERROR(WithOurKey(ParseProductKeyConfig(object, FfnKind::kPeer).status()));
   fields.erase(std::string(kLayerKey));
   memory.entry = std::move(fields);
   return memory;

@@ -14,8 +14,9 @@ struct PeerMemory {
 };
 
 // Reads "layer=15,experts=65536,heads=8,top_k=16,key_dim=128". `experts` is the entry's
-// num_experts; keys, query_bias, query_norm, query_norm_eps, score, activation, glu and pre_rmsnorm
-// are the format's (docs/model_format.md). An error names the key.
+// num_experts, and `expert_tables` its experts; keys, query_bias, query_norm, query_norm_eps,
+// score, activation, glu and pre_rmsnorm are the format's (docs/model_format.md). An error names
+// the key.
 absl::StatusOr<PeerMemory> ParsePeerMemory(const std::string& text);
 
 }  // namespace peerage::transform

@@ -8,6 +8,7 @@
 #include "model/checkpoint/config_limits.h"
 #include "model/error_text.h"
 #include "model/status_macros.h"
+#include "model/transform/peer_memory.h"
 
 namespace peerage::transform {
 namespace {
@@ -57,6 +58,17 @@ absl::Status CheckPrompts(const std::vector<std::string>& names, const UpcycleOp
                 absl::StrCat(": expert ", Quoted(*without.begin()), " has no --prompts"));
 }
 
+absl::Status CheckPeers(const std::vector<std::string>& peers) {
+  std::set<int> layers;
+  for (const std::string& text : peers) {
+    ASSIGN_OR_RETURN(const PeerMemory memory, ParsePeerMemory(text));
+    if (layers.insert(memory.layer).second) continue;
+    return Refuse(absl::StrCat("--peer ", Quoted(text)),
+                  absl::StrCat(": layer ", memory.layer, " has a memory already"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::vector<std::string> UpcycleOptions::ExpertNames() const {
@@ -87,6 +99,7 @@ absl::Status UpcycleOptions::Validate() const {
   if (attention_top_k.has_value()) {
     RETURN_IF_ERROR(CheckTopK("--attention-top-k", *attention_top_k, names.size()));
   }
+  RETURN_IF_ERROR(CheckPeers(peers));
   if (routers != RouterInit::kPrompts || names.size() == 1) return absl::OkStatus();
   return CheckPrompts(names, *this);
 }

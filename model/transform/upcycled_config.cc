@@ -47,16 +47,12 @@ absl::StatusOr<ordered_json> LayersJson(const ModelConfig& base, const ordered_j
   ordered_json layers = ordered_json::object();
   for (const std::string& text : options.peers) {
     ASSIGN_OR_RETURN(PeerMemory memory, ParsePeerMemory(text));
-    const std::string index = absl::StrCat(memory.layer);
-    if (memory.layer >= static_cast<int>(base.layers.size()) || layers.contains(index)) {
-      return At(
-          absl::StrCat("--peer ", Quoted(text)),
-          absl::InvalidArgumentError(layers.contains(index)
-                                         ? absl::StrCat("layer ", index, " has a memory already")
-                                         : absl::StrCat("layer is ", index, ", but the model has ",
-                                                        base.layers.size(), " layers")));
+    if (memory.layer >= static_cast<int>(base.layers.size())) {
+      return absl::InvalidArgumentError(absl::StrCat("--peer ", Quoted(text), ": layer is ",
+                                                     memory.layer, ", but the model has ",
+                                                     base.layers.size(), " layers"));
     }
-    layers[index]["ffn"] = ordered_json::array({ffn, std::move(memory.entry)});
+    layers[absl::StrCat(memory.layer)]["ffn"] = ordered_json::array({ffn, std::move(memory.entry)});
   }
   return layers;
 }

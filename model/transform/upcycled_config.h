@@ -9,7 +9,7 @@
 namespace peerage::transform {
 
 // The config.json of what a base and its experts become; a single expert leaves the model dense.
-// Precondition: the base is dense, and its layers of one width.
+// Preconditions: the base is dense, and its layers of one width; the options are valid.
 absl::StatusOr<nlohmann::ordered_json> UpcycledConfigJson(const ModelConfig& base,
                                                           const UpcycleOptions& options);
 

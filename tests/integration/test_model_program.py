@@ -244,6 +244,10 @@ class ModelProgramTest(unittest.TestCase):
                                 "--prompts", "base=b"], '--prompts "base" is there twice'),
                               (["--expert", "law"], "NAME=PATH"),
                               (["--expert", "=foo"], "NAME=PATH"),
+                              (["--peer", "layer=x,experts=4"], "layer is not an integer"),
+                              (["--peer", "layer=1"], ": experts is missing"),
+                              (["--routers", "prompts", *copies], "has no --prompts"),
+                              (["--top-k", "3", *copies], "--top-k is 3"),
                               ([*copies, "--routers", "prompts", "--prompts", "law"],
                                "NAME=PATH")):
             self.assert_failed(2, run("upcycle", "--base", base, *out, *options), name)

@@ -355,6 +355,13 @@ TEST_F(UpcycleTest, AddsAMemoryThatAddsNothing) {
   EXPECT_THAT(ValuesOf(*model, "model.layers.0.ffn.dense.gate_proj.weight"), Each(1 + kGateIndex));
 }
 
+TEST_F(UpcycleTest, AddsAMemoryWhoseHeadsHaveTheirOwnExperts) {
+  options_.peers = {"layer=0,experts=16,heads=2,top_k=3,key_dim=8,expert_tables=per_head"};
+
+  EXPECT_EQ(Upcycled()->Find("model.layers.0.ffn.peer.up.weight")->shape,
+            (std::vector<int64_t>{2 * 16, 32}));
+}
+
 TEST_F(UpcycleTest, ReadsGgufAndWritesBf16AndATokenizer) {
   GgufBuilder gguf = SmallGgufKeys();
   options_.base.path = directory_.Write("model.gguf", AddSmallGgufTensors(gguf).Build());
@@ -524,6 +531,13 @@ TEST_F(UpcycleTest, RefusesOptionsThatDoNotFitEachOther) {
        "--prompts \"base\" is there twice"},
       {[](UpcycleOptions& o) { o.prompts.pop_back(); },
        "--routers prompts: expert \"three\" has no --prompts"},
+      {[](UpcycleOptions& o) { o.peers = {"layer=0,experts=5"}; },
+       "--peer \"layer=0,experts=5\": experts is 5, not a square number"},
+      {[](UpcycleOptions& o) {
+         o.peers = {"layer=0,experts=16,heads=2,top_k=3,key_dim=8",
+                    "layer=0,experts=4,heads=2,top_k=3,key_dim=8"};
+       },
+       "--peer \"layer=0,experts=4,heads=2,top_k=3,key_dim=8\": layer 0 has a memory already"},
   };
   for (const auto& test : cases) {
     options_.base = {"base", directory_.PathOf("none")};
@@ -533,6 +547,7 @@ TEST_F(UpcycleTest, RefusesOptionsThatDoNotFitEachOther) {
     options_.attention_top_k.reset();
     options_.routers = RouterInit::kPrompts;
     options_.prompts = {{"base", "1"}, {"two", "2"}, {"three", "3"}};
+    options_.peers.clear();
     test.change(options_);
 
     EXPECT_THAT(ErrorText(), StartsWith(test.error));
@@ -545,11 +560,6 @@ TEST_F(UpcycleTest, RefusesOptionsThatDoNotFitTheModel) {
   options_.peers = {"layer=1,experts=16,heads=2,top_k=3,key_dim=8"};
   EXPECT_THAT(ErrorText(), AllOf(StartsWith("--peer \"layer=1,"),
                                  HasSubstr("layer is 1, but the model has 1 layers")));
-  options_.peers = {"layer=0,experts=16,heads=2,top_k=3,key_dim=8",
-                    "layer=0,experts=4,heads=2,top_k=3,key_dim=8"};
-  EXPECT_THAT(ErrorText(), HasSubstr("layer 0 has a memory already"));
-  options_.peers = {"layer=0,experts=5"};
-  EXPECT_THAT(ErrorText(), AllOf(StartsWith("--peer "), HasSubstr("num_experts is 5")));
   options_.peers.clear();
   options_.experts[1].path = directory_.PathOf("none");
   EXPECT_THAT(ErrorText(), HasSubstr("none: no such file"));
