@@ -32,7 +32,7 @@ absl::Status CheckNames(const std::vector<std::string>& names, const UpcycleOpti
         absl::StrCat(of_base ? "--base-name " : "--expert ", Quoted(names[i]));
     if (!IsExpertName(names[i])) {
       return Refuse(option, absl::StrCat(" is not 1 to ", kMaxExpertNameBytes,
-                                         " letters, digits, '-', '_' and '.'"));
+                                         " ASCII letters, digits, '-', '_' and '.'"));
     }
     if (!seen.insert(names[i]).second) return Refuse(option, ": another expert has this name");
   }

@@ -215,6 +215,7 @@ class ModelProgramTest(unittest.TestCase):
         out = ("--out", self.folder / "out")
         for options, name in ((["--base", base], "--out"), ([*out], "--base"),
                               (["--base", base, "--out", ""], "--out: is empty"),
+                              (["--base", "", *out], "--base: is empty"),
                               *((["--base", base, *out, option, value],
                                  f'{option}: "{value}" is not {choices}')
                                 for option, value, choices in (
@@ -354,6 +355,7 @@ class ModelProgramTest(unittest.TestCase):
                                "takes keep, f32, bf16 or f16")
         self.assert_failed(2, run("convert", "--from", "x", "--out", "y.gguf", "--rename", "z"),
                            "--rename")
+        self.assert_failed(2, run("convert", "--from", "", "--out", "y"), "--from: is empty")
         self.assert_failed(2, run("convert", "--from", "x", "--out", ""), "--out: is empty")
         self.assert_failed(1, run("convert", "--from", SMOLLM2, "--out", self.folder / "y"),
                            "safetensors files have no q8_0")

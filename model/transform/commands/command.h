@@ -28,12 +28,13 @@ class Command {
 
   CLI::App& app() { return app_; }
 
-  // Adds --out, which must be given and not be empty.
-  void AddOut(std::string& path, const std::string& type, const std::string& description) {
-    app_.add_option("--out", path, description)
+  // Adds an option that must be given, with a path that is not empty.
+  CLI::Option* AddPath(const std::string& option, std::string& path,
+                       const std::string& description) {
+    return app_.add_option(option, path, description)
         ->required()
         ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
-        ->type_name(type);
+        ->type_name("PATH");
   }
 
  private:

@@ -54,13 +54,10 @@ class ConvertCommand : public Command {
   explicit ConvertCommand(CLI::App& program)
       : Command(program, "convert",
                 "Write a model in another format or dtype, or its tensors under other names") {
-    app()
-        .add_option("--from", options_.from,
-                    "A directory with *.safetensors, one such file, or a .gguf file")
-        ->required()
-        ->type_name("PATH");
-    AddOut(options_.out, "PATH",
-           "Directory that gets model.safetensors, or a name ending in .gguf");
+    AddPath("--from", options_.from,
+            "A directory with *.safetensors, one such file, or a .gguf file");
+    AddPath("--out", options_.out,
+            "Directory that gets model.safetensors, or a name ending in .gguf");
     AddChoice(app(), "--dtype", kConvertedDtypes, options_.dtype)
         ->description("keep, f32, bf16 or f16; to .gguf also q8_0 or q4_1")
         ->type_name("DTYPE");

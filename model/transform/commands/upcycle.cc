@@ -121,11 +121,8 @@ class UpcycleCommand : public Command {
   }
 
   void AddModels() {
-    app()
-        .add_option("--base", options_.base.path,
-                    "Dense model that is expert 0: a directory or a .gguf file")
-        ->required()
-        ->type_name("PATH");
+    AddPath("--base", options_.base.path,
+            "Dense model that is expert 0: a directory or a .gguf file");
     app()
         .add_option("--base-name", options_.base.name, "Its name among the experts")
         ->type_name("NAME")
@@ -142,7 +139,7 @@ class UpcycleCommand : public Command {
         ->type_name("N");
     app().add_flag("--allow-identical", options_.allow_identical,
                    "Allow experts with the same weights");
-    AddOut(options_.out, "DIR", "Directory that gets the model");
+    AddPath("--out", options_.out, "Directory that gets the model")->type_name("DIR");
     AddChoice(app(), "--dtype", kUpcycledDtypes, options_.dtype)
         ->description("f32, bf16 or f16")
         ->type_name("DTYPE");
