@@ -18,6 +18,7 @@ Usage: cost.py MODEL.gguf [--bin build/release/bin] [--work build/mixture-cost] 
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -29,7 +30,8 @@ MIXTURES = {  # name: attention, top_k
     "BAM-4 shared KV, top-1": ("shared", 1),
     "BAM-4 own KV, top-1": ("expert", 1),
 }
-STREAMS, DECODE, EXPERTS = 16, 48, 4
+EXPERTS = 4
+DECODE = {1: 200, 16: 48}  # steps by streams: some seconds of each
 
 
 @dataclasses.dataclass
@@ -44,8 +46,7 @@ class Step:
 class Model:
     def __init__(self, options, path):
         self.bench = [options.bin / "model_bench", "--model", path, "--weights-dtype", "bf16",
-                      "--threads", "2", "--prefill", "16", "--decode", str(DECODE), "--streams",
-                      str(STREAMS), "--repetitions", "3"]
+                      "--threads", "2", "--prefill", "16", "--repetitions", "2"]
         report = json.loads(subprocess.run(
             [options.bin / "peerage-model", "inspect", path, "--json"], check=True,
             capture_output=True).stdout)
@@ -53,19 +54,20 @@ class Model:
         self.active = report["active_parameters"]
         self.kv_bytes = report["kv_bytes_per_token"]
 
-    def step(self, streams, tokens_per_second, touched):
+    def step(self, streams):
+        result = json.loads(subprocess.run(
+            [*self.bench, "--streams", str(streams), "--decode", str(DECODE[streams])], check=True,
+            capture_output=True).stdout)
+        touched = result["streams_touched_experts"]
         experts = self.parts.get("ffn_experts", 0)
         weights = sum(self.parts.values()) - experts + experts * touched / EXPERTS
-        context = DECODE / 2 * streams
-        return Step(touched, streams / tokens_per_second, 2 * weights + context * self.kv_bytes,
-                    streams * self.active)
+        context = DECODE[streams] / 2 * streams
+        return Step(touched, streams / result["streams_tokens_per_second"],
+                    2 * weights + context * self.kv_bytes, streams * self.active)
 
     def run(self):
         """Steps of one stream and of many."""
-        result = json.loads(subprocess.run(self.bench, check=True, capture_output=True).stdout)
-        return (self.step(1, result["decode_tokens_per_second"], result["touched_experts"]),
-                self.step(STREAMS, result["streams_tokens_per_second"],
-                          result["streams_touched_experts"]))
+        return [self.step(streams) for streams in DECODE]
 
 
 def predict(dense, step):
@@ -78,7 +80,7 @@ def predict(dense, step):
 
 
 def rows(name, rounds):
-    for i, streams in enumerate((1, STREAMS)):
+    for i, streams in enumerate(DECODE):
         pairs = [(dense, dense[i], mixed[i]) for dense, mixed in rounds]
         touched = statistics.median(step.touched for _, _, step in pairs)
         measured = statistics.median(step.seconds / beside.seconds for _, beside, step in pairs)
@@ -107,6 +109,7 @@ def main():
                         "--num-experts", str(EXPERTS), "--allow-identical", "--attention",
                         attention, "--top-k", str(top_k), "--random-seed", "1", "--out", path],
                        check=True, capture_output=True)
+        os.sync()  # else the file is written while others are measured
         mixed = Model(options, path)
         rounds = [(dense.run(), mixed.run()) for _ in range(options.rounds)]
         print(*rows(name, rounds), sep="\n", flush=True)
