@@ -17,4 +17,15 @@ absl::Status CheckHeads(const ModelConfig& config, const HeadKeys& keys) {
   return absl::OkStatus();
 }
 
+absl::Status CheckMixtureExperts(const ModelConfig& config) {
+  int64_t experts = 0;
+  for (const LayerConfig& layer : config.layers) {
+    experts += layer.attention.mixture.num_experts;
+    for (const FfnConfig& part : layer.ffn) experts += part.mixture.num_experts;
+  }
+  if (experts <= kMaxMixtureExperts) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the mixtures of all layers have ", experts,
+                                                 " experts, more than ", kMaxMixtureExperts));
+}
+
 }  // namespace peerage

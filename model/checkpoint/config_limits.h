@@ -37,6 +37,7 @@ inline constexpr IntRange kProductKeyHeadsRange{1, 32};
 inline constexpr IntRange kProductKeyTopKRange{1, 128};
 inline constexpr IntRange kKeyDimRange{2, 2048};
 inline constexpr IntRange kMixtureExpertsRange{1, 256};
+inline constexpr int64_t kMaxMixtureExperts = 1 << 16;  // of all layers: each has its own tensors
 inline constexpr size_t kMaxExpertNameBytes = 128;
 inline constexpr NumberRange kNormEpsRange{1.0};
 inline constexpr NumberRange kRopeThetaRange{1e12};
@@ -51,5 +52,8 @@ struct HeadKeys {
 // What must hold between fields that are each in range: KV heads divide the heads, a head's
 // dimension is even.
 absl::Status CheckHeads(const ModelConfig& config, const HeadKeys& keys);
+
+// At most kMaxMixtureExperts, of attention and feed-forward mixtures together.
+absl::Status CheckMixtureExperts(const ModelConfig& config);
 
 }  // namespace peerage

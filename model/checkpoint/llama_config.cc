@@ -161,6 +161,7 @@ absl::StatusOr<LlamaConfig> ParseMixtralConfig(JsonObject config) {
     layer.ffn[0].kind = FfnKind::kMixture;
     layer.ffn[0].mixture = mixture;
   }
+  RETURN_IF_ERROR(CheckMixtureExperts(model));
   return LlamaConfig{std::move(model), config.UnreadKeys()};
 }
 

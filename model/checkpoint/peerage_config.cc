@@ -148,6 +148,7 @@ absl::StatusOr<ModelConfig> ParsePeerageConfig(JsonObject config) {
   ASSIGN_OR_RETURN(model.parallel_block, config.Bool("parallel_block", false));
   ASSIGN_OR_RETURN(model.layers, ParseLayers(config));
   RETURN_IF_ERROR(config.RefuseUnreadKeys());
+  RETURN_IF_ERROR(CheckMixtureExperts(model));
   return model;
 }
 

@@ -275,6 +275,19 @@ INSTANTIATE_TEST_SUITE_P(
                    "ffn[0].num_experts is not a known key"}),
     [](const auto& test) { return test.param.name; });
 
+TEST(MixtureConfigTest, RefusesMoreExpertsInAllLayersThanAnyModelHas) {
+  json text = json::parse(kSmallPeerageConfig);
+  text["attention"] = json::parse(kSoft);
+  text["attention"]["num_experts"] = 128;
+  text["ffn"] = json::array({json::parse(kFfn)});
+  text["ffn"][0]["num_experts"] = 256;
+  text["num_hidden_layers"] = 170;
+  EXPECT_TRUE(ParseModelConfig(text.dump()).ok());
+  text["num_hidden_layers"] = 171;
+  EXPECT_EQ(ParseModelConfig(text.dump()).status().message(),
+            "the mixtures of all layers have 65664 experts, more than 65536");
+}
+
 TEST(MixtureConfigTest, RefusesTwoMixturesInOneLayer) {
   json text = json::parse(kSmallPeerageConfig);
   text["ffn"] = json::array({json::parse(kFfn), json::parse(kFfn)});
