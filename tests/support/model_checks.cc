@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "tests/support/memory_checkpoint.h"
 #include "tests/support/sequence_feed.h"
 
@@ -37,6 +38,30 @@ void ExpectANaNFailsItsOwnSequenceAlone(ModelConfig config, uint32_t seed,
       }
     }
   }
+}
+
+void ExpectAForkContinuesItsOriginsSequence(const Checkpoint& checkpoint) {
+  const auto model = LoadSmall(checkpoint);
+  const FedSequence whole{Prompt(50, 11), {0, 1}};
+  const std::vector<float> expected = Feed(*model, {whole}).logprobs[0];
+
+  // 40 tokens in blocks 4 and 5; the fork shares block 4 and gets a copy of block 5 as 6.
+  const std::vector<BlockId> origin = {4, 5}, fork = {4, 6};
+  const absl::Span<const TokenId> tokens = whole.tokens;
+  const Chunk first{.slot = 0, .tokens = tokens.first(40), .blocks = origin};
+  ASSERT_TRUE(model->Step({.chunks = {&first, 1}}).ok());
+  model->Fork(0, 1, 1);
+  const BlockCopy copy{5, 6};
+  const Chunk rest{
+      .slot = 1, .tokens = tokens.subspan(40, 9), .first_position = 40, .blocks = fork};
+  std::vector<OutputRow> rows;
+  for (int i = 0; i < 9; ++i) {
+    rows.push_back({.chunk = 0, .row = i, .targets = {&whole.tokens[41 + i], 1}});
+  }
+  const auto output = model->Step({.copies = {&copy, 1}, .chunks = {&rest, 1}, .rows = rows});
+
+  ASSERT_TRUE(output.ok()) << output.status();
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(output->rows[i].tokens[0].logprob, expected[40 + i]) << i;
 }
 
 void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::LoadOptions& options) {

@@ -14,6 +14,10 @@ namespace peerage {
 // above 66 tokens, gets a head of its own, so that the embedding poisons nobody else's logits.
 void ExpectANaNFailsItsOwnSequenceAlone(ModelConfig config, uint32_t seed, nn::LoadOptions options);
 
+// A fork that shares a full block of its origin and has a copy of the next one scores the rest as
+// the origin would. The model takes 50 tokens.
+void ExpectAForkContinuesItsOriginsSequence(const Checkpoint& checkpoint);
+
 void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::LoadOptions& options);
 
 // Counters and traces are empty then, and the log-probabilities keep their bits.

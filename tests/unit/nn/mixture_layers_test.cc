@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "model/kernels/attention.h"
 #include "model/nn/load_model.h"
 #include "tests/support/mixture_models.h"
@@ -144,28 +143,7 @@ TEST(MixtureLayersTest, AnExpertThatNobodyChoseIsNotRead) {
 
 // Blocks whose layers take different room are copied whole.
 TEST(MixtureLayersTest, AForkContinuesItsOriginsSequence) {
-  const MemoryCheckpoint checkpoint(EveryMixture(false), 15);
-  const auto model = LoadSmall(checkpoint);
-  const FedSequence whole{Prompt(50, 11), {0, 1}};
-  const std::vector<float> expected = Feed(*model, {whole}).logprobs[0];
-
-  // 40 tokens in blocks 4 and 5; the fork shares block 4 and gets a copy of block 5 as 6.
-  const std::vector<BlockId> origin = {4, 5}, fork = {4, 6};
-  const absl::Span<const TokenId> tokens = whole.tokens;
-  const Chunk first{.slot = 0, .tokens = tokens.first(40), .blocks = origin};
-  ASSERT_TRUE(model->Step({.chunks = {&first, 1}}).ok());
-  model->Fork(0, 1, 1);
-  const BlockCopy copy{5, 6};
-  const Chunk rest{
-      .slot = 1, .tokens = tokens.subspan(40, 9), .first_position = 40, .blocks = fork};
-  std::vector<OutputRow> rows;
-  for (int i = 0; i < 9; ++i) {
-    rows.push_back({.chunk = 0, .row = i, .targets = {&whole.tokens[41 + i], 1}});
-  }
-  const auto output = model->Step({.copies = {&copy, 1}, .chunks = {&rest, 1}, .rows = rows});
-
-  ASSERT_TRUE(output.ok()) << output.status();
-  for (int i = 0; i < 9; ++i) EXPECT_EQ(output->rows[i].tokens[0].logprob, expected[40 + i]) << i;
+  ExpectAForkContinuesItsOriginsSequence(MemoryCheckpoint(EveryMixture(false), 15));
 }
 
 TEST(MixtureLayersTest, ExpertLayersAreListedInTheOrderThatATokenMeetsThem) {

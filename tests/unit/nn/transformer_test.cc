@@ -10,6 +10,7 @@
 
 #include "model/nn/load_model.h"
 #include "tests/support/memory_checkpoint.h"
+#include "tests/support/model_checks.h"
 
 namespace peerage {
 namespace {
@@ -134,30 +135,7 @@ TEST_F(TransformerTest, ANaNFailsItsOwnSequenceAlone) {
 }
 
 TEST_F(TransformerTest, AForkContinuesItsOriginsSequence) {
-  const MemoryCheckpoint checkpoint(SmallConfig(), 4);
-  const auto model = Load(checkpoint);
-  const Sequence whole{Prompt(50, 9), {0, 1}};
-  const std::vector<float> expected = Logprobs(StepAll(*model, {whole}), 0, 49);
-
-  // 40 tokens in blocks 4 and 5; the fork shares block 4 and gets a copy of block 5 as 6.
-  const std::vector<BlockId> origin = {4, 5}, fork = {4, 6};
-  const Chunk first{
-      .slot = 0, .tokens = absl::MakeConstSpan(whole.tokens).first(40), .blocks = origin};
-  ASSERT_TRUE(model->Step({.chunks = {&first, 1}}).ok());
-  model->Fork(0, 1, 1);
-  const BlockCopy copy{5, 6};
-  const Chunk rest{.slot = 1,
-                   .tokens = absl::MakeConstSpan(whole.tokens).subspan(40, 9),
-                   .first_position = 40,
-                   .blocks = fork};
-  std::vector<OutputRow> rows;
-  for (int i = 0; i < 9; ++i) {
-    rows.push_back({.chunk = 0, .row = i, .targets = {&whole.tokens[41 + i], 1}});
-  }
-  const auto output = model->Step({.copies = {&copy, 1}, .chunks = {&rest, 1}, .rows = rows});
-
-  ASSERT_TRUE(output.ok());
-  EXPECT_EQ(Logprobs(*output, 0, 9), std::vector<float>(expected.begin() + 40, expected.end()));
+  ExpectAForkContinuesItsOriginsSequence(MemoryCheckpoint(SmallConfig(), 4));
 }
 
 TEST_F(TransformerTest, CandidatesDrawFromStreamsOfTheirOwn) {
