@@ -19,6 +19,10 @@ std::vector<uint32_t> MostUsedExperts(const ExpertUsage& usage, size_t count) {
   return ids;
 }
 
+bool IsSoft(uint64_t tokens, uint64_t selections, uint64_t num_experts) {
+  return tokens > 0 && selections == tokens * num_experts;
+}
+
 std::vector<double> ScoreShares(const ExpertUsage& usage) {
   const double sum = std::accumulate(usage.score_sums.begin(), usage.score_sums.end(), 0.0);
   if (!(sum > 0)) return {};

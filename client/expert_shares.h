@@ -12,6 +12,9 @@ namespace peerage {
 // of scores, then the lower id.
 std::vector<uint32_t> MostUsedExperts(const ExpertUsage& usage, size_t count);
 
+// Whether every token had every expert: soft routing. Selections then tell experts apart no longer.
+bool IsSoft(uint64_t tokens, uint64_t selections, uint64_t num_experts);
+
 // Each expert's share of all scores: with soft routing its mean gate. Empty when no score was
 // counted.
 std::vector<double> ScoreShares(const ExpertUsage& usage);

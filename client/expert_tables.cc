@@ -29,11 +29,6 @@ constexpr int kTracedExperts = 3;  // on a line
 
 using Align = Table::Align;
 
-// What a percentage of the experts, or their order by selections, says nothing about.
-bool IsSoft(uint64_t tokens, uint64_t selections, uint64_t num_experts) {
-  return tokens > 0 && selections == tokens * num_experts;
-}
-
 void AddRow(const std::string& name, const v1::LayerSummary& layer, Table& table) {
   const bool soft = IsSoft(layer.tokens(), layer.selections(), layer.num_experts());
   table.AddRow({name, ExpertKindName(layer.kind()), FormatWhole(layer.num_experts()),

@@ -26,4 +26,5 @@ std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names
 
 // One line for each layer: "layer 1 used 812 of 4,096 experts in 12,800 selections, ...".
 std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names = {});
+
 }  // namespace peerage

@@ -33,8 +33,8 @@ struct Section {
 
 std::string Routing(const v1::LayerSummary& summary) {
   if (summary.tokens() == 0) return "-";
-  const uint64_t kept = summary.selections() / summary.tokens();
-  return kept == summary.num_experts() ? "soft" : absl::StrCat("top ", kept);
+  if (IsSoft(summary.tokens(), summary.selections(), summary.num_experts())) return "soft";
+  return absl::StrCat("top ", summary.selections() / summary.tokens());
 }
 
 ShareRow ShareRowOf(const MixtureLayer& layer) {
