@@ -201,9 +201,9 @@ int main(int argc, char** argv) {
   result["prefill_tokens_per_second"] = PrefillSpeed(**model, options);
   const Decoding alone = MeasureDecoding(**model, options, 1, 0);
   result["decode_tokens_per_second"] = alone.tokens_per_second;
-  result["touched_experts"] = alone.touched_experts;
   result["streams"] = options.streams;
-  const Decoding streams = MeasureDecoding(**model, options, options.streams, 0);
+  const Decoding streams =
+      options.streams == 1 ? alone : MeasureDecoding(**model, options, options.streams, 0);
   result["streams_tokens_per_second"] = streams.tokens_per_second;
   result["streams_touched_experts"] = streams.touched_experts;
   for (const int context : options.contexts) {
