@@ -54,8 +54,7 @@ TensorRecipe RecipeOf(const TensorSpec& spec, const UpcycleOptions& options) {
   }
   if (const size_t at = name.find(kExperts); at != name.npos) return OfExpert(name, at);
   if (absl::EndsWith(name, ".router.weight")) return OfRouter(options);
-  const bool one_model = options.ExpertNames().size() == 1;
-  if (one_model || options.attention == UpcycledAttention::kBase) {
+  if (!options.MakesMixture() || options.attention == UpcycledAttention::kBase) {
     return CopiedTensor{0, spec.name};
   }
   return AveragedTensor{spec.name};

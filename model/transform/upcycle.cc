@@ -28,7 +28,7 @@ namespace {
 using nlohmann::ordered_json;
 
 bool HasPromptRouters(const UpcycleOptions& options) {
-  return options.routers == RouterInit::kPrompts && options.ExpertNames().size() > 1;
+  return options.routers == RouterInit::kPrompts && options.MakesMixture();
 }
 
 // None unless routers are to be made of them.
@@ -144,7 +144,7 @@ absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
 
   UpcycleReport report{.tensors = plan.size(), .warnings = UpcycleWarnings(models, options)};
   report.warnings.insert(report.warnings.end(), routers.warnings.begin(), routers.warnings.end());
-  if (models.size() > 1) report.expert_names = options.ExpertNames();
+  if (options.MakesMixture()) report.expert_names = options.ExpertNames();
   for (const PlannedTensor& tensor : plan) report.bytes += tensor.bytes;
   return report;
 }

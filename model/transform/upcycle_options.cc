@@ -86,7 +86,7 @@ absl::Status UpcycleOptions::Validate() const {
                   absl::StrCat(" makes ", count, " experts; at most ", kMixtureExpertsRange.max));
   }
   const std::vector<std::string> names = ExpertNames();
-  if (names.size() == 1 && peers.empty()) {
+  if (!MakesMixture() && peers.empty()) {
     return absl::InvalidArgumentError("one model and no --peer: there is nothing to do");
   }
   RETURN_IF_ERROR(CheckNames(names, *this));
@@ -100,7 +100,7 @@ absl::Status UpcycleOptions::Validate() const {
     RETURN_IF_ERROR(CheckTopK("--attention-top-k", *attention_top_k, names.size()));
   }
   RETURN_IF_ERROR(CheckPeers(peers));
-  if (routers != RouterInit::kPrompts || names.size() == 1) return absl::OkStatus();
+  if (routers != RouterInit::kPrompts || !MakesMixture()) return absl::OkStatus();
   return CheckPrompts(names, *this);
 }
 

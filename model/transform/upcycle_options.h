@@ -50,7 +50,10 @@ struct UpcycleOptions {
   std::string program;                   // who does it, for the record
   ProgressFunction progress;
 
-  // Of all experts, the base's first; copies are called base-1 and so on. One: no mixture.
+  // Whether there are several experts; a single model stays dense.
+  bool MakesMixture() const { return num_experts > 0 ? num_experts > 1 : !experts.empty(); }
+
+  // Of all experts, the base's first; copies are called base-1 and so on.
   std::vector<std::string> ExpertNames() const;
 
   // Whether the options fit each other, which is known without the models. Errors name the option

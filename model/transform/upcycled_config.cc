@@ -18,7 +18,8 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json AttentionJson(const std::vector<std::string>& names, const UpcycleOptions& options) {
-  if (!HasAttentionExperts(options.attention) || names.size() == 1) return {{"kind", "dense"}};
+  if (!HasAttentionExperts(options.attention) || !options.MakesMixture())
+    return {{"kind", "dense"}};
   ordered_json attention = {
       {"kind", "mixture"},
       {"num_experts", names.size()},
@@ -33,7 +34,7 @@ ordered_json AttentionJson(const std::vector<std::string>& names, const UpcycleO
 }
 
 ordered_json FfnJson(const std::vector<std::string>& names, const UpcycleOptions& options) {
-  if (names.size() == 1) return {{"kind", "dense"}};
+  if (!options.MakesMixture()) return {{"kind", "dense"}};
   return {{"kind", "mixture"},
           {"num_experts", names.size()},
           {"top_k", options.top_k},

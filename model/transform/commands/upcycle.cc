@@ -62,11 +62,11 @@ class UpcycleCommand : public Command {
   }
 
   absl::Status Check() override {
-    RETURN_IF_ERROR(RefuseWithoutEffect());
     for (const std::string& text : experts_) {
       ASSIGN_OR_RETURN(NamedPath expert, ParseNamedPath("--expert", text));
       options_.experts.push_back(std::move(expert));
     }
+    RETURN_IF_ERROR(RefuseWithoutEffect());
     for (const std::string& text : prompts_) {
       ASSIGN_OR_RETURN(NamedPath prompts, ParseNamedPath("--prompts", text));
       options_.prompts.push_back(std::move(prompts));
@@ -91,7 +91,7 @@ class UpcycleCommand : public Command {
  private:
   // What was given, but nothing would look at.
   absl::Status RefuseWithoutEffect() {
-    const bool mixture = !experts_.empty() || options_.num_experts > 1;
+    const bool mixture = options_.MakesMixture();
     const bool random_routers = mixture && options_.routers == RouterInit::kRandom;
     constexpr char kOneModel[] = "one model makes no mixture";
     const struct {
