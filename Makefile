@@ -60,7 +60,7 @@ format: ## Formats every source with clang-format
 tidy: setup ## Runs clang-tidy over every source that the clang preset compiles
 	@cmake --preset clang >build/clang.configure.log || { cat build/clang.configure.log; exit 1; }
 	@ninja -C build/clang -j $(JOBS) peerage_proto
-	@run-clang-tidy -quiet -p build/clang -j $(JOBS) '/(model|server|client)/.*\.cc$$'
+	@run-clang-tidy -quiet -p build/clang -j $(JOBS) '/(base|model|server|client)/.*\.cc$$'
 
 .PHONY: fuzz
 fuzz: setup ## Fuzzes every reader for FUZZ_SECONDS each (60); findings land in build/fuzz

@@ -9,11 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/number_text.h"
 #include "client/expert_kind.h"
 #include "client/expert_shares.h"
 #include "client/format.h"
 #include "client/table.h"
-#include "model/number_text.h"
 
 namespace peerage {
 namespace {

@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "model/number_text.h"
+#include "base/number_text.h"
 
 namespace peerage {
 namespace {

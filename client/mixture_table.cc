@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/number_text.h"
 #include "client/expert_kind.h"
 #include "client/expert_shares.h"
 #include "client/format.h"
 #include "client/table.h"
-#include "model/number_text.h"
 
 namespace peerage {
 namespace {

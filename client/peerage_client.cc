@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/status_macros.h"
 #include "client/call_status.h"
-#include "model/status_macros.h"
 
 namespace peerage {
 namespace {

@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "server/config_file.h"
 #include "server/config_options.h"
 #include "server/version.h"

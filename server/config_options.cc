@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "server/config_file.h"
 
 namespace peerage {

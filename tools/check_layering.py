@@ -11,22 +11,36 @@ import sys
 # What a folder (or one file) may include of ours, beside itself: folders (their own files, not
 # their subfolders'), or single headers. The longest match decides.
 MAY_INCLUDE = {
-    "client": {"peerage/v1", "grpc/health/v1", "model/number_text.h", "model/status_macros.h"},
-    "server": {"server", "server/engine", "server/rpc", "server/metrics", "server/http", "model",
-               "model/tokenizer", "model/checkpoint", "model/nn"},
-    "server/rpc": {"server/engine", "model", "model/tokenizer", "peerage/v1"},
-    "server/engine": {"model", "model/tokenizer"},
-    "server/metrics": {"server/engine/observer.h", "server/engine/request.h", "model"},
-    "server/http": {"server/listen_address.h"},
-    "model": set(),
-    "model/model_config.cc": {"model", "model/json", "model/checkpoint"},
-    "model/json": {"model"},
-    "model/tokenizer": {"model", "model/json"},
-    "model/checkpoint": {"model", "model/json", "model/tokenizer", "model/kernels/float16.h"},
-    "model/kernels": {"model"},
-    "model/nn": {"model", "model/kernels", "model/checkpoint"},
-    "model/transform": {"model", "model/checkpoint", "model/json", "model/tokenizer",
-                        "model/kernels"},
+    "base": set(),
+    "client": {"base", "peerage/v1", "grpc/health/v1"},
+    "server": {"base", "server", "server/engine", "server/rpc", "server/metrics", "server/http",
+               "model", "model/config", "model/experts", "model/tokenizer", "model/checkpoint",
+               "model/nn"},
+    "server/rpc": {"base", "server/engine", "model", "model/experts", "model/tokenizer",
+                   "peerage/v1"},
+    "server/engine": {"base", "model", "model/experts", "model/tokenizer"},
+    "server/metrics": {"base", "server/engine/observer.h", "server/engine/request.h", "model",
+                       "model/experts"},
+    "server/http": {"base", "server/listen_address.h"},
+    "model": {"model/experts"},
+    "model/config": {"model", "model/experts"},
+    "model/experts": set(),
+    "model/tokenizer": {"base", "model"},
+    "model/checkpoint": {"base", "model", "model/config", "model/tokenizer",
+                         "model/checkpoint/config", "model/checkpoint/container",
+                         "model/checkpoint/layout", "model/kernels/float16.h"},
+    "model/checkpoint/container": {"base", "model"},
+    "model/checkpoint/config": {"base", "model", "model/config", "model/tokenizer",
+                                "model/checkpoint/container"},
+    "model/checkpoint/layout": {"base", "model", "model/config", "model/checkpoint/checkpoint.h",
+                                "model/checkpoint/container", "model/kernels/float16.h"},
+    "model/kernels": {"model", "model/config/activation.h", "model/experts"},
+    "model/nn": {"base", "model", "model/config", "model/experts", "model/kernels",
+                 "model/checkpoint", "model/checkpoint/layout"},
+    "model/transform": {"base", "model", "model/config", "model/tokenizer", "model/kernels",
+                        "model/checkpoint", "model/checkpoint/config", "model/checkpoint/container",
+                        "model/checkpoint/layout", "model/transform/convert",
+                        "model/transform/inspect", "model/transform/upcycle"},
 }
 
 # Libraries that stay behind one door: headers, and the folders (or file names) that may see them.
@@ -45,7 +59,7 @@ DOORS = {
                                 "model/transform/main.*"]),
 }
 
-OUR_FOLDERS = ("client", "server", "model", "tests", "bench", "tools")
+OUR_FOLDERS = ("base", "client", "server", "model", "tests", "bench", "tools")
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 

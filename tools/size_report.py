@@ -8,7 +8,7 @@ of a line to the closing brace of the same indent, so the figure is approximate.
 import pathlib
 import re
 
-FOLDERS = ("client", "server", "model", "bench")
+FOLDERS = ("base", "client", "server", "model", "bench")
 GUIDES = {".h": 120, ".cc": 250, ".cu": 250}
 FUNCTION_GUIDE = 25
 SHOWN = 12

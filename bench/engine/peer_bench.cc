@@ -11,8 +11,8 @@
 
 #include "CLI/CLI.hpp"
 #include "hwy/targets.h"
-#include "model/checkpoint/tensor_layout.h"
-#include "model/expert_layers.h"
+#include "model/checkpoint/layout/tensor_layout.h"
+#include "model/config/expert_layers.h"
 #include "model/kernels/float16.h"
 #include "model/nn/expert_counters.h"
 #include "model/nn/model_builder.h"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "client/commands/commands.h"
 #include "client/expert_kind.h"
 #include "client/expert_layer_choice.h"
@@ -17,7 +18,6 @@
 #include "client/mixture_map.h"
 #include "client/mixture_table.h"
 #include "client/npy_file.h"
-#include "model/status_macros.h"
 
 namespace peerage {
 namespace {

@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "base/status_macros.h"
 #include "client/commands/commands.h"
 #include "client/commands/prompt_options.h"
 #include "client/commands/trace_option.h"
 #include "client/format.h"
 #include "client/generation_report.h"
-#include "model/status_macros.h"
 
 namespace peerage {
 namespace {

@@ -1,10 +1,10 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "base/number_text.h"
 #include "client/commands/commands.h"
 #include "client/format.h"
 #include "client/table.h"
-#include "model/number_text.h"
 
 namespace peerage {
 namespace {

@@ -2,13 +2,13 @@
 #include <string>
 #include <vector>
 
+#include "base/status_macros.h"
 #include "client/commands/commands.h"
 #include "client/commands/prompt_options.h"
 #include "client/commands/trace_option.h"
 #include "client/expert_tables.h"
 #include "client/format.h"
 #include "client/score_table.h"
-#include "model/status_macros.h"
 
 namespace peerage {
 namespace {

@@ -6,11 +6,11 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/sha256.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/container/sha256.h"
+#include "model/checkpoint/layout/tensor_reading.h"
 #include "model/checkpoint/stored_model.h"
-#include "model/checkpoint/tensor_reading.h"
-#include "model/error_text.h"
-#include "model/status_macros.h"
 
 namespace peerage {
 namespace {

@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "model/model_config.h"
+#include "model/config/model_config.h"
 #include "model/tensor_type.h"
 #include "model/tokenizer/tokenizer_source.h"
 

@@ -1,11 +1,11 @@
 #include <utility>
 
-#include "model/checkpoint/gguf.h"
-#include "model/checkpoint/gguf_config.h"
-#include "model/checkpoint/gguf_tokenizer.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/config/gguf_config.h"
+#include "model/checkpoint/config/gguf_tokenizer_keys.h"
+#include "model/checkpoint/container/gguf.h"
 #include "model/checkpoint/stored_model.h"
-#include "model/error_text.h"
-#include "model/status_macros.h"
 
 namespace peerage {
 namespace {

@@ -6,13 +6,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/json_object.h"
-#include "model/checkpoint/mixture_tensors.h"
-#include "model/checkpoint/safetensors_shards.h"
+#include "base/error_text.h"
+#include "base/json_object.h"
+#include "base/status_macros.h"
+#include "base/strict_json.h"
+#include "model/checkpoint/config/parse_model_config.h"
+#include "model/checkpoint/container/safetensors_shards.h"
+#include "model/checkpoint/layout/mixture_tensors.h"
 #include "model/checkpoint/stored_model.h"
-#include "model/error_text.h"
-#include "model/json/strict_json.h"
-#include "model/status_macros.h"
 
 namespace peerage {
 namespace {

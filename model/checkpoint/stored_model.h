@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/checkpoint/random_access_file.h"
-#include "model/checkpoint/tensor_binding.h"
-#include "model/model_config.h"
+#include "model/checkpoint/container/random_access_file.h"
+#include "model/checkpoint/layout/tensor_binding.h"
+#include "model/config/model_config.h"
 #include "model/tokenizer/tokenizer_source.h"
 
 namespace peerage {

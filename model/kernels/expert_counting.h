@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 
 namespace peerage::kernels {
 

@@ -1,4 +1,4 @@
-#include "model/expert_score.h"
+#include "model/experts/expert_usage.h"
 #include "model/kernels/expert_counting.h"
 
 namespace peerage::kernels {

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "model/activation.h"
+#include "model/config/activation.h"
 
 namespace peerage::kernels {
 

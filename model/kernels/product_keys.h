@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "model/config/activation.h"
 #include "model/kernels/linear.h"
-#include "model/router_score.h"
 
 namespace peerage::kernels {
 

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "model/config/model_config.h"
 #include "model/kernels/attention.h"
-#include "model/model_config.h"
 
 namespace peerage::nn {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/status_macros.h"
 #include "model/kernels/expert_counting.h"
-#include "model/status_macros.h"
 
 namespace peerage::nn {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 #include "model/kernels/thread_pool.h"
 #include "model/nn/product_key_router.h"
 #include "model/nn/storage.h"

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
+#include "base/status_macros.h"
 #include "model/kernels/stored_block.h"
-#include "model/status_macros.h"
 
 namespace peerage::nn {
 namespace {

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <utility>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 
 namespace peerage::nn {
 

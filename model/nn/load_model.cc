@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/parameter_count.h"
-#include "model/expert_layers.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/layout/parameter_count.h"
+#include "model/config/expert_layers.h"
 #include "model/kernels/head_dim_check.h"
 #include "model/nn/model_builder.h"
 #include "model/nn/transformer.h"
-#include "model/status_macros.h"
 
 namespace peerage::nn {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/model_config.h"
+#include "model/config/model_config.h"
 #include "model/nn/attention_shape.h"
 #include "model/nn/block.h"
 #include "model/nn/weight_loader.h"

@@ -2,7 +2,7 @@
 
 #include <cstddef>
 
-#include "model/model_config.h"
+#include "model/config/model_config.h"
 
 namespace peerage::nn {
 

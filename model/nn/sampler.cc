@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "model/kernels/logits.h"
-#include "model/philox.h"
+#include "model/kernels/philox.h"
 
 namespace peerage::nn {
 namespace {

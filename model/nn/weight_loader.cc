@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "model/error_text.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
 #include "model/kernels/stored_block.h"
 #include "model/nn/expert_table_loading.h"
 #include "model/nn/matrix_packing.h"
-#include "model/status_macros.h"
 
 namespace peerage::nn {
 namespace {

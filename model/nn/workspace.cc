@@ -4,9 +4,9 @@
 #include <array>
 #include <utility>
 
+#include "base/status_macros.h"
 #include "model/kernels/linear.h"
 #include "model/nn/attention_shape.h"
-#include "model/status_macros.h"
 
 namespace peerage::nn {
 namespace {

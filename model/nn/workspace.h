@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/model_config.h"
+#include "model/config/model_config.h"
 #include "model/nn/grouped_linear.h"
 #include "model/nn/storage.h"
 

@@ -4,7 +4,7 @@
 #include <array>
 #include <limits>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/chat_template.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/utf8.h"

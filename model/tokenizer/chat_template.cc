@@ -3,7 +3,7 @@
 #include <array>
 #include <vector>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/jinja.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer.h"

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "model/json/strict_json.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
+#include "base/strict_json.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
 #include "model/tokenizer/gguf_token_type.h"
 #include "model/tokenizer/text.h"

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
 #include "model/tokenizer/gguf_token_type.h"
 #include "model/tokenizer/pre_tokenizer_json.h"

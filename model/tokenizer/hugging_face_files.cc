@@ -6,7 +6,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"

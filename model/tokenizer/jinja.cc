@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/jinja_cursor.h"
 #include "model/tokenizer/jinja_expression.h"
 #include "model/tokenizer/jinja_lexer.h"

@@ -5,7 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_replace.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/text.h"
 
 namespace peerage {

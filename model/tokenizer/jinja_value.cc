@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/text.h"
 
 namespace peerage {

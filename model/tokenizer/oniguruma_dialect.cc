@@ -4,7 +4,7 @@
 #include <array>
 
 #include "absl/strings/ascii.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/text.h"
 
 namespace peerage {

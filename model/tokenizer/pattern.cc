@@ -6,7 +6,7 @@
 #include <array>
 #include <string>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/oniguruma_dialect.h"
 #include "model/tokenizer/text.h"
 #include "model/tokenizer/utf8.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/text.h"
 

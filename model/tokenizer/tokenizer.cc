@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/bpe_tokenizer.h"
 #include "model/tokenizer/file_error.h"
 #include "model/tokenizer/text.h"

@@ -1,7 +1,7 @@
 #include "model/tokenizer/tokenizer_file.h"
 
-#include "model/json/strict_json.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
+#include "base/strict_json.h"
 #include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/text.h"
 

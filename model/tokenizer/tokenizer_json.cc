@@ -3,8 +3,8 @@
 #include <string>
 #include <utility>
 
-#include "model/json/strict_json.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
+#include "base/strict_json.h"
 #include "model/tokenizer/file_error.h"
 #include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/pre_tokenizer_json.h"

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/byte_alphabet.h"
 #include "model/tokenizer/text.h"
 

@@ -2,10 +2,10 @@
 
 #include <string>
 
-#include "model/checkpoint/choice.h"
-#include "model/json/strict_json.h"
-#include "model/number_text.h"
-#include "model/status_macros.h"
+#include "base/choice.h"
+#include "base/number_text.h"
+#include "base/status_macros.h"
+#include "base/strict_json.h"
 #include "model/transform/dense_model.h"
 
 namespace peerage::transform {

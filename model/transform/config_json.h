@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "model/model_config.h"
+#include "model/config/model_config.h"
 #include "model/tensor_type.h"
 
 namespace peerage::transform {

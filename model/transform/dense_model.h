@@ -1,7 +1,7 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "model/model_config.h"
+#include "model/config/model_config.h"
 
 namespace peerage::transform {
 

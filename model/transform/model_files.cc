@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "model/checkpoint/new_file.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/container/new_file.h"
 #include "model/tokenizer/hugging_face_files.h"
 
 namespace peerage::transform {

@@ -6,10 +6,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/plain_values.h"
-#include "model/error_text.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/layout/plain_values.h"
 #include "model/kernels/stored_block.h"
-#include "model/status_macros.h"
 
 namespace peerage::transform {
 namespace {

@@ -5,7 +5,7 @@
 #include <thread>
 #include <utility>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "server/engine/demand.h"
 #include "server/engine/request_queue.h"
 #include "server/engine/submission.h"

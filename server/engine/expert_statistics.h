@@ -7,7 +7,7 @@
 #include "absl/numeric/int128.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 #include "model/language_model.h"
 
 namespace peerage {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/expert_score.h"
+#include "model/experts/expert_usage.h"
 
 namespace peerage {
 namespace {

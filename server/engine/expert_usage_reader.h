@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "model/expert_figures.h"
+#include "model/experts/expert_figures.h"
 #include "server/engine/clock.h"
 #include "server/engine/expert_statistics.h"
 #include "server/engine/request_queue.h"

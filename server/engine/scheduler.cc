@@ -4,7 +4,7 @@
 #include <cassert>
 #include <utility>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "server/engine/submission.h"
 
 namespace peerage {

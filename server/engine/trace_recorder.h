@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 #include "server/engine/expert_trace.h"
 #include "server/engine/step_builder.h"
 

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "server/rpc/call.h"
 #include "server/rpc/expert_summary_reactor.h"
 #include "server/rpc/grpc_status.h"

@@ -9,7 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
 #include "server/engine/engine.h"
 #include "server/rpc/queued_stream.h"

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/tokenizer/detokenizer.h"
 #include "server/rpc/call.h"
 #include "server/rpc/convert.h"

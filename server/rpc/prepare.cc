@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/trace_limits.h"
 #include "server/rpc/validate.h"

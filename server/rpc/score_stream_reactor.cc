@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/opening.h"

@@ -3,7 +3,7 @@
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 #include "model/tokenizer/tokenizer.h"
 #include "peerage/v1/inference.pb.h"
 #include "peerage/v1/models.pb.h"

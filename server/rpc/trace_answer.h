@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
 #include "server/engine/expert_trace.h"
 

@@ -4,7 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "model/expert_usage.h"
+#include "model/experts/expert_usage.h"
 #include "server/engine/request.h"
 
 namespace peerage {

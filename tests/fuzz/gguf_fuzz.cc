@@ -2,10 +2,10 @@
 #include <cstdlib>
 #include <string>
 
-#include "model/checkpoint/gguf.h"
-#include "model/checkpoint/gguf_config.h"
-#include "model/checkpoint/gguf_tokenizer.h"
-#include "model/checkpoint/tensor_binding.h"
+#include "model/checkpoint/config/gguf_config.h"
+#include "model/checkpoint/config/gguf_tokenizer_keys.h"
+#include "model/checkpoint/container/gguf.h"
+#include "model/checkpoint/layout/tensor_binding.h"
 #include "tests/support/memory_file.h"
 
 // Whatever the reader accepts lies inside the file, and the config, tokenizer and binding made of

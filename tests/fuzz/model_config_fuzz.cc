@@ -6,8 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "model/checkpoint/parameter_count.h"
-#include "model/model_config.h"
+#include "model/checkpoint/config/parse_model_config.h"
+#include "model/checkpoint/layout/parameter_count.h"
+#include "model/config/model_config.h"
 
 namespace {
 

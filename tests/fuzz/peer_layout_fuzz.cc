@@ -8,8 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "model/checkpoint/safetensors.h"
-#include "model/checkpoint/tensor_reading.h"
+#include "model/checkpoint/config/parse_model_config.h"
+#include "model/checkpoint/container/safetensors.h"
+#include "model/checkpoint/layout/tensor_reading.h"
 #include "tests/support/memory_file.h"
 
 namespace {

@@ -2,7 +2,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "model/checkpoint/safetensors.h"
+#include "model/checkpoint/container/safetensors.h"
 #include "tests/support/memory_file.h"
 
 // Whatever the reader accepts must cover the data exactly, tensor after tensor.

@@ -11,7 +11,7 @@
 #include "absl/synchronization/notification.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/transform/upcycle.h"
+#include "model/transform/upcycle/upcycle.h"
 #include "server/engine/engine.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/recording_sink.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "model/kernels/float16.h"
-#include "model/transform/upcycle.h"
+#include "model/transform/upcycle/upcycle.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/temporary_directory.h"
 

@@ -4,7 +4,7 @@
 #include <random>
 #include <utility>
 
-#include "model/checkpoint/tensor_layout.h"
+#include "model/checkpoint/layout/tensor_layout.h"
 
 namespace peerage {
 

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "model/checkpoint/random_access_file.h"
+#include "model/checkpoint/container/random_access_file.h"
 
 namespace peerage {
 

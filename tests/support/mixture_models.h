@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "model/model_config.h"
+#include "model/config/model_config.h"
 #include "tests/support/memory_checkpoint.h"
 
 namespace peerage {

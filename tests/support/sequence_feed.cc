@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "model/expert_score.h"
+#include "model/experts/expert_usage.h"
 
 namespace peerage {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/choice.h"
-#include "model/error_text.h"
+#include "base/choice.h"
+#include "base/error_text.h"
 
 namespace peerage::transform {
 

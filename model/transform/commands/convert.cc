@@ -1,4 +1,4 @@
-#include "model/transform/convert.h"
+#include "model/transform/convert/convert.h"
 
 #include <iostream>
 #include <optional>
@@ -6,14 +6,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "model/checkpoint/plain_values.h"
-#include "model/checkpoint/random_access_file.h"
-#include "model/error_text.h"
-#include "model/status_macros.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/container/random_access_file.h"
+#include "model/checkpoint/layout/plain_values.h"
 #include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
 #include "model/transform/commands/progress_bar.h"
-#include "model/transform/model_conversion.h"
+#include "model/transform/convert/model_conversion.h"
 
 namespace peerage::transform {
 namespace {

@@ -1,10 +1,10 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "model/status_macros.h"
+#include "base/status_macros.h"
 #include "model/transform/commands/command.h"
-#include "model/transform/inspection.h"
-#include "model/transform/inspection_report.h"
+#include "model/transform/inspect/inspection.h"
+#include "model/transform/inspect/inspection_report.h"
 
 namespace peerage::transform {
 namespace {

@@ -1,4 +1,4 @@
-#include "model/transform/upcycle.h"
+#include "model/transform/upcycle/upcycle.h"
 
 #include <iostream>
 #include <utility>
@@ -8,12 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "model/error_text.h"
-#include "model/status_macros.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
 #include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
 #include "model/transform/commands/progress_bar.h"
-#include "model/transform/upcycle_choices.h"
+#include "model/transform/upcycle/upcycle_choices.h"
 
 namespace peerage::transform {
 namespace {

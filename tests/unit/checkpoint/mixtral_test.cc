@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/config/parse_model_config.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
-#include "model/expert_score.h"
+#include "model/experts/expert_usage.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {

@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "model/expert_score.h"
+#include "model/experts/expert_usage.h"
 #include "tests/support/fake_model.h"
 
 namespace peerage {

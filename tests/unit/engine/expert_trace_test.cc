@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "model/expert_score.h"
+#include "model/experts/expert_usage.h"
 
 namespace peerage {
 namespace {

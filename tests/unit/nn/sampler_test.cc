@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "model/philox.h"
+#include "model/kernels/philox.h"
 #include "tests/unit/kernels/each_target.h"
 #include "tests/unit/nn/reference_sampler.h"
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
-#include "model/expert_figures.h"
-#include "model/expert_score.h"
+#include "model/experts/expert_figures.h"
+#include "model/experts/expert_usage.h"
 #include "server/rpc/expert_usage_reactor.h"
 #include "tests/unit/rpc/test_server.h"
 

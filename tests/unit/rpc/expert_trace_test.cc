@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "model/expert_score.h"
+#include "model/experts/expert_usage.h"
 #include "tests/unit/rpc/test_server.h"
 
 namespace peerage {

@@ -1,0 +1,93 @@
+#include "model/checkpoint/config/mixture_config.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/choice.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+
+namespace peerage {
+namespace {
+
+using nlohmann::json;
+
+enum class Routing { kSoft, kTopK };
+
+constexpr Choice<AttentionKind> kAttentionKinds[] = {{"dense", AttentionKind::kDense},
+                                                     {"mixture", AttentionKind::kMixture}};
+constexpr Choice<MixtureKv> kKvs[] = {{"expert", MixtureKv::kExpert},
+                                      {"shared", MixtureKv::kShared}};
+constexpr Choice<Routing> kRoutings[] = {{"soft", Routing::kSoft}, {"top_k", Routing::kTopK}};
+
+absl::StatusOr<std::vector<std::string>> ParseNames(JsonObject& object, int num_experts) {
+  const json* value = object.Find("expert_names");
+  std::vector<std::string> names;
+  if (value == nullptr) return names;
+  if (!value->is_array() || value->size() != static_cast<size_t>(num_experts)) {
+    return object.Error("expert_names", absl::StrCat("is not a list of ", num_experts, " names"));
+  }
+  for (const json& element : *value) {
+    if (!element.is_string() || element.get_ref<const std::string&>().empty() ||
+        element.get_ref<const std::string&>().size() > kMaxExpertNameBytes) {
+      return object.Error("expert_names", absl::StrCat("holds a name that is not 1 to ",
+                                                       kMaxExpertNameBytes, " bytes"));
+    }
+    const std::string name = element.get<std::string>();
+    if (std::find(names.begin(), names.end(), name) != names.end()) {
+      return object.Error("expert_names", absl::StrCat("holds ", Quoted(name), " twice"));
+    }
+    names.push_back(name);
+  }
+  return names;
+}
+
+absl::StatusOr<MixtureConfig> ParseExperts(JsonObject& object) {
+  MixtureConfig mixture;
+  ASSIGN_OR_RETURN(mixture.num_experts, object.Int("num_experts", kMixtureExpertsRange));
+  ASSIGN_OR_RETURN(mixture.expert_names, ParseNames(object, mixture.num_experts));
+  return mixture;
+}
+
+absl::Status RefuseTopKKeys(JsonObject& attention) {
+  for (const char* key : {"top_k", "normalize_top_k"}) {
+    if (attention.Find(key) != nullptr) {
+      return attention.Error(key, "is there, but soft routing keeps all experts");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<AttentionConfig> ParseAttention(JsonObject attention) {
+  AttentionConfig config;
+  ASSIGN_OR_RETURN(config.kind, ParseChoice(attention, "kind", kAttentionKinds));
+  if (config.kind == AttentionKind::kMixture) {
+    ASSIGN_OR_RETURN(config.mixture, ParseExperts(attention));
+    ASSIGN_OR_RETURN(config.kv, ParseChoice(attention, "kv", kKvs));
+    ASSIGN_OR_RETURN(const Routing routing, ParseChoice(attention, "routing", kRoutings));
+    if (routing == Routing::kTopK) {
+      const IntRange range{1, config.mixture.num_experts};
+      ASSIGN_OR_RETURN(config.mixture.top_k, attention.Int("top_k", range));
+      ASSIGN_OR_RETURN(config.mixture.normalize_top_k, attention.Bool("normalize_top_k", false));
+    } else {
+      RETURN_IF_ERROR(RefuseTopKKeys(attention));
+      config.mixture.top_k = config.mixture.num_experts;
+    }
+  }
+  RETURN_IF_ERROR(attention.RefuseUnreadKeys());
+  return config;
+}
+
+absl::StatusOr<MixtureConfig> ParseMixtureFfn(JsonObject& entry) {
+  ASSIGN_OR_RETURN(MixtureConfig mixture, ParseExperts(entry));
+  ASSIGN_OR_RETURN(mixture.top_k, entry.Int("top_k", IntRange{1, mixture.num_experts}, 1));
+  ASSIGN_OR_RETURN(mixture.normalize_top_k, entry.Bool("normalize_top_k", false));
+  return mixture;
+}
+
+}  // namespace peerage

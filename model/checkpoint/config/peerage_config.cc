@@ -1,0 +1,155 @@
+#include "model/checkpoint/config/peerage_config.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/choice.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/config/common_config.h"
+#include "model/checkpoint/config/mixture_config.h"
+#include "model/checkpoint/config/product_key_config.h"
+
+namespace peerage {
+namespace {
+
+using nlohmann::json;
+
+constexpr absl::string_view kArchitecture = "PeerageForCausalLM";
+constexpr IntRange kFormatVersionRange{1, 1};
+constexpr Choice<NormType> kNormTypes[] = {{"rmsnorm", NormType::kRmsNorm},
+                                           {"layernorm", NormType::kLayerNorm}};
+
+absl::Status CheckArchitectures(JsonObject& config) {
+  const json* architectures = config.Find("architectures");
+  if (architectures == nullptr || *architectures == json::array({kArchitecture})) {
+    return absl::OkStatus();
+  }
+  return config.Error("architectures", absl::StrCat("is not [", Quoted(kArchitecture), "]"));
+}
+
+absl::StatusOr<AttentionConfig> ParseAttentionValue(const json& value, std::string path) {
+  ASSIGN_OR_RETURN(JsonObject attention, JsonObject::Of(value, std::move(path)));
+  return ParseAttention(std::move(attention));
+}
+
+absl::StatusOr<FfnConfig> ParseFfnEntry(const json& value, std::string path,
+                                        int intermediate_size) {
+  ASSIGN_OR_RETURN(JsonObject entry, JsonObject::Of(value, std::move(path)));
+  ASSIGN_OR_RETURN(const std::string kind, entry.String("kind"));
+  FfnConfig ffn;
+  if (kind == "dense" || kind == "mixture") {
+    ASSIGN_OR_RETURN(ffn.intermediate_size,
+                     entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
+    if (kind == "mixture") {
+      ffn.kind = FfnKind::kMixture;
+      ASSIGN_OR_RETURN(ffn.mixture, ParseMixtureFfn(entry));
+    }
+  } else if (kind == "peer" || kind == "pkm") {
+    ffn.kind = kind == "peer" ? FfnKind::kPeer : FfnKind::kProductKeyMemory;
+    ASSIGN_OR_RETURN(ffn.product_keys, ParseProductKeyConfig(entry, ffn.kind));
+  } else {
+    return entry.Error("kind",
+                       absl::StrCat("is ", Quoted(kind), ", not dense, mixture, peer or pkm"));
+  }
+  RETURN_IF_ERROR(entry.RefuseUnreadKeys());
+  return ffn;
+}
+
+// A list of parts of different kinds, at least one.
+absl::StatusOr<std::vector<FfnConfig>> ParseFfn(const json& value, const std::string& path,
+                                                int intermediate_size) {
+  if (!value.is_array() || value.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " is not a list with entries"));
+  }
+  std::vector<FfnConfig> parts;
+  for (const json& element : value) {
+    const std::string entry_path = absl::StrCat(path, "[", parts.size(), "]");
+    ASSIGN_OR_RETURN(const FfnConfig part, ParseFfnEntry(element, entry_path, intermediate_size));
+    for (const FfnConfig& other : parts) {
+      if (other.kind == part.kind) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(entry_path, ".kind is there twice in this layer"));
+      }
+    }
+    parts.push_back(part);
+  }
+  return parts;
+}
+
+// "0", "15": plain, and below the number of layers.
+std::optional<int> ParseLayerIndex(const std::string& key, int num_layers) {
+  int index = 0;
+  if (!absl::SimpleAtoi(key, &index) || absl::StrCat(index) != key) return std::nullopt;
+  if (index < 0 || index >= num_layers) return std::nullopt;
+  return index;
+}
+
+absl::StatusOr<LayerConfig> ParseLayerOverride(const json& value, const std::string& path,
+                                               LayerConfig layer, int intermediate_size) {
+  ASSIGN_OR_RETURN(JsonObject override, JsonObject::Of(value, path));
+  if (const json* attention = override.Find("attention")) {
+    ASSIGN_OR_RETURN(layer.attention,
+                     ParseAttentionValue(*attention, override.PathOf("attention")));
+  }
+  if (const json* ffn = override.Find("ffn")) {
+    ASSIGN_OR_RETURN(layer.ffn, ParseFfn(*ffn, override.PathOf("ffn"), intermediate_size));
+  }
+  RETURN_IF_ERROR(override.RefuseUnreadKeys());
+  return layer;
+}
+
+absl::StatusOr<std::vector<LayerConfig>> ParseLayers(JsonObject& config) {
+  ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
+  ASSIGN_OR_RETURN(const int intermediate_size,
+                   config.Int("intermediate_size", kIntermediateSizeRange));
+  LayerConfig usual{{FfnConfig{FfnKind::kDense, intermediate_size}}};
+  if (const json* attention = config.Find("attention")) {
+    ASSIGN_OR_RETURN(usual.attention, ParseAttentionValue(*attention, "attention"));
+  }
+  if (const json* ffn = config.Find("ffn")) {
+    ASSIGN_OR_RETURN(usual.ffn, ParseFfn(*ffn, "ffn", intermediate_size));
+  }
+  std::vector<LayerConfig> layers(num_layers, usual);
+  const json* overrides = config.Find("layers");
+  if (overrides == nullptr) return layers;
+  if (!overrides->is_object()) return config.Error("layers", "is not a JSON object");
+  for (const auto& [key, value] : overrides->items()) {
+    const std::optional<int> index = ParseLayerIndex(key, num_layers);
+    if (!index.has_value()) {
+      return config.Error(
+          "layers", absl::StrCat("has the key ", Quoted(key), ", not within 0..", num_layers - 1));
+    }
+    ASSIGN_OR_RETURN(layers[*index], ParseLayerOverride(value, absl::StrCat("layers[", *index, "]"),
+                                                        usual, intermediate_size));
+  }
+  return layers;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ParsePeerageConfig(JsonObject config) {
+  RETURN_IF_ERROR(CheckArchitectures(config));
+  RETURN_IF_ERROR(config.Int("format_version", kFormatVersionRange).status());
+  ASSIGN_OR_RETURN(ModelConfig model, ParseCommonKeys(config));
+  model.architecture = "peerage";
+  ASSIGN_OR_RETURN(model.activation,
+                   ParseChoice(config, "hidden_act", kActivations, {model.activation}));
+  ASSIGN_OR_RETURN(model.norm_type,
+                   ParseChoice(config, "norm_type", kNormTypes, {model.norm_type}));
+  ASSIGN_OR_RETURN(model.norm_eps, config.Number("norm_eps", kNormEpsRange, model.norm_eps));
+  ASSIGN_OR_RETURN(model.rope_interleaved, config.Bool("rope_interleaved", false));
+  ASSIGN_OR_RETURN(model.parallel_block, config.Bool("parallel_block", false));
+  ASSIGN_OR_RETURN(model.layers, ParseLayers(config));
+  RETURN_IF_ERROR(config.RefuseUnreadKeys());
+  RETURN_IF_ERROR(CheckMixtureExperts(model));
+  return model;
+}
+
+}  // namespace peerage

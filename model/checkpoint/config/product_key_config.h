@@ -1,0 +1,15 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "base/json_object.h"
+#include "model/config/model_config.h"
+
+namespace peerage {
+
+// The fields of an `ffn` entry of kind `peer` or `pkm`; `pkm` has those of the router only. The
+// defaults are the paper's (ProductKeyConfig); num_experts, heads, top_k and, except with direct
+// keys, key_dim are required. A field that contradicts what the entry's layout stores is an error
+// that names both: a layout changes names and orders, never what is computed.
+absl::StatusOr<ProductKeyConfig> ParseProductKeyConfig(JsonObject& entry, FfnKind kind);
+
+}  // namespace peerage

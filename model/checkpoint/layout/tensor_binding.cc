@@ -1,0 +1,101 @@
+#include "model/checkpoint/layout/tensor_binding.h"
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/layout/plain_values.h"
+
+namespace peerage {
+namespace {
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+absl::Status CheckPart(const StoredPart& part, TensorRole role, const StoredTensor& stored) {
+  if (stored.shape != part.shape) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "shape ", ShapeText(stored.shape), ", but the config asks for ", ShapeText(part.shape)));
+  }
+  if (!stored.type.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat("dtype ", stored.dtype, " is not a weight's"));
+  }
+  if (role != TensorRole::kMatrix && !IsPlain(*stored.type)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype ", stored.dtype, ", but only matrices may be quantised"));
+  }
+  return absl::OkStatus();
+}
+
+// As Read gives it: in the part's dtype where bytes only move, else in f32.
+TensorInfo InfoOf(TensorSpec spec, const StoredTensor& first_part) {
+  TensorInfo info{.name = std::move(spec.name), .shape = std::move(spec.shape)};
+  if (OnlyMovesBytes(spec.transform)) info.type = *first_part.type;
+  int64_t elements = 1;
+  for (const int64_t dimension : info.shape) elements *= dimension;
+  info.bytes = RowBytes(info.type, elements);
+  return info;
+}
+
+class Binder {
+ public:
+  explicit Binder(const std::vector<StoredTensor>& stored) {
+    for (const StoredTensor& tensor : stored) stored_.emplace(tensor.name, &tensor);
+  }
+
+  absl::StatusOr<BoundTensor> Bind(TensorSpec spec) {
+    BoundTensor bound{.role = spec.role, .transform = spec.transform};
+    for (const StoredPart& part : spec.parts) {
+      const std::string place = absl::StrCat("tensor ", Quoted(part.name));
+      const auto found = stored_.find(part.name);
+      if (found == stored_.end()) return At(place, absl::InvalidArgumentError("is missing"));
+      RETURN_IF_ERROR(At(place, CheckPart(part, spec.role, *found->second)));
+      bound.parts.push_back(*found->second);
+      used_.insert(found->first);
+    }
+    bound.info = InfoOf(std::move(spec), bound.parts.front());
+    return bound;
+  }
+
+  // In the order of their names.
+  std::vector<std::string> Unused() const {
+    std::vector<std::string> names;
+    for (const auto& [name, tensor] : stored_) {
+      if (!used_.contains(name)) names.emplace_back(name);
+    }
+    return names;
+  }
+
+ private:
+  std::map<absl::string_view, const StoredTensor*> stored_;  // by name
+  std::set<absl::string_view> used_;                         // two specs may share a part
+};
+
+}  // namespace
+
+absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNaming naming,
+                                          std::vector<StoredTensor> stored) {
+  Binder binder(stored);
+  TensorBinding binding;
+  for (TensorSpec& spec : TensorLayout(config, naming)) {
+    ASSIGN_OR_RETURN(BoundTensor bound, binder.Bind(std::move(spec)));
+    binding.tensors.push_back(std::move(bound));
+  }
+  for (std::string& name : binder.Unused()) {
+    if (!IsIgnored(config, naming, name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor ", Quoted(name), ": the model has no such tensor"));
+    }
+    binding.ignored.push_back(std::move(name));
+  }
+  return binding;
+}
+
+}  // namespace peerage

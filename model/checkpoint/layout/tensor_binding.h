@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/container/stored_tensor.h"
+#include "model/checkpoint/layout/tensor_layout.h"
+
+namespace peerage {
+
+// A canonical tensor and what of the files it is made of.
+struct BoundTensor {
+  TensorInfo info;
+  TensorRole role = TensorRole::kMatrix;
+  TensorTransform transform;
+  std::vector<StoredTensor> parts;  // of a weight's dtype, in the order of the spec's
+};
+
+struct TensorBinding {
+  std::vector<BoundTensor> tensors;  // in the layout's order
+  std::vector<std::string> ignored;  // stored tensors that are not weights, by rule
+};
+
+// Finds the stored tensors of every spec. A missing or surplus tensor, a wrong shape or a dtype
+// that the role may not have is an error that names it. Precondition: stored names are unique.
+absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNaming naming,
+                                          std::vector<StoredTensor> stored);
+
+}  // namespace peerage

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "model/checkpoint/layout/tensor_naming.h"
+#include "model/checkpoint/layout/tensor_spec.h"
+#include "model/config/model_config.h"
+
+namespace peerage {
+
+// Every tensor of a model, embedding first, then layer by layer, norm and head last.
+// Precondition: the config came from a parser, so that its values are in range.
+std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming naming);
+
+// Whether a tensor that is stored beside the layout's is known to compute nothing: of `llama`
+// and `mixtral` files rotary_emb.inv_freq (a buffer of old versions) and the head of a model that
+// says it is tied, of PEER's layouts what peer_layout.h names.
+bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view name);
+
+}  // namespace peerage

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/config/activation.h"
+#include "model/token.h"
+
+namespace peerage {
+
+enum class NormType { kRmsNorm, kLayerNorm };
+enum class AttentionKind { kDense, kMixture };
+enum class FfnKind { kDense, kMixture, kPeer, kProductKeyMemory };
+
+// Whether each attention expert has keys and values of its own, or all share one projection.
+enum class MixtureKv { kExpert, kShared };
+
+// How tokens meet the experts of a mixture (docs/model_format.md): gates are a softmax over all
+// experts, of which the top_k largest count.
+struct MixtureConfig {
+  int num_experts = 0;
+  int top_k = 0;                               // num_experts: soft routing
+  bool normalize_top_k = false;                // the kept gates are divided by their sum
+  std::vector<std::string> expert_names = {};  // [num_experts], or empty
+
+  bool is_soft() const { return top_k == num_experts; }
+  bool operator==(const MixtureConfig&) const = default;
+};
+
+struct AttentionConfig {
+  AttentionKind kind = AttentionKind::kDense;
+  MixtureKv kv = MixtureKv::kExpert;  // mixture
+  MixtureConfig mixture = {};
+
+  int num_experts() const { return kind == AttentionKind::kMixture ? mixture.num_experts : 1; }
+  // Of which each has keys and values of its own.
+  int num_kv_experts() const { return kv == MixtureKv::kExpert ? num_experts() : 1; }
+  bool operator==(const AttentionConfig&) const = default;
+};
+
+// Who owns the sub-keys. kDirect: none; a matrix gives the scores of both halves from x (Doge).
+enum class ProductKeys { kShared, kPerHead, kDirect };
+enum class QueryNorm { kNone, kBatch, kLayer };
+// What x is normalised with before query and experts. kL2: x / max(|x|, 1e-12) * sqrt(d).
+enum class PeerNorm { kNone, kRms, kL2 };
+// Under whose names and orders a checkpoint has the tensors (docs/model_format.md).
+enum class PeerLayout { kPeerage, kLucidrains, kMetaMemory, kOstix360, kDoge, kOmniMoe };
+
+// A layer whose experts (`peer`) or values (`pkm`) are found by product keys.
+struct ProductKeyConfig {
+  int64_t num_experts = 0;  // num_sub_keys squared; of each head with per_head_experts
+  int num_sub_keys = 0;     // n, of each half
+  int heads = 0;
+  int top_k = 0;    // of each head; at most num_experts, and may be above num_sub_keys
+  int key_dim = 0;  // of both halves together; 0 with direct keys
+  ProductKeys keys = ProductKeys::kShared;
+  bool per_head_experts = false;
+  bool query_bias = false;  // with direct keys: whether router.bias is there
+  QueryNorm query_norm = QueryNorm::kNone;
+  float query_norm_eps = 1e-5f;
+  RouterScore score = RouterScore::kSoftmax;
+  PeerLayout layout = PeerLayout::kPeerage;
+  // Of `peer` only.
+  Activation activation = Activation::kGelu;
+  bool glu = false;
+  PeerNorm norm = PeerNorm::kNone;
+
+  int64_t table_rows() const { return per_head_experts ? heads * num_experts : num_experts; }
+  bool operator==(const ProductKeyConfig&) const = default;
+};
+
+// One entry of a layer's list of feed-forward parts, whose outputs are summed.
+struct FfnConfig {
+  FfnKind kind = FfnKind::kDense;
+  int intermediate_size = 0;  // dense, and of each expert of a mixture
+  MixtureConfig mixture = {};
+  ProductKeyConfig product_keys = {};  // peer and pkm
+
+  bool operator==(const FfnConfig&) const = default;
+};
+
+struct LayerConfig {
+  std::vector<FfnConfig> ffn;
+  AttentionConfig attention = {};
+
+  bool operator==(const LayerConfig&) const = default;
+};
+
+// What a model computes (docs/model_format.md), whatever file it came from. Every value is in
+// range when parsing succeeded.
+struct ModelConfig {
+  std::string architecture;  // "peerage", "llama" or "mixtral"
+  int vocab_size = 0;
+  int hidden_size = 0;
+  int num_heads = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  Activation activation = Activation::kSilu;
+  NormType norm_type = NormType::kRmsNorm;
+  float norm_eps = 1e-5f;
+  float rope_theta = 10000.0f;
+  bool rope_interleaved = false;  // pairs (2i, 2i + 1), else (i, i + head_dim / 2)
+  int max_positions = 0;
+  bool tied_embeddings = false;
+  bool parallel_block = false;
+  std::optional<TokenId> bos_id;
+  std::vector<TokenId> eos_ids;
+  std::vector<LayerConfig> layers;
+};
+
+}  // namespace peerage

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace peerage {
+
+enum class ExpertLayerKind { kPeer, kProductKeyMemory, kMixtureFfn, kMixtureAttention };
+
+// One set of experts of a model. A layer may have several, of different kinds.
+struct ExpertLayer {
+  uint32_t layer = 0;  // index of the transformer layer
+  ExpertLayerKind kind = ExpertLayerKind::kPeer;
+  uint32_t num_experts = 0;  // heads * N when each head has its own (an id is head * N + expert)
+  uint32_t heads = 0;
+  uint32_t top_k = 0;                          // per head
+  std::vector<std::string> expert_names = {};  // [num_experts], or empty
+
+  uint32_t picks_per_token() const { return heads * top_k; }
+};
+
+// How often an expert was picked and the sum of the weights it was picked with, in fixed point:
+// sums do not depend on the order of summation.
+struct ExpertCount {
+  // Weights are rounded to 2^-32, and cut to [0, kMaxWeight]; NaN counts as 0.
+  static constexpr double kUnit = 1.0 / (uint64_t{1} << 32);
+  static constexpr float kMaxWeight = 4096;
+
+  uint64_t selections = 0;
+  uint64_t score = 0;  // in units of kUnit
+};
+
+// A pick's weight in the fixed point of ExpertCount::score, to the nearest unit, halves up.
+inline uint64_t ExpertScore(float weight) {
+  if (!(weight > 0)) return 0;  // NaN, too
+  const double cut = std::min(weight, ExpertCount::kMaxWeight);
+  return static_cast<uint64_t>(cut / ExpertCount::kUnit + 0.5);
+}
+
+// What one expert layer counted. The span is the model's.
+struct LayerUsage {
+  uint64_t tokens = 0;
+  absl::Span<const ExpertCount> experts;  // [num_experts]; empty when nothing is counted
+};
+
+// The experts that a step's tokens picked in one expert layer, in the batch's order of tokens.
+struct ExpertPicks {
+  absl::Span<const uint32_t> ids;   // [tokens, heads, top_k]
+  absl::Span<const float> weights;  // [tokens, heads, top_k]: the final weights
+};
+
+}  // namespace peerage

@@ -1,9 +1,0 @@
-#pragma once
-
-namespace peerage {
-
-// How the scores of a head's picks become weights: softmax over them, sigmoid or relu of each, or
-// the product of the two halves' softmax probabilities over all sub-keys (kJointSoftmax, OmniMoE).
-enum class RouterScore { kSoftmax, kSigmoid, kRelu, kJointSoftmax };
-
-}  // namespace peerage

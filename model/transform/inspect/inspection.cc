@@ -1,0 +1,116 @@
+#include "model/transform/inspect/inspection.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/config/parse_model_config.h"
+#include "model/checkpoint/container/random_access_file.h"
+#include "model/checkpoint/layout/tensor_layout.h"
+#include "model/transform/inspect/flop_count.h"
+
+namespace peerage::transform {
+namespace {
+
+constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
+
+// What the canonical names of a part's tensors contain; the first part that fits counts.
+struct Part {
+  absl::string_view name;
+  absl::string_view contains;
+};
+
+constexpr Part kParts[] = {
+    {"embedding", "model.embed_tokens."},
+    {"attention_router", ".attention.router."},
+    {"attention_experts", ".attention.experts."},
+    {"attention", ".attention."},
+    {"dense_ffn", ".ffn.dense."},
+    {"ffn_router", ".ffn.mixture.router."},
+    {"ffn_experts", ".ffn.mixture.experts."},
+    {"peer_experts", ".ffn.peer.down."},
+    {"peer_experts", ".ffn.peer.up."},
+    {"peer_experts", ".ffn.peer.gate."},
+    {"peer_router", ".ffn.peer."},
+    {"pkm_values", ".ffn.pkm.values."},
+    {"pkm_router", ".ffn.pkm."},
+    {"norms", "norm.weight"},
+    {"head", "lm_head."},
+};
+
+absl::string_view PartOf(absl::string_view tensor) {
+  for (const Part& part : kParts) {
+    if (absl::StrContains(tensor, part.contains)) return part.name;
+  }
+  return "other";
+}
+
+class PartSizes {
+ public:
+  void Add(absl::string_view tensor, const std::vector<int64_t>& shape, uint64_t bytes) {
+    uint64_t elements = 1;
+    for (const int64_t dimension : shape) elements *= dimension;
+    PartSize& size = Of(PartOf(tensor));
+    size.parameters += elements;
+    size.bytes += bytes;
+  }
+
+  std::vector<PartSize> Take() { return std::move(sizes_); }
+
+ private:
+  PartSize& Of(absl::string_view part) {
+    for (PartSize& size : sizes_) {
+      if (size.part == part) return size;
+    }
+    return sizes_.emplace_back(PartSize{.part = std::string(part)});
+  }
+
+  std::vector<PartSize> sizes_;
+};
+
+Inspection InspectConfig(ModelConfig config, int64_t context) {
+  Inspection inspection;
+  inspection.parameters = CountParameters(config);
+  inspection.context = context;
+  for (const LayerConfig& layer : config.layers) {
+    inspection.flops_per_token.push_back(LayerFlops(config, layer, context));
+    inspection.kv_bytes_per_token += 2 * sizeof(float) * layer.attention.num_kv_experts() *
+                                     config.num_kv_heads * config.head_dim;
+  }
+  inspection.config = std::move(config);
+  return inspection;
+}
+
+absl::StatusOr<Inspection> InspectBareConfig(const std::string& path, int64_t context) {
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxConfigBytes));
+  absl::StatusOr<ModelConfig> config = ParseModelConfig(text);
+  if (!config.ok()) return At(path, config.status());
+  Inspection inspection = InspectConfig(*std::move(config), context);
+  PartSizes sizes;
+  for (const TensorSpec& spec : TensorLayout(inspection.config, TensorNaming::kPeerage)) {
+    sizes.Add(spec.name, spec.shape, 0);
+  }
+  inspection.parts = sizes.Take();
+  return inspection;
+}
+
+}  // namespace
+
+absl::StatusOr<Inspection> Inspect(const std::string& path, int64_t context) {
+  if (absl::EndsWith(path, ".json")) return InspectBareConfig(path, context);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, OpenCheckpoint(path));
+  Inspection inspection = InspectConfig(checkpoint->config(), context);
+  inspection.has_weights = true;
+  PartSizes sizes;
+  for (const TensorInfo& tensor : checkpoint->tensors()) {
+    sizes.Add(tensor.name, tensor.shape, tensor.bytes);
+  }
+  inspection.parts = sizes.Take();
+  return inspection;
+}
+
+}  // namespace peerage::transform

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/checkpoint/layout/parameter_count.h"
+#include "model/config/model_config.h"
+
+namespace peerage::transform {
+
+// Tensors of one purpose in all layers.
+struct PartSize {
+  std::string part;  // "embedding", "attention", "peer_experts", ...
+  uint64_t parameters = 0;
+  uint64_t bytes = 0;  // as stored; 0 of a bare config
+};
+
+// What a model's files say about it, without its weights.
+struct Inspection {
+  ModelConfig config;
+  bool has_weights = false;  // whether there are files with weights, or only a config
+  ParameterCount parameters;
+  std::vector<PartSize> parts;      // in the order a token meets them
+  uint64_t kv_bytes_per_token = 0;  // in f32, as the CPU's cache has it
+  int64_t context = 0;
+  std::vector<uint64_t> flops_per_token;  // by layer, with `context` positions before the token
+};
+
+// Looks at a model directory, a .gguf file, or a file ending in .json as a config.json on its own.
+// Reads headers and configuration only. Errors name the file and the key or tensor.
+absl::StatusOr<Inspection> Inspect(const std::string& path, int64_t context);
+
+}  // namespace peerage::transform

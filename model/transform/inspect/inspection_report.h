@@ -1,0 +1,19 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "model/transform/inspect/inspection.h"
+
+namespace peerage::transform {
+
+// For people: a few lines of sizes, then parts, then layers. Neighbours are taken together when
+// their configs are equal; what differs shows in the lines of their attention and FFN parts.
+std::string InspectionText(const Inspection& inspection);
+
+// For programs: one object with layers (attention, ffn: the fields of config.json, its defaults
+// filled in), total_parameters, active_parameters, parameters_by_part, bytes_by_part (null of a
+// bare config), kv_bytes_per_token, context and flops_per_token (by layer).
+nlohmann::ordered_json InspectionJson(const Inspection& inspection);
+
+}  // namespace peerage::transform
