@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/checkpoint/config/config_limits.h"
 
 namespace peerage {
 namespace {

@@ -9,6 +9,7 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/config/common_config.h"
+#include "model/checkpoint/config/config_limits.h"
 
 namespace peerage {
 namespace {

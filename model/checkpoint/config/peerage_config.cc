@@ -13,7 +13,9 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/config/common_config.h"
+#include "model/checkpoint/config/config_limits.h"
 #include "model/checkpoint/config/mixture_config.h"
+#include "model/checkpoint/config/product_key_choices.h"
 #include "model/checkpoint/config/product_key_config.h"
 
 namespace peerage {

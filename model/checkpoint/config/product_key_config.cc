@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
+#include "model/checkpoint/config/config_limits.h"
 #include "model/checkpoint/config/product_key_choices.h"
 
 namespace peerage {
