@@ -41,12 +41,6 @@ inline uint64_t ExpertScore(float weight) {
   return static_cast<uint64_t>(cut / ExpertCount::kUnit + 0.5);
 }
 
-// What one expert layer counted. The span is the model's.
-struct LayerUsage {
-  uint64_t tokens = 0;
-  absl::Span<const ExpertCount> experts;  // [num_experts]; empty when nothing is counted
-};
-
 // The experts that a step's tokens picked in one expert layer, in the batch's order of tokens.
 struct ExpertPicks {
   absl::Span<const uint32_t> ids;   // [tokens, heads, top_k]

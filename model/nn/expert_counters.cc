@@ -95,10 +95,14 @@ absl::Span<const ExpertPicks> ExpertCounters::Picks(int tokens) {
   return reported_;
 }
 
-LayerUsage ExpertCounters::Read(int expert_layer) const {
+uint64_t ExpertCounters::Read(int expert_layer, absl::Span<ExpertCount> counts) const {
   const Layer& layer = layers_[expert_layer];
-  if (layer.counts == nullptr) return {};
-  return {.tokens = layer.tokens, .experts = {layer.counts, layer.shape.num_experts}};
+  if (layer.counts == nullptr) {
+    std::fill(counts.begin(), counts.end(), ExpertCount{});
+  } else {
+    std::copy_n(layer.counts, counts.size(), counts.begin());
+  }
+  return layer.tokens;
 }
 
 void ExpertCounters::Clear() {

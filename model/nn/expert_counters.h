@@ -38,7 +38,8 @@ class ExpertCounters {
   // step.
   absl::Span<const ExpertPicks> Picks(int tokens);
 
-  LayerUsage Read(int expert_layer) const;
+  // LanguageModel::ReadUsage.
+  uint64_t Read(int expert_layer, absl::Span<ExpertCount> counts) const;
   void Clear();
 
  private:

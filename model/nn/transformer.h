@@ -39,7 +39,9 @@ class Transformer : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
-  LayerUsage ReadUsage(int expert_layer) override { return parts_.counters.Read(expert_layer); }
+  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
+    return parts_.counters.Read(expert_layer, counts);
+  }
   void ClearUsage() override { parts_.counters.Clear(); }
 
  private:

@@ -55,15 +55,18 @@ void ExpertStatistics::Advance(absl::Time now) {
   recent_start_ = slice_start_ - kSlice;
 }
 
+UsageSnapshot::Slice ExpertStatistics::ReadSlice(int expert_layer) {
+  Slice slice;
+  slice.experts.resize(model_->description().expert_layers[expert_layer].num_experts);
+  slice.tokens = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
+  return slice;
+}
+
 void ExpertStatistics::EndSlice(int expert_layer) {
-  const LayerUsage usage = model_->ReadUsage(expert_layer);
   Layer& layer = layers_[expert_layer];
   layer.previous = nullptr;
-  if (usage.tokens == 0) return;
-  if (mode_ == ExpertUsageMode::kRecent) {
-    layer.previous = std::make_shared<const Slice>(
-        Slice{usage.tokens, {usage.experts.begin(), usage.experts.end()}});
-  }
+  if (model_->ReadUsage(expert_layer, {}) == 0) return;
+  Slice usage = ReadSlice(expert_layer);
   auto totals = layer.totals == nullptr ? std::make_shared<Totals>()
                                         : std::make_shared<Totals>(*layer.totals);
   totals->tokens += usage.tokens;
@@ -74,15 +77,17 @@ void ExpertStatistics::EndSlice(int expert_layer) {
     totals->scores[i] += usage.experts[i].score;
   }
   layer.totals = std::move(totals);
+  if (mode_ == ExpertUsageMode::kRecent) {
+    layer.previous = std::make_shared<const Slice>(std::move(usage));
+  }
 }
 
 UsageSnapshot ExpertStatistics::Snapshot(int expert_layer, UsageWindow window, absl::Time now) {
   Advance(now);
-  const LayerUsage usage = model_->ReadUsage(expert_layer);
   const Layer& layer = layers_[expert_layer];
   UsageSnapshot snapshot;
   snapshot.end_ = now;
-  snapshot.active_ = {usage.tokens, {usage.experts.begin(), usage.experts.end()}};
+  snapshot.active_ = ReadSlice(expert_layer);
   if (window == UsageWindow::kRecent) {
     snapshot.start_ = recent_start_;
     snapshot.previous_ = layer.previous;
@@ -97,7 +102,7 @@ void ExpertStatistics::Reset(absl::Time now) {
   Advance(now);
   total_start_ = now;
   for (int i = 0; i < num_layers(); ++i) {
-    const LayerUsage usage = model_->ReadUsage(i);
+    const Slice usage = ReadSlice(i);
     auto totals = std::make_shared<Totals>();
     totals->tokens = -usage.tokens;
     for (const ExpertCount& count : usage.experts) {

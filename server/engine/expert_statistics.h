@@ -91,6 +91,8 @@ class ExpertStatistics {
   };
 
   int num_layers() const { return static_cast<int>(layers_.size()); }
+  // What the model has counted in the current slice.
+  Slice ReadSlice(int expert_layer);
   void EndSlice(int expert_layer);
 
   const ExpertUsageMode mode_;

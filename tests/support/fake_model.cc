@@ -228,8 +228,9 @@ void FakeModel::PickExperts(const StepInput& input) {
   for (const Picks& picks : layer_picks_) picks_.push_back({picks.ids, picks.weights});
 }
 
-LayerUsage FakeModel::ReadUsage(int expert_layer) {
-  return {.tokens = counted_tokens_, .experts = counts_[expert_layer]};
+uint64_t FakeModel::ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) {
+  std::copy_n(counts_[expert_layer].begin(), counts.size(), counts.begin());
+  return counted_tokens_;
 }
 
 void FakeModel::ClearUsage() {

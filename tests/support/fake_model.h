@@ -53,7 +53,7 @@ class FakeModel final : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
-  LayerUsage ReadUsage(int expert_layer) override;
+  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
   void ClearUsage() override;
 
   // The gate: while it is shut, a step waits before it begins until it is let through.

@@ -77,7 +77,7 @@ void ExpectWhatIsSwitchedOffIsNotReported(const Checkpoint& checkpoint) {
   const FeedResult answer = Feed(*model, sequences);
 
   EXPECT_TRUE(answer.ids[0].empty());
-  EXPECT_TRUE(model->ReadUsage(0).experts.empty());
+  EXPECT_EQ(model->ReadUsage(0, {}), 0u);
   EXPECT_EQ(answer.logprobs, Feed(*LoadSmall(checkpoint), sequences).logprobs);
 }
 

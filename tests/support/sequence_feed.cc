@@ -98,12 +98,11 @@ void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed) {
       ++count.selections;
       count.score += ExpertScore(fed.weights[l][i]);
     }
-    const LayerUsage usage = model.ReadUsage(static_cast<int>(l));
-    EXPECT_EQ(usage.tokens, tokens);
-    ASSERT_EQ(usage.experts.size(), layers[l].num_experts);
+    std::vector<ExpertCount> counts(layers[l].num_experts);
+    EXPECT_EQ(model.ReadUsage(static_cast<int>(l), absl::MakeSpan(counts)), tokens);
     for (uint32_t id = 0; id < layers[l].num_experts; ++id) {
-      ASSERT_EQ(usage.experts[id].selections, expected[id].selections) << l << ", " << id;
-      ASSERT_EQ(usage.experts[id].score, expected[id].score) << l << ", " << id;
+      ASSERT_EQ(counts[id].selections, expected[id].selections) << l << ", " << id;
+      ASSERT_EQ(counts[id].score, expected[id].score) << l << ", " << id;
     }
   }
 }

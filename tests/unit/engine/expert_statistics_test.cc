@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <vector>
 
@@ -36,7 +37,10 @@ class CountingModel final : public LanguageModel {
   void Fork(SlotId, SlotId, uint32_t) override {}
   void Close(SlotId) override {}
   absl::StatusOr<StepOutput> Step(const StepInput&) override { return StepOutput{}; }
-  LayerUsage ReadUsage(int) override { return {.tokens = tokens_, .experts = counts_}; }
+  uint64_t ReadUsage(int, absl::Span<ExpertCount> counts) override {
+    std::copy_n(counts_.begin(), counts.size(), counts.begin());
+    return tokens_;
+  }
   void ClearUsage() override {
     tokens_ = 0;
     counts_.assign(counts_.size(), {});
@@ -174,7 +178,7 @@ TEST(ExpertStatisticsModeTest, OffTouchesNothing) {
   ExpertStatistics statistics(ExpertUsageMode::kOff, &model, kStart);
   model.Pick(1, 1);
   statistics.Advance(kStart + 10 * kSlice);
-  EXPECT_EQ(model.ReadUsage(0).tokens, 1u);
+  EXPECT_EQ(model.ReadUsage(0, {}), 1u);
 }
 
 // Random picks, pauses and resets, against windows that are recounted from the whole history.

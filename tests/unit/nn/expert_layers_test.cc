@@ -97,8 +97,9 @@ TEST(ExpertLayersTest, UsageIsWhatTheTracesSay) {
 
     ExpectUsageIsWhatTracesSay(*model, answer);
     model->ClearUsage();
-    EXPECT_EQ(model->ReadUsage(0).tokens, 0u);
-    for (const ExpertCount& count : model->ReadUsage(0).experts) ASSERT_EQ(count.selections, 0u);
+    std::vector<ExpertCount> counts(layers[0].num_experts, ExpertCount{.selections = 1});
+    EXPECT_EQ(model->ReadUsage(0, absl::MakeSpan(counts)), 0u);
+    for (const ExpertCount& count : counts) ASSERT_EQ(count.selections, 0u);
   }
 }
 
