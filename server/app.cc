@@ -143,6 +143,16 @@ void LogModel(const ModelDescription& model) {
 
 }  // namespace
 
+App::App(const ServerConfig& config)
+    : config_(config), sums_(&Clock::Real()), answers_(&Clock::Real()) {}
+
+// The worker is joined before the lanes end: it gives them work.
+App::~App() {
+  admin_.reset();
+  rpc_.reset();
+  if (engine_ != nullptr) engine_->Stop();
+}
+
 absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
   RETURN_IF_ERROR(CheckDevice(config));
   std::unique_ptr<App> app(new App(config));
@@ -179,13 +189,17 @@ absl::Status App::LoadModel() {
   RETURN_IF_ERROR(Annotate(subject, model.status()));
   tokenizer_ = *std::move(loaded_tokenizer);
   LogModel((*model)->description());
+  statistics_ = std::make_unique<ExpertStatistics>(ToUsageMode(config_.expert_usage), model->get(),
+                                                   Clock::Real().Now());
   EngineOptions options;
   options.max_batch_tokens = config_.max_batch_tokens;
   options.max_sequences = config_.max_sequences;
   options.max_queued_requests = config_.max_queued_requests;
-  options.expert_usage = ToUsageMode(config_.expert_usage);
+  options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
   engine_ = std::make_unique<Engine>(options, *std::move(model), tokenizer_.get(), &Clock::Real(),
                                      &metrics_);
+  expert_usage_ = std::make_unique<ExpertUsageReader>(
+      ExpertUsageParts{engine_.get(), statistics_.get(), &sums_, &Clock::Real()});
   return absl::OkStatus();
 }
 
@@ -204,8 +218,12 @@ absl::Status App::Serve() {
   options.model_name = config_.model_name;
   options.version = kVersion;
   options.trace_limits = {ToTraceLevel(config_.expert_trace), MaxTraceBytes(config_)};
-  auto rpc =
-      RpcServer::Start(options, {engine_.get(), tokenizer_.get(), &Clock::Real(), &metrics_});
+  auto rpc = RpcServer::Start(options, {.engine = engine_.get(),
+                                        .tokenizer = tokenizer_.get(),
+                                        .clock = &Clock::Real(),
+                                        .observer = &metrics_,
+                                        .expert_usage = expert_usage_.get(),
+                                        .answers = &answers_});
   RETURN_IF_ERROR(Annotate("--listen", rpc.status()));
   rpc_ = *std::move(rpc);
   serving_ = engine_.get();

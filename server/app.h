@@ -9,6 +9,8 @@
 #include "model/tokenizer/tokenizer.h"
 #include "server/config.h"
 #include "server/engine/engine.h"
+#include "server/experts/background_lane.h"
+#include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/rpc/rpc_server.h"
@@ -27,12 +29,14 @@ class App {
   // The one line for stdout, without a line break.
   std::string ReadyLine() const;
 
+  ~App();
+
   // Stops admission, is no longer ready, and returns when every call has ended; after
   // `drain_timeout` the rest is cancelled.
   void Drain(absl::Duration drain_timeout);
 
  private:
-  explicit App(const ServerConfig& config) : config_(config) {}
+  explicit App(const ServerConfig& config);
 
   absl::Status StartAdmin();
   absl::Status LoadModel();
@@ -43,9 +47,13 @@ class App {
   EngineMetrics metrics_;
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<ExpertStatistics> statistics_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<ExpertUsageReader> expert_usage_;
+  BackgroundLane sums_;     // over all experts
+  BackgroundLane answers_;  // that would hold up the worker
   std::unique_ptr<RpcServer> rpc_;
-  std::unique_ptr<AdminServer> admin_;  // goes first: it looks at all of the above
+  std::unique_ptr<AdminServer> admin_;
 };
 
 }  // namespace peerage

@@ -11,7 +11,7 @@ namespace peerage {
 struct MemoryRequest {
   int64_t weights_bytes = 0;
   int64_t workspace_bytes = 0;
-  int64_t expert_usage_bytes = 0;  // counters, server/engine/expert_statistics.h
+  int64_t expert_usage_bytes = 0;  // counters, server/experts/expert_statistics.h
   int64_t expert_trace_bytes = 0;  // of all requests that run, server/engine/expert_trace.h
   int64_t kv_block_bytes = 0;      // over all layers
   int64_t kv_block_tokens = 0;     // positions of one block

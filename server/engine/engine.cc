@@ -40,23 +40,19 @@ class Engine::Core {
         observer_(observer),
         model_(std::move(model)),
         queue_(options.max_queued_requests, clock),
-        statistics_(options.expert_usage, model_.get(), clock->Now()),
-        expert_usage_({.queue = &queue_,
-                       .statistics = &statistics_,
-                       .side_thread = &side_thread_,
-                       .clock = clock,
-                       .layers = description_.expert_layers}),
-        side_thread_(clock),
         worker_({.model = model_.get(),
                  .tokenizer = tokenizer,
                  .clock = clock,
                  .observer = observer,
                  .queue = &queue_,
-                 .statistics = &statistics_},
+                 .every_turn = options.every_turn},
                 MakeSchedulerOptions(options, supply_.capacity)),
         thread_([this] { worker_.Run(); }) {}
 
-  ~Core() {
+  ~Core() { Stop(); }
+
+  void Stop() {
+    if (!thread_.joinable()) return;
     queue_.Close();
     queue_.CancelAll(absl::UnavailableError("the server is stopping"));
     queue_.Shutdown();
@@ -98,8 +94,6 @@ class Engine::Core {
   }
 
   RequestQueue& queue() { return queue_; }
-  ExpertUsageReader& expert_usage() { return expert_usage_; }
-  SideThread& side_thread() { return side_thread_; }
   const ModelDescription& description() const { return description_; }
   const ModelCapacity& capacity() const { return supply_.capacity; }
 
@@ -123,9 +117,6 @@ class Engine::Core {
   const std::unique_ptr<LanguageModel> model_;  // the worker's
   std::atomic<RequestHandle> last_handle_ = 0;
   RequestQueue queue_;
-  ExpertStatistics statistics_;  // the worker's
-  ExpertUsageReader expert_usage_;
-  SideThread side_thread_;  // before it goes, it runs what it was given
   Worker worker_;
   std::thread thread_;
 };
@@ -150,18 +141,20 @@ void Engine::Cancel(RequestHandle handle) { core_->queue().Cancel(handle); }
 
 void Engine::Wake() { core_->queue().Wake(); }
 
+absl::Status Engine::RunOnWorker(WorkerTask task) {
+  return core_->queue().RunOnWorker(std::move(task));
+}
+
 void Engine::Drain(absl::Time deadline) { core_->Drain(deadline); }
 
 void Engine::StopAdmission() { core_->queue().Close(); }
+
+void Engine::Stop() { core_->Stop(); }
 
 EngineStatus Engine::status() const { return core_->status(); }
 
 const ModelDescription& Engine::model() const { return core_->description(); }
 
 const ModelCapacity& Engine::capacity() const { return core_->capacity(); }
-
-ExpertUsageReader& Engine::expert_usage() { return core_->expert_usage(); }
-
-SideThread& Engine::side_thread() { return core_->side_thread(); }
 
 }  // namespace peerage

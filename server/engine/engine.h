@@ -9,12 +9,9 @@
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/clock.h"
-#include "server/engine/expert_statistics.h"
-#include "server/engine/expert_usage_reader.h"
 #include "server/engine/observer.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
-#include "server/engine/side_thread.h"
 
 namespace peerage {
 
@@ -23,7 +20,9 @@ struct EngineOptions {
   int32_t max_sequences = 64;         // computed at the same time
   int32_t max_queued_requests = 256;  // waiting to start
   absl::Duration slow_reader_timeout = absl::Seconds(5);
-  ExpertUsageMode expert_usage = ExpertUsageMode::kRecent;
+  // Run by the worker at the beginning of each of its turns, before its tasks and its step: for
+  // what keeps pace with the model. May be null.
+  WorkerTask every_turn = nullptr;
 };
 
 struct EngineStatus {
@@ -37,8 +36,7 @@ struct EngineStatus {
 
 // The door to a model: requests become batches become steps on the worker's thread.
 //
-// Threads: safe from many threads. The destructor ends every request with UNAVAILABLE and joins the
-// worker.
+// Threads: safe from many threads, the destructor apart, which stops the engine.
 class Engine {
  public:
   // `tokenizer`, `clock` and `observer` must outlive the engine.
@@ -58,6 +56,10 @@ class Engine {
   // A sink has room again.
   void Wake();
 
+  // Runs `task` on the worker's thread, which alone touches the model, between two steps. Once
+  // accepted, a task is run, whatever else ends. UNAVAILABLE after Stop.
+  absl::Status RunOnWorker(WorkerTask task);
+
   // Stops admission and returns once every request has ended, or at `deadline` (then cancels the
   // rest with UNAVAILABLE). Idempotent; safe from several threads.
   void Drain(absl::Time deadline);
@@ -65,13 +67,13 @@ class Engine {
   // Stops admission and returns at once.
   void StopAdmission();
 
+  // Ends every request with UNAVAILABLE, runs the tasks that were accepted, and joins the worker:
+  // afterwards the engine calls nobody, but may still be called. Idempotent; from one thread.
+  void Stop();
+
   EngineStatus status() const;
   const ModelDescription& model() const;
   const ModelCapacity& capacity() const;
-
-  ExpertUsageReader& expert_usage();
-  // For what would hold up the worker: its thread calls the sinks.
-  SideThread& side_thread();
 
  private:
   class Core;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,9 @@
 #include "server/engine/expert_trace.h"
 
 namespace peerage {
+
+// Something to do on the worker's thread between two steps. Told the time of the worker's turn.
+using WorkerTask = std::function<void(absl::Time now)>;
 
 // Names a submitted request. Handles grow in the order of submission.
 using RequestHandle = uint64_t;

@@ -17,9 +17,6 @@
 
 namespace peerage {
 
-// Something to do on the worker's thread between two steps. Told the time of the worker's turn.
-using WorkerTask = std::function<void(absl::Time now)>;
-
 // What happened since the worker last looked.
 struct QueueNews {
   std::vector<std::pair<Submission, absl::Status>> ended;  // without having started

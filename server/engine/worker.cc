@@ -27,7 +27,7 @@ void Worker::Run() {
 
 bool Worker::Turn() {
   const absl::Time now = parts_.clock->Now();
-  parts_.statistics->Advance(now);
+  if (parts_.every_turn) parts_.every_turn(now);
   Take(now);
   const Batch& batch = scheduler_.Schedule(/*requests_wait=*/parts_.queue->num_waiting() > 0);
   for (const Sequence* sequence : batch.started) Open(*sequence);

@@ -13,7 +13,6 @@
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/clock.h"
-#include "server/engine/expert_statistics.h"
 #include "server/engine/observer.h"
 #include "server/engine/request_queue.h"
 #include "server/engine/scheduler.h"
@@ -28,7 +27,7 @@ struct WorkerParts {
   const Clock* clock = nullptr;
   EngineObserver* observer = nullptr;
   RequestQueue* queue = nullptr;
-  ExpertStatistics* statistics = nullptr;  // of the model
+  WorkerTask every_turn = nullptr;  // EngineOptions::every_turn
 };
 
 struct WorkerStatus {

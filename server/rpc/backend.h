@@ -3,6 +3,8 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
+#include "server/experts/background_lane.h"
+#include "server/experts/expert_usage_reader.h"
 #include "server/rpc/served_model.h"
 #include "server/rpc/trace_limits.h"
 
@@ -11,9 +13,11 @@ namespace peerage {
 // What the services stand on. All outlive the services.
 struct Backend {
   Engine* engine = nullptr;
+  ExpertUsageReader* expert_usage = nullptr;  // of the engine's model
   const ServedModel* model = nullptr;
   const Clock* clock = nullptr;        // the engine's
   EngineObserver* observer = nullptr;  // the engine's; told of what never reaches the engine
+  BackgroundLane* answers = nullptr;   // where answers are made that would hold up a worker
   TraceLimits trace_limits;
 };
 

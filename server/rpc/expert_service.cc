@@ -84,7 +84,7 @@ grpc::ServerWriteReactor<v1::GetExpertUsageResponse>* ExpertService::GetExpertUs
     return new RefusedCall<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>>(
         ToGrpcStatus(query.status(), *context));
   }
-  return ExpertUsageReactor::Start(backend_.engine, *std::move(query), context, usage_reads_);
+  return ExpertUsageReactor::Start(backend_.expert_usage, *std::move(query), context, usage_reads_);
 }
 
 grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>* ExpertService::WatchExpertSummary(
@@ -94,7 +94,7 @@ grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>* ExpertService::WatchEx
     return new RefusedCall<grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>>(
         ToGrpcStatus(query.status(), *context));
   }
-  return ExpertSummaryReactor::Start(backend_.engine, backend_.clock, *query, context);
+  return ExpertSummaryReactor::Start(backend_, *query, context);
 }
 
 grpc::ServerUnaryReactor* ExpertService::ResetExpertUsage(
@@ -107,7 +107,7 @@ grpc::ServerUnaryReactor* ExpertService::ResetExpertUsage(
     reactor->Finish(ToGrpcStatus(status, *context));
     return reactor;
   }
-  backend_.engine->expert_usage().Reset([reactor, context](const absl::Status& done) {
+  backend_.expert_usage->Reset([reactor, context](const absl::Status& done) {
     reactor->Finish(ToGrpcStatus(done, *context));
   });
   return reactor;

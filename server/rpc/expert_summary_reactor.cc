@@ -27,11 +27,11 @@ v1::LayerSummary ToProto(const ExpertLayer& layer, const ExpertLayerSummary& sum
 
 }  // namespace
 
-ExpertSummaryReactor* ExpertSummaryReactor::Start(Engine* engine, const Clock* clock,
+ExpertSummaryReactor* ExpertSummaryReactor::Start(const Backend& backend,
                                                   const ExpertSummaryQuery& query,
                                                   grpc::CallbackServerContext* context) {
   const std::shared_ptr<ExpertSummaryReactor> reactor(
-      new ExpertSummaryReactor(engine, clock, query, context));
+      new ExpertSummaryReactor(backend, query, context));
   reactor->HoldUntilDone(reactor);
   reactor->Ask();
   return reactor.get();
@@ -54,10 +54,10 @@ void ExpertSummaryReactor::Ask() {
     asking_ = true;
   }
   // The timer first: who reads a summary knows that the next one will come.
-  engine_->side_thread().RunAt(clock_->Now() + query_.interval, [weak = weak_from_this()] {
+  backend_.answers->RunAt(backend_.clock->Now() + query_.interval, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->OnTime();
   });
-  engine_->expert_usage().Summarize(
+  backend_.expert_usage->Summarize(
       query_.window,
       [self = shared_from_this()](const Summary& summary) { self->Answer(summary); });
 }
@@ -73,7 +73,7 @@ void ExpertSummaryReactor::Answer(const Summary& summary) {
   if (!status.ok()) return Do(queue_.Close(std::move(status)));
   v1::WatchExpertSummaryResponse message;
   *message.mutable_time() = peerage::ToProto((*summary)->time);
-  const std::vector<ExpertLayer>& layers = engine_->model().expert_layers;
+  const std::vector<ExpertLayer>& layers = backend_.model->description.expert_layers;
   for (size_t i = 0; i < layers.size(); ++i) {
     *message.add_layers() = ToProto(layers[i], (*summary)->layers[i]);
   }

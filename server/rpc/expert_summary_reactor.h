@@ -11,7 +11,7 @@
 #include "absl/time/time.h"
 #include "model/experts/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
-#include "server/engine/engine.h"
+#include "server/rpc/backend.h"
 #include "server/rpc/queued_stream.h"
 
 namespace peerage {
@@ -25,16 +25,14 @@ struct ExpertSummaryQuery {
 // One WatchExpertSummary call: a summary at once, then one in each interval by the engine's clock,
 // later when the reader has not taken the one before.
 //
-// Threads: the engine's side thread delivers, gRPC reacts on its own. The object lives until both
+// Threads: the lane of the sums delivers, gRPC reacts on its own. The object lives until both
 // have let go of it.
 class ExpertSummaryReactor final
     : public QueuedStream<grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>,
                           v1::WatchExpertSummaryResponse>,
       public std::enable_shared_from_this<ExpertSummaryReactor> {
  public:
-  // `clock` is the engine's.
-  static ExpertSummaryReactor* Start(Engine* engine, const Clock* clock,
-                                     const ExpertSummaryQuery& query,
+  static ExpertSummaryReactor* Start(const Backend& backend, const ExpertSummaryQuery& query,
                                      grpc::CallbackServerContext* context);
 
   void OnWriteDone(bool ok) override;
@@ -43,17 +41,16 @@ class ExpertSummaryReactor final
  private:
   using Summary = absl::StatusOr<std::shared_ptr<const ExpertSummary>>;
 
-  ExpertSummaryReactor(Engine* engine, const Clock* clock, const ExpertSummaryQuery& query,
+  ExpertSummaryReactor(const Backend& backend, const ExpertSummaryQuery& query,
                        grpc::CallbackServerContext* context)
-      : QueuedStream(context, 1), engine_(engine), clock_(clock), query_(query) {}
+      : QueuedStream(context, 1), backend_(backend), query_(query) {}
 
   void Ask();
   // It is time for the next summary.
   void OnTime();
   void Answer(const Summary& summary);
 
-  Engine* const engine_;
-  const Clock* const clock_;
+  const Backend backend_;
   const ExpertSummaryQuery query_;
 
   absl::Mutex mu_;

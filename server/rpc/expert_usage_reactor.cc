@@ -9,7 +9,8 @@
 
 namespace peerage {
 
-ExpertUsageReactor* ExpertUsageReactor::Start(Engine* engine, ExpertUsageQuery query,
+ExpertUsageReactor* ExpertUsageReactor::Start(ExpertUsageReader* expert_usage,
+                                              ExpertUsageQuery query,
                                               grpc::CallbackServerContext* context,
                                               const UsageReads& reads) {
   const int others = (*reads)++;
@@ -21,7 +22,7 @@ ExpertUsageReactor* ExpertUsageReactor::Start(Engine* engine, ExpertUsageQuery q
         absl::StrCat("expert usage is already being read by ", kMaxReads, " calls")));
     return reactor.get();
   }
-  engine->expert_usage().Read(
+  expert_usage->Read(
       reactor->query_.expert_layer, reactor->query_.window,
       [reactor](absl::StatusOr<ExpertUsage> usage) { reactor->Answer(std::move(usage)); });
   return reactor.get();

@@ -8,8 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "peerage/v1/experts.pb.h"
-#include "server/engine/engine.h"
-#include "server/engine/expert_statistics.h"
+#include "server/experts/expert_usage_reader.h"
 #include "server/rpc/queued_stream.h"
 
 namespace peerage {
@@ -27,7 +26,7 @@ using UsageReads = std::shared_ptr<std::atomic<int>>;
 // One GetExpertUsage call: the header, then the experts in chunks. A chunk is made when the one
 // before it was written, so a slow reader holds the sums, but no messages beside them.
 //
-// Threads: the engine's side thread delivers, gRPC reacts on its own. The object lives until both
+// Threads: the lane of the sums delivers, gRPC reacts on its own. The object lives until both
 // have let go of it.
 class ExpertUsageReactor final
     : public QueuedStream<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>,
@@ -38,7 +37,7 @@ class ExpertUsageReactor final
   static constexpr int kMaxReads = 4;
 
   // RESOURCE_EXHAUSTED when there are kMaxReads.
-  static ExpertUsageReactor* Start(Engine* engine, ExpertUsageQuery query,
+  static ExpertUsageReactor* Start(ExpertUsageReader* expert_usage, ExpertUsageQuery query,
                                    grpc::CallbackServerContext* context, const UsageReads& reads);
 
   void OnWriteDone(bool ok) override;

@@ -49,13 +49,13 @@ class GenerateReactor final : public SharedReactor<grpc::ServerUnaryReactor>,
                   grpc::CallbackServerContext* context, v1::GenerateResponse* response)
       : context_(context),
         response_(response),
-        engine_(backend.engine),
+        answers_(backend.answers),
         submitted_(backend.engine),
         trace_(trace, backend.model->description.expert_layers) {}
 
   grpc::CallbackServerContext* const context_;
   v1::GenerateResponse* const response_;
-  Engine* const engine_;
+  BackgroundLane* const answers_;
   SubmittedRequest submitted_;
   TraceAnswer trace_;
 };

@@ -12,6 +12,7 @@ GenerateStreamReactor::GenerateStreamReactor(const Backend& backend, const Gener
                                              GenerateStreamOpening opening)
     : QueuedStream(context, kMaxQueuedTokens),
       engine_(backend.engine),
+      answers_(backend.answers),
       opening_(std::move(opening)),
       submitted_(backend.engine),
       gathered_(request.candidates),
@@ -78,7 +79,7 @@ void GenerateStreamReactor::OnFinished(CandidateFinish finish) {
   v1::Finished finished = ToFinished(finish);
   if (!trace_.wanted()) return PushFinished(std::move(finished));
   trace_.AddPart(finish.candidate, std::move(finish.trace));
-  engine_->side_thread().Run(
+  answers_->Run(
       [self = shared_from_this(), finished = std::move(finished), trace = trace_.Cut()]() mutable {
         *finished.mutable_expert_trace() = trace.ToProto();
         self->PushFinished(std::move(finished));
@@ -106,7 +107,7 @@ void GenerateStreamReactor::PushFinished(v1::Finished finished) {
 void GenerateStreamReactor::OnDone(absl::Status status, const Timings& timings) {
   if (!trace_.wanted()) return Do(queue_.Close(std::move(status)));
   // Behind the last `finished`.
-  engine_->side_thread().Run([self = shared_from_this(), status = std::move(status)] {
+  answers_->Run([self = shared_from_this(), status = std::move(status)] {
     self->Do(self->queue_.Close(status));
   });
 }

@@ -70,6 +70,7 @@ class GenerateStreamReactor final
   void Flush(uint32_t candidate);
 
   Engine* const engine_;
+  BackgroundLane* const answers_;
   const GenerateStreamOpening opening_;
   SubmittedRequest submitted_;
 

@@ -90,7 +90,13 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
 
 RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts)
     : model_{options.model_name, parts.engine->model(), parts.tokenizer},
-      backend_{parts.engine, &model_, parts.clock, parts.observer, options.trace_limits},
+      backend_{.engine = parts.engine,
+               .expert_usage = parts.expert_usage,
+               .model = &model_,
+               .clock = parts.clock,
+               .observer = parts.observer,
+               .answers = parts.answers,
+               .trace_limits = options.trace_limits},
       inference_(backend_),
       models_(&model_),
       experts_(backend_),

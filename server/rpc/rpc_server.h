@@ -12,6 +12,8 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
+#include "server/experts/background_lane.h"
+#include "server/experts/expert_usage_reader.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/expert_service.h"
@@ -34,6 +36,8 @@ struct RpcServerParts {
   const Tokenizer* tokenizer = nullptr;
   const Clock* clock = nullptr;        // the engine's
   EngineObserver* observer = nullptr;  // the engine's
+  ExpertUsageReader* expert_usage = nullptr;
+  BackgroundLane* answers = nullptr;  // Backend::answers
 };
 
 // The gRPC server: the services of peerage.v1, grpc.health.v1 ("" is alive, the model's name is

@@ -31,7 +31,7 @@ void ScoreReactor::OnScore(ContinuationScore score) {
 void ScoreReactor::OnDone(absl::Status status, const Timings& timings) {
   *response_->mutable_timings() = ToProto(timings);
   if (!status.ok() || !trace_.wanted()) return Finish(ToGrpcStatus(status, *context_));
-  engine_->side_thread().Run([self = shared_from_this()] {
+  answers_->Run([self = shared_from_this()] {
     *self->response_->mutable_expert_trace() = self->trace_.ToProto();
     self->Finish(grpc::Status::OK);
   });

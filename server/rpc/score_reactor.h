@@ -46,14 +46,14 @@ class ScoreReactor final : public SharedReactor<grpc::ServerUnaryReactor>,
       : context_(context),
         response_(response),
         tokenizer_(backend.model->tokenizer),
-        engine_(backend.engine),
+        answers_(backend.answers),
         submitted_(backend.engine),
         trace_(trace, backend.model->description.expert_layers) {}
 
   grpc::CallbackServerContext* const context_;
   v1::ScoreResponse* const response_;
   const Tokenizer* const tokenizer_;
-  Engine* const engine_;
+  BackgroundLane* const answers_;
   SubmittedRequest submitted_;
   TraceAnswer trace_;
 };

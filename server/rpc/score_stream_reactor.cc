@@ -74,7 +74,7 @@ class ScoreStreamReactor::Item final : public ResponseSink,
     if (!status.ok()) return Fail(status);
     *answer_.mutable_response()->mutable_timings() = ToProto(timings);
     if (!trace_->wanted()) return stream_->Answer(shared_from_this(), answer_);
-    stream_->backend_.engine->side_thread().Run([self = shared_from_this()] {
+    stream_->backend_.answers->Run([self = shared_from_this()] {
       *self->answer_.mutable_response()->mutable_expert_trace() = self->trace_->ToProto();
       self->stream_->Answer(self, self->answer_);
     });

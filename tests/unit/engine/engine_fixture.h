@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -31,9 +32,12 @@ class EngineTest : public ::testing::Test {
   // Never ends by itself.
   static GenerateRequest Long() { return Generate({1, 2, 3}, 100); }
 
-  void Start(const EngineOptions& options = {}, const FakeModelOptions& model_options = {}) {
+  // `before` is told of the model before the engine has it.
+  void Start(const EngineOptions& options = {}, const FakeModelOptions& model_options = {},
+             const std::function<void(FakeModel*)>& before = nullptr) {
     auto model = std::make_unique<FakeModel>(model_options);
     model_ = model.get();
+    if (before) before(model_);
     engine_ = std::make_unique<Engine>(options, std::move(model), &tokenizer_, &clock_, &observer_);
   }
 

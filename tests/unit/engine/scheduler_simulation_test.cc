@@ -87,8 +87,7 @@ class Simulation {
                  .tokenizer = &tokenizer_,
                  .clock = &clock_,
                  .observer = &observer_,
-                 .queue = &queue_,
-                 .statistics = &statistics_},
+                 .queue = &queue_},
                 {.max_batch_tokens = max_batch_tokens_,
                  .max_sequences = max_sequences_,
                  .num_slots = supply_.capacity.num_slots,
@@ -420,7 +419,6 @@ class Simulation {
   LastStep observer_;
   FakeModel model_;
   RequestQueue queue_;
-  ExpertStatistics statistics_{ExpertUsageMode::kRecent, &model_, clock_.Now()};
   Worker worker_;
 
   const bool cancels_;

@@ -243,7 +243,7 @@ TEST(ExpertServiceTest, RefusesFieldsThatAreMissingOrOutOfRange) {
 
 TEST(ExpertServiceTest, NamesTheFlagOfWhatIsNotCounted) {
   TestServerOptions options = WithExperts();
-  options.engine.expert_usage = ExpertUsageMode::kOff;
+  options.expert_usage = ExpertUsageMode::kOff;
   TestServer off(options);
   v1::WatchExpertSummaryRequest watch;
   watch.set_window(v1::USAGE_WINDOW_TOTAL);
@@ -254,7 +254,7 @@ TEST(ExpertServiceTest, NamesTheFlagOfWhatIsNotCounted) {
     EXPECT_THAT(status.error_message(), HasSubstr("--expert-usage=off"));
   }
 
-  options.engine.expert_usage = ExpertUsageMode::kTotal;
+  options.expert_usage = ExpertUsageMode::kTotal;
   TestServer total(options);
   EXPECT_TRUE(GetUsage(total, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status.ok());
   const grpc::Status recent =
@@ -346,7 +346,7 @@ TEST(ExpertServiceTest, WatchAnswersAtOnceAndThenInEveryInterval) {
   for (int i = 1; i <= 3; ++i) {
     server.ExpectHealthy();
     server.clock().Advance(absl::Seconds(3));
-    server.engine().side_thread().Wake();
+    server.answers().Wake();
     ASSERT_TRUE(reader->Read(&summary));
     EXPECT_EQ(summary.layers(0).tokens(), 2 * (i + 1));
     EXPECT_EQ(summary.time().seconds(), 1'000'000 + 3 * i);

@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "model/experts/expert_usage.h"
 #include "tests/unit/rpc/test_server.h"
 
@@ -190,6 +192,24 @@ TEST_P(ExpertTraceTest, OfAScoreIsTheContextThenTheContinuationsWithoutTheirLast
     ExpectTrace(answer.response().expert_trace(), GetParam(), runs);
     EXPECT_TRUE(stream->Finish().ok());
   }
+}
+
+// With one lane for both, the call would wait until its deadline.
+TEST(ExpertTraceLaneTest, DoesNotWaitForASumOverManyExperts) {
+  TestServer server(WithTracedExperts());
+  absl::Notification summed;
+  server.sums().Run([&] { summed.WaitForNotification(); });
+
+  v1::GenerateRequest request = GreedyRequest(3);
+  request.mutable_output()->set_expert_trace(v1::EXPERT_TRACE_LEVEL_FULL);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  v1::GenerateResponse response;
+  const grpc::Status status = server.inference().Generate(&context, request, &response);
+  summed.Notify();
+
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.expert_trace().layers_size(), 2);
 }
 
 TEST(ExpertTraceLimitsTest, IsEmptyWhereNothingWasComputed) {

@@ -25,8 +25,13 @@ int CountingObserver::count(RequestKind kind, absl::StatusCode code) const {
 TestServer::TestServer(const TestServerOptions& options) {
   auto model = std::make_unique<FakeModel>(options.model);
   model_ = model.get();
+  statistics_ = std::make_unique<ExpertStatistics>(options.expert_usage, model_, clock_.Now());
+  EngineOptions engine_options = options.engine;
+  engine_options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
   engine_ =
-      std::make_unique<Engine>(options.engine, std::move(model), &tokenizer_, &clock_, &observer_);
+      std::make_unique<Engine>(engine_options, std::move(model), &tokenizer_, &clock_, &observer_);
+  expert_usage_ = std::make_unique<ExpertUsageReader>(
+      ExpertUsageParts{engine_.get(), statistics_.get(), &sums_, &clock_});
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start({.listen = "127.0.0.1:0",
                         .model_name = "fake",
@@ -35,7 +40,9 @@ TestServer::TestServer(const TestServerOptions& options) {
                        {.engine = engine_.get(),
                         .tokenizer = &tokenizer_,
                         .clock = &clock_,
-                        .observer = &observer_});
+                        .observer = &observer_,
+                        .expert_usage = expert_usage_.get(),
+                        .answers = &answers_});
   if (!rpc.ok()) ADD_FAILURE() << rpc.status();
   rpc_ = *std::move(rpc);
   const std::shared_ptr<grpc::Channel> channel = rpc_->InProcessChannel();
@@ -45,6 +52,11 @@ TestServer::TestServer(const TestServerOptions& options) {
   // Some of its calls depend on where they come from, which in-process calls do not tell.
   admin_ = v1::AdminService::NewStub(
       grpc::CreateChannel(rpc_->address(), grpc::InsecureChannelCredentials()));
+}
+
+TestServer::~TestServer() {
+  rpc_.reset();
+  engine_->Stop();
 }
 
 void TestServer::AwaitIdle() {

@@ -14,6 +14,8 @@
 #include "peerage/v1/inference.grpc.pb.h"
 #include "peerage/v1/models.grpc.pb.h"
 #include "server/engine/engine.h"
+#include "server/experts/background_lane.h"
+#include "server/experts/expert_usage_reader.h"
 #include "server/rpc/rpc_server.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_model.h"
@@ -35,6 +37,7 @@ class CountingObserver final : public EngineObserver {
 struct TestServerOptions {
   FakeModelOptions model;
   EngineOptions engine;
+  ExpertUsageMode expert_usage = ExpertUsageMode::kRecent;
   TraceLimits trace_limits = {.level = ExpertTraceLevel::kFull};
 };
 
@@ -42,6 +45,7 @@ struct TestServerOptions {
 class TestServer {
  public:
   explicit TestServer(const TestServerOptions& options = {});
+  ~TestServer();
 
   v1::InferenceService::Stub& inference() { return *inference_; }
   v1::ModelService::Stub& models() { return *models_; }
@@ -51,6 +55,8 @@ class TestServer {
   FakeClock& clock() { return clock_; }
   Engine& engine() { return *engine_; }
   RpcServer& rpc() { return *rpc_; }
+  BackgroundLane& sums() { return sums_; }
+  BackgroundLane& answers() { return answers_; }
   const CountingObserver& observer() const { return observer_; }
 
   // Waits until no request is in the engine; fails the test when a KV block is missing then.
@@ -63,7 +69,11 @@ class TestServer {
   FakeTokenizer tokenizer_;
   CountingObserver observer_;
   FakeModel* model_;  // the engine's
+  std::unique_ptr<ExpertStatistics> statistics_;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<ExpertUsageReader> expert_usage_;
+  BackgroundLane sums_{&clock_};
+  BackgroundLane answers_{&clock_};
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<v1::InferenceService::Stub> inference_;
   std::unique_ptr<v1::ModelService::Stub> models_;

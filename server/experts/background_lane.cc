@@ -1,12 +1,12 @@
-#include "server/engine/side_thread.h"
+#include "server/experts/background_lane.h"
 
 #include <utility>
 
 namespace peerage {
 
-SideThread::SideThread(const Clock* clock) : clock_(clock), thread_([this] { Loop(); }) {}
+BackgroundLane::BackgroundLane(const Clock* clock) : clock_(clock), thread_([this] { Loop(); }) {}
 
-SideThread::~SideThread() {
+BackgroundLane::~BackgroundLane() {
   {
     absl::MutexLock lock(&mu_);
     ending_ = true;
@@ -15,28 +15,28 @@ SideThread::~SideThread() {
   thread_.join();
 }
 
-void SideThread::Run(std::function<void()> task) {
+void BackgroundLane::Run(std::function<void()> task) {
   absl::MutexLock lock(&mu_);
   ready_.push_back(std::move(task));
   changed_.Signal();
 }
 
-void SideThread::RunAt(absl::Time when, std::function<void()> task) {
+void BackgroundLane::RunAt(absl::Time when, std::function<void()> task) {
   absl::MutexLock lock(&mu_);
   later_.emplace(when, std::move(task));
   changed_.Signal();
 }
 
-void SideThread::Wake() {
+void BackgroundLane::Wake() {
   absl::MutexLock lock(&mu_);
   changed_.Signal();
 }
 
-void SideThread::Loop() {
+void BackgroundLane::Loop() {
   while (const std::function<void()> task = Next()) task();
 }
 
-std::function<void()> SideThread::Next() {
+std::function<void()> BackgroundLane::Next() {
   absl::MutexLock lock(&mu_);
   while (true) {
     const absl::Duration left =

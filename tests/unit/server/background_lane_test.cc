@@ -1,4 +1,4 @@
-#include "server/engine/side_thread.h"
+#include "server/experts/background_lane.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,11 +14,11 @@ namespace {
 
 using ::testing::ElementsAre;
 
-TEST(SideThreadTest, RunsTasksInOrderAndAllBeforeItEnds) {
+TEST(BackgroundLaneTest, RunsTasksInOrderAndAllBeforeItEnds) {
   FakeClock clock;
   std::vector<int> order;
-  auto thread = std::make_unique<SideThread>(&clock);
-  SideThread& side = *thread;
+  auto thread = std::make_unique<BackgroundLane>(&clock);
+  BackgroundLane& side = *thread;
   side.Run([&] {
     order.push_back(1);
     side.Run([&] { order.push_back(3); });
@@ -30,9 +30,9 @@ TEST(SideThreadTest, RunsTasksInOrderAndAllBeforeItEnds) {
   EXPECT_EQ(order[0], 1);
 }
 
-TEST(SideThreadTest, RunsATaskAtItsTime) {
+TEST(BackgroundLaneTest, RunsATaskAtItsTime) {
   FakeClock clock;
-  SideThread side(&clock);
+  BackgroundLane side(&clock);
   std::vector<int> order;
   absl::Notification done;
   side.RunAt(clock.Now() + absl::Seconds(2), [&] {
@@ -51,12 +51,12 @@ TEST(SideThreadTest, RunsATaskAtItsTime) {
   EXPECT_THAT(order, ElementsAre(1, 2));
 }
 
-TEST(SideThreadTest, DropsWhatWaitsForItsTime) {
+TEST(BackgroundLaneTest, DropsWhatWaitsForItsTime) {
   FakeClock clock;
   const auto held = std::make_shared<int>();
   bool ran = false;
   {
-    SideThread side(&clock);
+    BackgroundLane side(&clock);
     side.RunAt(clock.Now() + absl::Hours(1), [&ran, held] { ran = true; });
   }
   EXPECT_FALSE(ran);

@@ -12,19 +12,21 @@
 
 namespace peerage {
 
-// One thread for what would hold up a worker or a caller: it runs tasks one after the other, in the
-// order in which they come, and some at a later time.
+// One thread for work that would hold up a worker or a caller: it runs tasks one after the other,
+// in the order in which they come, and some at a later time. Nothing overtakes a long task, so work
+// of different lengths takes different lanes: the server has one for answers, which take
+// milliseconds, and one for the sums over all experts, which may take seconds.
 //
 // Threads: safe from many. The destructor runs every task that waits for its turn, drops those that
 // wait for their time, and joins.
-class SideThread {
+class BackgroundLane {
  public:
-  // `clock` must outlive the thread.
-  explicit SideThread(const Clock* clock);
-  ~SideThread();
+  // `clock` must outlive the lane.
+  explicit BackgroundLane(const Clock* clock);
+  ~BackgroundLane();
 
-  SideThread(const SideThread&) = delete;
-  SideThread& operator=(const SideThread&) = delete;
+  BackgroundLane(const BackgroundLane&) = delete;
+  BackgroundLane& operator=(const BackgroundLane&) = delete;
 
   void Run(std::function<void()> task);
   void RunAt(absl::Time when, std::function<void()> task);

@@ -1,4 +1,4 @@
-#include "server/engine/expert_statistics.h"
+#include "server/experts/expert_statistics.h"
 
 #include <algorithm>
 #include <utility>

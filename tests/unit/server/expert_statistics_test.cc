@@ -1,4 +1,4 @@
-#include "server/engine/expert_statistics.h"
+#include "server/experts/expert_statistics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

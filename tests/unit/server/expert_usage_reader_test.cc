@@ -1,7 +1,10 @@
+#include "server/experts/expert_usage_reader.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -14,16 +17,31 @@ namespace {
 
 using Code = absl::StatusCode;
 
-class EngineExpertTest : public EngineTest {
+class ExpertUsageReaderTest : public EngineTest {
  protected:
+  ~ExpertUsageReaderTest() override { Stop(); }
+
   void StartWithExperts(ExpertUsageMode mode = ExpertUsageMode::kRecent) {
-    Start({.expert_usage = mode}, {.expert_layers = layers_});
+    Stop();
+    Start({.every_turn = [this](absl::Time now) { statistics_->Advance(now); }},
+          {.expert_layers = layers_}, [this, mode](FakeModel* model) {
+            statistics_ = std::make_unique<ExpertStatistics>(mode, model, clock_.Now());
+          });
+    sums_ = std::make_unique<BackgroundLane>(&clock_);
+    reader_ = std::make_unique<ExpertUsageReader>(
+        ExpertUsageParts{engine_.get(), statistics_.get(), sums_.get(), &clock_});
+  }
+
+  // As the server stops: first the worker, which gives the lane work.
+  void Stop() {
+    if (engine_ != nullptr) engine_->Stop();
+    sums_.reset();
   }
 
   absl::StatusOr<ExpertUsage> Read(int layer, UsageWindow window) {
     std::optional<absl::StatusOr<ExpertUsage>> result;
     absl::Notification done;
-    engine_->expert_usage().Read(layer, window, [&](absl::StatusOr<ExpertUsage> usage) {
+    reader_->Read(layer, window, [&](absl::StatusOr<ExpertUsage> usage) {
       result = std::move(usage);
       done.Notify();
     });
@@ -31,6 +49,9 @@ class EngineExpertTest : public EngineTest {
     return *std::move(result);
   }
 
+  std::unique_ptr<ExpertStatistics> statistics_;
+  std::unique_ptr<BackgroundLane> sums_;
+  std::unique_ptr<ExpertUsageReader> reader_;
   const std::vector<ExpertLayer> layers_ = {{.num_experts = 30, .heads = 2, .top_k = 2},
                                             {.layer = 1, .num_experts = 7, .heads = 1, .top_k = 3}};
 };
@@ -45,7 +66,7 @@ void Count(const ExpertTrace& trace, int layer, std::vector<uint64_t>& selection
   }
 }
 
-TEST_F(EngineExpertTest, UsageIsTheSumOfTheTracesAndOfWhatCandidatesComputeAgain) {
+TEST_F(ExpertUsageReaderTest, UsageIsTheSumOfTheTracesAndOfWhatCandidatesComputeAgain) {
   StartWithExperts();
   std::vector<Call> calls;
   constexpr uint32_t kCandidates = 3;
@@ -88,7 +109,7 @@ TEST_F(EngineExpertTest, UsageIsTheSumOfTheTracesAndOfWhatCandidatesComputeAgain
   }
 }
 
-TEST_F(EngineExpertTest, WindowsFollowTheClockWhileNothingRuns) {
+TEST_F(ExpertUsageReaderTest, WindowsFollowTheClockWhileNothingRuns) {
   StartWithExperts();
   ASSERT_EQ(Submit(Generate({1, 2, 3}, 1)).sink->WaitDone(), absl::OkStatus());
   EXPECT_EQ(Read(0, UsageWindow::kRecent)->tokens, 3u);
@@ -99,14 +120,14 @@ TEST_F(EngineExpertTest, WindowsFollowTheClockWhileNothingRuns) {
   EXPECT_EQ(Read(0, UsageWindow::kTotal)->tokens, 3u);
 }
 
-TEST_F(EngineExpertTest, CountsAFailedRequestsTokensToo) {
+TEST_F(ExpertUsageReaderTest, CountsAFailedRequestsTokensToo) {
   StartWithExperts();
   model_->PoisonToken(9);
   EXPECT_EQ(Submit(Generate({1, 9}, 1)).sink->WaitDone().code(), Code::kInternal);
   EXPECT_EQ(Read(1, UsageWindow::kTotal)->tokens, 2u);
 }
 
-TEST_F(EngineExpertTest, RefusesWindowsThatAreNotKept) {
+TEST_F(ExpertUsageReaderTest, RefusesWindowsThatAreNotKept) {
   StartWithExperts(ExpertUsageMode::kOff);
   EXPECT_EQ(Read(0, UsageWindow::kTotal).status().code(), Code::kFailedPrecondition);
   StartWithExperts(ExpertUsageMode::kTotal);
@@ -114,15 +135,15 @@ TEST_F(EngineExpertTest, RefusesWindowsThatAreNotKept) {
   EXPECT_TRUE(Read(0, UsageWindow::kTotal).ok());
 }
 
-TEST_F(EngineExpertTest, AnswersEveryReadWhenItStops) {
+TEST_F(ExpertUsageReaderTest, AnswersEveryReadWhenItStops) {
   StartWithExperts();
   const Call call = SubmitAndHold(Long());
   int answers = 0;
-  engine_->expert_usage().Read(0, UsageWindow::kTotal, [&](const auto&) { ++answers; });
-  engine_->expert_usage().Summarize(UsageWindow::kTotal, [&](const auto&) { ++answers; });
-  engine_->expert_usage().Reset([&](const auto&) { ++answers; });
+  reader_->Read(0, UsageWindow::kTotal, [&](const auto&) { ++answers; });
+  reader_->Summarize(UsageWindow::kTotal, [&](const auto&) { ++answers; });
+  reader_->Reset([&](const auto&) { ++answers; });
   model_->OpenGate();
-  engine_.reset();
+  Stop();
   EXPECT_EQ(answers, 3);
 }
 

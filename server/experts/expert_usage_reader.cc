@@ -1,4 +1,4 @@
-#include "server/engine/expert_usage_reader.h"
+#include "server/experts/expert_usage_reader.h"
 
 #include <utility>
 
@@ -24,17 +24,17 @@ absl::Status ExpertUsageReader::CheckWindow(UsageWindow window) const {
 
 void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback done) {
   if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
-  const absl::Status status = parts_.queue->RunOnWorker([=, this](absl::Time now) {
+  const absl::Status status = parts_.engine->RunOnWorker([=, this](absl::Time now) {
     const auto snapshot = std::make_shared<const UsageSnapshot>(
         parts_.statistics->Snapshot(expert_layer, window, now));
-    parts_.side_thread->Run([snapshot, done] { done(snapshot->Sum()); });
+    parts_.sums->Run([snapshot, done] { done(snapshot->Sum()); });
   });
   if (!status.ok()) done(status);
 }
 
 void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
   if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
-  parts_.side_thread->Run([=, this] {
+  parts_.sums->Run([=, this] {
     const absl::Time now = parts_.clock->Now();
     Summaries& mine = summaries(window);
     if (mine.latest != nullptr && now - mine.latest->time < kMaxAge) return done(mine.latest);
@@ -47,7 +47,7 @@ void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
 
 void ExpertUsageReader::Continue(UsageWindow window) {
   const size_t layer = summaries(window).next.layers.size();
-  if (layer == parts_.layers.size()) return Publish(window);
+  if (layer == parts_.engine->model().expert_layers.size()) return Publish(window);
   Read(static_cast<int>(layer), window, [=, this](absl::StatusOr<ExpertUsage> usage) {
     if (!usage.ok()) return Fail(window, usage.status());
     summaries(window).next.layers.push_back(
@@ -70,9 +70,9 @@ void ExpertUsageReader::Reset(StatusCallback done) {
   if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
-  const absl::Status status = parts_.queue->RunOnWorker([=, this](absl::Time now) {
+  const absl::Status status = parts_.engine->RunOnWorker([=, this](absl::Time now) {
     parts_.statistics->Reset(now);
-    parts_.side_thread->Run([=, this] {
+    parts_.sums->Run([=, this] {
       summaries(UsageWindow::kTotal).latest = nullptr;
       done(absl::OkStatus());
     });

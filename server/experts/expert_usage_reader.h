@@ -11,9 +11,9 @@
 #include "absl/time/time.h"
 #include "model/experts/expert_figures.h"
 #include "server/engine/clock.h"
-#include "server/engine/expert_statistics.h"
-#include "server/engine/request_queue.h"
-#include "server/engine/side_thread.h"
+#include "server/engine/engine.h"
+#include "server/experts/background_lane.h"
+#include "server/experts/expert_statistics.h"
 
 namespace peerage {
 
@@ -29,18 +29,19 @@ struct ExpertSummary {
 
 // What an ExpertUsageReader works with; all of it must outlive the reader.
 struct ExpertUsageParts {
-  RequestQueue* queue = nullptr;
-  ExpertStatistics* statistics = nullptr;
-  SideThread* side_thread = nullptr;
-  const Clock* clock = nullptr;
-  std::vector<ExpertLayer> layers = {};
+  Engine* engine = nullptr;
+  ExpertStatistics* statistics = nullptr;  // of the engine's model, advanced at every turn
+  BackgroundLane* sums = nullptr;          // where the sums are done
+  const Clock* clock = nullptr;            // the engine's
 };
 
-// Reads the expert usage of a running model: the worker copies counters between two steps, the side
-// thread does the sums.
+// Reads the expert usage of a running model: the worker copies counters between two steps, a
+// background lane does the sums.
 //
-// Threads: safe from many. Each callback is called once, by the side thread or, with an error, by
-// the caller. FAILED_PRECONDITION for a window that is not kept, UNAVAILABLE when the engine stops.
+// Threads: safe from many. Each callback is called once, by the lane or, with an error, by the
+// caller. FAILED_PRECONDITION for a window that is not kept, UNAVAILABLE when the engine stops.
+// Stop the engine before the lane goes, and keep the reader until then: what the lane still runs
+// may ask the reader for the next layer.
 class ExpertUsageReader {
  public:
   using UsageCallback = std::function<void(absl::StatusOr<ExpertUsage>)>;
@@ -59,8 +60,8 @@ class ExpertUsageReader {
   void Reset(StatusCallback done);
 
  private:
-  // The latest summary of a window, and the next one while it is being made. Touched by the side
-  // thread alone.
+  // The latest summary of a window, and the next one while it is being made. Touched by the lane
+  // alone.
   struct Summaries {
     std::shared_ptr<const ExpertSummary> latest;
     ExpertSummary next;
