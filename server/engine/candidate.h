@@ -10,7 +10,6 @@
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
 #include "server/engine/stop_matcher.h"
-#include "server/engine/timeline.h"
 
 namespace peerage {
 

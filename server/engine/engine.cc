@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "base/status_macros.h"
-#include "server/engine/demand.h"
+#include "server/engine/generation.h"
 #include "server/engine/request_queue.h"
-#include "server/engine/submission.h"
+#include "server/engine/scoring.h"
 #include "server/engine/worker.h"
 
 namespace peerage {
@@ -23,9 +23,6 @@ SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, const ModelC
           .slow_reader_timeout = options.slow_reader_timeout};
 }
 
-RequestKind KindOf(const GenerateRequest&) { return RequestKind::kGenerate; }
-RequestKind KindOf(const ScoreRequest&) { return RequestKind::kScore; }
-
 }  // namespace
 
 class Engine::Core {
@@ -33,20 +30,22 @@ class Engine::Core {
   Core(const EngineOptions& options, std::unique_ptr<LanguageModel> model,
        const Tokenizer* tokenizer, const Clock* clock, EngineObserver* observer)
       : description_(model->description()),
-        supply_{.capacity = model->capacity(),
-                .context_length = description_.context_length,
-                .max_sequences = options.max_sequences},
+        capacity_{.model = model->capacity(),
+                  .context_length = description_.context_length,
+                  .max_sequences = options.max_sequences},
+        facts_{.tokenizer = tokenizer,
+               .expert_layers = description_.expert_layers,
+               .block_tokens = capacity_.model.block_tokens},
         clock_(clock),
         observer_(observer),
         model_(std::move(model)),
         queue_(options.max_queued_requests, clock),
         worker_({.model = model_.get(),
-                 .tokenizer = tokenizer,
                  .clock = clock,
                  .observer = observer,
                  .queue = &queue_,
                  .every_turn = options.every_turn},
-                MakeSchedulerOptions(options, supply_.capacity)),
+                MakeSchedulerOptions(options, capacity_.model)),
         thread_([this] { worker_.Run(); }) {}
 
   ~Core() { Stop(); }
@@ -59,21 +58,16 @@ class Engine::Core {
     thread_.join();
   }
 
-  template <typename Request>
+  // The only place where Generate and Score are told apart: from here on, Running is a
+  // RunningRequest.
+  template <typename Running, typename Request>
   absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<ResponseSink> sink) {
     const absl::Time now = clock_->Now();
     SchedulingParams& scheduling = request.scheduling;
     if (scheduling.arrival == absl::InfinitePast()) scheduling.arrival = now;
-    RequestEvent refusal{.kind = KindOf(request), .total = now - scheduling.arrival};
-
-    absl::StatusOr<RequestHandle> handle = Enqueue(std::move(request), std::move(sink), now);
-    if (handle.ok()) {
-      observer_->OnQueueChanged(worker_.status().requests_running, queue_.num_waiting());
-    } else {
-      refusal.code = handle.status().code();
-      observer_->OnRequestDone(refusal);
-    }
-    return handle;
+    return Enqueue(
+        std::make_unique<Running>(++last_handle_, std::move(request), std::move(sink), facts_),
+        now);
   }
 
   void Drain(absl::Time deadline) {
@@ -87,7 +81,7 @@ class Engine::Core {
     const WorkerStatus worker = worker_.status();
     return {.requests_waiting = queue_.num_waiting(),
             .requests_running = worker.requests_running,
-            .kv_blocks_total = supply_.capacity.num_blocks,
+            .kv_blocks_total = capacity_.model.num_blocks,
             .kv_blocks_free = worker.kv_blocks_free,
             .steps = worker.steps,
             .draining = queue_.closed()};
@@ -95,23 +89,32 @@ class Engine::Core {
 
   RequestQueue& queue() { return queue_; }
   const ModelDescription& description() const { return description_; }
-  const ModelCapacity& capacity() const { return supply_.capacity; }
+  const ModelCapacity& capacity() const { return capacity_.model; }
 
  private:
-  template <typename Request>
-  absl::StatusOr<RequestHandle> Enqueue(Request request, std::shared_ptr<ResponseSink> sink,
-                                        absl::Time now) {
-    if (queue_.closed()) return absl::UnavailableError("the server is draining");
-    RETURN_IF_ERROR(CheckMayStart(request.scheduling, now));
-    RETURN_IF_ERROR(CheckFits(request, supply_));
-    const RequestHandle handle = ++last_handle_;
-    const Demand demand = DemandOf(request, supply_.capacity.block_tokens);
-    RETURN_IF_ERROR(queue_.Add({handle, std::move(request), std::move(sink), demand}));
+  absl::StatusOr<RequestHandle> Enqueue(std::unique_ptr<RunningRequest> request, absl::Time now) {
+    const RequestHandle handle = request->handle();
+    RequestEvent refusal = request->Usage();
+    refusal.total = now - request->timeline().arrival;
+    if (absl::Status status = Admit(std::move(request), now); !status.ok()) {
+      refusal.code = status.code();
+      observer_->OnRequestDone(refusal);
+      return status;
+    }
+    observer_->OnQueueChanged(worker_.status().requests_running, queue_.num_waiting());
     return handle;
   }
 
+  absl::Status Admit(std::unique_ptr<RunningRequest> request, absl::Time now) {
+    if (queue_.closed()) return absl::UnavailableError("the server is draining");
+    RETURN_IF_ERROR(CheckMayStart(request->scheduling(), now));
+    RETURN_IF_ERROR(CheckFits(*request, capacity_));
+    return queue_.Add(std::move(request));
+  }
+
   const ModelDescription description_;
-  const Supply supply_;
+  const EngineCapacity capacity_;
+  const ModelFacts facts_;  // refers to description_
   const Clock* const clock_;
   EngineObserver* const observer_;
   const std::unique_ptr<LanguageModel> model_;  // the worker's
@@ -129,12 +132,12 @@ Engine::~Engine() = default;
 
 absl::StatusOr<RequestHandle> Engine::Submit(GenerateRequest request,
                                              std::shared_ptr<ResponseSink> sink) {
-  return core_->Submit(std::move(request), std::move(sink));
+  return core_->Submit<Generation>(std::move(request), std::move(sink));
 }
 
 absl::StatusOr<RequestHandle> Engine::Submit(ScoreRequest request,
                                              std::shared_ptr<ResponseSink> sink) {
-  return core_->Submit(std::move(request), std::move(sink));
+  return core_->Submit<Scoring>(std::move(request), std::move(sink));
 }
 
 void Engine::Cancel(RequestHandle handle) { core_->queue().Cancel(handle); }

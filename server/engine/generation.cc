@@ -3,16 +3,38 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace peerage {
+namespace {
+
+// prompt + max_tokens for every candidate; full blocks of the shared prompt count once.
+RequestNeeds NeedsOf(const GenerateRequest& request, int32_t block_tokens) {
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  const int64_t candidates = request.candidates;
+  const int64_t positions = prompt + request.stopping.max_tokens;
+  const int64_t each = BlocksFor(positions, block_tokens);
+  const int64_t shared = (prompt - 1) / block_tokens;  // the last prompt token is each one's own
+  return {.positions = positions,
+          .blocks = each + (candidates - 1) * (each - shared),
+          .slots = candidates,
+          .sequences = candidates};
+}
+
+}  // namespace
 
 Generation::Generation(RequestHandle handle, GenerateRequest request,
-                       std::shared_ptr<ResponseSink> sink, const Model& model)
-    : RunningRequest(handle, std::move(sink)),
+                       std::shared_ptr<ResponseSink> sink, const ModelFacts& model)
+    : RunningRequest(handle, std::move(sink), NeedsOf(request, model.block_tokens)),
       request_(std::move(request)),
       tokenizer_(model.tokenizer),
       trace_(request_.trace, model.expert_layers, request_.prompt.size(), request_.candidates) {
   timeline_.arrival = request_.scheduling.arrival;
-  candidates_.reserve(request_.candidates);
+}
+
+std::string Generation::DescribePositions() const {
+  return absl::StrCat("prompt of ", request_.prompt.size(), " tokens + max_tokens of ",
+                      request_.stopping.max_tokens);
 }
 
 std::optional<SequencePlan> Generation::NextSequence() const {
@@ -24,6 +46,7 @@ std::optional<SequencePlan> Generation::NextSequence() const {
 }
 
 std::unique_ptr<Sequence> Generation::StartSequence() {
+  candidates_.reserve(request_.candidates);
   auto sequence = std::make_unique<Sequence>();
   sequence->index = static_cast<uint32_t>(candidates_.size());
   candidates_.emplace_back(sequence->index, &request_.stopping, tokenizer_);
@@ -68,6 +91,7 @@ void Generation::Deliver(Sequence& sequence, const ChunkResult& result, absl::Ti
 
 void Generation::DeliverStart() {
   RunningRequest::DeliverStart();
+  trace_.Start();
   if (request_.prompt_logprobs) sink().OnPromptLogprobs(0, {{.token = request_.prompt[0]}});
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "model/tokenizer/tokenizer.h"
@@ -12,21 +13,17 @@
 
 namespace peerage {
 
-// A running GenerateRequest. The prompt is computed once, up to its last token, by the sequence of
-// candidate 0; the others fork from it there, and each computes the last prompt token itself, so
-// that each samples its first token from its own slot.
+// A GenerateRequest on its way through the engine. The prompt is computed once, up to its last
+// token, by the sequence of candidate 0; the others fork from it there, and each computes the last
+// prompt token itself, so that each samples its first token from its own slot.
 //
-// Threads: none; belongs to one worker's scheduler.
+// Threads: as RunningRequest.
 class Generation final : public RunningRequest {
  public:
-  // What belongs to the model; must outlive the generation.
-  struct Model {
-    const Tokenizer* tokenizer = nullptr;
-    absl::Span<const ExpertLayer> expert_layers;
-  };
   Generation(RequestHandle handle, GenerateRequest request, std::shared_ptr<ResponseSink> sink,
-             const Model& model);
+             const ModelFacts& model);
 
+  std::string DescribePositions() const override;
   const SchedulingParams& scheduling() const override { return request_.scheduling; }
   const SamplingParams& sampling() const override { return request_.sampling; }
   absl::Span<const TokenId> prompt() const override { return request_.prompt; }

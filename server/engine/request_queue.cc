@@ -6,15 +6,15 @@
 
 namespace peerage {
 
-absl::Status RequestQueue::Add(Submission submission) {
+absl::Status RequestQueue::Add(std::unique_ptr<RunningRequest> request) {
   absl::MutexLock lock(&mu_);
   if (closed_) return absl::UnavailableError("the server is draining");
   if (static_cast<int64_t>(waiting_.size()) >= capacity_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full: ", capacity_, " requests are waiting"));
   }
-  const Key key(submission.scheduling().priority, submission.handle);
-  waiting_.emplace(key, std::move(submission));
+  const Key key(request->scheduling().priority, request->handle());
+  waiting_.emplace(key, std::move(request));
   ++unfinished_;
   Notify();
   return absl::OkStatus();
@@ -78,30 +78,30 @@ QueueNews RequestQueue::TakeNews(absl::Time now) {
                  .tasks = std::exchange(tasks_, {})};
   for (auto it = waiting_.begin(); it != waiting_.end();) {
     const auto cancelled =
-        std::find(news.cancelled.begin(), news.cancelled.end(), it->second.handle);
+        std::find(news.cancelled.begin(), news.cancelled.end(), it->second->handle());
     absl::Status status = cancel_all_;
     if (status.ok() && cancelled != news.cancelled.end()) {
       status = absl::CancelledError("the request was cancelled");
       news.cancelled.erase(cancelled);
     }
-    if (status.ok()) status = CheckMayStart(it->second.scheduling(), now);
+    if (status.ok()) status = CheckMayStart(it->second->scheduling(), now);
     if (status.ok()) {
       ++it;
       continue;
     }
-    news.ended.emplace_back(std::move(it->second), std::move(status));
+    news.ended.push_back({std::move(it->second), std::move(status)});
     it = waiting_.erase(it);
   }
   return news;
 }
 
-std::optional<Submission> RequestQueue::TakeFrontIf(
-    absl::FunctionRef<bool(const Submission&)> wanted) {
+std::unique_ptr<RunningRequest> RequestQueue::TakeFrontIf(
+    absl::FunctionRef<bool(const RunningRequest&)> wanted) {
   absl::MutexLock lock(&mu_);
-  if (waiting_.empty() || !wanted(waiting_.begin()->second)) return std::nullopt;
-  Submission submission = std::move(waiting_.begin()->second);
+  if (waiting_.empty() || !wanted(*waiting_.begin()->second)) return nullptr;
+  std::unique_ptr<RunningRequest> request = std::move(waiting_.begin()->second);
   waiting_.erase(waiting_.begin());
-  return submission;
+  return request;
 }
 
 void RequestQueue::Done() {
@@ -142,8 +142,8 @@ void RequestQueue::Notify() {
 
 absl::Time RequestQueue::EarliestExpiry() const {
   absl::Time earliest = absl::InfiniteFuture();
-  for (const auto& [key, submission] : waiting_) {
-    const SchedulingParams& scheduling = submission.scheduling();
+  for (const auto& [key, request] : waiting_) {
+    const SchedulingParams& scheduling = request->scheduling();
     earliest = std::min({earliest, scheduling.deadline, scheduling.queue_deadline});
   }
   return earliest;

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <optional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -13,15 +13,21 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
-#include "server/engine/submission.h"
+#include "server/engine/running_request.h"
 
 namespace peerage {
 
+// A request that nobody runs any more; its sink has not been told yet.
+struct EndedRequest {
+  std::unique_ptr<RunningRequest> request;
+  absl::Status status;
+};
+
 // What happened since the worker last looked.
 struct QueueNews {
-  std::vector<std::pair<Submission, absl::Status>> ended;  // without having started
-  std::vector<RequestHandle> cancelled;                    // not waiting: running, or gone
-  absl::Status cancel_all;                                 // not OK: what runs ends with it
+  std::vector<EndedRequest> ended;       // without having started
+  std::vector<RequestHandle> cancelled;  // not waiting: running, or gone
+  absl::Status cancel_all;               // not OK: what runs ends with it
   std::vector<WorkerTask> tasks;
 };
 
@@ -38,7 +44,7 @@ class RequestQueue {
   RequestQueue(int32_t capacity, const Clock* clock) : capacity_(capacity), clock_(clock) {}
 
   // UNAVAILABLE when closed, RESOURCE_EXHAUSTED when full.
-  absl::Status Add(Submission submission);
+  absl::Status Add(std::unique_ptr<RunningRequest> request);
   void Cancel(RequestHandle handle);
   // Ends everything, waiting or running, with `status`. Precondition: closed, so that nothing
   // follows.
@@ -57,7 +63,9 @@ class RequestQueue {
 
   // The worker's.
   QueueNews TakeNews(absl::Time now);
-  std::optional<Submission> TakeFrontIf(absl::FunctionRef<bool(const Submission&)> wanted);
+  // The first in order, or null when there is none or it is not wanted.
+  std::unique_ptr<RunningRequest> TakeFrontIf(
+      absl::FunctionRef<bool(const RunningRequest&)> wanted);
   void Done();
   // Sleeps until there is something new or the queue is finished, at most until `deadline` or until
   // a waiting request expires.
@@ -80,7 +88,7 @@ class RequestQueue {
   mutable absl::Mutex mu_;
   absl::CondVar news_arrived_;  // for the worker
   absl::CondVar progressed_;    // for WaitUntilAllDone
-  std::map<Key, Submission> waiting_ ABSL_GUARDED_BY(mu_);
+  std::map<Key, std::unique_ptr<RunningRequest>> waiting_ ABSL_GUARDED_BY(mu_);
   std::vector<RequestHandle> cancelled_ ABSL_GUARDED_BY(mu_);
   std::vector<WorkerTask> tasks_ ABSL_GUARDED_BY(mu_);
   absl::Status cancel_all_ ABSL_GUARDED_BY(mu_);

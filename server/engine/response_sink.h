@@ -39,6 +39,30 @@ struct Timings {
   absl::Duration time_to_first_token;  // arrival to first token
 };
 
+// The moments of a request, or of one of its candidates, from which its timings follow.
+struct Timeline {
+  absl::Time arrival;
+  std::optional<absl::Time> scheduled;  // its first step
+  std::optional<absl::Time> first_token;
+  std::optional<absl::Time> last_token;
+
+  void MarkToken(absl::Time now) {
+    if (!first_token) first_token = now;
+    last_token = now;
+  }
+
+  // A phase that was not reached is zero; who was never scheduled has queued until `now`.
+  Timings At(absl::Time now) const {
+    Timings timings{.queue = scheduled.value_or(now) - arrival};
+    if (first_token) {
+      timings.prefill = *first_token - *scheduled;
+      timings.decode = *last_token - *first_token;
+      timings.time_to_first_token = *first_token - arrival;
+    }
+    return timings;
+  }
+};
+
 struct CandidateFinish {
   uint32_t candidate = 0;
   FinishReason reason = FinishReason::kLength;
@@ -46,13 +70,15 @@ struct CandidateFinish {
   std::optional<TokenId> stop_token_id;  // the stop token that matched
   uint32_t completion_tokens = 0;
   Timings timings;
-  ExpertTrace trace;  // of its tokens but the last, which no step computes
+  // Of every generated token but the last one: it ends the candidate, so no step computes it.
+  ExpertTrace trace;
 };
 
 struct ContinuationScore {
   uint32_t continuation = 0;         // index in the request
   std::vector<TokenLogprob> tokens;  // one per token, always
-  ExpertTrace trace;                 // of its tokens but the last, which no step computes
+  // Of every token but the last one: it is scored by the step before, so no step computes it.
+  ExpertTrace trace;
 };
 
 // Where a request's results go. The engine calls OnStarted at most once, then the others, and

@@ -1,5 +1,7 @@
 #include "server/engine/running_request.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace peerage {
 
 void RunningRequest::Begin(absl::Time now) {
@@ -17,6 +19,45 @@ void RunningRequest::UpdateParking(absl::Time now) {
 
 void RunningRequest::Fail(absl::Status status) {
   if (failure_.ok()) failure_ = std::move(status);
+}
+
+int64_t BlocksFor(int64_t positions, int32_t block_tokens) {
+  return (positions + block_tokens - 1) / block_tokens;
+}
+
+absl::Status CheckFits(const RunningRequest& request, const EngineCapacity& capacity) {
+  const RequestNeeds& needs = request.needs();
+  if (needs.positions > capacity.context_length) {
+    return absl::OutOfRangeError(absl::StrCat(request.DescribePositions(), " = ", needs.positions,
+                                              " is more than the context length of ",
+                                              capacity.context_length));
+  }
+  if (needs.sequences > capacity.max_sequences) {
+    return absl::OutOfRangeError(absl::StrCat(needs.sequences,
+                                              " candidates are more than the server's limit of ",
+                                              capacity.max_sequences, " sequences"));
+  }
+  if (needs.slots > capacity.model.num_slots) {
+    return absl::OutOfRangeError(absl::StrCat("the request needs ", needs.slots,
+                                              " sequence slots, the model has ",
+                                              capacity.model.num_slots));
+  }
+  if (needs.blocks > capacity.model.num_blocks) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "the request needs ", needs.blocks, " KV blocks of ", capacity.model.block_tokens,
+        " tokens, the KV cache has ", capacity.model.num_blocks));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMayStart(const SchedulingParams& scheduling, absl::Time now) {
+  if (now >= scheduling.deadline) {
+    return absl::DeadlineExceededError("the deadline passed before the request started");
+  }
+  if (now >= scheduling.queue_deadline) {
+    return absl::DeadlineExceededError("the request did not start within its queue timeout");
+  }
+  return absl::OkStatus();
 }
 
 TokenLogprob LogprobOf(const RowOutput& row, size_t i) {

@@ -3,18 +3,20 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "model/language_model.h"
+#include "model/tokenizer/tokenizer.h"
 #include "server/engine/observer.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
 #include "server/engine/sequence.h"
 #include "server/engine/step_builder.h"
-#include "server/engine/timeline.h"
 
 namespace peerage {
 
@@ -24,22 +26,51 @@ struct SequencePlan {
   int32_t positions = 0;             // of the sequence at its longest, its parent's included
 };
 
-// What a request holds of the scheduler's resources beside what its sequences hold.
-struct Reservation {
+// What a request must hold from its admission on, so that it can always go on to its end without
+// taking anything from another one.
+struct RequestNeeds {
+  int64_t positions = 0;  // of the context, by its longest sequence, the last token included
+  int64_t blocks = 0;     // KV blocks
+  int64_t slots = 0;      // of the model
+  int64_t sequences = 0;  // computed at the same time
+};
+
+// What an engine has for all requests together.
+struct EngineCapacity {
+  ModelCapacity model;
+  uint32_t context_length = 0;
+  int32_t max_sequences = 0;
+};
+
+// What a running request knows of its model. All of it must outlive the request.
+struct ModelFacts {
+  const Tokenizer* tokenizer = nullptr;
+  absl::Span<const ExpertLayer> expert_layers = {};
+  int32_t block_tokens = 1;
+};
+
+// What a request holds beside what its sequences hold: reserved for those that it will start.
+struct ReservedResources {
   std::vector<BlockId> blocks;
   std::vector<SlotId> slots;
   int32_t sequences = 0;
 };
 
-// An admitted request: which sequences it starts, what it asks of each chunk, and what becomes of
-// the results. Generation and Scoring say how; the scheduler decides when.
+// A request from the door to its end: what it needs, which sequences it starts, what it asks of
+// each chunk, and what becomes of the results. Generation and Scoring say how, and nobody else
+// tells the two apart; the scheduler decides when.
 //
-// Threads: none; belongs to one worker's scheduler.
+// Threads: none. It is made at the door, waits in the queue, and then belongs to one worker.
 class RunningRequest {
  public:
-  RunningRequest(RequestHandle handle, std::shared_ptr<ResponseSink> sink)
-      : handle_(handle), sink_(std::move(sink)) {}
+  RunningRequest(RequestHandle handle, std::shared_ptr<ResponseSink> sink,
+                 const RequestNeeds& needs)
+      : handle_(handle), sink_(std::move(sink)), needs_(needs) {}
   virtual ~RunningRequest() = default;
+
+  const RequestNeeds& needs() const { return needs_; }
+  // How needs().positions come together, for an error: "prompt of 3 tokens + max_tokens of 4".
+  virtual std::string DescribePositions() const = 0;
 
   virtual const SchedulingParams& scheduling() const = 0;
   virtual const SamplingParams& sampling() const = 0;
@@ -81,7 +112,7 @@ class RunningRequest {
 
   // Started and not finished; the scheduler's bookkeeping.
   std::vector<std::unique_ptr<Sequence>> sequences;
-  Reservation reservation;
+  ReservedResources reserved;
 
  protected:
   // What goes to the sink before any result.
@@ -92,9 +123,19 @@ class RunningRequest {
  private:
   const RequestHandle handle_;
   const std::shared_ptr<ResponseSink> sink_;
+  const RequestNeeds needs_;
   std::optional<absl::Time> parked_since_;
   absl::Status failure_;
 };
+
+// KV blocks that hold so many positions.
+int64_t BlocksFor(int64_t positions, int32_t block_tokens);
+
+// OUT_OF_RANGE, with the arithmetic, when the request can never be admitted.
+absl::Status CheckFits(const RunningRequest& request, const EngineCapacity& capacity);
+
+// DEADLINE_EXCEEDED when a request that has not started may no longer start.
+absl::Status CheckMayStart(const SchedulingParams& scheduling, absl::Time now);
 
 // The i-th token of a row, and the row's alternatives.
 TokenLogprob LogprobOf(const RowOutput& row, size_t i);

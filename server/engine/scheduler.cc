@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/status_macros.h"
-#include "server/engine/submission.h"
 
 namespace peerage {
 namespace {
@@ -29,20 +28,21 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   for (SlotId slot = options.num_slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 
-bool Scheduler::Fits(const Demand& demand) const {
-  return demand.blocks <= blocks_.num_free() &&
-         demand.slots <= static_cast<int64_t>(free_slots_.size()) &&
-         demand.sequences <= free_sequences_;
+bool Scheduler::Fits(const RequestNeeds& needs) const {
+  return needs.blocks <= blocks_.num_free() &&
+         needs.slots <= static_cast<int64_t>(free_slots_.size()) &&
+         needs.sequences <= free_sequences_;
 }
 
-RunningRequest& Scheduler::Admit(std::unique_ptr<RunningRequest> request, const Demand& demand) {
-  Reservation& reservation = request->reservation;
-  reservation.blocks.resize(demand.blocks);
-  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(reservation.blocks));
+RunningRequest& Scheduler::Admit(std::unique_ptr<RunningRequest> request) {
+  const RequestNeeds& needs = request->needs();
+  ReservedResources& reserved = request->reserved;
+  reserved.blocks.resize(needs.blocks);
+  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(reserved.blocks));
   assert(fits);
-  MoveTail(free_slots_, demand.slots, reservation.slots);
-  reservation.sequences = static_cast<int32_t>(demand.sequences);
-  free_sequences_ -= reservation.sequences;
+  MoveTail(free_slots_, needs.slots, reserved.slots);
+  reserved.sequences = static_cast<int32_t>(needs.sequences);
+  free_sequences_ -= reserved.sequences;
 
   const auto place =
       std::upper_bound(running_.begin(), running_.end(), request,
@@ -70,14 +70,14 @@ const Batch& Scheduler::Schedule(bool requests_wait) {
 void Scheduler::StartSequences(bool requests_wait) {
   for (const auto& request : running_) {
     if (request->parked()) continue;
-    while (TryStart(*request, Source::kReservation)) continue;
-    if (!request->HasMoreSequences()) ReleaseReservation(*request);
+    while (TryStart(*request, Source::kReserved)) continue;
+    if (!request->HasMoreSequences()) ReleaseReserved(*request);
   }
   if (requests_wait) return;
   CollectWork();
   for (const auto& request : running_) {
     if (request->parked()) continue;
-    while (prefill_tokens_ < options_.max_batch_tokens && TryStart(*request, Source::kPool)) {
+    while (prefill_tokens_ < options_.max_batch_tokens && TryStart(*request, Source::kFree)) {
       prefill_tokens_ += request->sequences.back()->pending();
     }
   }
@@ -88,15 +88,15 @@ bool Scheduler::TryStart(RunningRequest& request, Source source) {
   if (!plan) return false;
   const int32_t fork_position = plan->parent == nullptr ? 0 : plan->parent->computed;
   const int32_t shared_blocks = fork_position / options_.block_tokens;
-  const int32_t all_blocks = (plan->positions + options_.block_tokens - 1) / options_.block_tokens;
-  std::optional<Allotment> own = Allot(request.reservation, all_blocks - shared_blocks, source);
+  const auto all_blocks = static_cast<int32_t>(BlocksFor(plan->positions, options_.block_tokens));
+  std::optional<SlotAndBlocks> own = Take(request.reserved, all_blocks - shared_blocks, source);
   if (!own) return false;
 
   std::unique_ptr<Sequence> sequence = request.StartSequence();
   sequence->request = &request;
   sequence->parent = plan->parent;
   sequence->slot = own->slot;
-  sequence->borrowed = source == Source::kPool;
+  sequence->extra = source == Source::kFree;
   sequence->start = sequence->computed = fork_position;
   sequence->blocks = std::move(own->blocks);
   if (plan->parent != nullptr) {
@@ -114,31 +114,31 @@ bool Scheduler::TryStart(RunningRequest& request, Source source) {
   return true;
 }
 
-std::optional<Scheduler::Allotment> Scheduler::Allot(Reservation& reservation, int32_t blocks,
-                                                     Source source) {
-  Allotment allotment;
-  if (source == Source::kReservation) {
-    // A request with a slot left in reserve has the blocks to go with it: see DemandOf.
-    if (reservation.slots.empty()) return std::nullopt;
-    assert(blocks <= static_cast<int32_t>(reservation.blocks.size()));
-    allotment.slot = reservation.slots.back();
-    reservation.slots.pop_back();
-    MoveTail(reservation.blocks, blocks, allotment.blocks);
-    return allotment;
+std::optional<Scheduler::SlotAndBlocks> Scheduler::Take(ReservedResources& reserved, int32_t blocks,
+                                                        Source source) {
+  SlotAndBlocks taken;
+  if (source == Source::kReserved) {
+    // A request with a slot left in reserve has the blocks to go with it: see NeedsOf.
+    if (reserved.slots.empty()) return std::nullopt;
+    assert(blocks <= static_cast<int32_t>(reserved.blocks.size()));
+    taken.slot = reserved.slots.back();
+    reserved.slots.pop_back();
+    MoveTail(reserved.blocks, blocks, taken.blocks);
+    return taken;
   }
   if (!Fits({.blocks = blocks, .slots = 1, .sequences = 1})) return std::nullopt;
   --free_sequences_;
-  allotment.slot = free_slots_.back();
+  taken.slot = free_slots_.back();
   free_slots_.pop_back();
-  allotment.blocks.resize(blocks);
-  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(allotment.blocks));
-  return allotment;
+  taken.blocks.resize(blocks);
+  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(taken.blocks));
+  return taken;
 }
 
 void Scheduler::Finish(Sequence& sequence) {
   RunningRequest& request = *sequence.request;
   GiveBack(sequence);
-  if (!request.HasMoreSequences()) ReleaseReservation(request);
+  if (!request.HasMoreSequences()) ReleaseReserved(request);
   const auto place =
       std::find_if(request.sequences.begin(), request.sequences.end(),
                    [&sequence](const auto& candidate) { return candidate.get() == &sequence; });
@@ -148,8 +148,8 @@ void Scheduler::Finish(Sequence& sequence) {
 std::unique_ptr<RunningRequest> Scheduler::Remove(RunningRequest& request) {
   for (const auto& sequence : request.sequences) GiveBack(*sequence);
   request.sequences.clear();
-  ReleaseReservation(request);
-  free_sequences_ += std::exchange(request.reservation.sequences, 0);
+  ReleaseReserved(request);
+  free_sequences_ += std::exchange(request.reserved.sequences, 0);
 
   const auto place =
       std::find_if(running_.begin(), running_.end(),
@@ -160,30 +160,30 @@ std::unique_ptr<RunningRequest> Scheduler::Remove(RunningRequest& request) {
 }
 
 void Scheduler::GiveBack(Sequence& sequence) {
-  if (sequence.borrowed) {
+  if (sequence.extra) {
     ++free_sequences_;
     free_slots_.push_back(sequence.slot);
     blocks_.Release(sequence.blocks);
     return;
   }
-  Reservation& reservation = sequence.request->reservation;
-  reservation.slots.push_back(sequence.slot);
+  ReservedResources& reserved = sequence.request->reserved;
+  reserved.slots.push_back(sequence.slot);
   blocks_.Release(absl::MakeSpan(sequence.blocks).first(sequence.shared_blocks));
-  MoveTail(sequence.blocks, sequence.blocks.size() - sequence.shared_blocks, reservation.blocks);
+  MoveTail(sequence.blocks, sequence.blocks.size() - sequence.shared_blocks, reserved.blocks);
 }
 
 // Gives up what nothing will start from: every reserved slot, its blocks and its right to run. The
 // context of a ScoreRequest shares that right with the continuation that follows it, so there may
 // be one slot more than there are rights.
-void Scheduler::ReleaseReservation(RunningRequest& request) {
-  Reservation& reservation = request.reservation;
+void Scheduler::ReleaseReserved(RunningRequest& request) {
+  ReservedResources& reserved = request.reserved;
   const int32_t sequences =
-      std::min(reservation.sequences, static_cast<int32_t>(reservation.slots.size()));
-  reservation.sequences -= sequences;
+      std::min(reserved.sequences, static_cast<int32_t>(reserved.slots.size()));
+  reserved.sequences -= sequences;
   free_sequences_ += sequences;
-  MoveTail(reservation.slots, reservation.slots.size(), free_slots_);
-  blocks_.Release(reservation.blocks);
-  reservation.blocks.clear();
+  MoveTail(reserved.slots, reserved.slots.size(), free_slots_);
+  blocks_.Release(reserved.blocks);
+  reserved.blocks.clear();
 }
 
 void Scheduler::CollectWork() {

@@ -10,7 +10,6 @@
 #include "absl/types/span.h"
 #include "model/language_model.h"
 #include "server/engine/block_allocator.h"
-#include "server/engine/demand.h"
 #include "server/engine/running_request.h"
 #include "server/engine/sequence.h"
 
@@ -39,10 +38,10 @@ struct Batch {
 
 // Which tokens of which sequences are computed next, and who holds which KV blocks and slots.
 //
-// Admission reserves what a request needs to reach its end (Demand), so nothing that runs is ever
-// preempted or stuck. Beyond that, continuations of a ScoreRequest may borrow what is free to run
-// side by side, while a step has room and no request waits for admission; what is borrowed comes
-// back when the continuation ends.
+// Admission reserves what a request needs to reach its end (RequestNeeds), so nothing that runs is
+// ever preempted or stuck. Beyond that, continuations of a ScoreRequest may take what is free to
+// run side by side, while a step has room and no request waits for admission; such extra slots and
+// blocks are free again when the continuation ends.
 //
 // A step takes decodes first, one token each, then prefill chunks in order of priority and arrival.
 // When decodes are more than the budget they take turns, and a step that leaves prefill without
@@ -53,9 +52,9 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  bool Fits(const Demand& demand) const;
-  // Precondition: Fits(demand), the request's own.
-  RunningRequest& Admit(std::unique_ptr<RunningRequest> request, const Demand& demand);
+  bool Fits(const RequestNeeds& needs) const;
+  // Precondition: Fits(request->needs()).
+  RunningRequest& Admit(std::unique_ptr<RunningRequest> request);
 
   // Starts sequences and fills the next step; empty when there is nothing to compute. Valid until
   // the next call. Precondition: what the last batch computed is told (Sequence::computed).
@@ -77,17 +76,17 @@ class Scheduler {
   int32_t num_free_blocks() const { return blocks_.num_free(); }
 
  private:
-  enum class Source { kReservation, kPool };
-  struct Allotment {
+  enum class Source { kReserved, kFree };
+  struct SlotAndBlocks {
     SlotId slot;
     std::vector<BlockId> blocks;
   };
 
   void StartSequences(bool requests_wait);
   bool TryStart(RunningRequest& request, Source source);
-  std::optional<Allotment> Allot(Reservation& reservation, int32_t blocks, Source source);
+  std::optional<SlotAndBlocks> Take(ReservedResources& reserved, int32_t blocks, Source source);
   void GiveBack(Sequence& sequence);
-  void ReleaseReservation(RunningRequest& request);
+  void ReleaseReserved(RunningRequest& request);
   void CollectWork();
   void AddDecodes(int32_t limit);
   void AddPrefills(int32_t budget);

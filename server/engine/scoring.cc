@@ -1,21 +1,56 @@
 #include "server/engine/scoring.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace peerage {
+namespace {
+
+int64_t LongestContinuation(const ScoreRequest& request) {
+  size_t longest = 0;
+  for (const std::vector<TokenId>& continuation : request.continuations) {
+    longest = std::max(longest, continuation.size());
+  }
+  return static_cast<int64_t>(longest);
+}
+
+// The context, and the longest continuation beside it: the continuations can take turns.
+RequestNeeds NeedsOf(const ScoreRequest& request, int32_t block_tokens) {
+  const auto context = static_cast<int64_t>(request.context.size());
+  const int64_t longest = LongestContinuation(request);
+  RequestNeeds needs{.positions = context + longest,
+                     .blocks = BlocksFor(context, block_tokens),
+                     .slots = context > 0 ? 1 : 0,
+                     .sequences = 1};
+  if (longest > 1) {  // a last token is scored, not computed
+    const int64_t shared = context / block_tokens;
+    needs.blocks += BlocksFor(context + longest - 1, block_tokens) - shared;
+    needs.slots += 1;
+  }
+  return needs;
+}
+
+}  // namespace
 
 Scoring::Scoring(RequestHandle handle, ScoreRequest request, std::shared_ptr<ResponseSink> sink,
-                 absl::Span<const ExpertLayer> expert_layers)
-    : RunningRequest(handle, std::move(sink)),
+                 const ModelFacts& model)
+    : RunningRequest(handle, std::move(sink), NeedsOf(request, model.block_tokens)),
       request_(std::move(request)),
       scores_(request_.continuations.size()),
-      trace_(request_.trace, expert_layers, request_.context.size(),
+      trace_(request_.trace, model.expert_layers, request_.context.size(),
              request_.continuations.size()) {
   timeline_.arrival = request_.scheduling.arrival;
   for (size_t i = 0; i < request_.continuations.size(); ++i) {
     first_tokens_.push_back(request_.continuations[i].front());
     if (request_.continuations[i].size() > 1) long_ones_.push_back(static_cast<uint32_t>(i));
   }
+}
+
+std::string Scoring::DescribePositions() const {
+  return absl::StrCat("context of ", request_.context.size(), " tokens + longest continuation of ",
+                      LongestContinuation(request_));
 }
 
 bool Scoring::HasMoreSequences() const {
@@ -81,6 +116,7 @@ void Scoring::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time 
 
 void Scoring::DeliverStart() {
   RunningRequest::DeliverStart();
+  trace_.Start();
   if (!request_.context.empty()) return;
   for (size_t i = 0; i < scores_.size(); ++i) scores_[i].push_back({.token = first_tokens_[i]});
   scored_tokens_ += static_cast<uint32_t>(scores_.size());

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "server/engine/running_request.h"
@@ -10,18 +11,18 @@
 
 namespace peerage {
 
-// A running ScoreRequest. The context is computed once; its last row scores the first token of
-// every continuation, so a continuation of one token is finished by it. Each longer one is a
-// sequence forked from the context that computes all its tokens but the last. Without a context
-// such sequences are fresh ones and their first token has no log-probability.
+// A ScoreRequest on its way through the engine. The context is computed once; its last row scores
+// the first token of every continuation, so a continuation of one token is finished by it. Each
+// longer one is a sequence forked from the context that computes all its tokens but the last.
+// Without a context such sequences are fresh ones and their first token has no log-probability.
 //
-// Threads: none; belongs to one worker's scheduler.
+// Threads: as RunningRequest.
 class Scoring final : public RunningRequest {
  public:
-  // `expert_layers`, the model's, must outlive the scoring.
   Scoring(RequestHandle handle, ScoreRequest request, std::shared_ptr<ResponseSink> sink,
-          absl::Span<const ExpertLayer> expert_layers);
+          const ModelFacts& model);
 
+  std::string DescribePositions() const override;
   const SchedulingParams& scheduling() const override { return request_.scheduling; }
   const SamplingParams& sampling() const override { return no_sampling_; }
   absl::Span<const TokenId> prompt() const override { return {}; }

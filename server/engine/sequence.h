@@ -23,8 +23,11 @@ struct Sequence {
 
   SlotId slot = -1;
   std::vector<BlockId> blocks;  // in order of position
-  int32_t shared_blocks = 0;    // of them, in front: full blocks of the parent
-  bool borrowed = false;        // slot and own blocks are not from the request's reservation
+  // So many of the first blocks are full blocks of the parent, which both sequences hold.
+  int32_t shared_blocks = 0;
+  // The slot and the blocks that are not shared were free ones, not the request's reserved ones,
+  // and will be free again.
+  bool extra = false;
 
   int32_t start = 0;            // position of tokens[0]
   std::vector<TokenId> tokens;  // known; generated ones are appended
@@ -33,10 +36,10 @@ struct Sequence {
   bool finished = false;
   uint64_t last_turn = 0;  // grows with every chunk that is scheduled: whose turn is next?
 
-  // Tokens that are known and not computed.
+  // How many tokens are known and not computed.
   int32_t pending() const { return start + static_cast<int32_t>(tokens.size()) - computed; }
 
-  // The next `count` of them.
+  // The first `count` tokens that are known and not computed.
   absl::Span<const TokenId> Next(int32_t count) const {
     return absl::MakeSpan(tokens).subspan(computed - start, count);
   }

@@ -7,10 +7,15 @@ namespace peerage {
 
 TraceRecorder::TraceRecorder(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers,
                              size_t prompt_tokens, size_t parts)
-    : level_(level), layers_(layers), prompt_tokens_(static_cast<int32_t>(prompt_tokens)) {
+    : level_(level),
+      layers_(layers),
+      prompt_tokens_(static_cast<int32_t>(prompt_tokens)),
+      num_parts_(parts) {}
+
+void TraceRecorder::Start() {
   if (!wanted()) return;
   prompt_ = NewTrace();
-  parts_.assign(parts, NewTrace());
+  parts_.assign(num_parts_, NewTrace());
 }
 
 void TraceRecorder::Record(size_t part, const ChunkResult& result) {

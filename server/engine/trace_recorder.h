@@ -21,6 +21,9 @@ class TraceRecorder {
   TraceRecorder(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers, size_t prompt_tokens,
                 size_t parts);
 
+  // The request's first step is scheduled: one that waits keeps nothing.
+  void Start();
+
   bool wanted() const { return level_ != ExpertTraceLevel::kNone; }
 
   // The tokens of a chunk of this part's sequence, or of the one before the fork.
@@ -38,6 +41,7 @@ class TraceRecorder {
   const ExpertTraceLevel level_;
   const absl::Span<const ExpertLayer> layers_;
   const int32_t prompt_tokens_;
+  const size_t num_parts_;
   ExpertTrace prompt_;
   std::vector<ExpertTrace> parts_;
 };

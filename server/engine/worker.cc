@@ -1,15 +1,11 @@
 #include "server/engine/worker.h"
 
 #include <algorithm>
-#include <optional>
 #include <tuple>
 #include <utility>
-#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "server/engine/generation.h"
-#include "server/engine/scoring.h"
 
 namespace peerage {
 
@@ -52,26 +48,15 @@ WorkerStatus Worker::status() const {
 void Worker::Take(absl::Time now) {
   QueueNews news = parts_.queue->TakeNews(now);
   for (const WorkerTask& task : news.tasks) task(now);
-  for (auto& [submission, status] : news.ended) Refuse(submission, std::move(status), now);
+  ended_ = std::move(news.ended);
+  AnnounceEnded(now);
   RemoveLeaving(news, now);
-  const auto fits = [this](const Submission& next) { return scheduler_.Fits(next.demand); };
-  while (std::optional<Submission> next = parts_.queue->TakeFrontIf(fits)) {
-    Admit(*std::move(next), now);
+  const auto fits = [this](const RunningRequest& next) { return scheduler_.Fits(next.needs()); };
+  while (std::unique_ptr<RunningRequest> next = parts_.queue->TakeFrontIf(fits)) {
+    Admit(std::move(next), now);
   }
   ReportCounts();
   AnnounceEnded(now);
-}
-
-// Its sink has not heard of anything yet.
-void Worker::Refuse(const Submission& submission, absl::Status status, absl::Time now) {
-  const absl::Duration waited = now - submission.scheduling().arrival;
-  const bool generate = std::holds_alternative<GenerateRequest>(submission.request);
-  parts_.observer->OnRequestDone({.kind = generate ? RequestKind::kGenerate : RequestKind::kScore,
-                                  .code = status.code(),
-                                  .total = waited,
-                                  .queue = waited});
-  submission.sink->OnDone(std::move(status), {.queue = waited});
-  parts_.queue->Done();
 }
 
 void Worker::RemoveLeaving(const QueueNews& news, absl::Time now) {
@@ -97,19 +82,8 @@ absl::Status Worker::CheckMayContinue(const RunningRequest& request, const Queue
   return scheduler_.CheckMayContinue(request, now);
 }
 
-void Worker::Admit(Submission submission, absl::Time now) {
-  const absl::Span<const ExpertLayer> expert_layers = parts_.model->description().expert_layers;
-  std::unique_ptr<RunningRequest> request;
-  if (auto* generate = std::get_if<GenerateRequest>(&submission.request)) {
-    request = std::make_unique<Generation>(submission.handle, std::move(*generate),
-                                           std::move(submission.sink),
-                                           Generation::Model{parts_.tokenizer, expert_layers});
-  } else {
-    request = std::make_unique<Scoring>(submission.handle,
-                                        std::get<ScoreRequest>(std::move(submission.request)),
-                                        std::move(submission.sink), expert_layers);
-  }
-  RunningRequest& running = scheduler_.Admit(std::move(request), submission.demand);
+void Worker::Admit(std::unique_ptr<RunningRequest> request, absl::Time now) {
+  RunningRequest& running = scheduler_.Admit(std::move(request));
   if (running.HasMoreSequences()) return;
   running.Begin(now);  // nothing to compute: continuations of one token without a context
   Remove(running, absl::OkStatus());

@@ -11,7 +11,6 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "model/language_model.h"
-#include "model/tokenizer/tokenizer.h"
 #include "server/engine/clock.h"
 #include "server/engine/observer.h"
 #include "server/engine/request_queue.h"
@@ -23,7 +22,6 @@ namespace peerage {
 // What a worker works with; all of it must outlive the worker.
 struct WorkerParts {
   LanguageModel* model = nullptr;
-  const Tokenizer* tokenizer = nullptr;
   const Clock* clock = nullptr;
   EngineObserver* observer = nullptr;
   RequestQueue* queue = nullptr;
@@ -59,17 +57,11 @@ class Worker {
  private:
   using Counts = std::pair<int32_t, int32_t>;  // requests running, waiting
 
-  struct Ended {
-    std::unique_ptr<RunningRequest> request;
-    absl::Status status;
-  };
-
   void Take(absl::Time now);
-  void Refuse(const Submission& submission, absl::Status status, absl::Time now);
   void RemoveLeaving(const QueueNews& news, absl::Time now);
   absl::Status CheckMayContinue(const RunningRequest& request, const QueueNews& news,
                                 absl::Time now) const;
-  void Admit(Submission submission, absl::Time now);
+  void Admit(std::unique_ptr<RunningRequest> request, absl::Time now);
 
   void Open(const Sequence& sequence);
   absl::StatusOr<StepOutput> Step(const Batch& batch, absl::Time now);
@@ -88,8 +80,8 @@ class Worker {
 
   Scheduler scheduler_;
   StepBuilder step_;
-  std::vector<Ended> ended_;  // removed from the scheduler, their sinks not told yet
-  Counts reported_;           // to the observer
+  std::vector<EndedRequest> ended_;
+  Counts reported_;  // to the observer
 
   mutable absl::Mutex mu_;
   WorkerStatus status_ ABSL_GUARDED_BY(mu_);

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "server/engine/generation.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/recording_sink.h"
 
@@ -17,18 +18,19 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-Submission Make(RequestHandle handle, const SchedulingParams& scheduling = {}) {
-  return {.handle = handle,
-          .request = GenerateRequest{.prompt = {1}, .scheduling = scheduling},
-          .sink = std::make_shared<RecordingSink>()};
+std::unique_ptr<RunningRequest> Make(RequestHandle handle,
+                                     const SchedulingParams& scheduling = {}) {
+  return std::make_unique<Generation>(handle,
+                                      GenerateRequest{.prompt = {1}, .scheduling = scheduling},
+                                      std::make_shared<RecordingSink>(), ModelFacts());
 }
 
 class RequestQueueTest : public ::testing::Test {
  protected:
   std::vector<RequestHandle> TakeAll() {
     std::vector<RequestHandle> handles;
-    const auto any = [](const Submission&) { return true; };
-    while (auto submission = queue_.TakeFrontIf(any)) handles.push_back(submission->handle);
+    const auto any = [](const RunningRequest&) { return true; };
+    while (auto request = queue_.TakeFrontIf(any)) handles.push_back(request->handle());
     return handles;
   }
 
@@ -64,7 +66,7 @@ TEST_F(RequestQueueTest, KeepsAFrontThatIsNotWanted) {
   ASSERT_TRUE(queue_.Add(Make(1)).ok());
   ASSERT_TRUE(queue_.Add(Make(2)).ok());
 
-  EXPECT_FALSE(queue_.TakeFrontIf([](const Submission& s) { return s.handle != 1; }));
+  EXPECT_FALSE(queue_.TakeFrontIf([](const RunningRequest& r) { return r.handle() != 1; }));
 
   EXPECT_EQ(queue_.num_waiting(), 2);
 }
@@ -92,9 +94,9 @@ TEST_F(RequestQueueTest, EndsWhatIsCancelledOrLateWithoutStartingIt) {
   const QueueNews news = queue_.TakeNews(clock_.Now());
 
   ASSERT_EQ(news.ended.size(), 3u);
-  EXPECT_EQ(news.ended[0].second.code(), absl::StatusCode::kCancelled);
-  EXPECT_EQ(news.ended[1].second.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(news.ended[2].second.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(news.ended[0].status.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(news.ended[1].status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(news.ended[2].status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(news.cancelled, ElementsAre(77));
   EXPECT_THAT(TakeAll(), ElementsAre(4));
 }
@@ -107,7 +109,7 @@ TEST_F(RequestQueueTest, CancelAllEndsWhatWaitsAndTellsTheWorker) {
   const QueueNews news = queue_.TakeNews(clock_.Now());
 
   ASSERT_EQ(news.ended.size(), 1u);
-  EXPECT_EQ(news.ended[0].second, absl::UnavailableError("stopping"));
+  EXPECT_EQ(news.ended[0].status, absl::UnavailableError("stopping"));
   EXPECT_EQ(news.cancel_all, absl::UnavailableError("stopping"));
   EXPECT_THAT(TakeAll(), IsEmpty());
 }

@@ -12,10 +12,13 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <type_traits>
+#include <variant>
 #include <vector>
 
-#include "server/engine/demand.h"
+#include "server/engine/generation.h"
 #include "server/engine/request_queue.h"
+#include "server/engine/scoring.h"
 #include "server/engine/worker.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_model.h"
@@ -43,9 +46,9 @@ class LastStep final : public EngineObserver {
 // What the worlds went through, so that a quiet simulation does not pass for a thorough one.
 struct Tally {
   uint64_t steps = 0;
-  uint64_t full_steps = 0;           // that took the whole budget
-  uint64_t shared_blocks = 0;        // counted after each step
-  uint64_t borrowing_sequences = 0;  // likewise
+  uint64_t full_steps = 0;       // that took the whole budget
+  uint64_t shared_blocks = 0;    // counted after each step
+  uint64_t extra_sequences = 0;  // likewise
   std::map<absl::StatusCode, uint64_t> endings;
 };
 
@@ -53,6 +56,7 @@ struct Client {
   RequestHandle handle = 0;
   std::variant<GenerateRequest, ScoreRequest> request;
   std::shared_ptr<RecordingSink> sink = std::make_shared<RecordingSink>();
+  bool computes_nothing = false;
   bool cancelled = false;
   bool was_slow = false;
   bool seen_started = false;
@@ -61,10 +65,6 @@ struct Client {
   const SchedulingParams& scheduling() const {
     return std::visit([](const auto& r) -> const SchedulingParams& { return r.scheduling; },
                       request);
-  }
-  bool computes_nothing() const {
-    const auto* score = std::get_if<ScoreRequest>(&request);
-    return score != nullptr && DemandOf(*score, 1).slots == 0;
   }
 };
 
@@ -75,24 +75,20 @@ class Simulation {
         random_(seed),
         max_batch_tokens_(OneOf({1, 2, 3, 7, 64})),
         max_sequences_(OneOf({1, 2, 3, 8})),
-        supply_{.capacity = {.block_tokens = OneOf({1, 2, 4, 8}),
-                             .num_blocks = Between(4, 60),
-                             .num_slots = 2 * max_sequences_,
-                             .max_step_tokens = 64},
-                .context_length = 64,
-                .max_sequences = max_sequences_},
-        model_({.capacity = supply_.capacity, .expert_layers = {kExperts}}),
+        capacity_{.model = {.block_tokens = OneOf({1, 2, 4, 8}),
+                            .num_blocks = Between(4, 60),
+                            .num_slots = 2 * max_sequences_,
+                            .max_step_tokens = 64},
+                  .context_length = 64,
+                  .max_sequences = max_sequences_},
+        model_({.capacity = capacity_.model, .expert_layers = {kExperts}}),
         queue_(Between(1, 8), &clock_),
-        worker_({.model = &model_,
-                 .tokenizer = &tokenizer_,
-                 .clock = &clock_,
-                 .observer = &observer_,
-                 .queue = &queue_},
+        worker_({.model = &model_, .clock = &clock_, .observer = &observer_, .queue = &queue_},
                 {.max_batch_tokens = max_batch_tokens_,
                  .max_sequences = max_sequences_,
-                 .num_slots = supply_.capacity.num_slots,
-                 .num_blocks = supply_.capacity.num_blocks,
-                 .block_tokens = supply_.capacity.block_tokens,
+                 .num_slots = capacity_.model.num_slots,
+                 .num_blocks = capacity_.model.num_blocks,
+                 .block_tokens = capacity_.model.block_tokens,
                  .slow_reader_timeout = kSlowReaderTimeout}),
         cancels_(OneIn(2)),
         deadlines_(OneIn(3)),
@@ -114,11 +110,11 @@ class Simulation {
       clock_.Advance(kTick);
     }
     ASSERT_TRUE(AllEnded()) << "a request never ends";
-    EXPECT_EQ(worker_.status().kv_blocks_free, supply_.capacity.num_blocks);
+    EXPECT_EQ(worker_.status().kv_blocks_free, capacity_.model.num_blocks);
     EXPECT_EQ(model_.num_open_slots(), 0);
     EXPECT_EQ(observer_.requests_done, admitted_);
-    EXPECT_TRUE(worker_.scheduler().Fits({.blocks = supply_.capacity.num_blocks,
-                                          .slots = supply_.capacity.num_slots,
+    EXPECT_TRUE(worker_.scheduler().Fits({.blocks = capacity_.model.num_blocks,
+                                          .slots = capacity_.model.num_slots,
                                           .sequences = max_sequences_}))
         << "something was not given back";
   }
@@ -191,10 +187,15 @@ class Simulation {
 
   template <typename Request>
   absl::Status Submit(Client& client, Request request) {
+    using Running =
+        std::conditional_t<std::is_same_v<Request, GenerateRequest>, Generation, Scoring>;
     client.request = request;
-    if (absl::Status status = CheckFits(request, supply_); !status.ok()) return status;
-    const Demand demand = DemandOf(request, supply_.capacity.block_tokens);
-    return queue_.Add({client.handle, std::move(request), client.sink, demand});
+    auto running = std::make_unique<Running>(
+        client.handle, std::move(request), client.sink,
+        ModelFacts{&tokenizer_, model_.description().expert_layers, capacity_.model.block_tokens});
+    client.computes_nothing = running->needs().slots == 0;
+    if (absl::Status status = CheckFits(*running, capacity_); !status.ok()) return status;
+    return queue_.Add(std::move(running));
   }
 
   void Disturb() {
@@ -234,7 +235,7 @@ class Simulation {
       Client& client = clients_[i];
       if (client.seen_started || !client.sink->record().started) continue;
       client.seen_started = true;
-      for (size_t j = 0; j < i && !client.computes_nothing(); ++j) {
+      for (size_t j = 0; j < i && !client.computes_nothing; ++j) {
         const Client& earlier = clients_[j];
         const bool overtaken = !earlier.ended && !earlier.sink->record().started &&
                                !earlier.sink->done() && earlier.sink->HasRoom() &&
@@ -347,11 +348,11 @@ class Simulation {
     std::map<BlockId, int> holders;
     const Scheduler& scheduler = worker_.scheduler();
     for (const auto& request : scheduler.running()) {
-      for (BlockId block : request->reservation.blocks) {
+      for (BlockId block : request->reserved.blocks) {
         EXPECT_EQ(++holders[block], 1) << "a reserved block is in use";
       }
       for (const auto& sequence : request->sequences) {
-        tally_.borrowing_sequences += sequence->borrowed;
+        tally_.extra_sequences += sequence->extra;
         for (size_t i = 0; i < sequence->blocks.size(); ++i) {
           const bool shared = static_cast<int32_t>(i) < sequence->shared_blocks;
           tally_.shared_blocks += shared;
@@ -361,7 +362,7 @@ class Simulation {
       }
     }
     EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.num_free_blocks(),
-              supply_.capacity.num_blocks);
+              capacity_.model.num_blocks);
   }
 
   void CheckTurns(const Sequence& sequence) {
@@ -413,7 +414,7 @@ class Simulation {
   std::mt19937_64 random_;
   const int max_batch_tokens_;
   const int max_sequences_;
-  const Supply supply_;
+  const EngineCapacity capacity_;
   FakeClock clock_;
   FakeTokenizer tokenizer_;
   LastStep observer_;
@@ -461,7 +462,7 @@ TEST(SchedulerSimulationTest, KeepsItsInvariantsInRandomWorlds) {
   EXPECT_GT(tally.full_steps, tally.steps / 4);
   EXPECT_GT(tally.steps, 10 * seeds);
   EXPECT_GT(tally.shared_blocks, seeds);
-  EXPECT_GT(tally.borrowing_sequences, seeds / 8);
+  EXPECT_GT(tally.extra_sequences, seeds / 8);
   for (absl::StatusCode code :
        {absl::StatusCode::kOk, absl::StatusCode::kCancelled, absl::StatusCode::kDeadlineExceeded,
         absl::StatusCode::kResourceExhausted, absl::StatusCode::kInternal}) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,10 +22,12 @@ using ::testing::Pair;
 class EndlessRequest final : public RunningRequest {
  public:
   EndlessRequest(RequestHandle handle, int32_t prompt, const SchedulingParams& scheduling)
-      : RunningRequest(handle, std::make_shared<RecordingSink>()),
+      : RunningRequest(handle, std::make_shared<RecordingSink>(),
+                       {.blocks = (prompt + 3) / 4, .slots = 1, .sequences = 1}),
         prompt_(prompt, 1),
         scheduling_(scheduling) {}
 
+  std::string DescribePositions() const override { return ""; }
   const SchedulingParams& scheduling() const override { return scheduling_; }
   const SamplingParams& sampling() const override { return sampling_; }
   absl::Span<const TokenId> prompt() const override { return prompt_; }
@@ -70,8 +73,7 @@ class SchedulerTest : public ::testing::Test {
 
   RunningRequest& Admit(Scheduler& scheduler, int32_t prompt,
                         const SchedulingParams& scheduling = {}) {
-    return scheduler.Admit(std::make_unique<EndlessRequest>(++last_handle_, prompt, scheduling),
-                           {.blocks = (prompt + 3) / 4, .slots = 1, .sequences = 1});
+    return scheduler.Admit(std::make_unique<EndlessRequest>(++last_handle_, prompt, scheduling));
   }
 
   // Schedules and computes a step; (request, tokens) of each chunk.
@@ -166,7 +168,7 @@ TEST_F(SchedulerTest, AlternatesWithABudgetOfOne) {
 
 TEST_F(SchedulerTest, ReservesAtAdmissionAndTakesBackAtRemoval) {
   Scheduler scheduler(Options(8));
-  const Demand everything{.blocks = 100, .slots = 16, .sequences = 8};
+  const RequestNeeds everything{.blocks = 100, .slots = 16, .sequences = 8};
   EXPECT_TRUE(scheduler.Fits(everything));
   EXPECT_FALSE(scheduler.Fits({.blocks = 101}));
   EXPECT_FALSE(scheduler.Fits({.slots = 17}));
@@ -230,10 +232,8 @@ class SchedulerScoreTest : public SchedulerTest {
   RunningRequest& AdmitScore(Scheduler& scheduler) {
     const ScoreRequest request{.context = {1, 2, 3, 4, 5, 6},
                                .continuations = {{7, 8, 9}, {7, 8, 9}, {7, 8, 9}}};
-    return scheduler.Admit(
-        std::make_unique<Scoring>(++last_handle_, request, std::make_shared<RecordingSink>(),
-                                  absl::Span<const ExpertLayer>()),
-        DemandOf(request, 4));
+    return scheduler.Admit(std::make_unique<Scoring>(
+        ++last_handle_, request, std::make_shared<RecordingSink>(), ModelFacts{.block_tokens = 4}));
   }
 
   // Computes the context; its results are of no interest here.
@@ -263,7 +263,7 @@ TEST_F(SchedulerScoreTest, SharesFullBlocksAndCopiesThePartialOne) {
   }
 }
 
-TEST_F(SchedulerScoreTest, BorrowsNothingWhileARequestWaits) {
+TEST_F(SchedulerScoreTest, TakesNothingExtraWhileARequestWaits) {
   Scheduler scheduler(Options(64));
   RunningRequest& request = AdmitScore(scheduler);
   ComputeContext(scheduler);
@@ -274,7 +274,7 @@ TEST_F(SchedulerScoreTest, BorrowsNothingWhileARequestWaits) {
   EXPECT_EQ(scheduler.Schedule(/*requests_wait=*/true).started.size(), 1u);
 }
 
-TEST_F(SchedulerScoreTest, BorrowsNoMoreThanAStepCanUse) {
+TEST_F(SchedulerScoreTest, TakesNoMoreExtraThanAStepCanUse) {
   Scheduler scheduler(Options(3));
   AdmitScore(scheduler);
   ComputeContext(scheduler);
@@ -283,7 +283,7 @@ TEST_F(SchedulerScoreTest, BorrowsNoMoreThanAStepCanUse) {
   EXPECT_EQ(scheduler.Schedule(/*requests_wait=*/false).started.size(), 2u);
 }
 
-TEST_F(SchedulerScoreTest, GivesBackAllThatItReservedAndBorrowed) {
+TEST_F(SchedulerScoreTest, GivesBackAllThatItReservedAndTookExtra) {
   Scheduler scheduler(Options(64));
   RunningRequest& request = AdmitScore(scheduler);
   ComputeContext(scheduler);
