@@ -6,7 +6,11 @@
 //
 // A table holds one record an expert, its vectors side by side, so that a pick is one stream from
 // memory (expert_record.h). Sums run in a fixed order: picks in order within a head, then heads in
-// order, so a token's bits do not depend on batch, threads or instruction set.
+// order, so a token's bits do not depend on batch, threads or instruction set. An expert's scalar
+// does not depend on the experts beside it, nor a column of y on the others: tables can be divided
+// by expert and by column of the last vector (docs/adr/0008). Columns of integer formats are cut
+// from packed records, since scales belong to the whole vector (int8) or to elements that share a
+// segment of 512 (int4).
 //
 // A token with a NaN or an infinity among its activations becomes NaN, in every format, unless the
 // experts are values, which do not look at it. NaNs of weights and records spread as they do in

@@ -1,7 +1,8 @@
 // Linear layers on the CPU: y[t][n] = sum_k x[t][k] * w[n][k].
 //
 // Weights are repacked once into tiles of 32 outputs. Every output is reduced in the same order
-// whatever the batch, the threads or the instruction set, so results are bit-identical.
+// whatever the batch, the threads, the instruction set or the other outputs of the matrix, so
+// results are bit-identical, also of a matrix that is divided by outputs (docs/adr/0008).
 #pragma once
 
 #include <cstddef>
