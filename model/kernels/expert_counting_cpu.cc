@@ -2,6 +2,7 @@
 // their weights into a small list whose counters are fetched at once: each is most likely far away.
 // The list is counted when it is full, by which time they have arrived.
 #include <cstdint>
+#include <limits>
 
 #include "model/kernels/expert_counting.h"
 
@@ -21,7 +22,7 @@ using DU = hn::ScalableTag<uint32_t>;
 using DF = hn::ScalableTag<float>;
 
 constexpr int kLanes = HWY_LANES(uint32_t);
-constexpr int kListed = 64;
+constexpr int kListed = 128;
 
 // ExpertScore of a weight that is cut already: the product is exact in double, and the sum as far
 // as it matters.
@@ -33,39 +34,59 @@ HWY_INLINE uint64_t FixedPoint(float weight) {
 // Picks whose counters are on their way.
 class PendingPicks {
  public:
-  explicit PendingPicks(ExpertCount* counts) : counts_(counts) {}
+  PendingPicks(ExpertCounter* counters, SpilledCounts& spilled)
+      : counters_(counters), spilled_(spilled) {}
 
   HWY_INLINE void Append(hn::Vec<DU> ids, hn::Vec<DF> weights, hn::Mask<DU> wanted) {
     const size_t count = hn::CountTrue(DU(), wanted);
     // Compressed in registers: compressing stores are slow on some CPUs.
     hn::StoreU(hn::Compress(ids, wanted), DU(), ids_ + size_);
     hn::StoreU(hn::Compress(weights, hn::RebindMask(DF(), wanted)), DF(), weights_ + size_);
-    for (size_t i = 0; i < count; ++i) __builtin_prefetch(counts_ + ids_[size_ + i], 1);
+    // Into the L2 cache: the L1 cache has room for few lines on their way.
+    for (size_t i = 0; i < count; ++i) {
+      __builtin_prefetch(counters_ + ids_[size_ + i], /*rw=*/0, /*locality=*/2);
+    }
     size_ += count;
     if (size_ >= kListed) Count();
   }
 
   void Count() {
     for (size_t i = 0; i < size_; ++i) {
-      ExpertCount& count = counts_[ids_[i]];
-      ++count.selections;
-      count.score += FixedPoint(weights_[i]);
+      ExpertCounter& counter = counters_[ids_[i]];
+      const uint64_t selections = counter.selections + uint64_t{1};
+      const uint64_t score = counter.score + FixedPoint(weights_[i]);
+      if (HWY_UNLIKELY((selections | score) > kMost)) {
+        Spill(ids_[i], {selections, score});
+        counter = {};
+      } else {
+        counter = {static_cast<uint32_t>(selections), static_cast<uint32_t>(score)};
+      }
     }
     size_ = 0;
   }
 
  private:
-  ExpertCount* counts_;
+  static constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
+
+  HWY_NOINLINE void Spill(uint32_t id, const ExpertCount& count) {
+    ExpertCount& spilled = spilled_[id];
+    spilled.selections += count.selections;
+    spilled.score += count.score;
+  }
+
+  ExpertCounter* counters_;
+  SpilledCounts& spilled_;
   size_t size_ = 0;
   uint32_t ids_[kListed + kLanes];  // a whole vector is stored behind the last
   float weights_[kListed + kLanes];
 };
 
-void CountExpertsTarget(const CountArgs& args, uint32_t first_id, uint32_t end_id) {
+void CountExpertsTarget(const CountArgs& args, uint32_t first_id, uint32_t end_id,
+                        SpilledCounts& spilled) {
   const DU du;
   const DF df;
   const auto first = hn::Set(du, first_id), size = hn::Set(du, end_id - first_id);
-  PendingPicks pending(args.counts);
+  PendingPicks pending(args.counters, spilled);
   for (int64_t i = 0; i < args.picks; i += kLanes) {
     const auto there = FirstLanes(du, args.picks - i);
     const auto ids = LoadFirst(du, args.ids + i, args.picks - i);
@@ -89,8 +110,9 @@ namespace peerage::kernels {
 
 HWY_EXPORT(CountExpertsTarget);
 
-void CountExperts(const CountArgs& args, uint32_t first_id, uint32_t end_id) {
-  HWY_DYNAMIC_DISPATCH(CountExpertsTarget)(args, first_id, end_id);
+void CountExperts(const CountArgs& args, uint32_t first_id, uint32_t end_id,
+                  SpilledCounts& spilled) {
+  HWY_DYNAMIC_DISPATCH(CountExpertsTarget)(args, first_id, end_id, spilled);
 }
 
 }  // namespace peerage::kernels

@@ -19,7 +19,8 @@ size_t BufferBytes(const ExpertLayer& layer, int max_tokens) {
 size_t CountBytes(absl::Span<const ExpertLayer> layers, const ExpertCounters::Options& options) {
   size_t bytes = 0;
   for (const ExpertLayer& layer : layers) {
-    if (options.count) bytes += Arena::Padded(size_t{layer.num_experts} * sizeof(ExpertCount));
+    if (options.count)
+      bytes += Arena::Padded(size_t{layer.num_experts} * sizeof(kernels::ExpertCounter));
   }
   return bytes;
 }
@@ -60,8 +61,8 @@ absl::StatusOr<ExpertCounters> ExpertCounters::Make(std::vector<ExpertLayer> lay
     Layer& added = counters.layers_.emplace_back(Layer{.shape = layers[i]});
     added.picks = TakePicks(picks, layers[i], options.max_tokens);
     if (options.count) {
-      const size_t bytes = size_t{layers[i].num_experts} * sizeof(ExpertCount);
-      added.counts = reinterpret_cast<ExpertCount*>(counts.Take(bytes));
+      const size_t bytes = size_t{layers[i].num_experts} * sizeof(kernels::ExpertCounter);
+      added.counters = reinterpret_cast<kernels::ExpertCounter*>(counts.Take(bytes));
     }
   }
   counters.trace_ = options.trace;
@@ -71,17 +72,18 @@ absl::StatusOr<ExpertCounters> ExpertCounters::Make(std::vector<ExpertLayer> lay
 
 void ExpertCounters::Count(kernels::ThreadPool& pool, int expert_layer, int tokens) {
   Layer& layer = layers_[expert_layer];
-  if (layer.counts == nullptr) return;
+  if (layer.counters == nullptr) return;
   layer.tokens += tokens;
+  layer.spilled.resize(pool.threads());
   const kernels::CountArgs args{.ids = layer.picks.ids,
                                 .weights = layer.picks.weights,
                                 .picks = int64_t{layer.shape.picks_per_token()} * tokens,
-                                .counts = layer.counts};
+                                .counters = layer.counters};
   const uint64_t experts = layer.shape.num_experts;
   const int64_t shares = args.picks < kPicksWorthSharing ? 1 : pool.threads();
-  pool.For(shares, 1, [&](int64_t begin, int64_t end, int) {
+  pool.For(shares, 1, [&](int64_t begin, int64_t end, int thread) {
     kernels::CountExperts(args, static_cast<uint32_t>(experts * begin / shares),
-                          static_cast<uint32_t>(experts * end / shares));
+                          static_cast<uint32_t>(experts * end / shares), layer.spilled[thread]);
   });
 }
 
@@ -97,16 +99,23 @@ absl::Span<const ExpertPicks> ExpertCounters::Picks(int tokens) {
 
 uint64_t ExpertCounters::Read(int expert_layer, absl::Span<ExpertCount> counts) const {
   const Layer& layer = layers_[expert_layer];
-  if (layer.counts == nullptr) {
+  if (counts.empty()) return layer.tokens;
+  if (layer.counters == nullptr) {
     std::fill(counts.begin(), counts.end(), ExpertCount{});
-  } else {
-    std::copy_n(layer.counts, counts.size(), counts.begin());
+    return layer.tokens;
+  }
+  kernels::ReadCounters(layer.counters, counts.size(), counts.data());
+  for (const kernels::SpilledCounts& spilled : layer.spilled) {
+    kernels::AddSpilled(spilled, counts.data());
   }
   return layer.tokens;
 }
 
 void ExpertCounters::Clear() {
-  for (Layer& layer : layers_) layer.tokens = 0;
+  for (Layer& layer : layers_) {
+    layer.tokens = 0;
+    layer.spilled.clear();
+  }
   std::fill_n(counts_storage_.data, counts_storage_.size, uint8_t{0});
 }
 

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/experts/expert_usage.h"
+#include "model/kernels/expert_counting.h"
 #include "model/kernels/thread_pool.h"
 #include "model/nn/product_key_router.h"
 #include "model/nn/storage.h"
@@ -47,7 +48,8 @@ class ExpertCounters {
     ExpertLayer shape;
     PickBuffer picks;
     uint64_t tokens = 0;
-    ExpertCount* counts = nullptr;  // [num_experts]; null when nothing is counted
+    kernels::ExpertCounter* counters = nullptr;   // [num_experts]; null when nothing is counted
+    std::vector<kernels::SpilledCounts> spilled;  // by thread
   };
 
   Storage counts_storage_;

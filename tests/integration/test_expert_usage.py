@@ -39,8 +39,11 @@ def score(stub, number):
     return stub.Score(request, timeout=TIMEOUT).expert_trace
 
 
+UNITS_OF_ONE = 2**24  # what scores are summed in
+
+
 def fixed_point(weight):
-    return math.floor(weight * 2**32 + 0.5)
+    return math.floor(weight * UNITS_OF_ONE + 0.5)
 
 
 class ExpertUsageTest(unittest.TestCase):
@@ -92,7 +95,7 @@ class ExpertUsageTest(unittest.TestCase):
                 self.assertEqual(header.tokens, tokens)
                 self.assertEqual(header.num_experts, layer.num_experts)
                 self.assertEqual(counted.tolist(), selections)
-                self.assertEqual(sums.tolist(), [units / 2**32 for units in scores])
+                self.assertEqual(sums.tolist(), [units / UNITS_OF_ONE for units in scores])
 
 
 if __name__ == "__main__":

@@ -2,15 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "model/kernels/thread_pool.h"
 #include "tests/support/nan.h"
 #include "tests/unit/kernels/kernel_target.h"
 
 namespace peerage::kernels {
 namespace {
+
+constexpr uint32_t kFull = std::numeric_limits<uint32_t>::max();
 
 struct Picks {
   Picks(int count, uint32_t num_experts) : ids(count), weights(count) {
@@ -22,12 +26,38 @@ struct Picks {
     }
   }
 
-  CountArgs Args(std::vector<ExpertCount>& counts) const {
-    return {ids.data(), weights.data(), static_cast<int64_t>(ids.size()), counts.data()};
+  CountArgs Args() const {
+    return {
+        .ids = ids.data(), .weights = weights.data(), .picks = static_cast<int64_t>(ids.size())};
   }
 
   std::vector<uint32_t> ids;
   std::vector<float> weights;
+};
+
+// Counters and what they spilled, read as one.
+class Counters {
+ public:
+  explicit Counters(int experts, ExpertCounter initial = {}) : counters_(experts, initial) {}
+
+  void Count(CountArgs args, uint32_t first_id, uint32_t end_id) {
+    args.counters = counters_.data();
+    CountExperts(args, first_id, end_id, spilled_);
+  }
+
+  std::vector<ExpertCount> Read() const {
+    std::vector<ExpertCount> counts(counters_.size());
+    ReadCounters(counters_.data(), counters_.size(), counts.data());
+    AddSpilled(spilled_, counts.data());
+    return counts;
+  }
+
+  const ExpertCounter& counter(uint32_t id) const { return counters_[id]; }
+  const SpilledCounts& spilled() const { return spilled_; }
+
+ private:
+  std::vector<ExpertCounter> counters_;
+  SpilledCounts spilled_;
 };
 
 template <typename Check>
@@ -40,6 +70,7 @@ void ForEachTarget(const Check& check) {
 }
 
 void ExpectEqual(const std::vector<ExpertCount>& counts, const std::vector<ExpertCount>& expected) {
+  ASSERT_EQ(counts.size(), expected.size());
   for (size_t i = 0; i < counts.size(); ++i) {
     ASSERT_EQ(counts[i].selections, expected[i].selections) << i;
     ASSERT_EQ(counts[i].score, expected[i].score) << i;
@@ -51,14 +82,14 @@ TEST(ExpertCountingTest, CountsEveryPickOnceHoweverIdsAreSplit) {
   for (const int count : {0, 1, 3, 15, 16, 17, 63, 64, 65, 128, 2049}) {
     const Picks picks(count, kExperts);
     std::vector<ExpertCount> expected(kExperts);
-    CountExpertsReference(picks.Args(expected), 0, kExperts);
+    CountExpertsReference(picks.Args(), 0, kExperts, expected.data());
     ForEachTarget([&] {
       for (const uint32_t parts : {1, 2, 3, 7}) {
-        std::vector<ExpertCount> counts(kExperts);
+        Counters counters(kExperts);
         for (uint32_t p = 0; p < parts; ++p) {
-          CountExperts(picks.Args(counts), kExperts * p / parts, kExperts * (p + 1) / parts);
+          counters.Count(picks.Args(), kExperts * p / parts, kExperts * (p + 1) / parts);
         }
-        ExpectEqual(counts, expected);
+        ExpectEqual(counters.Read(), expected);
       }
     });
   }
@@ -67,12 +98,14 @@ TEST(ExpertCountingTest, CountsEveryPickOnceHoweverIdsAreSplit) {
 TEST(ExpertCountingTest, TouchesOnlyItsRange) {
   const Picks picks(500, 64);
   ForEachTarget([&] {
-    std::vector<ExpertCount> counts(64);
-    CountExperts(picks.Args(counts), 10, 20);
-    for (int id = 0; id < 64; ++id) EXPECT_EQ(counts[id].selections > 0, id >= 10 && id < 20) << id;
-    counts.assign(64, {});
-    CountExperts(picks.Args(counts), 20, 20);
-    for (const ExpertCount& count : counts) EXPECT_EQ(count.selections, 0u);
+    Counters counters(64);
+    counters.Count(picks.Args(), 10, 20);
+    for (uint32_t id = 0; id < 64; ++id) {
+      EXPECT_EQ(counters.counter(id).selections > 0, id >= 10 && id < 20) << id;
+    }
+    Counters untouched(64);
+    untouched.Count(picks.Args(), 20, 20);
+    for (const ExpertCount& count : untouched.Read()) EXPECT_EQ(count.selections, 0u);
   });
 }
 
@@ -82,27 +115,30 @@ TEST(ExpertCountingTest, RoundsAndCutsWeights) {
     uint64_t score;
   };
   constexpr Case kCases[] = {{0, 0},
-                             {1, uint64_t{1} << 32},
-                             {0x1p-32f, 1},
-                             {0x0.8p-32f, 1},
-                             {0x0.7fffffp-32f, 0},
-                             {0x1.8p-32f, 2},
-                             {0x1.000002p-9f, 8388609},
+                             {1, uint64_t{1} << 24},
+                             {0x1p-24f, 1},
+                             {0x0.8p-24f, 1},
+                             {0x0.7fffffp-24f, 0},
+                             {0x1.8p-24f, 2},
+                             {0x1.000002p-1f, 8388609},
                              {-1, 0},
-                             {4096, uint64_t{4096} << 32},
-                             {1e30f, uint64_t{4096} << 32},
-                             {std::numeric_limits<float>::infinity(), uint64_t{4096} << 32},
+                             {0x1.fffffep+7f, 0xffffff00},
+                             {256, uint64_t{256} << 24},
+                             {4096, uint64_t{4096} << 24},
+                             {1e30f, uint64_t{4096} << 24},
+                             {std::numeric_limits<float>::infinity(), uint64_t{4096} << 24},
                              {kNan, 0}};
   for (const Case& c : kCases) {
     const uint32_t id = 1;
-    std::vector<ExpertCount> counts(3);
-    CountExpertsReference({&id, &c.weight, 1, counts.data()}, 0, 3);
-    EXPECT_EQ(counts[1].score, c.score) << c.weight;
+    const CountArgs args{.ids = &id, .weights = &c.weight, .picks = 1};
+    std::vector<ExpertCount> expected(3);
+    CountExpertsReference(args, 0, 3, expected.data());
+    EXPECT_EQ(expected[1].score, c.score) << c.weight;
     ForEachTarget([&] {
-      std::vector<ExpertCount> counts(3);
-      CountExperts({&id, &c.weight, 1, counts.data()}, 0, 3);
-      EXPECT_EQ(counts[1].score, c.score) << c.weight;
-      EXPECT_EQ(counts[1].selections, 1u);
+      Counters counters(3);
+      counters.Count(args, 0, 3);
+      EXPECT_EQ(counters.Read()[1].score, c.score) << c.weight;
+      EXPECT_EQ(counters.Read()[1].selections, 1u);
     });
   }
 }
@@ -110,12 +146,13 @@ TEST(ExpertCountingTest, RoundsAndCutsWeights) {
 TEST(ExpertCountingTest, AddsToWhatIsThere) {
   const Picks picks(100, 8);
   ForEachTarget([&] {
-    std::vector<ExpertCount> counts(8), expected(8);
+    Counters counters(8);
+    std::vector<ExpertCount> expected(8);
     for (int i = 0; i < 3; ++i) {
-      CountExperts(picks.Args(counts), 0, 8);
-      CountExpertsReference(picks.Args(expected), 0, 8);
+      counters.Count(picks.Args(), 0, 8);
+      CountExpertsReference(picks.Args(), 0, 8, expected.data());
     }
-    ExpectEqual(counts, expected);
+    ExpectEqual(counters.Read(), expected);
   });
 }
 
@@ -124,10 +161,77 @@ TEST(ExpertCountingTest, SkipsTheHighestIds) {
   const std::vector<uint32_t> ids = {0xffffffff, 0x80000000, 3, 0xfffffffe};
   const std::vector<float> weights(ids.size(), 1.0f);
   ForEachTarget([&] {
-    std::vector<ExpertCount> counts(4);
-    CountExperts({ids.data(), weights.data(), 4, counts.data()}, 1, 4);
-    EXPECT_EQ(counts[3].selections, 1u);
+    Counters counters(4);
+    counters.Count({.ids = ids.data(), .weights = weights.data(), .picks = 4}, 1, 4);
+    EXPECT_EQ(counters.Read()[3].selections, 1u);
   });
+}
+
+TEST(ExpertCountingTest, LosesNothingWhereACounterIsFull) {
+  const ExpertCounter kNearlyFull[] = {
+      {kFull, 0}, {kFull - 1, 5}, {7, kFull}, {7, kFull - (1u << 24)}, {kFull, kFull}};
+  for (const ExpertCounter& initial : kNearlyFull) {
+    const Picks picks(300, 8);
+    std::vector<ExpertCount> expected(8, {initial.selections, initial.score});
+    CountExpertsReference(picks.Args(), 0, 8, expected.data());
+    ForEachTarget([&] {
+      Counters counters(8, initial);
+      counters.Count(picks.Args(), 0, 8);
+      ExpectEqual(counters.Read(), expected);
+      EXPECT_EQ(counters.spilled().size(), 8u);
+    });
+  }
+}
+
+TEST(ExpertCountingTest, SpillsNothingWhileItFits) {
+  const uint32_t id = 0;
+  const float one = 1;
+  ForEachTarget([&] {
+    Counters counters(1, {kFull - 1, kFull - (1u << 24)});
+    counters.Count({.ids = &id, .weights = &one, .picks = 1}, 0, 1);
+    EXPECT_EQ(counters.counter(0).selections, kFull);
+    EXPECT_EQ(counters.counter(0).score, kFull);
+    EXPECT_TRUE(counters.spilled().empty());
+  });
+}
+
+// Weights of up to 4096, most of which no counter holds.
+TEST(ExpertCountingTest, LosesNothingOfLargeWeights) {
+  Picks picks(5000, 3);
+  for (float& weight : picks.weights) weight *= 5000;
+  std::vector<ExpertCount> expected(3);
+  CountExpertsReference(picks.Args(), 0, 3, expected.data());
+  ASSERT_GT(expected[0].score, uint64_t{1} << 40);
+  ForEachTarget([&] {
+    Counters counters(3);
+    counters.Count(picks.Args(), 0, 3);
+    ExpectEqual(counters.Read(), expected);
+    EXPECT_EQ(counters.spilled().size(), 3u);
+  });
+}
+
+TEST(ExpertCountingTest, CountsWithThreadsThatTakeDisjointIds) {
+  constexpr int kExperts = 100, kThreads = 3, kRounds = 50;
+  Picks picks(2000, kExperts);
+  for (float& weight : picks.weights) weight *= 100;
+  std::vector<ExpertCount> expected(kExperts);
+  for (int round = 0; round < kRounds; ++round) {
+    CountExpertsReference(picks.Args(), 0, kExperts, expected.data());
+  }
+  ThreadPool pool(kThreads);
+  std::vector<ExpertCounter> counters(kExperts);
+  std::vector<SpilledCounts> spilled(kThreads);
+  CountArgs args = picks.Args();
+  args.counters = counters.data();
+  for (int round = 0; round < kRounds; ++round) {
+    pool.For(kExperts, 10, [&](int64_t begin, int64_t end, int thread) {
+      CountExperts(args, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), spilled[thread]);
+    });
+  }
+  std::vector<ExpertCount> counts(kExperts);
+  ReadCounters(counters.data(), kExperts, counts.data());
+  for (const SpilledCounts& part : spilled) AddSpilled(part, counts.data());
+  ExpectEqual(counts, expected);
 }
 
 }  // namespace
