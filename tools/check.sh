@@ -46,6 +46,7 @@ git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run --Wer
 stage "layering, sources, sizes"
 "$python" tools/check_layering_test.py
 "$python" tools/check_layering.py
+"$python" tools/house_figures_test.py
 "$python" tools/check_sources.py
 "$python" tools/size_report.py
 
