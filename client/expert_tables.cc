@@ -11,9 +11,9 @@
 #include "absl/strings/str_format.h"
 #include "base/number_text.h"
 #include "client/expert_kind.h"
-#include "client/expert_shares.h"
 #include "client/format.h"
 #include "client/table.h"
+#include "model/experts/expert_numbers.h"
 
 namespace peerage {
 namespace {
@@ -123,13 +123,13 @@ std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names
       " of ", FormatWhole(header.num_experts()), " experts: ", FormatWhole(header.tokens()),
       " tokens, ", FormatWhole(header.selections()), " selections, ",
       WholeSeconds(header.window_start()), " to ", WholeSeconds(header.window_end()), "\n");
-  const std::vector<double> score_shares = ScoreShares(usage);
+  const std::vector<double> score_shares = ScoreShares(usage.score_sums);
   const auto score_share = [&score_shares](uint32_t id) {
     return score_shares.empty() ? "-" : FormatPercent(score_shares[id]);
   };
   if (soft) {  // all selections are alike
     Table table({{"expert", Align::kRight}, {"mean gate", Align::kRight}});
-    for (const uint32_t id : MostUsedExperts(usage, kTopExperts)) {
+    for (const uint32_t id : MostUsedExperts(usage.selections, usage.score_sums, kTopExperts)) {
       table.AddRow({names.Of(header.layer(), header.kind(), id), score_share(id)});
     }
     return report + table.ToString();
@@ -138,7 +138,7 @@ std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names
                {"selections", Align::kRight},
                {"share of selections", Align::kRight},
                {"share of scores", Align::kRight}});
-  for (const uint32_t id : MostUsedExperts(usage, kTopExperts)) {
+  for (const uint32_t id : MostUsedExperts(usage.selections, usage.score_sums, kTopExperts)) {
     if (usage.selections[id] == 0) break;
     const double share = static_cast<double>(usage.selections[id]) / header.selections();
     table.AddRow({names.Of(header.layer(), header.kind(), id), FormatWhole(usage.selections[id]),

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "client/expert_shares.h"
 #include "client/format.h"
+#include "model/experts/expert_numbers.h"
 
 namespace peerage {
 namespace {
@@ -18,7 +18,7 @@ constexpr size_t kMostExperts = 256;
 std::string ExpertUsageJson(const ExpertUsage& usage, const ExpertNames& names) {
   ordered_json json = ordered_json::parse(ToJson(usage.header));
   ordered_json& experts = json["experts"] = ordered_json::array();
-  for (const uint32_t id : MostUsedExperts(usage, kMostExperts)) {
+  for (const uint32_t id : MostUsedExperts(usage.selections, usage.score_sums, kMostExperts)) {
     ordered_json& expert = experts.emplace_back(ordered_json{{"id", id}});
     const std::string name = names.Exact(usage.header.layer(), usage.header.kind(), id);
     if (!name.empty()) expert["name"] = name;

@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/number_text.h"
 #include "client/expert_kind.h"
-#include "client/expert_shares.h"
 #include "client/format.h"
 #include "client/table.h"
+#include "model/experts/expert_numbers.h"
 
 namespace peerage {
 namespace {
@@ -43,7 +43,7 @@ ShareRow ShareRowOf(const MixtureLayer& layer) {
           .tokens = layer.summary.tokens(),
           .routing = Routing(layer.summary),
           .effective = layer.summary.effective_experts(),
-          .shares = ScoreShares(layer.usage)};
+          .shares = ScoreShares(layer.usage.score_sums)};
 }
 
 std::vector<Section> SectionsOf(absl::Span<const MixtureLayer> layers, const ExpertNames& names) {

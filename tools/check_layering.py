@@ -12,7 +12,7 @@ import sys
 # their subfolders'), or single headers. The longest match decides.
 MAY_INCLUDE = {
     "base": set(),
-    "client": {"base", "peerage/v1", "grpc/health/v1"},
+    "client": {"base", "model/experts", "peerage/v1", "grpc/health/v1"},
     "server": {"base", "server", "server/engine", "server/rpc", "server/metrics", "server/http",
                "server/experts", "model", "model/config", "model/experts", "model/tokenizer",
                "model/checkpoint", "model/nn"},
@@ -54,7 +54,7 @@ DOORS = {
     "cpp-httplib": (r"httplib\.h", ["server/http", "tests/unit/server", "tests/integration"]),
     "CUDA": (r"(cuda|cublas|nccl|cub/).*", ["*_cuda.*"]),
     "Highway": (r"hwy/.*", ["model/kernels", "tests/unit/kernels", "bench"]),
-    "libpng": (r"png\.h", ["client", "tests/unit/client"]),
+    "libpng": (r"png\.h", ["model/experts", "tests/unit/experts"]),
     "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),
     "CLI11": (r"CLI/.*", ["server", "client", "bench", "model/transform/commands",
                                 "model/transform/main.*"]),

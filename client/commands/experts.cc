@@ -11,13 +11,13 @@
 #include "client/commands/commands.h"
 #include "client/expert_kind.h"
 #include "client/expert_layer_choice.h"
-#include "client/expert_map.h"
 #include "client/expert_tables.h"
 #include "client/expert_usage_json.h"
 #include "client/format.h"
-#include "client/mixture_map.h"
 #include "client/mixture_table.h"
-#include "client/npy_file.h"
+#include "model/experts/expert_map.h"
+#include "model/experts/expert_numbers.h"
+#include "model/experts/mixture_map.h"
 
 namespace peerage {
 namespace {
@@ -28,6 +28,12 @@ absl::Status WriteFile(const std::string& path, const std::string& bytes) {
   file.close();
   if (file) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("cannot write ", path));
+}
+
+// What is too large to draw can still be read as numbers.
+absl::Status SuggestNpy(const absl::Status& status) {
+  if (!absl::IsOutOfRange(status)) return status;
+  return absl::InvalidArgumentError(absl::StrCat(status.message(), "; use --npy"));
 }
 
 // Without --layer a table of all layers, with it one layer's details and numbers; a picture of
@@ -176,7 +182,7 @@ class ExpertsCommand : public Command {
     ASSIGN_OR_RETURN(const ExpertUsage usage, ReadUsage(client, *layer_, kind));
     const ExpertNames names(models);
     if (!png_.empty()) RETURN_IF_ERROR(WriteLayerPng(usage, names));
-    if (!npy_.empty()) RETURN_IF_ERROR(WriteFile(npy_, ToNpy(usage)));
+    if (!npy_.empty()) RETURN_IF_ERROR(WriteFile(npy_, ToNpy(usage.selections, usage.score_sums)));
     std::cout << (json() ? ExpertUsageJson(usage, names) : ExpertUsageReport(usage, names));
     return 0;
   }
@@ -186,13 +192,22 @@ class ExpertsCommand : public Command {
       if (maps_ == 1) return WriteMixturePng({usage}, names);
       return absl::InvalidArgumentError("--maps is for experts that are found by product keys");
     }
-    ASSIGN_OR_RETURN(const ExpertGrid grid, ArrangeExperts(usage.selections.size(), maps_));
-    return WritePng(DrawExpertMap(usage.selections, grid));
+    const absl::StatusOr<ExpertGrid> grid = ArrangeExperts(usage.selections.size(), maps_);
+    if (!grid.ok()) return SuggestNpy(grid.status());
+    return WritePng(DrawExpertMap(usage.selections, *grid));
   }
 
   absl::Status WriteMixturePng(const std::vector<ExpertUsage>& layers, const ExpertNames& names) {
-    ASSIGN_OR_RETURN(const Image image, DrawMixtureMap(layers, names));
-    return WritePng(image);
+    std::vector<MixtureMapLayer> drawn;
+    for (const ExpertUsage& usage : layers) {
+      drawn.push_back({.kind = ExpertKindName(usage.header.kind()),
+                       .layer = usage.header.layer(),
+                       .names = names.OfAll(usage),
+                       .scores = usage.score_sums});
+    }
+    const absl::StatusOr<Image> image = DrawMixtureMap(drawn);
+    if (!image.ok()) return SuggestNpy(image.status());
+    return WritePng(*image);
   }
 
   absl::Status WritePng(const Image& image) {

@@ -4,7 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "client/image.h"
+#include "model/experts/image.h"
 
 namespace peerage {
 
@@ -17,12 +17,8 @@ struct ExpertGrid {
 
 // `maps` is the number of heads when each has its own experts, else 1: what is not a square number
 // is drawn as one whose last rows are not full. INVALID_ARGUMENT when `maps` does not divide the
-// experts or a map would be too large to draw.
+// experts, OUT_OF_RANGE when a map would be too large to draw.
 absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps);
-
-// From black through purple and orange to pale yellow as `t` goes from 0 to 1; lightness grows
-// evenly, so that the picture can be read in grey, too.
-Colour HeatColour(double t);
 
 // Draws how often each expert was selected, on a logarithmic scale, over a legend with its values.
 // An unused expert is black. An expert is at least one pixel, and the picture 512 pixels wide or

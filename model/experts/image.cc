@@ -1,7 +1,11 @@
-#include "client/pixel_text.h"
+#include "model/experts/image.h"
 
-#include <array>
+#include <png.h>
+
+#include <algorithm>
+#include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -11,13 +15,13 @@
 namespace peerage {
 namespace {
 
-constexpr int kRows = 5;
-constexpr int kColumns = 3;
-constexpr int kPixel = kTextHeight / kRows;
+constexpr int kGlyphRows = 5;
+constexpr int kGlyphColumns = 3;
+constexpr int kGlyphPixel = kTextHeight / kGlyphRows;
 
 struct Glyph {
   char character;
-  std::array<std::string_view, kRows> rows;
+  std::array<std::string_view, kGlyphRows> rows;
 };
 
 constexpr Glyph kGlyphs[] = {
@@ -45,22 +49,68 @@ constexpr Glyph kGlyphs[] = {
 
 }  // namespace
 
+Image::Image(int width, int height, Colour background)
+    : width_(width), height_(height), pixels_(static_cast<size_t>(width) * height, background) {}
+
+void Image::Fill(int x, int y, int width, int height, Colour colour) {
+  const int left = std::max(x, 0);
+  const int right = std::min(x + width, width_);
+  for (int row = std::max(y, 0); row < std::min(y + height, height_); ++row) {
+    const auto begin = pixels_.begin() + static_cast<size_t>(row) * width_;
+    if (left < right) std::fill(begin + left, begin + right, colour);
+  }
+}
+
+absl::StatusOr<std::string> Image::ToPng() const {
+  png_image image = {};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = width_;
+  image.height = height_;
+  image.format = PNG_FORMAT_RGB;
+  std::string png(PNG_IMAGE_PNG_SIZE_MAX(image), '\0');
+  png_alloc_size_t size = png.size();
+  if (png_image_write_to_memory(&image, png.data(), &size, /*convert_to_8_bit=*/0, pixels_.data(),
+                                /*row_stride=*/0, /*colormap=*/nullptr) == 0) {
+    return absl::InternalError(absl::StrCat("libpng: ", image.message));
+  }
+  png.resize(size);
+  return png;
+}
+
+Colour HeatColour(double t) {
+  // Control points of matplotlib's "inferno" (CC0), evenly spaced.
+  static constexpr double kPoints[][3] = {{0, 0, 4},      {40, 11, 84},   {101, 21, 110},
+                                          {159, 42, 99},  {212, 72, 66},  {245, 125, 21},
+                                          {250, 193, 39}, {252, 255, 164}};
+  constexpr int kSegments = static_cast<int>(std::size(kPoints)) - 1;
+  const double position = (t > 0 ? std::min(t, 1.0) : 0) * kSegments;
+  const int segment = std::min(static_cast<int>(position), kSegments - 1);
+  const double part = position - segment;
+  Colour colour;
+  for (int i = 0; i < 3; ++i) {
+    const double value = kPoints[segment][i] * (1 - part) + kPoints[segment + 1][i] * part;
+    colour[i] = static_cast<uint8_t>(std::lround(value));
+  }
+  return colour;
+}
+
 int TextWidth(const std::string& text) {
-  return static_cast<int>(text.size()) * (kColumns + 1) * kPixel - kPixel;
+  return static_cast<int>(text.size()) * (kGlyphColumns + 1) * kGlyphPixel - kGlyphPixel;
 }
 
 void DrawText(Image& image, int left, int top, const std::string& text, Colour colour) {
   for (const char character : text) {
     for (const Glyph& glyph : kGlyphs) {
       if (glyph.character != absl::ascii_toupper(character)) continue;
-      for (int y = 0; y < kRows; ++y) {
-        for (int x = 0; x < kColumns; ++x) {
+      for (int y = 0; y < kGlyphRows; ++y) {
+        for (int x = 0; x < kGlyphColumns; ++x) {
           if (glyph.rows[y][x] != '#') continue;
-          image.Fill(left + x * kPixel, top + y * kPixel, kPixel, kPixel, colour);
+          image.Fill(left + x * kGlyphPixel, top + y * kGlyphPixel, kGlyphPixel, kGlyphPixel,
+                     colour);
         }
       }
     }
-    left += (kColumns + 1) * kPixel;
+    left += (kGlyphColumns + 1) * kGlyphPixel;
   }
 }
 

@@ -1,11 +1,10 @@
-#include "client/expert_map.h"
+#include "model/experts/expert_map.h"
 
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "client/pixel_text.h"
 
 namespace peerage {
 namespace {
@@ -81,28 +80,10 @@ absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps) {
   ExpertGrid grid{.maps = maps, .experts = num_experts / maps};
   const uint64_t side = CeilSqrt(grid.experts);
   if (side > kMaxSide) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(num_experts, " experts are too many for a map; use --npy"));
+    return absl::OutOfRangeError(absl::StrCat(num_experts, " experts are too many for a map"));
   }
   grid.side = static_cast<int>(side);
   return grid;
-}
-
-Colour HeatColour(double t) {
-  // Control points of matplotlib's "inferno" (CC0), evenly spaced.
-  static constexpr double kPoints[][3] = {{0, 0, 4},      {40, 11, 84},   {101, 21, 110},
-                                          {159, 42, 99},  {212, 72, 66},  {245, 125, 21},
-                                          {250, 193, 39}, {252, 255, 164}};
-  constexpr int kSegments = static_cast<int>(std::size(kPoints)) - 1;
-  const double position = std::clamp(t, 0.0, 1.0) * kSegments;
-  const int segment = std::min(static_cast<int>(position), kSegments - 1);
-  const double part = position - segment;
-  Colour colour;
-  for (int i = 0; i < 3; ++i) {
-    const double value = kPoints[segment][i] * (1 - part) + kPoints[segment + 1][i] * part;
-    colour[i] = static_cast<uint8_t>(std::lround(value));
-  }
-  return colour;
 }
 
 Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& grid) {

@@ -1,4 +1,4 @@
-#include "client/mixture_map.h"
+#include "model/experts/mixture_map.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,10 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/expert_kind.h"
-#include "client/expert_map.h"
-#include "client/expert_shares.h"
-#include "client/pixel_text.h"
+#include "model/experts/expert_numbers.h"
 
 namespace peerage {
 namespace {
@@ -56,17 +53,16 @@ struct Panel {
   }  // title, names
 };
 
-std::vector<Panel> PanelsOf(absl::Span<const ExpertUsage> layers, const ExpertNames& names) {
+std::vector<Panel> PanelsOf(absl::Span<const MixtureMapLayer> layers) {
   std::vector<Panel> panels;
-  for (const ExpertUsage& usage : layers) {
-    const std::string title = absl::StrCat(ExpertKindName(usage.header.kind()), " % of scores");
-    std::vector<std::string> experts = names.OfAll(usage);
-    for (std::string& name : experts) name.resize(std::min(name.size(), kLongestName));
-    auto panel = std::find_if(panels.begin(), panels.end(), [&](const Panel& p) {
-      return p.title == title && p.names == experts;
-    });
-    if (panel == panels.end()) panel = panels.insert(panel, {title, std::move(experts), {}});
-    panel->rows.push_back({absl::StrCat(usage.header.layer()), ScoreShares(usage)});
+  for (const MixtureMapLayer& layer : layers) {
+    const std::string title = absl::StrCat(layer.kind, " % of scores");
+    std::vector<std::string> names = layer.names;
+    for (std::string& name : names) name.resize(std::min(name.size(), kLongestName));
+    auto panel = std::find_if(panels.begin(), panels.end(),
+                              [&](const Panel& p) { return p.title == title && p.names == names; });
+    if (panel == panels.end()) panel = panels.insert(panel, {title, std::move(names), {}});
+    panel->rows.push_back({absl::StrCat(layer.layer), ScoreShares(layer.scores)});
   }
   return panels;
 }
@@ -100,17 +96,16 @@ void DrawPanel(Image& image, int left, const Panel& panel) {
 
 }  // namespace
 
-absl::StatusOr<Image> DrawMixtureMap(absl::Span<const ExpertUsage> layers,
-                                     const ExpertNames& names) {
+absl::StatusOr<Image> DrawMixtureMap(absl::Span<const MixtureMapLayer> layers) {
   if (layers.empty()) return absl::InvalidArgumentError("there is no mixture to draw");
-  const std::vector<Panel> panels = PanelsOf(layers, names);
+  const std::vector<Panel> panels = PanelsOf(layers);
   int64_t width = kEdge, height = 0;
   for (const Panel& panel : panels) {
     width += panel.width() + kEdge;
     height = std::max(height, panel.height() + 2 * kEdge);
   }
   if (width > kMostPixels / height) {
-    return absl::InvalidArgumentError("a picture cannot hold so many experts; use --npy");
+    return absl::OutOfRangeError("a picture cannot hold so many experts");
   }
   Image image(static_cast<int>(width), static_cast<int>(height), kPaper);
   int left = kEdge;

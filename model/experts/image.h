@@ -24,7 +24,7 @@ class Image {
   // What lies outside the picture is left out.
   void Fill(int x, int y, int width, int height, Colour colour);
 
-  // INTERNAL when libpng fails.
+  // The bytes of a PNG file. INTERNAL when libpng fails.
   absl::StatusOr<std::string> ToPng() const;
 
  private:
@@ -32,5 +32,19 @@ class Image {
   int height_;
   std::vector<Colour> pixels_;
 };
+
+// From black through purple and orange to pale yellow as `t` goes from 0 to 1; lightness grows
+// evenly, so that the picture can be read in grey, too. A NaN is black.
+Colour HeatColour(double t);
+
+inline constexpr int kTextHeight = 10;
+
+// Digits, letters (all as capitals), '.', '-', '_' and '%' in a small fixed font; every other byte
+// is drawn as a blank.
+int TextWidth(const std::string& text);
+void DrawText(Image& image, int left, int top, const std::string& text, Colour colour);
+
+// In at most five characters: "999", "1.2K", "10K", "3.4M"; from 10^16 on in trillions.
+std::string ShortNumber(uint64_t number);
 
 }  // namespace peerage

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace peerage {
+
+// What the counts of one expert layer say, as numbers: `selections` [num_experts] are how often
+// each expert was picked, `scores` [num_experts] the sums of the weights it was picked with.
+//
+// Precondition of all: both have one entry for each expert.
+
+// The ids of the `count` most used experts, or of all: most selections first, then the larger sum
+// of scores (a NaN is as good as 0), then the lower id.
+std::vector<uint32_t> MostUsedExperts(absl::Span<const uint64_t> selections,
+                                      absl::Span<const double> scores, size_t count);
+
+// Whether every token had every expert: soft routing. Selections then tell experts apart no longer.
+bool IsSoft(uint64_t tokens, uint64_t selections, uint64_t num_experts);
+
+// Each expert's share of all scores: with soft routing its mean gate. Empty when no score was
+// counted, and when they are no sums of weights: negative, infinite or NaN.
+std::vector<double> ScoreShares(absl::Span<const double> scores);
+
+// The bytes of a NumPy file (format 1.0): float64 [2, num_experts], selections and scores. Counts
+// beyond 2^53 are rounded.
+std::string ToNpy(absl::Span<const uint64_t> selections, absl::Span<const double> scores);
+
+}  // namespace peerage
