@@ -12,7 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 // The payload of type `Message`, if the status carries one that can be read.
@@ -59,4 +59,4 @@ std::string DescribeError(const absl::Status& status) {
   return absl::StrReplaceAll(line, {{"\n", " "}});
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

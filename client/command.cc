@@ -2,7 +2,7 @@
 
 #include <map>
 
-namespace peerage {
+namespace peerage::client {
 
 Command::Command(CLI::App& program, const std::string& name, const std::string& description)
     : app_(*program.add_subcommand(name, description)) {
@@ -24,4 +24,4 @@ ClientOptions Command::client_options() const {
   return options;
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

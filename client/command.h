@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "client/peerage_client.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // One subcommand of `peerage`: its flags, and what it does with a server.
 class Command {
@@ -41,4 +41,4 @@ class Command {
   double timeout_seconds_ = 0;  // 0: none
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -1,6 +1,6 @@
 #include "client/expert_kind.h"
 
-namespace peerage {
+namespace peerage::client {
 
 std::string ExpertKindName(v1::ExpertLayerKind kind) {
   switch (kind) {
@@ -30,4 +30,4 @@ bool IsMixture(v1::ExpertLayerKind kind) {
          kind == v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION;
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -9,7 +9,7 @@
 #include "client/expert_kind.h"
 #include "client/format.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 const v1::Model* FindModel(const v1::ListModelsResponse& models, const std::string& name) {
@@ -73,4 +73,4 @@ absl::StatusOr<v1::ExpertLayerKind> FindExpertKind(const v1::ListModelsResponse&
                                           ExpertKindName(choice.kind), "; it has ", has));
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

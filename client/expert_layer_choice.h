@@ -7,7 +7,7 @@
 #include "peerage/v1/experts.pb.h"
 #include "peerage/v1/models.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // One expert layer as a user names it.
 struct ExpertLayerChoice {
@@ -21,4 +21,4 @@ struct ExpertLayerChoice {
 absl::StatusOr<v1::ExpertLayerKind> FindExpertKind(const v1::ListModelsResponse& models,
                                                    const ExpertLayerChoice& choice);
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/format.h"
 
-namespace peerage {
+namespace peerage::client {
 
 ExpertNames::ExpertNames(const v1::ListModelsResponse& response) {
   for (const v1::Model& model : response.models()) {
@@ -32,4 +32,4 @@ std::string ExpertNames::Exact(uint32_t layer, v1::ExpertLayerKind kind, uint32_
   return found == names_.end() || id >= found->second.size() ? "" : found->second[id];
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

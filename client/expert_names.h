@@ -10,7 +10,7 @@
 #include "peerage/v1/experts.pb.h"
 #include "peerage/v1/models.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // What a server calls the experts of its models: mixtures name theirs, others are numbers.
 class ExpertNames {
@@ -29,4 +29,4 @@ class ExpertNames {
   std::map<std::pair<uint32_t, v1::ExpertLayerKind>, std::vector<std::string>> names_;
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -15,7 +15,7 @@
 #include "client/table.h"
 #include "model/experts/expert_numbers.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 // "2026-11-25T17:22:51Z"
@@ -170,4 +170,4 @@ std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& na
   return lines;
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -8,7 +8,7 @@
 #include "client/mixture_table.h"
 #include "peerage/v1/experts.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // One row for each expert layer with the figures of its use (docs/experts.md), then the mean of
 // each kind of which there are several. A dash stands for what says nothing: the Gini coefficient
@@ -27,4 +27,4 @@ std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names
 // One line for each layer: "layer 1 used 812 of 4,096 experts in 12,800 selections, ...".
 std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names = {});
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 template <typename T>
@@ -45,4 +45,4 @@ absl::Status ExpertUsage::CheckComplete() const {
                                           " came"));
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

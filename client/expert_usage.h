@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "peerage/v1/experts.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // One expert layer's usage as GetExpertUsage streams it.
 struct ExpertUsage {
@@ -20,4 +20,4 @@ struct ExpertUsage {
   absl::Status CheckComplete() const;
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

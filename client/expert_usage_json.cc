@@ -6,7 +6,7 @@
 #include "client/format.h"
 #include "model/experts/expert_numbers.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 using nlohmann::ordered_json;
@@ -29,4 +29,4 @@ std::string ExpertUsageJson(const ExpertUsage& usage, const ExpertNames& names) 
   return json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -11,7 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "base/number_text.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 // Bytes of the valid UTF-8 sequence at the front of `text`, 0 when it begins with none.
@@ -104,4 +104,4 @@ std::string ToJson(const google::protobuf::Message& message) {
   return json;
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -8,7 +8,7 @@
 
 #include "absl/time/time.h"
 
-namespace peerage {
+namespace peerage::client {
 
 std::string FormatPercent(double ratio);           // "12.3 %"
 std::string FormatThreeDigits(double value);       // "1.75", "17.5", "1,750"; not negative
@@ -28,4 +28,4 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration);
 // object on indented lines.
 std::string ToJson(const google::protobuf::Message& message);
 
-}  // namespace peerage
+}  // namespace peerage::client

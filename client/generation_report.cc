@@ -8,7 +8,7 @@
 #include "client/format.h"
 #include "client/table.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 std::string DescribeFinish(const v1::Finish& finish) {
@@ -115,4 +115,4 @@ std::string GenerationReport::Summary() const {
       tokens, FormatInterval(first_token), rate, reasons);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

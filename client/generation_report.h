@@ -7,7 +7,7 @@
 #include "client/expert_names.h"
 #include "peerage/v1/inference.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // Turns the messages of one GenerateStream call into what a terminal shows: one candidate's text as
 // it comes, several candidates one after the other as they end.
@@ -46,4 +46,4 @@ class GenerationReport {
   std::vector<Candidate> received_;  // by index
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -6,7 +6,7 @@
 
 #include <utility>
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 constexpr int kStop = SIGUSR1;  // the destructor's word to the waiting thread
@@ -43,4 +43,4 @@ void Interrupt::Wait() {
   }
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -4,7 +4,7 @@
 #include <functional>
 #include <thread>
 
-namespace peerage {
+namespace peerage::client {
 
 // Calls `on_interrupt` from a thread of its own at the first Ctrl-C (SIGINT); at a second one the
 // process ends at once with exit code 130.
@@ -30,4 +30,4 @@ class Interrupt {
   std::thread thread_;
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

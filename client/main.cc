@@ -11,7 +11,7 @@
 #include "client/format.h"
 #include "client/interrupt.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 constexpr int kCallFailed = 1;
@@ -64,6 +64,6 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace peerage
+}  // namespace peerage::client
 
-int main(int argc, char** argv) { return peerage::Main(argc, argv); }
+int main(int argc, char** argv) { return peerage::client::Main(argc, argv); }

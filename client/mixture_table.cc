@@ -11,7 +11,7 @@
 #include "client/table.h"
 #include "model/experts/expert_numbers.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 using Align = Table::Align;
@@ -138,4 +138,4 @@ std::string MixtureTable(absl::Span<const MixtureLayer> layers, const ExpertName
   return text;
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -8,7 +8,7 @@
 #include "client/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // A layer of a mixture: its figures, and what was counted of each expert.
 struct MixtureLayer {
@@ -24,4 +24,4 @@ inline constexpr size_t kMixtureColumns = 8;
 // each list of names. Precondition: no layer has more than kMixtureColumns experts.
 std::string MixtureTable(absl::Span<const MixtureLayer> layers, const ExpertNames& names);
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -10,7 +10,7 @@
 #include "base/status_macros.h"
 #include "client/call_status.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
@@ -151,4 +151,4 @@ void Client::Cancel() {
   for (grpc::ClientContext* context : running_) context->TryCancel();
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -16,7 +16,7 @@
 #include "peerage/v1/inference.grpc.pb.h"
 #include "peerage/v1/models.grpc.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 struct ClientOptions {
   std::string server = "127.0.0.1:50051";             // any gRPC target
@@ -83,4 +83,4 @@ class Client {
   std::vector<grpc::ClientContext*> running_ ABSL_GUARDED_BY(mu_);
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -7,7 +7,7 @@
 #include "client/format.h"
 #include "client/table.h"
 
-namespace peerage {
+namespace peerage::client {
 
 std::string ScoreTable(const v1::ScoreResponse& response, const std::vector<std::string>& texts) {
   using Align = Table::Align;
@@ -30,4 +30,4 @@ std::string ScoreTable(const v1::ScoreResponse& response, const std::vector<std:
   return table.ToString();
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

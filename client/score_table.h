@@ -5,10 +5,10 @@
 
 #include "peerage/v1/inference.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // One row per continuation: the log-probability of the whole, per scored token, bits per byte,
 // whether greedy decoding would have written it, and its text.
 std::string ScoreTable(const v1::ScoreResponse& response, const std::vector<std::string>& texts);
 
-}  // namespace peerage
+}  // namespace peerage::client

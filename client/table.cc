@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "client/format.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 // Code points: every byte that does not continue one.
@@ -56,4 +56,4 @@ std::string Table::ToString() const {
   return text;
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

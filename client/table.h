@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace peerage {
+namespace peerage::client {
 
 // Columns of text, aligned by code points. Titles and cells may hold anything: what a terminal
 // would obey is escaped (EscapeText in client/format.h).
@@ -28,4 +28,4 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

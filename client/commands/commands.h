@@ -5,7 +5,7 @@
 
 #include "client/command.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // Each adds its subcommand to `program`, which must outlive it.
 std::unique_ptr<Command> AddGenerate(CLI::App& program);
@@ -16,4 +16,4 @@ std::unique_ptr<Command> AddModels(CLI::App& program);
 std::unique_ptr<Command> AddStatus(CLI::App& program);
 std::unique_ptr<Command> AddHealth(CLI::App& program);
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -19,7 +19,7 @@
 #include "model/experts/expert_numbers.h"
 #include "model/experts/mixture_map.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 absl::Status WriteFile(const std::string& path, const std::string& bytes) {
@@ -233,4 +233,4 @@ std::unique_ptr<Command> AddExperts(CLI::App& program) {
   return std::make_unique<ExpertsCommand>(program);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -12,7 +12,7 @@
 #include "client/format.h"
 #include "client/generation_report.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 // Flags that were given become fields; the server checks their ranges and knows the defaults.
@@ -127,4 +127,4 @@ std::unique_ptr<Command> AddGenerate(CLI::App& program) {
   return std::make_unique<GenerateCommand>(program);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -4,7 +4,7 @@
 #include "client/commands/commands.h"
 #include "client/format.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 // Made for container health checks: short, and only the exit code matters.
@@ -43,4 +43,4 @@ std::unique_ptr<Command> AddHealth(CLI::App& program) {
   return std::make_unique<HealthCommand>(program);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

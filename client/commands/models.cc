@@ -6,7 +6,7 @@
 #include "client/format.h"
 #include "client/table.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 std::string ModelTable(const v1::ListModelsResponse& response) {
@@ -54,4 +54,4 @@ std::unique_ptr<Command> AddModels(CLI::App& program) {
   return std::make_unique<ModelsCommand>(program);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

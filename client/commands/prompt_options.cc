@@ -3,7 +3,7 @@
 #include <iostream>
 #include <iterator>
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 void AddMessage(const std::string& role, const std::string& content, v1::Chat* chat) {
@@ -42,4 +42,4 @@ absl::StatusOr<v1::Prompt> PromptOptions::Read() const {
   return prompt;
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

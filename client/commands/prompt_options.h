@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "peerage/v1/inference.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // The flags that say what the model reads: a text (an argument, else standard input), as it is or
 // as the user's turn of a chat, and which model.
@@ -30,4 +30,4 @@ class PromptOptions {
   std::optional<bool> add_bos_;
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -10,7 +10,7 @@
 #include "client/format.h"
 #include "client/score_table.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 class ScoreCommand : public Command {
@@ -64,4 +64,4 @@ std::unique_ptr<Command> AddScore(CLI::App& program) {
   return std::make_unique<ScoreCommand>(program);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

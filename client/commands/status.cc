@@ -5,7 +5,7 @@
 #include "client/format.h"
 #include "client/table.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 std::string Describe(const v1::GetServerStatusResponse& status) {
@@ -49,4 +49,4 @@ std::unique_ptr<Command> AddStatus(CLI::App& program) {
   return std::make_unique<StatusCommand>(program);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -7,7 +7,7 @@
 #include "client/format.h"
 #include "client/table.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 class TokenizeCommand : public Command {
@@ -50,4 +50,4 @@ std::unique_ptr<Command> AddTokenize(CLI::App& program) {
   return std::make_unique<TokenizeCommand>(program);
 }
 
-}  // namespace peerage
+}  // namespace peerage::client

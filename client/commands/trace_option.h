@@ -5,7 +5,7 @@
 
 #include "peerage/v1/experts.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 
 // The flag that asks for the experts a call uses.
 class TraceOption {
@@ -26,4 +26,4 @@ class TraceOption {
   std::string level_;
 };
 
-}  // namespace peerage
+}  // namespace peerage::client

@@ -7,7 +7,7 @@
 
 #include <string>
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 template <typename Detail>
@@ -52,4 +52,4 @@ TEST(CallStatusTest, SurvivesDetailsThatAreGarbage) {
 }
 
 }  // namespace
-}  // namespace peerage
+}  // namespace peerage::client

@@ -4,7 +4,7 @@
 
 #include "client/expert_kind.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 constexpr auto kMixtureFfn = v1::EXPERT_LAYER_KIND_MIXTURE_FFN;
@@ -63,4 +63,4 @@ TEST(ExpertKindTest, IsReadAsItIsPrinted) {
 }
 
 }  // namespace
-}  // namespace peerage
+}  // namespace peerage::client

@@ -13,7 +13,7 @@
 #include "client/expert_usage_json.h"
 #include "client/mixture_table.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 using ::testing::HasSubstr;
@@ -290,4 +290,4 @@ TEST(ExpertNamesTest, NamesTheExpertsOfMixturesAndCountsTheOthers) {
 }
 
 }  // namespace
-}  // namespace peerage
+}  // namespace peerage::client

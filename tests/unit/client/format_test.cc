@@ -7,7 +7,7 @@
 
 #include "peerage/v1/inference.pb.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 using ::testing::HasSubstr;
@@ -72,4 +72,4 @@ TEST(FormatTest, ConvertsDurations) {
 }
 
 }  // namespace
-}  // namespace peerage
+}  // namespace peerage::client

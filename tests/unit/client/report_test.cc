@@ -6,7 +6,7 @@
 #include "client/generation_report.h"
 #include "client/score_table.h"
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 using ::testing::HasSubstr;
@@ -117,4 +117,4 @@ TEST(ScoreTableTest, ShowsEveryContinuationWithItsAverages) {
 }
 
 }  // namespace
-}  // namespace peerage
+}  // namespace peerage::client

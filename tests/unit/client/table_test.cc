@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace peerage {
+namespace peerage::client {
 namespace {
 
 TEST(TableTest, AlignsColumnsAndLeavesNothingTrailing) {
@@ -41,4 +41,4 @@ TEST(TableTest, PrintsItsTitlesWithoutRows) {
 }
 
 }  // namespace
-}  // namespace peerage
+}  // namespace peerage::client
