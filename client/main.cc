@@ -6,10 +6,9 @@
 #include <vector>
 
 #include "client/call_status.h"
-#include "client/command.h"
-#include "client/commands/commands.h"
-#include "client/format.h"
+#include "client/commands/command.h"
 #include "client/interrupt.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {

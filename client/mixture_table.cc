@@ -6,9 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/number_text.h"
-#include "client/expert_kind.h"
-#include "client/format.h"
-#include "client/table.h"
+#include "client/expert_layers.h"
+#include "client/terminal_text.h"
 #include "model/experts/expert_numbers.h"
 
 namespace peerage::client {
@@ -71,7 +70,7 @@ void AddRow(const std::string& layer, const ShareRow& row, Table& table, size_t 
   table.AddRow(std::move(cells));
 }
 
-// Those of one kind of which something was counted.
+// The rows of one kind of which something was counted.
 std::vector<ShareRow> UsedRows(const Section& section, v1::ExpertLayerKind kind) {
   std::vector<ShareRow> rows;
   for (const ShareRow& row : section.rows) {
@@ -80,7 +79,7 @@ std::vector<ShareRow> UsedRows(const Section& section, v1::ExpertLayerKind kind)
   return rows;
 }
 
-// Precondition: there are rows.
+// What the row of means shows for these. Precondition: there is at least one.
 ShareRow MeanOf(const std::vector<ShareRow>& rows) {
   ShareRow mean = rows.front();
   const auto count = static_cast<double>(rows.size());

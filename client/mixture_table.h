@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/types/span.h"
-#include "client/expert_names.h"
+#include "client/expert_layers.h"
 #include "client/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
 
@@ -20,8 +20,8 @@ struct MixtureLayer {
 inline constexpr size_t kMixtureColumns = 8;
 
 // One row for each layer with every expert's share of the scores (docs/experts.md), then the mean
-// of each kind's layers, and which of them are the least and the most even. A table of its own for
-// each list of names. Precondition: no layer has more than kMixtureColumns experts.
+// of each kind's layers, and which of them are the least and the most even. Each list
+// of names has a table of its own. Precondition: no layer has more than kMixtureColumns experts.
 std::string MixtureTable(absl::Span<const MixtureLayer> layers, const ExpertNames& names);
 
 }  // namespace peerage::client

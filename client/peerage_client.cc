@@ -23,7 +23,7 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
 
 }  // namespace
 
-// One call's ClientContext, known to Cancel() while the call runs.
+// One call's ClientContext, which Cancel() knows while the call runs.
 class Client::Call {
  public:
   explicit Call(Client* client) : client_(client) {

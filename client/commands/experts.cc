@@ -8,13 +8,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "client/commands/commands.h"
-#include "client/expert_kind.h"
-#include "client/expert_layer_choice.h"
-#include "client/expert_tables.h"
-#include "client/expert_usage_json.h"
-#include "client/format.h"
+#include "client/commands/command.h"
+#include "client/expert_layers.h"
+#include "client/expert_report.h"
 #include "client/mixture_table.h"
+#include "client/terminal_text.h"
 #include "model/experts/expert_map.h"
 #include "model/experts/expert_numbers.h"
 #include "model/experts/mixture_map.h"
@@ -36,8 +34,8 @@ absl::Status SuggestNpy(const absl::Status& status) {
   return absl::InvalidArgumentError(absl::StrCat(status.message(), "; use --npy"));
 }
 
-// Without --layer a table of all layers, with it one layer's details and numbers; a picture of
-// both.
+// Without --layer the command prints a table of all layers, with it one layer's details and
+// numbers. Both can be drawn.
 class ExpertsCommand : public Command {
  public:
   explicit ExpertsCommand(CLI::App& program)

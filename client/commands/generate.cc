@@ -6,11 +6,10 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "client/commands/commands.h"
-#include "client/commands/prompt_options.h"
-#include "client/commands/trace_option.h"
-#include "client/format.h"
-#include "client/generation_report.h"
+#include "client/answer_report.h"
+#include "client/commands/command.h"
+#include "client/commands/options.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {

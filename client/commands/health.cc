@@ -1,13 +1,13 @@
 #include <iostream>
 #include <string>
 
-#include "client/commands/commands.h"
-#include "client/format.h"
+#include "client/commands/command.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {
 
-// Made for container health checks: short, and only the exit code matters.
+// This command is for container health checks: its time is short, and only the exit code matters.
 class HealthCommand : public Command {
  public:
   explicit HealthCommand(CLI::App& program)

@@ -2,9 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/number_text.h"
-#include "client/commands/commands.h"
-#include "client/format.h"
-#include "client/table.h"
+#include "client/commands/command.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {

@@ -3,12 +3,11 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "client/commands/commands.h"
-#include "client/commands/prompt_options.h"
-#include "client/commands/trace_option.h"
-#include "client/expert_tables.h"
-#include "client/format.h"
-#include "client/score_table.h"
+#include "client/answer_report.h"
+#include "client/commands/command.h"
+#include "client/commands/options.h"
+#include "client/expert_report.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {

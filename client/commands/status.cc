@@ -1,9 +1,8 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "client/commands/commands.h"
-#include "client/format.h"
-#include "client/table.h"
+#include "client/commands/command.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {

@@ -2,10 +2,9 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "client/commands/commands.h"
-#include "client/commands/prompt_options.h"
-#include "client/format.h"
-#include "client/table.h"
+#include "client/commands/command.h"
+#include "client/commands/options.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {

@@ -28,7 +28,7 @@ uint64_t CeilSqrt(uint64_t x) {
   return n;
 }
 
-// From selections to [0, 1].
+// Maps selections to [0, 1].
 class LogScale {
  public:
   explicit LogScale(uint64_t max)
@@ -41,7 +41,7 @@ class LogScale {
   const double log_max_;
 };
 
-// 0, 1, 10, 100, ... below `max`, and `max`.
+// The values that the legend names: 0, 1, 10, 100, ... up to half of `max`, and `max`.
 std::vector<uint64_t> Ticks(uint64_t max) {
   std::vector<uint64_t> ticks = {0};
   for (uint64_t tick = 1; tick < max && tick <= max / 2; tick *= 10) ticks.push_back(tick);

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/types/span.h"
-#include "client/expert_names.h"
+#include "client/expert_layers.h"
 #include "client/expert_usage.h"
 #include "client/mixture_table.h"
 #include "peerage/v1/experts.pb.h"
@@ -15,7 +15,7 @@ namespace peerage::client {
 // of soft routing, a percentage of less than a hundred experts.
 std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary);
 
-// The same of a model that may have mixtures: those of few experts come in a table of their own
+// The table of a model that may have mixtures: those of few experts come in a table of their own
 // (client/mixture_table.h), the other layers in the one above. `mixtures` are the summary's.
 std::string ExpertSummaryText(const v1::WatchExpertSummaryResponse& summary,
                               absl::Span<const MixtureLayer> mixtures, const ExpertNames& names);
@@ -23,6 +23,11 @@ std::string ExpertSummaryText(const v1::WatchExpertSummaryResponse& summary,
 // What was used of one layer and when, and its most used experts: by selections and by scores, with
 // soft routing by their mean gate alone.
 std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names = {});
+
+// The same as JSON: the header's fields in proto3's mapping, and "experts": of each its id, name
+// (where it has one), selections and score_sum; the most used first, at most 256 (all of a
+// mixture).
+std::string ExpertUsageJson(const ExpertUsage& usage, const ExpertNames& names = {});
 
 // One line for each layer: "layer 1 used 812 of 4,096 experts in 12,800 selections, ...".
 std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names = {});

@@ -1,4 +1,4 @@
-#include "client/commands/prompt_options.h"
+#include "client/commands/options.h"
 
 #include <iostream>
 #include <iterator>
@@ -40,6 +40,17 @@ absl::StatusOr<v1::Prompt> PromptOptions::Read() const {
   if (system_) AddMessage("system", *system_, prompt.mutable_chat());
   AddMessage("user", text, prompt.mutable_chat());
   return prompt;
+}
+
+TraceOption::TraceOption(CLI::App& app) {
+  app.add_option("--trace", level_,
+                 "Print which experts were used: summary or, with --json, also full")
+      ->check(CLI::IsMember({"summary", "full"}));
+}
+
+v1::ExpertTraceLevel TraceOption::level() const {
+  if (level_.empty()) return v1::EXPERT_TRACE_LEVEL_UNSPECIFIED;
+  return level_ == "full" ? v1::EXPERT_TRACE_LEVEL_FULL : v1::EXPERT_TRACE_LEVEL_SUMMARY;
 }
 
 }  // namespace peerage::client

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "peerage/v1/experts.pb.h"
 #include "peerage/v1/inference.pb.h"
 
 namespace peerage::client {
@@ -28,6 +29,18 @@ class PromptOptions {
   bool chat_ = false;
   std::optional<std::string> system_;
   std::optional<bool> add_bos_;
+};
+
+// The flag that asks for the experts a call uses.
+class TraceOption {
+ public:
+  explicit TraceOption(CLI::App& app);
+
+  // Unspecified when the flag was not given.
+  v1::ExpertTraceLevel level() const;
+
+ private:
+  std::string level_;
 };
 
 }  // namespace peerage::client

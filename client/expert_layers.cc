@@ -1,4 +1,4 @@
-#include "client/expert_layer_choice.h"
+#include "client/expert_layers.h"
 
 #include <algorithm>
 #include <set>
@@ -6,8 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/expert_kind.h"
-#include "client/format.h"
+#include "client/terminal_text.h"
 
 namespace peerage::client {
 namespace {
@@ -47,6 +46,61 @@ std::vector<v1::ExpertLayerKind> KindsOf(const v1::Model& model, uint32_t layer)
 }
 
 }  // namespace
+
+std::string ExpertKindName(v1::ExpertLayerKind kind) {
+  switch (kind) {
+    case v1::EXPERT_LAYER_KIND_PEER:
+      return "peer";
+    case v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY:
+      return "pkm";
+    case v1::EXPERT_LAYER_KIND_MIXTURE_FFN:
+      return "mixture_ffn";
+    case v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION:
+      return "mixture_attention";
+    default:
+      return "unknown";
+  }
+}
+
+v1::ExpertLayerKind ParseExpertKind(const std::string& name) {
+  for (int value = v1::ExpertLayerKind_MIN; value <= v1::ExpertLayerKind_MAX; ++value) {
+    const auto kind = static_cast<v1::ExpertLayerKind>(value);
+    if (kind != v1::EXPERT_LAYER_KIND_UNSPECIFIED && ExpertKindName(kind) == name) return kind;
+  }
+  return v1::EXPERT_LAYER_KIND_UNSPECIFIED;
+}
+
+bool IsMixture(v1::ExpertLayerKind kind) {
+  return kind == v1::EXPERT_LAYER_KIND_MIXTURE_FFN ||
+         kind == v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION;
+}
+
+ExpertNames::ExpertNames(const v1::ListModelsResponse& response) {
+  for (const v1::Model& model : response.models()) {
+    for (const v1::ExpertLayer& layer : model.expert_layers()) {
+      const auto& names = layer.expert_names();
+      names_[{layer.layer(), layer.kind()}].assign(names.begin(), names.end());
+    }
+  }
+}
+
+std::string ExpertNames::Of(uint32_t layer, v1::ExpertLayerKind kind, uint32_t id) const {
+  const std::string name = Exact(layer, kind, id);
+  return name.empty() ? absl::StrCat(id) : EscapeText(name);
+}
+
+std::vector<std::string> ExpertNames::OfAll(const ExpertUsage& usage) const {
+  std::vector<std::string> names(usage.selections.size());
+  for (uint32_t id = 0; id < names.size(); ++id) {
+    names[id] = Of(usage.header.layer(), usage.header.kind(), id);
+  }
+  return names;
+}
+
+std::string ExpertNames::Exact(uint32_t layer, v1::ExpertLayerKind kind, uint32_t id) const {
+  const auto found = names_.find({layer, kind});
+  return found == names_.end() || id >= found->second.size() ? "" : found->second[id];
+}
 
 absl::StatusOr<v1::ExpertLayerKind> FindExpertKind(const v1::ListModelsResponse& models,
                                                    const ExpertLayerChoice& choice) {

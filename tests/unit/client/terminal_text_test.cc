@@ -1,4 +1,4 @@
-#include "client/format.h"
+#include "client/terminal_text.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -69,6 +69,41 @@ TEST(FormatTest, ConvertsDurations) {
   duration.set_seconds(2);
   duration.set_nanos(500'000'000);
   EXPECT_EQ(ToDuration(duration), absl::Milliseconds(2500));
+}
+
+TEST(TableTest, AlignsColumnsAndLeavesNothingTrailing) {
+  Table table({{"name"}, {"count", Table::Align::kRight}, {"text"}});
+  table.AddRow({"a", "1", "x"});
+  table.AddRow({"longer", "12345678", ""});
+
+  EXPECT_EQ(table.ToString(),
+            "name       count  text\n"
+            "a              1  x\n"
+            "longer  12345678\n");
+}
+
+TEST(TableTest, CountsCodePointsNotBytes) {
+  Table table({{"a"}, {"b"}});
+  table.AddRow({"äöü", "1"});
+  table.AddRow({"abcd", "2"});
+
+  EXPECT_EQ(table.ToString(),
+            "a     b\n"
+            "äöü   1\n"
+            "abcd  2\n");
+}
+
+TEST(TableTest, EscapesWhatATerminalWouldObey) {
+  Table table({{"a\x1b"}, {"b"}});
+  table.AddRow({"\n", "1"});
+
+  EXPECT_EQ(table.ToString(),
+            "a\\x1b  b\n"
+            "\\n     1\n");
+}
+
+TEST(TableTest, PrintsItsTitlesWithoutRows) {
+  EXPECT_EQ(Table({{"a"}, {"b"}}).ToString(), "a  b\n");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "client/command.h"
+#include "client/commands/command.h"
 
 #include <map>
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "client/expert_names.h"
+#include "client/expert_layers.h"
 #include "peerage/v1/inference.pb.h"
 
 namespace peerage::client {
@@ -45,5 +45,10 @@ class GenerationReport {
   bool line_open_ = false;
   std::vector<Candidate> received_;  // by index
 };
+
+// What a terminal shows of a Score call, one row per continuation: the log-probability of the
+// whole, per scored token, bits per byte, whether greedy decoding would have written it, and its
+// text.
+std::string ScoreTable(const v1::ScoreResponse& response, const std::vector<std::string>& texts);
 
 }  // namespace peerage::client

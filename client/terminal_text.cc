@@ -1,10 +1,13 @@
-#include "client/format.h"
+#include "client/terminal_text.h"
 
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
+#include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -14,7 +17,7 @@
 namespace peerage::client {
 namespace {
 
-// Bytes of the valid UTF-8 sequence at the front of `text`, 0 when it begins with none.
+// The length of the valid UTF-8 sequence at the front of `text`, 0 when it begins with none.
 size_t ValidSequence(const char* text, size_t size) {
   const auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
@@ -65,6 +68,16 @@ std::string Escape(const std::string& text, absl::string_view more) {
   return escaped;
 }
 
+// Counts code points: every byte that does not continue one.
+size_t Width(const std::string& text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
+}
+
+std::string Padded(const std::string& text, size_t width, Table::Align align) {
+  const std::string padding(width - Width(text), ' ');
+  return align == Table::Align::kLeft ? text + padding : padding + text;
+}
+
 }  // namespace
 
 std::string FormatPercent(double ratio) { return absl::StrFormat("%.1f %%", 100 * ratio); }
@@ -102,6 +115,40 @@ std::string ToJson(const google::protobuf::Message& message) {
   // Fails only for messages that the protobuf library itself could not have parsed.
   if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
   return json;
+}
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (Column& column : columns_) column.title = EscapeText(column.title);
+}
+
+void Table::AddRow(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = EscapeText(cell);
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::ToString() const {
+  std::vector<std::string> titles;
+  std::vector<size_t> widths;
+  for (const Column& column : columns_) {
+    titles.push_back(column.title);
+    widths.push_back(Width(column.title));
+  }
+  for (const auto& row : rows_) {
+    assert(row.size() == columns_.size());
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Width(row[i]));
+  }
+  std::string text;
+  const auto append = [&](const std::vector<std::string>& cells) {
+    std::string line;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      line += (i == 0 ? "" : "  ") + Padded(cells[i], widths[i], columns_[i].align);
+    }
+    absl::StripTrailingAsciiWhitespace(&line);
+    text += line + "\n";
+  };
+  append(titles);
+  for (const auto& row : rows_) append(row);
+  return text;
 }
 
 }  // namespace peerage::client

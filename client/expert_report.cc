@@ -1,33 +1,35 @@
-#include "client/expert_tables.h"
+#include "client/expert_report.h"
 
 #include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/number_text.h"
-#include "client/expert_kind.h"
-#include "client/format.h"
-#include "client/table.h"
+#include "client/expert_layers.h"
+#include "client/terminal_text.h"
 #include "model/experts/expert_numbers.h"
 
 namespace peerage::client {
 namespace {
+
+using Align = Table::Align;
+using nlohmann::ordered_json;
+
+constexpr size_t kTopExperts = 16;
+constexpr size_t kMostExperts = 256;  // in JSON
+constexpr int kTracedExperts = 3;     // on a line
 
 // "2026-11-25T17:22:51Z"
 std::string WholeSeconds(google::protobuf::Timestamp time) {
   time.set_nanos(0);
   return google::protobuf::util::TimeUtil::ToString(time);
 }
-
-constexpr size_t kTopExperts = 16;
-constexpr int kTracedExperts = 3;  // on a line
-
-using Align = Table::Align;
 
 void AddRow(const std::string& name, const v1::LayerSummary& layer, Table& table) {
   const bool soft = IsSoft(layer.tokens(), layer.selections(), layer.num_experts());
@@ -41,7 +43,7 @@ void AddRow(const std::string& name, const v1::LayerSummary& layer, Table& table
                 layer.num_experts() < 100 ? "-" : FormatPercent(layer.top_1_percent_share())});
 }
 
-// Of the layers of a kind, if there are several.
+// The mean of all figures over the layers of a kind, if there are several.
 std::optional<v1::LayerSummary> MeanOf(const v1::WatchExpertSummaryResponse& summary,
                                        v1::ExpertLayerKind kind) {
   std::vector<v1::LayerSummary> layers;
@@ -145,6 +147,20 @@ std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names
                   FormatPercent(share), score_share(id)});
   }
   return report + table.ToString();
+}
+
+std::string ExpertUsageJson(const ExpertUsage& usage, const ExpertNames& names) {
+  ordered_json json = ordered_json::parse(ToJson(usage.header));
+  ordered_json& experts = json["experts"] = ordered_json::array();
+  for (const uint32_t id : MostUsedExperts(usage.selections, usage.score_sums, kMostExperts)) {
+    ordered_json& expert = experts.emplace_back(ordered_json{{"id", id}});
+    const std::string name = names.Exact(usage.header.layer(), usage.header.kind(), id);
+    if (!name.empty()) expert["name"] = name;
+    // A string, as the mapping writes all 64-bit numbers.
+    expert["selections"] = absl::StrCat(usage.selections[id]);
+    expert["score_sum"] = usage.score_sums[id];
+  }
+  return json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names) {

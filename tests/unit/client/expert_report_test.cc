@@ -1,4 +1,4 @@
-#include "client/expert_tables.h"
+#include "client/expert_report.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "client/expert_usage_json.h"
 #include "client/mixture_table.h"
 
 namespace peerage::client {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
@@ -31,7 +32,7 @@ class Command {
 
   CLI::App& app() { return app_; }
   bool json() const { return json_; }
-  // Of each call, unless --timeout says otherwise.
+  // A call takes at most so long, unless --timeout says otherwise.
   void set_default_timeout(double seconds) { timeout_seconds_ = seconds; }
 
  private:
@@ -40,5 +41,15 @@ class Command {
   bool json_ = false;
   double timeout_seconds_ = 0;  // 0: none
 };
+
+// All subcommands, each in the file of its name. They are added to `program`, which must outlive
+// them.
+std::unique_ptr<Command> AddGenerate(CLI::App& program);
+std::unique_ptr<Command> AddScore(CLI::App& program);
+std::unique_ptr<Command> AddTokenize(CLI::App& program);
+std::unique_ptr<Command> AddExperts(CLI::App& program);
+std::unique_ptr<Command> AddModels(CLI::App& program);
+std::unique_ptr<Command> AddStatus(CLI::App& program);
+std::unique_ptr<Command> AddHealth(CLI::App& program);
 
 }  // namespace peerage::client

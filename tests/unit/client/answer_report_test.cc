@@ -1,10 +1,9 @@
+#include "client/answer_report.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
-
-#include "client/generation_report.h"
-#include "client/score_table.h"
 
 namespace peerage::client {
 namespace {

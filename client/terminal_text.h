@@ -3,8 +3,8 @@
 #include <google/protobuf/duration.pb.h>
 #include <google/protobuf/message.h>
 
-#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 
@@ -18,8 +18,8 @@ std::string FormatInterval(absl::Duration value);  // "45.2 ms", "3.1 s", "2h 5m
 // whatever a server calls its models and experts.
 std::string EscapeText(const std::string& text);
 
-// In double quotes, with control characters, quotes, backslashes and bytes that are no valid UTF-8
-// escaped: safe to print whatever a model or a tokenizer produced.
+// The text in double quotes, with control characters, quotes, backslashes and bytes that are no
+// valid UTF-8 escaped: safe to print whatever a model or a tokenizer produced.
 std::string QuoteText(const std::string& text);
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration);
@@ -27,5 +27,28 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration);
 // Proto3's JSON mapping under the fields' own names, fields with their default included; one
 // object on indented lines.
 std::string ToJson(const google::protobuf::Message& message);
+
+// Columns of text, aligned by code points. Titles and cells may hold anything: what a terminal
+// would obey is escaped (EscapeText).
+class Table {
+ public:
+  enum class Align { kLeft, kRight };
+  struct Column {
+    std::string title;
+    Align align = Align::kLeft;
+  };
+
+  explicit Table(std::vector<Column> columns);
+
+  // Precondition: one cell for each column.
+  void AddRow(std::vector<std::string> cells);
+
+  // The titles and the rows, two spaces between columns, each line ended, nothing trailing.
+  std::string ToString() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
 
 }  // namespace peerage::client

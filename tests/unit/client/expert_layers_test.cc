@@ -1,8 +1,6 @@
-#include "client/expert_layer_choice.h"
+#include "client/expert_layers.h"
 
 #include <gtest/gtest.h>
-
-#include "client/expert_kind.h"
 
 namespace peerage::client {
 namespace {
