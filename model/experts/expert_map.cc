@@ -9,7 +9,7 @@
 namespace peerage {
 namespace {
 
-constexpr int kMaxSide = 8192;
+constexpr int kMaxSide = 8192;  // experts across or down, on all maps
 constexpr int kSmallestWidth = 512;
 constexpr int kMargin = 16;
 constexpr int kGap = 8;  // between maps
@@ -79,7 +79,7 @@ absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps) {
   }
   ExpertGrid grid{.maps = maps, .experts = num_experts / maps};
   const uint64_t side = CeilSqrt(grid.experts);
-  if (side > kMaxSide) {
+  if (side * CeilSqrt(maps) > kMaxSide) {
     return absl::OutOfRangeError(absl::StrCat(num_experts, " experts are too many for a map"));
   }
   grid.side = static_cast<int>(side);

@@ -17,7 +17,7 @@ struct ExpertGrid {
 
 // `maps` is the number of heads when each has its own experts, else 1: what is not a square number
 // is drawn as one whose last rows are not full. INVALID_ARGUMENT when `maps` does not divide the
-// experts, OUT_OF_RANGE when a map would be too large to draw.
+// experts, OUT_OF_RANGE when the picture would be too large: with more than 8,192 experts across.
 absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps);
 
 // Draws how often each expert was selected, on a logarithmic scale, over a legend with its values.

@@ -95,6 +95,7 @@ Colour HeatColour(double t) {
 }
 
 int TextWidth(const std::string& text) {
+  if (text.empty()) return 0;
   return static_cast<int>(text.size()) * (kGlyphColumns + 1) * kGlyphPixel - kGlyphPixel;
 }
 

@@ -39,8 +39,9 @@ Colour HeatColour(double t);
 
 inline constexpr int kTextHeight = 10;
 
-// Digits, letters (all as capitals), '.', '-', '_' and '%' in a small fixed font; every other byte
-// is drawn as a blank.
+// The size in pixels of what DrawText writes. Its font has digits, letters (all as capitals), '.',
+// '-', '_' and
+// '%'; every other byte is drawn as a blank.
 int TextWidth(const std::string& text);
 void DrawText(Image& image, int left, int top, const std::string& text, Colour colour);
 

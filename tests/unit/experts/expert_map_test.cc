@@ -9,6 +9,9 @@ namespace peerage {
 namespace {
 
 constexpr int kMargin = 16;
+constexpr int kMapGap = 8;
+constexpr int kLegendHeight = 16 + 4 + kTextHeight;  // the bar, a gap, its values
+constexpr Colour kPaperColour = {255, 255, 255};
 
 ExpertGrid GridOf(uint64_t num_experts, int maps = 1) {
   const auto grid = ArrangeExperts(num_experts, maps);
@@ -44,6 +47,13 @@ TEST(ExpertGridTest, RefusesWhatCannotBeDrawn) {
   EXPECT_TRUE(ArrangeExperts(uint64_t{1} << 26, 1).ok());
 }
 
+TEST(ExpertGridTest, HasAsManyExpertsAcrossAsAPictureCanHold) {
+  EXPECT_EQ(ArrangeExperts((uint64_t{1} << 26) + 1, 1).status().code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(GridOf(uint64_t{1} << 26, 4).side, 4096) << "two maps beside each other";
+  EXPECT_EQ(ArrangeExperts(uint64_t{1} << 28, 4).status().code(), absl::StatusCode::kOutOfRange);
+}
+
 TEST(ExpertMapTest, PutsTheFirstSubKeyDownAndTheSecondAcross) {
   std::vector<uint64_t> selections(1024);
   selections[3 * 32 + 5] = 1000;
@@ -66,6 +76,49 @@ TEST(ExpertMapTest, DrawsAMillionExpertsAsOnePixelEach) {
   EXPECT_EQ(image.width(), 1024 + 2 * kMargin);
   EXPECT_EQ(image.at(kMargin + 1023, kMargin + 1023), HeatColour(1));
   EXPECT_EQ(image.at(kMargin + 1022, kMargin + 1023), HeatColour(0));
+}
+
+TEST(ExpertMapTest, IsNeverMuchLargerThanItsExperts) {
+  const Image million = DrawExpertMap(std::vector<uint64_t>(1 << 20), GridOf(1 << 20));
+  EXPECT_EQ(million.height(), 1024 + 3 * kMargin + kLegendHeight);
+
+  const Image odd = DrawExpertMap(std::vector<uint64_t>(7), GridOf(7));
+  EXPECT_EQ(odd.width(), 3 * 171 + 2 * kMargin) << "171 is the least that makes three 512 wide";
+  EXPECT_EQ(odd.height(), 3 * 171 + 3 * kMargin + kLegendHeight);
+
+  const Image maps = DrawExpertMap(std::vector<uint64_t>(5 * 9), GridOf(5 * 9, 5));
+  EXPECT_EQ(maps.width(), 9 * 57 + 2 * kMapGap + 2 * kMargin) << "five maps in three columns";
+  EXPECT_EQ(maps.height(), 6 * 57 + kMapGap + 3 * kMargin + kLegendHeight) << "and two rows";
+}
+
+TEST(ExpertMapTest, OfOneExpertIsOneColour) {
+  const Image image = DrawExpertMap({5}, GridOf(1));
+  for (const int y : {kMargin, kMargin + 511}) {
+    for (const int x : {kMargin, kMargin + 511}) EXPECT_EQ(image.at(x, y), HeatColour(1));
+  }
+  for (const int y : {kMargin - 1, kMargin + 512}) EXPECT_EQ(image.at(kMargin, y), kPaperColour);
+  for (const int x : {kMargin - 1, kMargin + 512}) EXPECT_EQ(image.at(x, kMargin), kPaperColour);
+}
+
+TEST(ExpertMapTest, HasPaperInItsCornersAndAllColoursInItsLegend) {
+  const Image image = DrawExpertMap(std::vector<uint64_t>(100, 3), GridOf(100));
+  const int right = image.width() - 1;
+  const int bottom = image.height() - 1;
+  for (const int y : {0, bottom}) {
+    for (const int x : {0, right}) EXPECT_EQ(image.at(x, y), kPaperColour) << x << " " << y;
+  }
+  const int length = image.width() - 2 * kMargin;
+  const int bar =
+      image.width() + kMargin - 1;  // its last row but one: the map is a square above it
+  EXPECT_EQ(image.at(kMargin, bar), HeatColour(0.5 / length));
+  EXPECT_EQ(image.at(kMargin + length - 1, bar), HeatColour((length - 0.5) / length));
+  EXPECT_EQ(image.at(kMargin + length, bar), kPaperColour);
+}
+
+TEST(ExpertMapTest, ShowsTheLargestCountsApart) {
+  const Image image = DrawExpertMap({~uint64_t{0}, 1, 0, 0}, GridOf(4));
+  EXPECT_EQ(image.at(kMargin, kMargin), HeatColour(1));
+  EXPECT_EQ(image.at(kMargin + 256, kMargin), HeatColour(std::log(2) / (64 * std::log(2))));
 }
 
 TEST(ExpertMapTest, LeavesPlacesWithoutAnExpertGrey) {

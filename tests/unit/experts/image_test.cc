@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <png.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,33 @@ TEST(ImageTest, SurvivesTheWayThroughAPngFile) {
                                              1, 2, 3, 200, 100, 0, 200, 100, 0));
 }
 
+TEST(ImageTest, IsFilledInsideItsEdgesOnly) {
+  Image image(2, 2, {1, 1, 1});
+  image.Fill(2, 0, 1, 1, {9, 9, 9});
+  image.Fill(0, 2, 1, 1, {9, 9, 9});
+  image.Fill(-3, -3, 3, 3, {9, 9, 9});
+  image.Fill(0, 0, 0, 2, {9, 9, 9});
+  image.Fill(1, 1, -1, -1, {9, 9, 9});
+  for (const int y : {0, 1}) {
+    for (const int x : {0, 1}) EXPECT_EQ(image.at(x, y), (Colour{1, 1, 1})) << x << " " << y;
+  }
+  image.Fill(-1, -1, 9, 9, {9, 9, 9});
+  EXPECT_EQ(image.at(1, 1), (Colour{9, 9, 9}));
+}
+
+TEST(ImageTest, IsAPngFileThatSaysItsSize) {
+  const std::string png = *Image(517, 1, {0, 0, 0}).ToPng();
+  EXPECT_EQ(png.substr(0, 8), "\x89PNG\r\n\x1a\n");
+  EXPECT_EQ(png.substr(12, 4), "IHDR");
+  EXPECT_EQ(png.substr(16, 8), std::string("\0\0\x02\x05\0\0\0\x01", 8));
+}
+
+TEST(HeatColourTest, TakesAnyNumber) {
+  EXPECT_EQ(HeatColour(-1), HeatColour(0));
+  EXPECT_EQ(HeatColour(std::numeric_limits<double>::quiet_NaN()), HeatColour(0));
+  EXPECT_EQ(HeatColour(std::numeric_limits<double>::infinity()), HeatColour(1));
+}
+
 TEST(HeatColourTest, GrowsLighterAllTheWay) {
   for (int i = 1; i <= 100; ++i) {
     EXPECT_GT(Luminance(HeatColour(i / 100.0)), Luminance(HeatColour((i - 1) / 100.0))) << i;
@@ -49,6 +77,43 @@ TEST(PixelTextTest, HasEveryLetterSoThatNamesCanBeRead) {
     }
     EXPECT_GT(ink, 0) << letter;
   }
+}
+
+// The ink of a text, row by row at a point for each two pixels.
+std::vector<std::string> Ink(const std::string& text) {
+  Image image(12, kTextHeight, {255, 255, 255});
+  DrawText(image, 0, 0, text, {0, 0, 0});
+  std::vector<std::string> rows;
+  for (int y = 0; y < kTextHeight; y += 2) {
+    std::string& row = rows.emplace_back();
+    for (int x = 0; x < 12; x += 2) row += image.at(x, y) == Colour{0, 0, 0} ? '#' : ' ';
+  }
+  return rows;
+}
+
+TEST(PixelTextTest, IsReadable) {
+  EXPECT_THAT(Ink("1"), ::testing::ElementsAre(" #    ", "##    ", " #    ", " #    ", "###   "));
+  EXPECT_EQ(Ink("k"), Ink("K"));
+}
+
+TEST(PixelTextTest, LeavesABlankForWhatItDoesNotKnow) {
+  EXPECT_EQ(Ink("\x1b\n"), Ink(""));
+  EXPECT_EQ(Ink("\xc3\xa9"), Ink("  "));
+  EXPECT_EQ(TextWidth("\x1b"), TextWidth("A"));
+}
+
+TEST(PixelTextTest, IsAsWideAsItSays) {
+  EXPECT_EQ(TextWidth(""), 0);
+  EXPECT_EQ(TextWidth("H"), 6);
+  EXPECT_EQ(TextWidth("HH"), 14);
+  Image image(20, 20, {255, 255, 255});
+  DrawText(image, 3, 4, "HH", {0, 0, 0});
+  EXPECT_EQ(image.at(3, 4), (Colour{0, 0, 0}));
+  EXPECT_EQ(image.at(16, 13), (Colour{0, 0, 0})) << "the last pixel inside";
+  EXPECT_EQ(image.at(17, 13), (Colour{255, 255, 255}));
+  EXPECT_EQ(image.at(16, 14), (Colour{255, 255, 255}));
+  DrawText(image, -5, 17, "HH", {9, 9, 9});  // what lies outside is left out
+  EXPECT_EQ(image.at(0, 17), (Colour{9, 9, 9}));
 }
 
 TEST(ShortNumberTest, FitsUnderALegend) {
