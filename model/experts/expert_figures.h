@@ -6,11 +6,11 @@
 
 namespace peerage {
 
-// How much of an expert layer is used, and how evenly. N is the number of experts, S that of
+// How much of an expert layer is used, and how evenly. N is the number of experts and S that of
 // selections. After the PEER paper (arXiv 2407.04153, section 4.3 and Table 2): z is the sum of the
 // weights an expert was picked with, normalised to 1 over all experts.
 //
-// Everything is 0 where nothing was selected; what rests on z, where all weights were 0.
+// All figures are 0 where nothing was selected; those of z also where all weights were 0.
 struct ExpertFigures {
   uint64_t selections = 0;
   double used_ratio = 0;           // experts with a selection / N
@@ -18,14 +18,15 @@ struct ExpertFigures {
   double unevenness_nats = 0;  // Kullback-Leibler divergence of z from uniform: ln N + sum z ln z
   double unevenness_bias_nats = 0;  // what a uniform router would show by chance: (N - 1) / (2 S)
   double effective_experts = 0;     // exp(entropy of z)
-  double gini = 0;                  // of the selections: 0 even, (N - 1) / N one expert
-  double top_1_percent_share = 0;   // of the selections, of the ceil(N / 100) most selected experts
+  double gini = 0;                  // of the selections: 0 is even, (N - 1) / N is one expert
+  double top_1_percent_share = 0;   // of all selections, those of the ceil(N / 100) most selected
 };
 
+// The figures of one layer: how often each expert was selected [N], and the sums of the weights it
+// was picked with [N].
 // Cost: linear in N as long as few experts have more than 65,535 selections (a million experts:
 // some 10 ms).
-// Precondition: both have one entry for each expert, at least one; scores are finite and not
-// negative.
+// Precondition: N is at least 1; scores are finite and not negative.
 ExpertFigures ComputeExpertFigures(absl::Span<const uint64_t> selections,
                                    absl::Span<const double> scores);
 
