@@ -9,6 +9,7 @@
 #include "model/language_model.h"
 #include "model/token.h"
 #include "server/engine/expert_trace.h"
+#include "server/engine/observer.h"
 
 namespace peerage {
 
@@ -38,6 +39,8 @@ struct StoppingRules {
 };
 
 struct GenerateRequest {
+  static constexpr RequestKind kKind = RequestKind::kGenerate;
+
   std::string id;
   std::vector<TokenId> prompt;  // at least one token
   SamplingParams sampling;
@@ -50,6 +53,8 @@ struct GenerateRequest {
 };
 
 struct ScoreRequest {
+  static constexpr RequestKind kKind = RequestKind::kScore;
+
   std::string id;
   std::vector<TokenId> context;                     // may be empty
   std::vector<std::vector<TokenId>> continuations;  // each of at least one token

@@ -4,10 +4,10 @@
 #include <memory>
 #include <utility>
 
-#include "server/rpc/call.h"
+#include "server/rpc/client_address.h"
 #include "server/rpc/grpc_status.h"
-#include "server/rpc/peer.h"
-#include "server/rpc/shared_reactor.h"
+#include "server/rpc/reactors.h"
+#include "server/rpc/request/call_metadata.h"
 
 namespace peerage {
 
@@ -78,7 +78,7 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
                                               v1::DrainResponse* response) {
   const std::shared_ptr<DrainReactor> reactor = DrainReactor::New();
   absl::Status status = ReadRequestId(*context).status();
-  if (!IsLocalPeer(context->peer())) {
+  if (!IsLocalClient(context->peer())) {
     status = absl::PermissionDeniedError("Drain is for callers on the server's own machine");
   }
   if (!status.ok()) {

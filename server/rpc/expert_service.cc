@@ -8,12 +8,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
-#include "server/rpc/call.h"
 #include "server/rpc/expert_summary_reactor.h"
 #include "server/rpc/grpc_status.h"
-#include "server/rpc/refused_call.h"
+#include "server/rpc/reactors.h"
+#include "server/rpc/request/call_metadata.h"
+#include "server/rpc/request/validate.h"
 #include "server/rpc/to_proto.h"
-#include "server/rpc/validate.h"
 
 namespace peerage {
 namespace {
@@ -81,8 +81,7 @@ grpc::ServerWriteReactor<v1::GetExpertUsageResponse>* ExpertService::GetExpertUs
     grpc::CallbackServerContext* context, const v1::GetExpertUsageRequest* request) {
   absl::StatusOr<ExpertUsageQuery> query = PrepareCall(*request, *backend_.model, context);
   if (!query.ok()) {
-    return new RefusedCall<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>>(
-        ToGrpcStatus(query.status(), *context));
+    return Refuse<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>>(query.status(), context);
   }
   return ExpertUsageReactor::Start(backend_.expert_usage, *std::move(query), context, usage_reads_);
 }
@@ -91,8 +90,8 @@ grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>* ExpertService::WatchEx
     grpc::CallbackServerContext* context, const v1::WatchExpertSummaryRequest* request) {
   const absl::StatusOr<ExpertSummaryQuery> query = PrepareCall(*request, *backend_.model, context);
   if (!query.ok()) {
-    return new RefusedCall<grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>>(
-        ToGrpcStatus(query.status(), *context));
+    return Refuse<grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>>(query.status(),
+                                                                            context);
   }
   return ExpertSummaryReactor::Start(backend_, *query, context);
 }

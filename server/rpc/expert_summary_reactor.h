@@ -12,7 +12,7 @@
 #include "model/experts/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
 #include "server/rpc/backend.h"
-#include "server/rpc/queued_stream.h"
+#include "server/rpc/reactors.h"
 
 namespace peerage {
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/rpc/little_endian.h"
+#include "base/little_endian.h"
 #include "server/rpc/to_proto.h"
 
 namespace peerage {

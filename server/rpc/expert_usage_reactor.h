@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "peerage/v1/experts.pb.h"
 #include "server/experts/expert_usage_reader.h"
-#include "server/rpc/queued_stream.h"
+#include "server/rpc/reactors.h"
 
 namespace peerage {
 

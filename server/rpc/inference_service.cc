@@ -6,26 +6,20 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/detokenizer.h"
-#include "server/rpc/call.h"
-#include "server/rpc/convert.h"
-#include "server/rpc/generate_reactor.h"
-#include "server/rpc/generate_stream_reactor.h"
-#include "server/rpc/grpc_status.h"
-#include "server/rpc/opening.h"
-#include "server/rpc/prepare.h"
-#include "server/rpc/prompt.h"
-#include "server/rpc/refused_call.h"
-#include "server/rpc/score_reactor.h"
-#include "server/rpc/score_stream_reactor.h"
-#include "server/rpc/validate.h"
+#include "server/rpc/engine_call.h"
+#include "server/rpc/generate_stream_call.h"
+#include "server/rpc/reactors.h"
+#include "server/rpc/request/call_metadata.h"
+#include "server/rpc/request/limits.h"
+#include "server/rpc/request/prompt.h"
+#include "server/rpc/request/read_request.h"
+#include "server/rpc/request/validate.h"
+#include "server/rpc/score_stream_call.h"
+#include "server/rpc/to_proto.h"
+#include "server/rpc/unary_calls.h"
 
 namespace peerage {
 namespace {
-
-template <typename Reactor>
-Reactor* Refuse(const absl::Status& status, grpc::CallbackServerContext* context) {
-  return new RefusedCall<Reactor>(ToGrpcStatus(status, *context));
-}
 
 // Finishes a call that needs no engine.
 template <typename Response>
@@ -52,7 +46,7 @@ absl::StatusOr<v1::TokenizeResponse> TokenizePrompt(const v1::TokenizeRequest& r
   size_t bytes = 0;
   for (const TokenId token : tokens) {
     const std::string_view text = model.tokenizer->Bytes(token);
-    bytes += text.size() + 8;  // the id and the length of the text, at most
+    bytes += text.size() + kTokenizedTokenBytes;
     if (bytes > kMaxResponseBytes) return AnswerTooLarge();
     response.add_token_ids(token);
     response.add_tokens(std::string(text));
@@ -76,37 +70,40 @@ absl::StatusOr<v1::DetokenizeResponse> DetokenizeIds(const v1::DetokenizeRequest
 
 }  // namespace
 
+template <typename Request, typename Message>
+absl::StatusOr<Request> InferenceService::Read(const Message& message,
+                                               grpc::CallbackServerContext& context) const {
+  return CountRefusal<Request>(
+      ReadRequest(message, *backend_.model, ReadCall(context, *backend_.clock)), backend_);
+}
+
 grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,
                                                      const v1::GenerateRequest* request,
                                                      v1::GenerateResponse* response) {
-  absl::StatusOr<GenerateRequest> prepared =
-      Prepare(*request, backend_, ReadCall(*context, *backend_.clock));
-  if (!prepared.ok()) return Refuse<grpc::ServerUnaryReactor>(prepared.status(), context);
-  *response = OpenGenerate(*prepared, *backend_.model);
-  return GenerateReactor::Start(backend_, *std::move(prepared), context, response);
+  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, *context);
+  if (!read.ok()) return Refuse<grpc::ServerUnaryReactor>(read.status(), context);
+  *response = NewGenerateResponse(*read, *backend_.model);
+  return StartCall<GenerateCall>(*std::move(read), backend_, context, response);
 }
 
 grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
     grpc::CallbackServerContext* context, const v1::GenerateStreamRequest* request) {
-  absl::StatusOr<GenerateRequest> prepared =
-      Prepare(*request, backend_, ReadCall(*context, *backend_.clock));
-  if (!prepared.ok()) {
-    return Refuse<grpc::ServerWriteReactor<v1::GenerateStreamResponse>>(prepared.status(), context);
+  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, *context);
+  if (!read.ok()) {
+    return Refuse<grpc::ServerWriteReactor<v1::GenerateStreamResponse>>(read.status(), context);
   }
-  GenerateStreamOpening opening;
-  opening.started = OpenGenerateStream(*prepared, *backend_.model);
-  if (request->has_tokens_per_message()) opening.tokens_per_message = request->tokens_per_message();
-  return GenerateStreamReactor::Start(backend_, *std::move(prepared), context, std::move(opening));
+  GenerateStreamStart start{.message = NewStarted(*read, *backend_.model)};
+  if (request->has_tokens_per_message()) start.tokens_per_message = request->tokens_per_message();
+  return StartCall<GenerateStreamCall>(*std::move(read), backend_, context, std::move(start));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* context,
                                                   const v1::ScoreRequest* request,
                                                   v1::ScoreResponse* response) {
-  absl::StatusOr<ScoreRequest> prepared =
-      Prepare(*request, backend_, ReadCall(*context, *backend_.clock));
-  if (!prepared.ok()) return Refuse<grpc::ServerUnaryReactor>(prepared.status(), context);
-  *response = OpenScore(*prepared, *backend_.model);
-  return ScoreReactor::Start(backend_, *std::move(prepared), context, response);
+  absl::StatusOr<ScoreRequest> read = Read<ScoreRequest>(*request, *context);
+  if (!read.ok()) return Refuse<grpc::ServerUnaryReactor>(read.status(), context);
+  *response = NewScoreResponse(*read, *backend_.model);
+  return StartCall<ScoreCall>(*std::move(read), backend_, context, response);
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::ScoreStream(
@@ -116,7 +113,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::S
     return Refuse<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>>(call.status(),
                                                                                context);
   }
-  return ScoreStreamReactor::Start(backend_, *std::move(call), context);
+  return ScoreStreamCall::Start(backend_, *std::move(call), context);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,

@@ -4,14 +4,13 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "peerage/v1/inference.grpc.pb.h"
-#include "server/engine/observer.h"
 #include "server/rpc/backend.h"
 
 namespace peerage {
 
-// ScoreStream parses its messages itself (see ScoreStreamReactor), gRPC those of the others.
+// ScoreStream parses its messages itself (see ScoreStreamCall), gRPC those of the others.
 using InferenceServiceBase = v1::InferenceService::WithCallbackMethod_Generate<
     v1::InferenceService::WithCallbackMethod_GenerateStream<
         v1::InferenceService::WithCallbackMethod_Score<
@@ -46,6 +45,10 @@ class InferenceService final : public InferenceServiceBase {
                                        v1::DetokenizeResponse* response) override;
 
  private:
+  // What the engine will run, or why not; the observer is told of the latter.
+  template <typename Request, typename Message>
+  absl::StatusOr<Request> Read(const Message& message, grpc::CallbackServerContext& context) const;
+
   const Backend backend_;
 };
 

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "server/rpc/call.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/request/call_metadata.h"
 #include "server/rpc/to_proto.h"
 
 namespace peerage {

@@ -4,7 +4,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "peerage/v1/models.grpc.pb.h"
-#include "server/rpc/served_model.h"
+#include "server/rpc/request/served_model.h"
 
 namespace peerage {
 

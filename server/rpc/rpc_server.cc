@@ -12,15 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "server/rpc/convert.h"
+#include "server/rpc/request/limits.h"
 
 namespace peerage {
 namespace {
-
-constexpr int kMaxRequestBytes = 1 << 20;
-constexpr int kMaxStreamsPerConnection = 512;  // a gateway sends what the queue holds over one
-constexpr size_t kQuotaBytes = 256 << 20;
-constexpr int kQuotaThreads = 32;
 
 // HOST:PORT, where the port is a number: gRPC would take a name of a service, or none at all.
 absl::Status CheckAddress(absl::string_view listen) {
@@ -46,7 +41,7 @@ void SetLimits(grpc::ServerBuilder& builder) {
   // Two servers would share a port silently, each getting some of the connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5'000);
   // Half-open connections are gone within 40 s.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
@@ -89,14 +84,13 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
 }
 
 RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts)
-    : model_{options.model_name, parts.engine->model(), parts.tokenizer},
+    : model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits},
       backend_{.engine = parts.engine,
                .expert_usage = parts.expert_usage,
                .model = &model_,
                .clock = parts.clock,
                .observer = parts.observer,
-               .answers = parts.answers,
-               .trace_limits = options.trace_limits},
+               .answers = parts.answers},
       inference_(backend_),
       models_(&model_),
       experts_(backend_),

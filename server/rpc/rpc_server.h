@@ -19,7 +19,7 @@
 #include "server/rpc/expert_service.h"
 #include "server/rpc/inference_service.h"
 #include "server/rpc/model_service.h"
-#include "server/rpc/served_model.h"
+#include "server/rpc/request/served_model.h"
 
 namespace peerage {
 

@@ -17,6 +17,22 @@ v1::FinishReason ToProto(FinishReason reason) {
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
+// The values that the engine was given, for the echo.
+v1::ResolvedSampling Resolved(const GenerateRequest& request) {
+  v1::ResolvedSampling resolved;
+  resolved.set_temperature(request.sampling.temperature);
+  resolved.set_top_k(request.sampling.top_k);
+  resolved.set_top_p(request.sampling.top_p);
+  resolved.set_min_p(request.sampling.min_p);
+  resolved.set_seed(request.sampling.seed);
+  resolved.set_candidates(request.candidates);
+  resolved.set_repetition_penalty(request.sampling.repetition_penalty);
+  resolved.set_frequency_penalty(request.sampling.frequency_penalty);
+  resolved.set_presence_penalty(request.sampling.presence_penalty);
+  resolved.set_max_tokens(request.stopping.max_tokens);
+  return resolved;
+}
+
 }  // namespace
 
 google::protobuf::Duration ToProto(absl::Duration duration) {
@@ -90,6 +106,34 @@ v1::Finish ToProto(const CandidateFinish& finish) {
     result.set_stop(finish.stop);
   }
   return result;
+}
+
+v1::GenerateResponse NewGenerateResponse(const GenerateRequest& request, const ServedModel& model) {
+  v1::GenerateResponse response;
+  response.set_request_id(request.id);
+  *response.mutable_sampling() = Resolved(request);
+  *response.mutable_model() = model.ref();
+  response.mutable_usage()->set_prompt_tokens(request.prompt.size());
+  for (uint32_t i = 0; i < request.candidates; ++i) response.add_candidates()->set_index(i);
+  return response;
+}
+
+v1::Started NewStarted(const GenerateRequest& request, const ServedModel& model) {
+  v1::Started started;
+  started.set_request_id(request.id);
+  *started.mutable_sampling() = Resolved(request);
+  started.set_prompt_tokens(request.prompt.size());
+  *started.mutable_model() = model.ref();
+  return started;
+}
+
+v1::ScoreResponse NewScoreResponse(const ScoreRequest& request, const ServedModel& model) {
+  v1::ScoreResponse response;
+  response.set_request_id(request.id);
+  *response.mutable_model() = model.ref();
+  response.mutable_usage()->set_prompt_tokens(request.context.size());
+  for (size_t i = 0; i < request.continuations.size(); ++i) response.add_scores();
+  return response;
 }
 
 void AddScore(const ContinuationScore& score, const Tokenizer& tokenizer,

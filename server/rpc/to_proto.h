@@ -7,7 +7,9 @@
 #include "model/tokenizer/tokenizer.h"
 #include "peerage/v1/inference.pb.h"
 #include "peerage/v1/models.pb.h"
+#include "server/engine/request.h"
 #include "server/engine/response_sink.h"
+#include "server/rpc/request/served_model.h"
 
 namespace peerage {
 
@@ -21,10 +23,16 @@ google::protobuf::Timestamp ToProto(absl::Time time);
 v1::ExpertLayerKind ToProto(ExpertLayerKind kind);
 v1::ExpertLayer ToProto(const ExpertLayer& layer);
 
+// What an answer says before anything is computed: request id, model, the sampling that was
+// resolved, prompt tokens, and an empty candidate or score for each that was asked for.
+v1::GenerateResponse NewGenerateResponse(const GenerateRequest& request, const ServedModel& model);
+v1::Started NewStarted(const GenerateRequest& request, const ServedModel& model);
+v1::ScoreResponse NewScoreResponse(const ScoreRequest& request, const ServedModel& model);
+
 // Puts a continuation's score in its place and counts its tokens as completion tokens. Sums up in
 // double precision. Tokens without a log-probability (nothing before them) are listed, but count
 // neither in the sum nor in the bytes nor against `is_greedy`. Precondition: `response` has an
-// entry for it (OpenScore).
+// entry for it (NewScoreResponse).
 void AddScore(const ContinuationScore& score, const Tokenizer& tokenizer,
               v1::ScoreResponse& response);
 

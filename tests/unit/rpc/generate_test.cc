@@ -10,7 +10,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "model/tokenizer/detokenizer.h"
-#include "server/rpc/generate_stream_reactor.h"
+#include "server/rpc/generate_stream_call.h"
 #include "tests/unit/rpc/test_server.h"
 
 namespace peerage {
@@ -378,7 +378,7 @@ TestServerOptions LongContext() {
 // Waits until the engine has put the only stream aside: it has computed the prompt and fed back
 // every token of the full queue but the last.
 void AwaitParked(TestServer& server) {
-  const int64_t computed = 2 + GenerateStreamReactor::kMaxQueuedTokens - 1;
+  const int64_t computed = 2 + GenerateStreamCall::kMaxQueuedTokens - 1;
   while (server.model().num_computed_tokens() < computed) std::this_thread::yield();
 }
 
@@ -416,7 +416,7 @@ TEST(GenerateStreamTest, AReaderThatStaysAwayIsGivenUp) {
   v1::GenerateStreamResponse message;
   while (reader->Read(&message)) tokens += message.delta().token_ids_size();
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_EQ(tokens, GenerateStreamReactor::kMaxQueuedTokens);
+  EXPECT_EQ(tokens, GenerateStreamCall::kMaxQueuedTokens);
   server.AwaitIdle();
 }
 

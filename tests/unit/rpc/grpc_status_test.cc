@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
-#include "server/rpc/field_errors.h"
+#include "server/rpc/request/field_errors.h"
 
 namespace peerage {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/rpc/convert.h"
+#include "server/rpc/request/read_request.h"
 
 #include <algorithm>
 #include <random>
@@ -6,13 +6,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "server/rpc/field_errors.h"
-#include "server/rpc/prompt.h"
+#include "server/rpc/request/answer_size.h"
+#include "server/rpc/request/field_errors.h"
+#include "server/rpc/request/limits.h"
+#include "server/rpc/request/prompt.h"
+#include "server/rpc/request/validate.h"
 
 namespace peerage {
 namespace {
-
-constexpr uint32_t kDefaultMaxTokens = 128;
 
 uint64_t DrawSeed() {
   std::random_device device;
@@ -96,18 +97,6 @@ void MaskEndings(const StoppingRules& rules, SamplingParams& sampling) {
 
 }  // namespace
 
-absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives, uint64_t trace_bytes) {
-  if (alternatives < 0) return absl::OkStatus();
-  // TokenLogprob on the wire: id, float and rank with their tags, then the two packed arrays.
-  const uint64_t bytes_each = 20 + 9 * alternatives;
-  const uint64_t room = kMaxResponseBytes - std::min(kMaxResponseBytes, trace_bytes);
-  if (logprobs <= room / bytes_each) return absl::OkStatus();
-  return absl::OutOfRangeError(absl::StrCat(logprobs, " log-probabilities with ", alternatives,
-                                            " alternatives each could take more than ", room,
-                                            " bytes, the limit of an answer",
-                                            trace_bytes > 0 ? " beside its expert trace" : ""));
-}
-
 absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
                                         const ServedModel& model, const Call& call,
                                         absl::string_view prefix) {
@@ -155,19 +144,34 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
   return result;
 }
 
-v1::ResolvedSampling Resolved(const GenerateRequest& request) {
-  v1::ResolvedSampling resolved;
-  resolved.set_temperature(request.sampling.temperature);
-  resolved.set_top_k(request.sampling.top_k);
-  resolved.set_top_p(request.sampling.top_p);
-  resolved.set_min_p(request.sampling.min_p);
-  resolved.set_seed(request.sampling.seed);
-  resolved.set_candidates(request.candidates);
-  resolved.set_repetition_penalty(request.sampling.repetition_penalty);
-  resolved.set_frequency_penalty(request.sampling.frequency_penalty);
-  resolved.set_presence_penalty(request.sampling.presence_penalty);
-  resolved.set_max_tokens(request.stopping.max_tokens);
-  return resolved;
+absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateRequest& request,
+                                            const ServedModel& model,
+                                            const absl::StatusOr<Call>& call) {
+  RETURN_IF_ERROR(call.status());
+  RETURN_IF_ERROR(Validate(request, model));
+  ASSIGN_OR_RETURN(GenerateRequest result, Convert(request, model, *call));
+  RETURN_IF_ERROR(CheckAnswer(result, model));
+  return result;
+}
+
+absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateStreamRequest& request,
+                                            const ServedModel& model,
+                                            const absl::StatusOr<Call>& call) {
+  RETURN_IF_ERROR(call.status());
+  RETURN_IF_ERROR(Validate(request, model));
+  ASSIGN_OR_RETURN(GenerateRequest result, Convert(request.request(), model, *call, "request."));
+  RETURN_IF_ERROR(CheckStreamedAnswer(result, model));
+  return result;
+}
+
+absl::StatusOr<ScoreRequest> ReadRequest(const v1::ScoreRequest& request, const ServedModel& model,
+                                         const absl::StatusOr<Call>& call,
+                                         absl::string_view prefix) {
+  RETURN_IF_ERROR(call.status());
+  RETURN_IF_ERROR(Validate(request, model, prefix));
+  ASSIGN_OR_RETURN(ScoreRequest result, Convert(request, model, *call, prefix));
+  RETURN_IF_ERROR(CheckAnswer(result, model));
+  return result;
 }
 
 }  // namespace peerage

@@ -1,4 +1,4 @@
-#include "server/rpc/convert.h"
+#include "server/rpc/request/read_request.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "server/rpc/prepare.h"
+#include "server/rpc/request/answer_size.h"
+#include "server/rpc/request/limits.h"
 #include "tests/support/fake_tokenizer.h"
-#include "tests/unit/rpc/test_server.h"
 
 namespace peerage {
 namespace {
@@ -22,9 +22,9 @@ constexpr TokenId kA = FakeTokenizer::Letter('a');
 constexpr TokenId kBos = FakeTokenizer::kBos;
 constexpr TokenId kEos = FakeTokenizer::kEos;
 
-class ConvertTest : public ::testing::Test {
+class ReadRequestTest : public ::testing::Test {
  protected:
-  ConvertTest() {
+  ReadRequestTest() {
     model_.name = "fake";
     model_.description.vocabulary_size = 32;
     model_.description.context_length = 256;
@@ -47,7 +47,7 @@ class ConvertTest : public ::testing::Test {
   v1::GenerateRequest request_;
 };
 
-TEST_F(ConvertTest, PutsBosWhereItIsAskedFor) {
+TEST_F(ReadRequestTest, PutsBosWhereItIsAskedFor) {
   EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kA));
   request_.mutable_prompt()->set_add_bos(true);
   EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kBos, kA));
@@ -57,7 +57,7 @@ TEST_F(ConvertTest, PutsBosWhereItIsAskedFor) {
   EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kA));
 }
 
-TEST_F(ConvertTest, MasksEveryEndingBeforeMinTokens) {
+TEST_F(ReadRequestTest, MasksEveryEndingBeforeMinTokens) {
   request_.mutable_stopping()->add_stop_token_ids(5);
   EXPECT_THAT(ConvertOrDie().sampling.masked_ids, IsEmpty());
 
@@ -73,7 +73,7 @@ TEST_F(ConvertTest, MasksEveryEndingBeforeMinTokens) {
   EXPECT_THAT(ordinary.sampling.masked_ids, ElementsAre(5)) << "eos is an ordinary token";
 }
 
-TEST_F(ConvertTest, CarriesDeadlinesByTheEnginesClock) {
+TEST_F(ReadRequestTest, CarriesDeadlinesByTheEnginesClock) {
   EXPECT_EQ(ConvertOrDie().scheduling.queue_deadline, absl::InfiniteFuture());
 
   request_.mutable_scheduling()->mutable_queue_timeout()->set_seconds(2);
@@ -84,7 +84,7 @@ TEST_F(ConvertTest, CarriesDeadlinesByTheEnginesClock) {
   EXPECT_EQ(scheduling.queue_deadline, call_.arrival + absl::Milliseconds(2500));
 }
 
-TEST_F(ConvertTest, SortsTheLogitBias) {
+TEST_F(ReadRequestTest, SortsTheLogitBias) {
   auto& bias = *request_.mutable_sampling()->mutable_logit_bias();
   bias[9] = -1;
   bias[3] = 2;
@@ -93,13 +93,13 @@ TEST_F(ConvertTest, SortsTheLogitBias) {
               ElementsAre(Pair(3, 2.0f), Pair(9, -1.0f), Pair(31, 0.5f)));
 }
 
-TEST_F(ConvertTest, AsksForLogProbabilitiesOnlyWhenTheyAreWanted) {
+TEST_F(ReadRequestTest, AsksForLogProbabilitiesOnlyWhenTheyAreWanted) {
   EXPECT_EQ(ConvertOrDie().alternatives, -1);
   request_.mutable_output()->set_logprobs(0);
   EXPECT_EQ(ConvertOrDie().alternatives, 0);
 }
 
-TEST_F(ConvertTest, KeepsScoresWithinWhatAnAnswerHolds) {
+TEST_F(ReadRequestTest, KeepsScoresWithinWhatAnAnswerHolds) {
   EXPECT_TRUE(CheckAnswerSize(~uint64_t{0}, -1).ok()) << "nothing is reported";
   EXPECT_TRUE(CheckAnswerSize(kMaxResponseBytes / 20, 0).ok());
   EXPECT_TRUE(absl::IsOutOfRange(CheckAnswerSize(kMaxResponseBytes / 20 + 1, 0)));
@@ -113,9 +113,7 @@ TEST_F(ConvertTest, KeepsScoresWithinWhatAnAnswerHolds) {
   for (int i = 0; i < 1000; ++i) {
     score.add_continuations()->set_text(std::string(900, 'a'));
   }
-  CountingObserver observer;
-  const Backend backend{.model = &model_, .observer = &observer};
-  EXPECT_TRUE(absl::IsOutOfRange(Prepare(score, backend, call_).status()));
+  EXPECT_TRUE(absl::IsOutOfRange(ReadRequest(score, model_, call_).status()));
 }
 
 }  // namespace

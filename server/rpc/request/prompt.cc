@@ -1,10 +1,10 @@
-#include "server/rpc/prompt.h"
+#include "server/rpc/request/prompt.h"
 
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "server/rpc/field_errors.h"
+#include "server/rpc/request/field_errors.h"
 
 namespace peerage {
 namespace {

@@ -4,7 +4,7 @@
 #include "absl/strings/string_view.h"
 #include "peerage/v1/experts.pb.h"
 #include "peerage/v1/inference.pb.h"
-#include "server/rpc/served_model.h"
+#include "server/rpc/request/served_model.h"
 
 namespace peerage {
 

@@ -1,4 +1,4 @@
-#include "server/rpc/field_errors.h"
+#include "server/rpc/request/field_errors.h"
 
 #include <string>
 

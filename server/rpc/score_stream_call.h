@@ -14,8 +14,8 @@
 #include "absl/synchronization/mutex.h"
 #include "peerage/v1/inference.pb.h"
 #include "server/rpc/backend.h"
-#include "server/rpc/call.h"
-#include "server/rpc/queued_stream.h"
+#include "server/rpc/reactors.h"
+#include "server/rpc/request/call_metadata.h"
 
 namespace peerage {
 
@@ -30,15 +30,15 @@ namespace peerage {
 //
 // Threads: gRPC reacts on its own threads, items answer from the worker's. The object lives until
 // gRPC and every item have let go of it.
-class ScoreStreamReactor final
+class ScoreStreamCall final
     : public QueuedStream<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                           grpc::ByteBuffer>,
-      public std::enable_shared_from_this<ScoreStreamReactor> {
+      public std::enable_shared_from_this<ScoreStreamCall> {
  public:
   static constexpr int kWindow = 16;
 
-  static ScoreStreamReactor* Start(const Backend& backend, Call call,
-                                   grpc::CallbackServerContext* context);
+  static ScoreStreamCall* Start(const Backend& backend, Call call,
+                                grpc::CallbackServerContext* context);
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -47,7 +47,7 @@ class ScoreStreamReactor final
  private:
   class Item;
 
-  ScoreStreamReactor(const Backend& backend, Call call, grpc::CallbackServerContext* context)
+  ScoreStreamCall(const Backend& backend, Call call, grpc::CallbackServerContext* context)
       : QueuedStream(context, kWindow), backend_(backend), call_(std::move(call)) {}
 
   // INVALID_ARGUMENT for bytes that are no item.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -7,14 +8,22 @@
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "peerage/v1/inference.pb.h"
+#include "server/engine/expert_trace.h"
 
 namespace peerage {
 
-// The model as clients know it. Threads: immutable.
+// The expert traces that requests may ask for.
+struct TraceLimits {
+  ExpertTraceLevel level = ExpertTraceLevel::kSummary;
+  uint64_t max_bytes = 3 << 20;  // of one request's picks at kFull
+};
+
+// The model as clients know it, and what they may ask of it. Threads: immutable.
 struct ServedModel {
   std::string name;
   ModelDescription description;
   const Tokenizer* tokenizer = nullptr;
+  TraceLimits trace_limits = {};
 
   // Resolves a request's `model`: empty means this one, any other name is NOT_FOUND.
   absl::Status CheckName(absl::string_view requested) const;

@@ -1,4 +1,4 @@
-#include "server/rpc/validate.h"
+#include "server/rpc/request/validate.h"
 
 #include <algorithm>
 #include <string>
@@ -6,22 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "server/rpc/field_errors.h"
+#include "server/rpc/request/field_errors.h"
+#include "server/rpc/request/limits.h"
 
 namespace peerage {
 namespace {
-
-constexpr uint32_t kMaxAlternatives = 20;
-constexpr uint32_t kMaxTokensPerMessage = 1024;
-constexpr uint32_t kMaxCandidates = 16;
-constexpr int kMaxContinuations = 1024;
-constexpr int kMaxLogitBiases = 1024;
-constexpr int kMaxStopStrings = 16;
-constexpr size_t kMaxStopBytes = 256;
-constexpr int kMaxStopTokenIds = 64;
-constexpr size_t kMaxLabelBytes = 128;
-constexpr int64_t kMaxIntervalSeconds = 86'400;
-constexpr int64_t kMaxDurationSeconds = 315'576'000'000;  // google.protobuf.Duration's range
 
 constexpr absl::string_view kAlternativesRule = "must be at most 20";
 

@@ -1,4 +1,4 @@
-#include "server/rpc/peer.h"
+#include "server/rpc/client_address.h"
 
 #include <string>
 
@@ -8,7 +8,7 @@
 
 namespace peerage {
 
-bool IsLocalPeer(absl::string_view peer) {
+bool IsLocalClient(absl::string_view peer) {
   if (absl::StartsWith(peer, "unix:") || absl::StartsWith(peer, "unix-abstract:")) return true;
   if (absl::ConsumePrefix(&peer, "ipv4:")) return absl::StartsWith(peer, "127.");
   if (!absl::ConsumePrefix(&peer, "ipv6:")) return false;

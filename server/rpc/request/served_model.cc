@@ -1,4 +1,4 @@
-#include "server/rpc/served_model.h"
+#include "server/rpc/request/served_model.h"
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"

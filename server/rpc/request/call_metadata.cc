@@ -1,4 +1,4 @@
-#include "server/rpc/call.h"
+#include "server/rpc/request/call_metadata.h"
 
 #include <algorithm>
 #include <chrono>
@@ -7,13 +7,13 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "server/rpc/field_errors.h"
+#include "server/rpc/request/field_errors.h"
+#include "server/rpc/request/limits.h"
 
 namespace peerage {
 namespace {
 
 constexpr char kRequestId[] = "x-request-id";
-constexpr size_t kMaxRequestIdBytes = 128;
 
 bool IsPrintable(char c) { return c >= 0x20 && c <= 0x7e; }
 

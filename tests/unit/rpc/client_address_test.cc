@@ -1,4 +1,4 @@
-#include "server/rpc/peer.h"
+#include "server/rpc/client_address.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 namespace peerage {
 namespace {
 
-TEST(IsLocalPeerTest, TellsThisMachineFromOthers) {
+TEST(IsLocalClientTest, TellsThisMachineFromOthers) {
   struct Case {
     std::string peer;
     bool local;
@@ -31,7 +31,7 @@ TEST(IsLocalPeerTest, TellsThisMachineFromOthers) {
       {"vsock:1:2", false},
       {"", false},
   };
-  for (const Case& c : cases) EXPECT_EQ(IsLocalPeer(c.peer), c.local) << c.peer;
+  for (const Case& c : cases) EXPECT_EQ(IsLocalClient(c.peer), c.local) << c.peer;
 }
 
 }  // namespace

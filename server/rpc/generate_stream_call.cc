@@ -1,0 +1,99 @@
+#include "server/rpc/generate_stream_call.h"
+
+#include <memory>
+#include <utility>
+
+#include "server/rpc/to_proto.h"
+
+namespace peerage {
+
+GenerateStreamCall::GenerateStreamCall(const Backend& backend, const GenerateRequest& request,
+                                       grpc::CallbackServerContext* context,
+                                       GenerateStreamStart start)
+    : QueuedStream(context, kMaxQueuedTokens),
+      EngineCall(backend),
+      start_(std::move(start)),
+      gathered_(request.candidates),
+      has_sent_(request.candidates, false) {
+  for (uint32_t i = 0; i < request.candidates; ++i) gathered_[i].set_index(i);
+}
+
+void GenerateStreamCall::OnStarted() {
+  v1::GenerateStreamResponse message;
+  *message.mutable_started() = start_.message;
+  Do(queue_.Push(std::move(message), 0));
+}
+
+void GenerateStreamCall::OnPromptLogprobs(uint32_t first_position,
+                                          std::vector<TokenLogprob> tokens) {
+  v1::GenerateStreamResponse message;
+  message.mutable_prompt_logprobs()->set_first_position(first_position);
+  for (const TokenLogprob& token : tokens) {
+    *message.mutable_prompt_logprobs()->add_tokens() = ToProto(token);
+  }
+  Do(queue_.Push(std::move(message), static_cast<int>(tokens.size())));
+}
+
+void GenerateStreamCall::OnDelta(TokenDelta delta) {
+  v1::Delta& gathered = gathered_[delta.candidate];
+  gathered.mutable_text()->append(delta.text);
+  gathered.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
+  for (const TokenLogprob& token : delta.logprobs) *gathered.add_logprobs() = ToProto(token);
+  const auto tokens = static_cast<uint32_t>(gathered.token_ids_size());
+  if (tokens >= start_.tokens_per_message || (tokens > 0 && !has_sent_[delta.candidate])) {
+    Flush(delta.candidate);
+  }
+}
+
+void GenerateStreamCall::Flush(uint32_t candidate) {
+  v1::Delta& gathered = gathered_[candidate];
+  if (gathered.token_ids_size() == 0 && gathered.text().empty()) return;
+  has_sent_[candidate] = true;
+  const int tokens = gathered.token_ids_size();
+  v1::GenerateStreamResponse message;
+  message.mutable_delta()->Swap(&gathered);
+  gathered.set_index(candidate);
+  Do(queue_.Push(std::move(message), tokens));
+}
+
+void GenerateStreamCall::OnFinished(CandidateFinish finish) {
+  Flush(finish.candidate);
+  trace().AddPart(finish.candidate, std::move(finish.trace));
+  Answer(
+      [self = shared_from_this(), finished = ToFinished(finish), part = trace().Cut()]() mutable {
+        if (part.wanted()) *finished.mutable_expert_trace() = part.ToProto();
+        self->PushFinished(std::move(finished));
+      });
+}
+
+v1::Finished GenerateStreamCall::ToFinished(const CandidateFinish& finish) {
+  v1::Finished finished;
+  finished.set_index(finish.candidate);
+  *finished.mutable_finish() = ToProto(finish);
+  if (!std::exchange(has_finished_candidate_, true)) {
+    finished.mutable_usage()->set_prompt_tokens(start_.message.prompt_tokens());
+  }
+  finished.mutable_usage()->set_completion_tokens(finish.completion_tokens);
+  *finished.mutable_timings() = ToProto(finish.timings);
+  return finished;
+}
+
+void GenerateStreamCall::PushFinished(v1::Finished finished) {
+  v1::GenerateStreamResponse message;
+  *message.mutable_finished() = std::move(finished);
+  Do(queue_.Push(std::move(message), 0));
+}
+
+void GenerateStreamCall::OnDone(absl::Status status, const Timings& timings) {
+  Answer([self = shared_from_this(), status = std::move(status)] {
+    self->Do(self->queue_.Close(status));
+  });
+}
+
+void GenerateStreamCall::OnWriteDone(bool ok) {
+  if (!ok) CancelRequest();
+  Do(queue_.WriteDone(ok));
+  if (queue_.TakeRoomAgain()) backend().engine->Wake();
+}
+
+}  // namespace peerage

@@ -1,0 +1,28 @@
+#include "server/rpc/unary_calls.h"
+
+namespace peerage {
+
+void GenerateCall::OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {
+  for (const TokenLogprob& token : tokens) *response().add_prompt_logprobs() = ToProto(token);
+}
+
+void GenerateCall::OnDelta(TokenDelta delta) {
+  v1::Candidate& candidate = *response().mutable_candidates(delta.candidate);
+  candidate.mutable_text()->append(delta.text);
+  candidate.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
+  for (const TokenLogprob& token : delta.logprobs) *candidate.add_logprobs() = ToProto(token);
+}
+
+void GenerateCall::OnFinished(CandidateFinish finish) {
+  *response().mutable_candidates(finish.candidate)->mutable_finish() = ToProto(finish);
+  v1::Usage& usage = *response().mutable_usage();
+  usage.set_completion_tokens(usage.completion_tokens() + finish.completion_tokens);
+  trace().AddPart(finish.candidate, std::move(finish.trace));
+}
+
+void ScoreCall::OnScore(ContinuationScore score) {
+  AddScore(score, *backend().model->tokenizer, response());
+  trace().AddPart(score.continuation, std::move(score.trace));
+}
+
+}  // namespace peerage
