@@ -164,12 +164,17 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
 
 // The admin port opens first: probes then see a process that is alive and not ready.
 absl::Status App::StartAdmin() {
-  auto admin = AdminServer::Start(
-      config_.admin_listen,
-      {[this] { return metrics_.TextExposition(); }, [this] { return Ready(); }});
-  RETURN_IF_ERROR(Annotate("--admin-listen", admin.status()));
-  admin_ = *std::move(admin);
-  return absl::OkStatus();
+  admin_ = std::make_unique<AdminServer>();
+  admin_->Handle("/healthz", [](const AdminRequest&) { return AdminResponse{.body = "ok\n"}; });
+  admin_->Handle("/readyz", [this](const AdminRequest&) {
+    if (Ready()) return AdminResponse{.body = "ready\n"};
+    return AdminResponse{.status = 503, .body = "not ready\n"};
+  });
+  admin_->Handle("/metrics", [this](const AdminRequest&) {
+    return AdminResponse{.content_type = EngineMetrics::kContentType,
+                         .body = metrics_.TextExposition()};
+  });
+  return Annotate("--admin-listen", admin_->Listen(config_.admin_listen));
 }
 
 absl::Status App::LoadModel() {
@@ -197,7 +202,7 @@ absl::Status App::LoadModel() {
   options.max_queued_requests = config_.max_queued_requests;
   options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
   engine_ = std::make_unique<Engine>(options, *std::move(model), tokenizer_.get(), &Clock::Real(),
-                                     &metrics_);
+                                     &observers_);
   expert_usage_ = std::make_unique<ExpertUsageReader>(
       ExpertUsageParts{engine_.get(), statistics_.get(), &sums_, &Clock::Real()});
   return absl::OkStatus();
@@ -221,7 +226,7 @@ absl::Status App::Serve() {
   auto rpc = RpcServer::Start(options, {.engine = engine_.get(),
                                         .tokenizer = tokenizer_.get(),
                                         .clock = &Clock::Real(),
-                                        .observer = &metrics_,
+                                        .observer = &observers_,
                                         .expert_usage = expert_usage_.get(),
                                         .answers = &answers_});
   RETURN_IF_ERROR(Annotate("--listen", rpc.status()));

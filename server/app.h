@@ -9,6 +9,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "server/config.h"
 #include "server/engine/engine.h"
+#include "server/engine/observer.h"
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
@@ -45,6 +46,7 @@ class App {
 
   const ServerConfig config_;
   EngineMetrics metrics_;
+  ObserverFanOut observers_{{&metrics_}};   // of the engine
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ExpertStatistics> statistics_;

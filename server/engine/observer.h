@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -42,6 +44,29 @@ class EngineObserver {
   virtual void OnRequestDone(const RequestEvent& event) {}
   // Counts changed without a step: a request came, left or was cancelled.
   virtual void OnQueueChanged(int32_t requests_running, int32_t requests_waiting) {}
+};
+
+// One observer that tells many, in order, so that metrics, logs and others can each watch. All must
+// outlive it.
+class ObserverFanOut final : public EngineObserver {
+ public:
+  explicit ObserverFanOut(std::vector<EngineObserver*> observers)
+      : observers_(std::move(observers)) {}
+
+  void OnStep(const StepEvent& event) override {
+    for (EngineObserver* observer : observers_) observer->OnStep(event);
+  }
+  void OnRequestDone(const RequestEvent& event) override {
+    for (EngineObserver* observer : observers_) observer->OnRequestDone(event);
+  }
+  void OnQueueChanged(int32_t requests_running, int32_t requests_waiting) override {
+    for (EngineObserver* observer : observers_) {
+      observer->OnQueueChanged(requests_running, requests_waiting);
+    }
+  }
+
+ private:
+  const std::vector<EngineObserver*> observers_;
 };
 
 }  // namespace peerage

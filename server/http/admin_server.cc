@@ -6,27 +6,35 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 
 namespace peerage {
-namespace {
 
-constexpr char kMetricsType[] = "text/plain; version=0.0.4; charset=utf-8";
-constexpr char kPlainText[] = "text/plain; charset=utf-8";
-
-class HttplibAdminServer : public AdminServer {
+// The library's server, with our limits and our routes.
+class AdminServer::Port {
  public:
-  explicit HttplibAdminServer(AdminSources sources) : sources_(std::move(sources)) {
+  Port() {
     Configure();
-    AddRoutes();
+    // One pattern for all: the library's own routes are fixed once it listens.
+    server_.Get(".*", [this](const httplib::Request& request, httplib::Response& response) {
+      Answer(request, response);
+    });
   }
 
-  ~HttplibAdminServer() override {
+  ~Port() {
     server_.stop();
     if (thread_.joinable()) thread_.join();
+  }
+
+  void Handle(std::string path, AdminRoute route) {
+    absl::MutexLock lock(&mu_);
+    routes_[std::move(path)] = std::move(route);
   }
 
   bool Bind(const ListenAddress& address) {
@@ -47,7 +55,7 @@ class HttplibAdminServer : public AdminServer {
     while (!server_.is_running() && !ended_) std::this_thread::yield();
   }
 
-  ListenAddress address() const override { return address_; }
+  const ListenAddress& address() const { return address_; }
 
  private:
   void Configure() {
@@ -65,40 +73,55 @@ class HttplibAdminServer : public AdminServer {
     server_.set_payload_max_length(0);
   }
 
-  void AddRoutes() {
-    server_.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
-      response.set_content("ok\n", kPlainText);
-    });
-    server_.Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
-      const bool ready = sources_.ready();
-      response.status = ready ? 200 : 503;
-      response.set_content(ready ? "ready\n" : "not ready\n", kPlainText);
-    });
-    server_.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
-      response.set_content(sources_.metrics(), kMetricsType);
-    });
+  AdminRoute FindRoute(const std::string& path) {
+    absl::MutexLock lock(&mu_);
+    const auto found = routes_.find(path);
+    return found == routes_.end() ? nullptr : found->second;
   }
 
-  const AdminSources sources_;
+  void Answer(const httplib::Request& request, httplib::Response& response) {
+    const AdminRoute route = FindRoute(request.path);
+    if (route == nullptr) {
+      response.status = 404;
+      return;
+    }
+    const AdminResponse answer =
+        route({.path = request.path, .parameters = {request.params.begin(), request.params.end()}});
+    response.status = answer.status;
+    response.set_content(answer.body, answer.content_type.c_str());
+    for (const auto& [name, value] : answer.headers) {
+      response.set_header(name.c_str(), value.c_str());
+    }
+  }
+
   ListenAddress address_;
   httplib::Server server_;
   std::atomic<bool> ended_ = false;
   std::thread thread_;
+
+  absl::Mutex mu_;
+  std::map<std::string, AdminRoute> routes_ ABSL_GUARDED_BY(mu_);
 };
 
-}  // namespace
+AdminServer::AdminServer() : port_(std::make_unique<Port>()) {}
 
-absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(const ListenAddress& address,
-                                                                AdminSources sources) {
-  auto server = std::make_unique<HttplibAdminServer>(std::move(sources));
+AdminServer::~AdminServer() = default;
+
+void AdminServer::Handle(std::string path, AdminRoute route) {
+  port_->Handle(std::move(path), std::move(route));
+}
+
+absl::Status AdminServer::Listen(const ListenAddress& address) {
   errno = 0;
-  if (!server->Bind(address)) {
+  if (!port_->Bind(address)) {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", address.ToString(),
                      errno == 0 ? std::string() : absl::StrCat(": ", std::strerror(errno))));
   }
-  server->Serve();
-  return server;
+  port_->Serve();
+  return absl::OkStatus();
 }
+
+const ListenAddress& AdminServer::address() const { return port_->address(); }
 
 }  // namespace peerage

@@ -1,17 +1,9 @@
 #pragma once
 
-#include <array>
 #include <memory>
 #include <string>
 
 #include "server/engine/observer.h"
-
-namespace prometheus {
-class Counter;
-class Gauge;
-class Histogram;
-class Registry;
-}  // namespace prometheus
 
 namespace peerage {
 
@@ -26,11 +18,15 @@ struct MetricsInfo {
 };
 
 // The engine's events as Prometheus series (docs/metrics.md lists them). Every label comes from a
-// closed set and every series exists from the start, so rates are right from the first scrape.
+// closed set and every series exists from the start, so rates are right from the first scrape. A
+// new series is a row in one of the tables of the source.
 //
 // Threads: safe from many threads; an event costs a few atomic additions and short locks.
 class EngineMetrics : public EngineObserver {
  public:
+  // Of TextExposition.
+  static constexpr char kContentType[] = "text/plain; version=0.0.4; charset=utf-8";
+
   EngineMetrics();
   ~EngineMetrics() override;
 
@@ -45,23 +41,8 @@ class EngineMetrics : public EngineObserver {
   std::string TextExposition() const;
 
  private:
-  static constexpr int kNumMethods = 2;  // RequestKind
-  static constexpr int kNumCodes = 17;   // OK to UNAUTHENTICATED
-
-  const std::unique_ptr<prometheus::Registry> registry_;
-  std::array<std::array<prometheus::Counter*, kNumCodes>, kNumMethods> requests_;
-  prometheus::Counter& prompt_tokens_;
-  prometheus::Counter& generation_tokens_;
-  prometheus::Gauge& requests_running_;
-  prometheus::Gauge& requests_waiting_;
-  prometheus::Gauge& kv_cache_usage_;
-  prometheus::Gauge& kv_blocks_free_;
-  prometheus::Gauge& kv_blocks_used_;
-  prometheus::Histogram& time_to_first_token_;
-  prometheus::Histogram& request_queue_;
-  prometheus::Histogram& request_total_;
-  prometheus::Histogram& step_duration_;
-  prometheus::Histogram& step_tokens_;
+  struct Tables;
+  const std::unique_ptr<Tables> tables_;
 };
 
 }  // namespace peerage

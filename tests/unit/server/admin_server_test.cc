@@ -17,16 +17,25 @@ using ::testing::HasSubstr;
 class AdminServerTest : public ::testing::Test {
  protected:
   AdminServerTest() {
-    auto server = AdminServer::Start(
-        {"127.0.0.1", 0}, {[] { return "series 1\n"; }, [this] { return ready_.load(); }});
-    EXPECT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
+    AddRoutes(*server_);
+    const absl::Status status = server_->Listen({"127.0.0.1", 0});
+    EXPECT_TRUE(status.ok()) << status;
+  }
+
+  void AddRoutes(AdminServer& server) {
+    server.Handle("/healthz", [](const AdminRequest&) { return AdminResponse{.body = "ok\n"}; });
+    server.Handle("/readyz", [this](const AdminRequest&) {
+      return AdminResponse{.status = ready_ ? 200 : 503};
+    });
+    server.Handle("/metrics", [](const AdminRequest&) {
+      return AdminResponse{.content_type = "text/plain; version=0.0.4", .body = "series 1\n"};
+    });
   }
 
   httplib::Client Connect() const { return httplib::Client("127.0.0.1", server_->address().port); }
 
   std::atomic<bool> ready_ = false;
-  std::unique_ptr<AdminServer> server_;
+  std::unique_ptr<AdminServer> server_ = std::make_unique<AdminServer>();
 };
 
 TEST_F(AdminServerTest, ReportsThePortThatItTook) { EXPECT_GT(server_->address().port, 0); }
@@ -57,6 +66,22 @@ TEST_F(AdminServerTest, KnowsNothingElse) {
   EXPECT_EQ(client.Post("/metrics")->status, 404);
 }
 
+TEST_F(AdminServerTest, HandlesRoutesThatComeWhileItServes) {
+  auto client = Connect();
+  EXPECT_EQ(client.Get("/experts")->status, 404);
+  server_->Handle("/experts", [](const AdminRequest& request) {
+    AdminResponse response{.status = 302, .headers = {{"Location", request.path}}};
+    for (const auto& [name, value] : request.parameters) response.body += name + "=" + value;
+    return response;
+  });
+
+  const auto response = client.Get("/experts?layer=1%202");
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->status, 302);
+  EXPECT_EQ(response->body, "layer=1 2");
+  EXPECT_EQ(response->get_header_value("Location"), "/experts");
+}
+
 TEST_F(AdminServerTest, AnswersWhileMoreConnectionsAreIdleThanItHasThreads) {
   std::vector<int> idle;
   for (int i = 0; i < 4; ++i) {
@@ -77,27 +102,29 @@ TEST_F(AdminServerTest, AnswersWhileMoreConnectionsAreIdleThanItHasThreads) {
 }
 
 TEST_F(AdminServerTest, RefusesAPortInUse) {
-  const auto second = AdminServer::Start(server_->address(), {});
+  const absl::Status second = AdminServer().Listen(server_->address());
   ASSERT_FALSE(second.ok());
-  EXPECT_THAT(std::string(second.status().message()),
+  EXPECT_THAT(std::string(second.message()),
               HasSubstr(server_->address().ToString() + ": Address already in use"));
 }
 
 TEST_F(AdminServerTest, GivesItsPortBack) {
   const ListenAddress address = server_->address();
   server_.reset();
-  EXPECT_TRUE(AdminServer::Start(address, {}).ok());
+  EXPECT_TRUE(AdminServer().Listen(address).ok());
 }
 
 TEST(AdminServerAddressTest, ListensOnIpv6) {
-  const auto server = AdminServer::Start({"::1", 0}, {[] { return ""; }, [] { return true; }});
-  if (!server.ok()) GTEST_SKIP() << "this machine has no IPv6: " << server.status();
-  EXPECT_EQ((*server)->address().ToString(), "[::1]:" + std::to_string((*server)->address().port));
-  EXPECT_EQ(httplib::Client("::1", (*server)->address().port).Get("/readyz")->status, 200);
+  AdminServer server;
+  server.Handle("/readyz", [](const AdminRequest&) { return AdminResponse(); });
+  const absl::Status status = server.Listen({"::1", 0});
+  if (!status.ok()) GTEST_SKIP() << "this machine has no IPv6: " << status;
+  EXPECT_EQ(server.address().ToString(), "[::1]:" + std::to_string(server.address().port));
+  EXPECT_EQ(httplib::Client("::1", server.address().port).Get("/readyz")->status, 200);
 }
 
 TEST(AdminServerAddressTest, RefusesAHostThatDoesNotExist) {
-  EXPECT_FALSE(AdminServer::Start({"no-such-host.invalid", 0}, {}).ok());
+  EXPECT_FALSE(AdminServer().Listen({"no-such-host.invalid", 0}).ok());
 }
 
 }  // namespace

@@ -120,5 +120,18 @@ TEST(EngineMetricsTest, EscapesWhatTheModelIsCalled) {
   EXPECT_THAT(text, HasSubstr("model_name=\"a\\\"b\""));
 }
 
+TEST(ObserverFanOutTest, TellsEveryObserverOfEveryEvent) {
+  EngineMetrics first;
+  EngineMetrics second;
+  ObserverFanOut observers({&first, &second});
+  observers.OnStep({.decode_tokens = 2});
+  observers.OnRequestDone({.prompt_tokens = 7});
+  observers.OnQueueChanged(3, 4);
+  EXPECT_THAT(first.TextExposition(), HasSubstr("peerage_step_tokens_sum 2"));
+  EXPECT_THAT(first.TextExposition(), HasSubstr("peerage_prompt_tokens_total 7"));
+  EXPECT_THAT(first.TextExposition(), HasSubstr("peerage_requests_waiting 4"));
+  EXPECT_EQ(first.TextExposition(), second.TextExposition());
+}
+
 }  // namespace
 }  // namespace peerage
