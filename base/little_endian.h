@@ -1,26 +1,38 @@
+// Numbers as files and messages hold them: least significant byte first, at any alignment.
 #pragma once
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <string>
-
-#include "absl/types/span.h"
 
 namespace peerage {
 
-// The unsigned integer in the sizeof(T) bytes at `bytes`, least significant first; any alignment.
+static_assert(std::endian::native == std::endian::little, "numbers are copied as they are");
+
+// T: an integer or a floating-point type, as in all of these.
 template <typename T>
 T LoadLittleEndian(const uint8_t* bytes) {
-  T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) value |= static_cast<T>(static_cast<T>(bytes[i]) << 8 * i);
+  T value;
+  std::memcpy(&value, bytes, sizeof(T));
   return value;
 }
 
-// Appends the values to `bytes`, each least significant byte first.
 template <typename T>
-void AppendLittleEndian(absl::Span<const T> values, std::string& bytes) {
-  static_assert(std::endian::native == std::endian::little);
-  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+void StoreLittleEndian(T value, uint8_t* bytes) {
+  std::memcpy(bytes, &value, sizeof(T));
+}
+
+template <typename T>
+std::string LittleEndianBytes(T value) {
+  return std::string(reinterpret_cast<const char*>(&value), sizeof(T));
+}
+
+// Appends the values of a vector or span, one after the other.
+template <typename Values>
+void AppendLittleEndian(const Values& values, std::string& bytes) {
+  bytes.append(reinterpret_cast<const char*>(values.data()),
+               values.size() * sizeof(*values.data()));
 }
 
 }  // namespace peerage

@@ -14,6 +14,7 @@
 #include "model/checkpoint/layout/tensor_layout.h"
 #include "model/config/expert_layers.h"
 #include "model/kernels/float16.h"
+#include "model/kernels/kernel_target.h"
 #include "model/nn/expert_counters.h"
 #include "model/nn/model_builder.h"
 #include "model/nn/workspace.h"
@@ -230,7 +231,7 @@ int main(int argc, char** argv) {
     hwy::SetSupportedTargetsForTest(options.target == "AVX2" ? HWY_AVX2 : HWY_AVX3);
   }
   peerage::nn::InitializeTorch();
-  nlohmann::json result = {{"kernel_target", std::string(peerage::kernels::KernelTarget())},
+  nlohmann::json result = {{"kernel_target", peerage::kernels::KernelTarget()},
                            {"threads", options.threads}};
   for (const int log2_experts : options.log2_experts) {
     for (const std::string& dtype : options.dtypes) {

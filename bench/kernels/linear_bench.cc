@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "model/kernels/kernel_target.h"
 #include "model/kernels/linear.h"
 #include "model/kernels/stored_block.h"
 #include "model/kernels/thread_pool.h"
@@ -215,8 +216,8 @@ int Main(int argc, char** argv) {
                                 : format == "q8_0" ? WeightFormat::kQ8_0
                                                    : WeightFormat::kQ4_1;
   Model model = MakeModel(matrices, format == "auto" ? WeightFormat::kQ8_0 : matrices, pool);
-  std::printf("%s, %d threads, %s, weights %.1f MB\n", std::string(KernelTarget()).c_str(),
-              pool.threads(), format.c_str(), model.bytes / 1e6);
+  std::printf("%s, %d threads, %s, weights %.1f MB\n", KernelTarget(), pool.threads(),
+              format.c_str(), model.bytes / 1e6);
   MeasureLoop(pool);
   std::vector<int> batches;
   for (int i = 3; i < argc; ++i) batches.push_back(std::max(1, std::atoi(argv[i])));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -36,6 +37,20 @@ void AttentionReference(const AttentionArgs& args, const AttentionItem& item) {
       }
       args.out[(item.row + t) * args.out_stride + head * head_dim + i] = static_cast<float>(y);
     }
+  }
+}
+
+// A plain loop is all that it needs.
+void StoreKv(const StoreKvArgs& args) {
+  const int head_dim = args.shape.head_dim;
+  const size_t head_floats = size_t{kBlockTokens} * head_dim;
+  const int slot = args.position % kBlockTokens;
+  for (int head = 0; head < args.shape.kv_heads; ++head) {
+    float* keys = args.block + 2 * head * head_floats;
+    float* values = keys + head_floats;
+    const float* k = args.k + head * head_dim;
+    for (int i = 0; i < head_dim; ++i) keys[i * kBlockTokens + slot] = k[i];
+    std::copy_n(args.v + head * head_dim, head_dim, values + slot * head_dim);
   }
 }
 

@@ -13,9 +13,9 @@
 #include <cstring>
 #include <limits>
 
+#include "base/little_endian.h"
 #include "hwy/highway.h"
 #include "model/kernels/expert_lines-inl.h"
-#include "model/kernels/load.h"
 
 PEERAGE_BEFORE_EXPERTS();
 namespace peerage::kernels {
@@ -36,7 +36,6 @@ struct Token {
 
 constexpr int kQuantElements = 64;
 constexpr int kLargestQuant = 127 * 256 + 127;
-constexpr float kLeastScaled = 1e-30f;  // a token of smaller activations becomes zeros
 
 // Sums of products of four bytes, exactly. Clear, not an initialiser: implicit constructors do not
 // get the target's attributes.
@@ -290,7 +289,7 @@ HWY_INLINE void IntegerDots(const ExpertRecordLayout& layout, const Token& token
   PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
     out[i] = AddLanes(total[i]) * token.scale;
     if constexpr (kFormat == ExpertFormat::kInt8) {
-      out[i] *= Load<float>(streams.records[i] + streams.vector * sizeof(float));
+      out[i] *= LoadLittleEndian<float>(streams.records[i] + streams.vector * sizeof(float));
     }
   }
 }

@@ -25,7 +25,6 @@ using VI = hn::Vec<DI>;
 using VU = hn::Vec<DU>;
 
 constexpr int kLanes = HWY_LANES(float);
-constexpr float kLeastScaled = 1e-30f;  // what is smaller becomes zeros
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 // A vector of an expert, and where it goes.

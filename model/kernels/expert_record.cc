@@ -2,8 +2,8 @@
 
 #include <bit>
 
+#include "base/little_endian.h"
 #include "model/kernels/float16.h"
-#include "model/kernels/load.h"
 
 namespace peerage::kernels {
 namespace {
@@ -13,7 +13,7 @@ int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 float UnpackInt4(const uint8_t* record, size_t scales, uint32_t word, int slice) {
   const int high = slice / 4;
   const auto nibble = static_cast<int32_t>(word << (28 - 8 * (slice % 4) - 4 * high)) >> 28;
-  return static_cast<float>(nibble) * F32FromBF16(Load<uint16_t>(record + scales));
+  return static_cast<float>(nibble) * F32FromBF16(LoadLittleEndian<uint16_t>(record + scales));
 }
 
 }  // namespace
@@ -38,7 +38,7 @@ void UnpackExpert(const ExpertTable& table, int64_t expert, int vector, float* o
   for (int i = 0; i < table.width; ++i) {
     const int line = i / line_elements, slice = i % line_elements / kWordsPerLine;
     const int lane = i % kWordsPerLine;
-    const auto word = Load<uint32_t>(words + line * kLineBytes + lane * 4);
+    const auto word = LoadLittleEndian<uint32_t>(words + line * kLineBytes + lane * 4);
     switch (table.format) {
       case ExpertFormat::kF32:
         out[i] = std::bit_cast<float>(word);
@@ -48,7 +48,7 @@ void UnpackExpert(const ExpertTable& table, int64_t expert, int vector, float* o
         break;
       case ExpertFormat::kInt8:
         out[i] = static_cast<float>(static_cast<int8_t>(word >> (8 * slice))) *
-                 Load<float>(record + 4 * vector);
+                 LoadLittleEndian<float>(record + 4 * vector);
         break;
       case ExpertFormat::kInt4: {
         const int segment = line / LinesPerSegment(table.format);

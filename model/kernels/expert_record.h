@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "model/kernels/experts.h"
+#include "model/kernels/linear.h"
 
 namespace peerage::kernels {
 

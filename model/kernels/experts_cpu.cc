@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/little_endian.h"
 #include "model/kernels/expert_record.h"
 #include "model/kernels/experts.h"
 
@@ -41,7 +42,7 @@ HWY_INLINE void AddVectors(const ExpertRecordLayout& layout, const VectorStreams
       const uint8_t* record = streams.records[i];
       float unit = c[i];
       if constexpr (kFormat == ExpertFormat::kInt8) {
-        unit *= Load<float>(record + streams.vector * sizeof(float));
+        unit *= LoadLittleEndian<float>(record + streams.vector * sizeof(float));
       }
       if constexpr (IsInteger(kFormat)) unit *= 1 / kSliceUnit<kFormat>;
       PEERAGE_UNROLL for (int v = 0; v < (kLaneScales ? kVectors : 1); ++v) {

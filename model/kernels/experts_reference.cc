@@ -3,7 +3,6 @@
 #include <limits>
 #include <vector>
 
-#include "model/kernels/activation_reference.h"
 #include "model/kernels/experts.h"
 
 namespace peerage::kernels {

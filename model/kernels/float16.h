@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/little_endian.h"
+
 namespace peerage::kernels {
 
 constexpr float F32FromBF16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
@@ -39,5 +41,7 @@ constexpr uint16_t F16FromF32(float value) {
   const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
   return static_cast<uint16_t>(sign | (rounded - 0x38000000) >> 13);
 }
+
+inline float LoadF16(const uint8_t* p) { return F32FromF16(LoadLittleEndian<uint16_t>(p)); }
 
 }  // namespace peerage::kernels

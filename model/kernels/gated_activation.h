@@ -7,6 +7,9 @@
 
 namespace peerage::kernels {
 
+// The specification of the functions.
+double ActivationReference(Activation function, double x);
+
 struct GatedActivationArgs {
   Activation function = Activation::kSilu;
   const float* gate = nullptr;  // [rows][in_stride]

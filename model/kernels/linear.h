@@ -7,12 +7,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace peerage::kernels {
 
 inline constexpr int kBlock = 32;    // weights that share one scale, along k
 inline constexpr int kOutputs = 32;  // outputs of one tile
+
+// Where numbers are rounded to integers with a scale in common: zeros when none of them is larger.
+inline constexpr float kLeastScaled = 1e-30f;
 
 // f32 and bf16 weights take f32 activations; q8_0 and q4_1 take activations quantised to int8 in
 // blocks of 32 (as llama.cpp's Q8_1) and need depth % 32 == 0.
@@ -83,8 +85,5 @@ void Linear(const LinearArgs& args, int first_tile, int end_tile);
 // The specification, one output at a time: plain C++, same bits for quantised formats; for f32 and
 // bf16 the sum runs in double.
 float LinearReference(const LinearArgs& args, int token, int output);
-
-// The instruction set that Highway chose: "AVX2", "AVX3", "AVX3_DL", ...
-std::string_view KernelTarget();
 
 }  // namespace peerage::kernels

@@ -23,7 +23,6 @@ namespace peerage::kernels {
 inline constexpr int kMaxPanelTokens = 8;
 inline constexpr size_t kPanelBlockBytes = kBlock + 12;  // of one token
 inline constexpr size_t kVectorPairBytes = 128;          // v[g][0] and v[g][1]
-inline constexpr float kLeastScaled = 1e-30f;  // a block of smaller activations becomes zeros
 
 // Bytes of one block of k of a tile; the vectors begin at VectorOffset.
 constexpr size_t TileBlockBytes(WeightFormat f) { return f == WeightFormat::kQ4_1 ? 640 : 1088; }

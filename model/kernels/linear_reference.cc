@@ -3,10 +3,10 @@
 #include <cstring>
 #include <limits>
 
+#include "base/little_endian.h"
 #include "model/kernels/float16.h"
 #include "model/kernels/linear.h"
 #include "model/kernels/linear_layout.h"
-#include "model/kernels/load.h"
 
 namespace peerage::kernels {
 namespace {
@@ -33,9 +33,10 @@ float QuantizedReference(const LinearArgs& a, int token, int output) {
     for (int j = 0; j < kBlock; ++j) {
       sum += static_cast<int8_t>(x[t * kBlock + j]) * Quant(format, w, lane, j);
     }
-    y = std::fma(static_cast<float>(sum) * LoadF16(w + 2 * lane), Load<float>(d + 4 * t), y);
+    y = std::fma(static_cast<float>(sum) * LoadF16(w + 2 * lane),
+                 LoadLittleEndian<float>(d + 4 * t), y);
     if (format == WeightFormat::kQ4_1) {
-      y = std::fma(LoadF16(w + 64 + 2 * lane), Load<float>(s + 4 * t), y);
+      y = std::fma(LoadF16(w + 64 + 2 * lane), LoadLittleEndian<float>(s + 4 * t), y);
     }
     w += TileBlockBytes(format);
     x += panel.tokens * kPanelBlockBytes;
@@ -50,8 +51,8 @@ float FloatReference(const LinearArgs& a, int token, int output) {
   for (int k = 0; k < a.weights.depth; ++k) {
     const size_t i = FloatIndex(a.weights.format, k, output % kOutputs);
     y += double{x[k]} * (a.weights.format == WeightFormat::kF32
-                             ? Load<float>(w + 4 * i)
-                             : F32FromBF16(Load<uint16_t>(w + 2 * i)));
+                             ? LoadLittleEndian<float>(w + 4 * i)
+                             : F32FromBF16(LoadLittleEndian<uint16_t>(w + 2 * i)));
   }
   return static_cast<float>(y);
 }

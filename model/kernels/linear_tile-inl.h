@@ -10,15 +10,7 @@
 
 #include "hwy/highway.h"
 #include "model/kernels/linear.h"
-
-// GCC 12 keeps arrays of vectors on the stack unless every loop over them is unrolled.
-#ifndef UNROLL
-#if HWY_COMPILER_CLANG
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#endif
+#include "model/kernels/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace peerage::kernels::HWY_NAMESPACE {

@@ -6,7 +6,7 @@
 #include "model/kernels/best_k.h"
 #include "model/kernels/float16.h"
 #include "model/kernels/product_keys.h"
-#include "model/kernels/sub_keys_layout.h"
+#include "model/kernels/sub_keys.h"
 
 namespace peerage::kernels {
 namespace {

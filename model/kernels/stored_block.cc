@@ -5,8 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "base/little_endian.h"
 #include "model/kernels/float16.h"
-#include "model/kernels/load.h"
 
 namespace peerage::kernels {
 namespace {
@@ -41,11 +41,11 @@ void DequantizeQ4_1(const uint8_t* p, float* out) {
 
 void DequantizeQ5_0(const uint8_t* p, float* out) {
   const float d = LoadF16(p);
-  DequantizeNibbles({p + 6, Load<uint32_t>(p + 2)}, d, -16 * d, out);
+  DequantizeNibbles({p + 6, LoadLittleEndian<uint32_t>(p + 2)}, d, -16 * d, out);
 }
 
 void DequantizeQ5_1(const uint8_t* p, float* out) {
-  DequantizeNibbles({p + 8, Load<uint32_t>(p + 4)}, LoadF16(p), LoadF16(p + 2), out);
+  DequantizeNibbles({p + 8, LoadLittleEndian<uint32_t>(p + 4)}, LoadF16(p), LoadF16(p + 2), out);
 }
 
 void DequantizeQ8_0(const uint8_t* p, float* out) {
@@ -154,7 +154,7 @@ void DequantizeRow(TensorType type, const uint8_t* row, int64_t n, float* out) {
       for (int64_t i = 0; i < n; ++i) out[i] = LoadF16(row + 2 * i);
       return;
     case TensorType::kBF16:
-      for (int64_t i = 0; i < n; ++i) out[i] = F32FromBF16(Load<uint16_t>(row + 2 * i));
+      for (int64_t i = 0; i < n; ++i) out[i] = F32FromBF16(LoadLittleEndian<uint16_t>(row + 2 * i));
       return;
     case TensorType::kQ4_0:
       return ForEachBlock(type, row, n, out, DequantizeQ4_0);

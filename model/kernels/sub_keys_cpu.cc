@@ -5,14 +5,13 @@
 #include <span>
 #include <vector>
 
-#include "model/kernels/candidates.h"
+#include "base/little_endian.h"
+#include "model/kernels/best_k.h"
 #include "model/kernels/float16.h"
-#include "model/kernels/load.h"
 #include "model/kernels/logits.h"
 #include "model/kernels/product_keys.h"
 #include "model/kernels/stored_block.h"
-#include "model/kernels/sub_keys_bf16.h"
-#include "model/kernels/sub_keys_layout.h"
+#include "model/kernels/sub_keys.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/kernels/sub_keys_cpu.cc"
@@ -50,8 +49,8 @@ int RowsAtOnce(int n) {
 }
 
 float KeyElement(const SubKeys& keys, const uint8_t* key, int i) {
-  return keys.format == WeightFormat::kF32 ? Load<float>(key + 4 * i)
-                                           : F32FromBF16(Load<uint16_t>(key + 2 * i));
+  return keys.format == WeightFormat::kF32 ? LoadLittleEndian<float>(key + 4 * i)
+                                           : F32FromBF16(LoadLittleEndian<uint16_t>(key + 2 * i));
 }
 
 // Infinite or NaN when an element is.

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "model/kernels/best_k.h"
-#include "model/kernels/candidates.h"
 #include "model/kernels/product_keys.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -14,7 +13,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
-#include "model/kernels/candidates-inl.h"
+#include "model/kernels/best_k-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace peerage::kernels {

@@ -13,15 +13,7 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
-
-// GCC 12 keeps an array of vectors in memory unless every loop over it is unrolled.
-#ifndef PEERAGE_UNROLL
-#if HWY_COMPILER_CLANG
-#define PEERAGE_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define PEERAGE_UNROLL _Pragma("GCC unroll 32")
-#endif
-#endif
+#include "model/kernels/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace peerage::kernels {

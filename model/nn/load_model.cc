@@ -11,7 +11,8 @@
 #include "base/status_macros.h"
 #include "model/checkpoint/layout/parameter_count.h"
 #include "model/config/expert_layers.h"
-#include "model/kernels/head_dim_check.h"
+#include "model/kernels/attention.h"
+#include "model/kernels/kernel_target.h"
 #include "model/nn/model_builder.h"
 #include "model/nn/transformer.h"
 
@@ -129,7 +130,10 @@ std::string_view DominantFormat(const WeightLoader& loader) {
 
 absl::Status CheckLoadable(const Checkpoint& checkpoint, const MemoryNeeds& needs,
                            const LoadOptions& options) {
-  RETURN_IF_ERROR(kernels::CheckHeadDim(checkpoint.config().head_dim));
+  if (const int head_dim = checkpoint.config().head_dim; head_dim > kernels::kMaxHeadDim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "head_dim is ", head_dim, ", and attention takes at most ", kernels::kMaxHeadDim));
+  }
   if (options.kv_cache_bytes < static_cast<int64_t>(needs.kv_block_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the KV cache of ", options.kv_cache_bytes, " bytes does not hold one block of ",

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/support/little_endian_bytes.h"
+#include "base/little_endian.h"
 
 namespace peerage {
 

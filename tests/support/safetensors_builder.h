@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "tests/support/little_endian_bytes.h"
+#include "base/little_endian.h"
 
 namespace peerage {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "tests/support/gguf_builder.h"
-#include "tests/support/little_endian_bytes.h"
+#include "tests/support/pattern_bytes.h"
 #include "tests/support/safetensors_builder.h"
 
 namespace peerage {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/little_endian.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/container/gguf_format.h"
 
@@ -22,9 +23,7 @@ uint64_t Padding(uint64_t bytes) {
 class HeaderText {
  public:
   // The lowest bytes, least significant first.
-  void AddInteger(uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) text_ += static_cast<char>(value >> 8 * i);
-  }
+  void AddInteger(uint64_t value, int bytes) { text_.append(LittleEndianBytes(value), 0, bytes); }
 
   void AddString(absl::string_view text) {
     AddInteger(text.size(), 8);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "base/little_endian.h"
 #include "base/status_macros.h"
 
 namespace peerage {
@@ -23,11 +24,7 @@ std::string HeaderOf(const std::vector<PlannedTensor>& plan) {
   }
   std::string text = header.dump();
   text.append((kHeaderAlignment - text.size() % kHeaderAlignment) % kHeaderAlignment, ' ');
-  std::string length;
-  for (size_t i = 0; i < sizeof(uint64_t); ++i) {
-    length += static_cast<char>(uint64_t{text.size()} >> 8 * i);
-  }
-  return length + text;
+  return LittleEndianBytes(uint64_t{text.size()}) + text;
 }
 
 }  // namespace

@@ -9,7 +9,6 @@
 #include "base/status_macros.h"
 #include "model/kernels/attention.h"
 #include "model/kernels/gated_activation.h"
-#include "model/kernels/head_dim_check.h"
 #include "model/kernels/linear.h"
 #include "model/kernels/norm.h"
 #include "model/kernels/rotary.h"
@@ -102,7 +101,10 @@ class SequenceAttention {
 
 absl::StatusOr<DenseForward> DenseForward::Start(const Checkpoint& checkpoint,
                                                  std::vector<TokenSequence> sequences) {
-  RETURN_IF_ERROR(kernels::CheckHeadDim(checkpoint.config().head_dim));
+  if (const int head_dim = checkpoint.config().head_dim; head_dim > kernels::kMaxHeadDim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "head_dim is ", head_dim, ", and attention takes at most ", kernels::kMaxHeadDim));
+  }
   DenseForward forward(checkpoint, std::move(sequences));
   for (const TokenSequence& sequence : forward.sequences_) {
     forward.tokens_ += static_cast<int>(sequence.size());

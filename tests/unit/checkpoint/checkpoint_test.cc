@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/support/gguf_builder.h"
+#include "tests/support/pattern_bytes.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
 

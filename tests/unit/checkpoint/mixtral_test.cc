@@ -9,6 +9,7 @@
 
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/config/parse_model_config.h"
+#include "tests/support/pattern_bytes.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "tests/support/nan.h"
-#include "tests/unit/kernels/each_target.h"
+#include "tests/unit/kernels/kernel_target.h"
 
 namespace peerage::kernels {
 namespace {
@@ -126,7 +126,6 @@ TEST(AttentionTest, GivesTheSameBitsForEveryChunkingAndInstructionSet) {
     const int tokens = 100;
     SCOPED_TRACE(Describe(shape, tokens));
     const Sequence sequence(shape, tokens);
-    ChooseTarget(0);
     const std::vector<float> expected = sequence.Run(Attention, kAttentionTokens);
     ForEachTarget([&] {
       for (int chunk = 1; chunk <= kAttentionTokens; ++chunk) {

@@ -60,15 +60,6 @@ class Counters {
   SpilledCounts spilled_;
 };
 
-template <typename Check>
-void ForEachTarget(const Check& check) {
-  for (const int64_t target : KernelTargets()) {
-    SCOPED_TRACE(hwy::TargetName(target));
-    const ScopedKernelTarget scoped(target);
-    check();
-  }
-}
-
 void ExpectEqual(const std::vector<ExpertCount>& counts, const std::vector<ExpertCount>& expected) {
   ASSERT_EQ(counts.size(), expected.size());
   for (size_t i = 0; i < counts.size(); ++i) {

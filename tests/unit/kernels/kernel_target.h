@@ -1,5 +1,7 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -39,5 +41,15 @@ class ScopedKernelTarget {
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   }
 };
+
+// Calls check() once with each of them.
+template <typename Check>
+void ForEachTarget(const Check& check) {
+  for (const int64_t target : KernelTargets()) {
+    SCOPED_TRACE(hwy::TargetName(target));
+    const ScopedKernelTarget scoped(target);
+    check();
+  }
+}
 
 }  // namespace peerage::kernels

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "hwy/aligned_allocator.h"
+#include "model/kernels/kernel_target.h"
 #include "model/kernels/stored_block.h"
 #include "model/kernels/thread_pool.h"
 #include "tests/unit/kernels/kernel_target.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "tests/support/nan.h"
-#include "tests/unit/kernels/each_target.h"
+#include "tests/unit/kernels/kernel_target.h"
 
 namespace peerage::kernels {
 namespace {
@@ -45,7 +45,6 @@ std::vector<uint32_t> SortedIndices(const std::vector<float>& logits) {
 TEST(LogSumExpTest, MatchesTheReferenceAndHasTheSameBitsEverywhere) {
   for (const int n : kSizes) {
     const std::vector<float> logits = RandomLogits(n);
-    ChooseTarget(0);
     const float first = LogSumExp(logits);
     ForEachTarget([&] {
       const float actual = LogSumExp(logits);
@@ -133,7 +132,6 @@ TEST(SoftmaxWeightsTest, MatchesExpAndHasTheSameBitsEverywhere) {
       if (n > 1) logits[0] = -3e38f;
       if (n == 1) logits[0] = 5;
       const float highest = *std::max_element(logits.begin(), logits.end());
-      ChooseTarget(0);
       SoftmaxWeights(logits, temperature, first);
       ForEachTarget([&] {
         SoftmaxWeights(logits, temperature, weights);

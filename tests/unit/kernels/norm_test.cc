@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "tests/unit/kernels/each_target.h"
+#include "tests/unit/kernels/kernel_target.h"
 
 namespace peerage::kernels {
 namespace {
@@ -60,7 +60,6 @@ TEST(NormTest, GivesTheSameBitsForEveryInstructionSet) {
   for (const Norm& norm : kNorms) {
     for (const int width : {1, 33, 576, 1000}) {
       const Rows rows(3, width);
-      ChooseTarget(0);
       const std::vector<float> expected = rows.Run(norm.fast);
       ForEachTarget([&] {
         const std::vector<float> y = rows.Run(norm.fast);

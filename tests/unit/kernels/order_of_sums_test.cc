@@ -75,15 +75,6 @@ bool SameColumns(const Table& part, const Table& whole, int first) {
   return true;
 }
 
-template <typename Check>
-void ForEachTarget(const Check& check) {
-  for (const int64_t target : KernelTargets()) {
-    SCOPED_TRACE(hwy::TargetName(target));
-    const ScopedKernelTarget scoped(target);
-    check();
-  }
-}
-
 // --- Linear layers ---
 
 // Some outputs of a matrix, packed and computed as if there were no others.

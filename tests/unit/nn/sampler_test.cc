@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "model/kernels/philox.h"
-#include "tests/unit/kernels/each_target.h"
+#include "tests/unit/kernels/kernel_target.h"
 #include "tests/unit/nn/reference_sampler.h"
 
 namespace peerage::nn {

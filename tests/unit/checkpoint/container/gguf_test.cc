@@ -8,9 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "base/little_endian.h"
 #include "tests/support/gguf_builder.h"
-#include "tests/support/little_endian_bytes.h"
 #include "tests/support/memory_file.h"
+#include "tests/support/pattern_bytes.h"
 
 namespace peerage {
 namespace {

@@ -9,6 +9,7 @@
 #include "model/checkpoint/container/gguf.h"
 #include "model/checkpoint/container/random_access_file.h"
 #include "tests/support/gguf_builder.h"
+#include "tests/support/pattern_bytes.h"
 #include "tests/support/temporary_directory.h"
 
 namespace peerage {

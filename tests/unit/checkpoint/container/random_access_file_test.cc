@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/little_endian_bytes.h"
+#include "tests/support/pattern_bytes.h"
 #include "tests/support/temporary_directory.h"
 
 namespace peerage {

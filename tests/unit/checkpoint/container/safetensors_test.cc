@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tests/support/little_endian_bytes.h"
+#include "base/little_endian.h"
 #include "tests/support/memory_file.h"
+#include "tests/support/pattern_bytes.h"
 #include "tests/support/safetensors_builder.h"
 
 namespace peerage {

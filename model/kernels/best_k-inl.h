@@ -1,15 +1,16 @@
-// What collects and orders candidates.h, compiled once per instruction set (AVX2 and better).
-#if defined(PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_
-#undef PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_
+// What collects and orders the candidates of best_k.h, compiled once per instruction set (AVX2 and
+// better).
+#if defined(PEERAGE_MODEL_KERNELS_BEST_K_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PEERAGE_MODEL_KERNELS_BEST_K_INL_H_
+#undef PEERAGE_MODEL_KERNELS_BEST_K_INL_H_
 #else
-#define PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_
+#define PEERAGE_MODEL_KERNELS_BEST_K_INL_H_
 #endif
 
 #include <cstdint>
 
 #include "hwy/highway.h"
-#include "model/kernels/candidates.h"
+#include "model/kernels/best_k.h"
 #include "model/kernels/vector_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -109,4 +110,4 @@ HWY_INLINE bool RankByCounting(const Candidates& c, uint32_t* order) {
 }  // namespace peerage::kernels
 HWY_AFTER_NAMESPACE();
 
-#endif  // PEERAGE_MODEL_KERNELS_CANDIDATES_INL_H_
+#endif  // PEERAGE_MODEL_KERNELS_BEST_K_INL_H_

@@ -1,18 +1,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstring>
 #include <string>
 
 namespace peerage {
-
-// The bytes of a number as files have them; tests run on little-endian machines only.
-template <typename T>
-std::string LittleEndianBytes(T value) {
-  std::string bytes(sizeof(T), '\0');
-  std::memcpy(bytes.data(), &value, sizeof(T));
-  return bytes;
-}
 
 // So many bytes, none equal to its neighbours, so that a misplaced one is seen.
 inline std::string PatternBytes(size_t count, unsigned seed = 1) {

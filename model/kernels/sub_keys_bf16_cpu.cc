@@ -1,12 +1,11 @@
-#include "model/kernels/sub_keys_bf16.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/little_endian.h"
 #include "hwy/base.h"
-#include "model/kernels/load.h"
-#include "model/kernels/sub_keys_layout.h"
+#include "model/kernels/sub_keys.h"
+#include "model/kernels/unroll.h"
 
 #if HWY_ARCH_X86_64
 HWY_DIAGNOSTICS(push)
@@ -27,12 +26,6 @@ bool HasBF16Arithmetic() {
 
 HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")
 namespace {
-
-#if HWY_COMPILER_CLANG
-#define PEERAGE_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define PEERAGE_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 constexpr int kLanes = 16;
 constexpr int kTileVectors = kOutputs / kLanes;
@@ -201,7 +194,7 @@ void ScoreAllLanes(const RescoreArgs& a) {
 // the last percent.
 float BF16Tolerance(const SubKeys& keys, const float* query) {
   constexpr float kLeast = 0x1p-30f, kMost = 0x1p30f;
-  const float key_norm = Load<float>(keys.data + SubKeyLayout(keys).norm);
+  const float key_norm = LoadLittleEndian<float>(keys.data + SubKeyLayout(keys).norm);
   __m512 squares = _mm512_setzero_ps();
   for (int i = 0; i < keys.width; i += kLanes) {
     const __m512 x = _mm512_maskz_loadu_ps(FirstLanes(keys.width - i), query + i);

@@ -7,7 +7,7 @@
 #include "model/kernels/linear_layout.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "model/kernels/linear_float.cc"
+#define HWY_TARGET_INCLUDE "model/kernels/linear_float_cpu.cc"
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
@@ -50,9 +50,9 @@ struct Totals {
   VF sum[N][T][V];
 
   HWY_INLINE void Clear() {
-    UNROLL for (int n = 0; n < N; ++n) {
-      UNROLL for (int t = 0; t < T; ++t) {
-        UNROLL for (int v = 0; v < V; ++v) sum[n][t][v] = hn::Zero(DF());
+    PEERAGE_UNROLL for (int n = 0; n < N; ++n) {
+      PEERAGE_UNROLL for (int t = 0; t < T; ++t) {
+        PEERAGE_UNROLL for (int v = 0; v < V; ++v) sum[n][t][v] = hn::Zero(DF());
       }
     }
   }
@@ -61,15 +61,15 @@ struct Totals {
   HWY_INLINE void Add(const W* HWY_RESTRICT tiles, size_t tile_elements, int k, int v0,
                       const float* const HWY_RESTRICT x[T]) {
     VF wk[N][V];
-    UNROLL for (int n = 0; n < N; ++n) {
-      UNROLL for (int v = 0; v < V; ++v) {
+    PEERAGE_UNROLL for (int n = 0; n < N; ++n) {
+      PEERAGE_UNROLL for (int v = 0; v < V; ++v) {
         wk[n][v] = LoadWeights<kParity>(tiles + n * tile_elements, k, (v0 + v) * kLanes);
       }
     }
-    UNROLL for (int t = 0; t < T; ++t) {
+    PEERAGE_UNROLL for (int t = 0; t < T; ++t) {
       const VF xk = hn::Set(DF(), x[t][k]);
-      UNROLL for (int n = 0; n < N; ++n) {
-        UNROLL for (int v = 0; v < V; ++v) {
+      PEERAGE_UNROLL for (int n = 0; n < N; ++n) {
+        PEERAGE_UNROLL for (int v = 0; v < V; ++v) {
           sum[n][t][v] = hn::MulAdd(wk[n][v], xk, sum[n][t][v]);
         }
       }
@@ -83,7 +83,7 @@ void TileKernel(const W* HWY_RESTRICT w, const Activations& a, const PackedMatri
                 const TileOutput& out) {
   const size_t tile_elements = m.TileBytes() / sizeof(W);
   const float* HWY_RESTRICT x[T];
-  UNROLL for (int t = 0; t < T; ++t) x[t] = a.x + t * a.stride;
+  PEERAGE_UNROLL for (int t = 0; t < T; ++t) x[t] = a.x + t * a.stride;
   Totals<N, T, V> total;
   total.Clear();
   int k = 0;
@@ -92,12 +92,13 @@ void TileKernel(const W* HWY_RESTRICT w, const Activations& a, const PackedMatri
     total.template Add<1>(w, tile_elements, k + 1, v0, x);
   }
   if (k < m.depth) total.template Add<0>(w, tile_elements, k, v0, x);
-  UNROLL for (int n = 0; n < N; ++n) {
+  PEERAGE_UNROLL for (int n = 0; n < N; ++n) {
     TileOutput tile = out;
     tile.y += n * kOutputs;
     tile.outputs -= n * kOutputs;
-    UNROLL for (int t = 0; t < T; ++t) {
-      UNROLL for (int v = 0; v < V; ++v) tile.Store(total.sum[n][t][v], t, (v0 + v) * kLanes);
+    PEERAGE_UNROLL for (int t = 0; t < T; ++t) {
+      PEERAGE_UNROLL for (int v = 0; v < V; ++v)
+          tile.Store(total.sum[n][t][v], t, (v0 + v) * kLanes);
     }
   }
 }

@@ -8,7 +8,7 @@
 #include "model/kernels/linear_layout.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "model/kernels/linear_quantized.cc"
+#define HWY_TARGET_INCLUDE "model/kernels/linear_quantized_cpu.cc"
 #define HWY_WANT_AVX3_DL  // Highway 1.0.3 leaves it out unless asked
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -24,8 +24,6 @@ HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
 HWY_BEFORE_NAMESPACE();
 #endif
 namespace peerage::kernels::HWY_NAMESPACE {
-
-const char* TargetName() { return hwy::TargetName(HWY_TARGET); }
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
 
@@ -118,7 +116,7 @@ struct Prefetcher {
   template <size_t kBytes>
   HWY_INLINE void Fetch(int block) const {
     const uint8_t* p = tile + block * kBytes;
-    UNROLL for (size_t i = 0; i < kBytes; i += 64)
+    PEERAGE_UNROLL for (size_t i = 0; i < kBytes; i += 64)
         __builtin_prefetch(p + i, /*rw=*/0, /*locality=*/2);
   }
 };
@@ -143,41 +141,41 @@ void TileKernel(const Operands& operands, int v0, int t0, Prefetcher& prefetch,
   const uint8_t* HWY_RESTRICT w = operands.w;
   const uint8_t* HWY_RESTRICT x = operands.x;
   VF total[T][V];
-  UNROLL for (int t = 0; t < T; ++t) {
-    UNROLL for (int v = 0; v < V; ++v) total[t][v] = hn::Zero(df);
+  PEERAGE_UNROLL for (int t = 0; t < T; ++t) {
+    PEERAGE_UNROLL for (int v = 0; v < V; ++v) total[t][v] = hn::Zero(df);
   }
   int due = prefetch.FirstBlock();
   for (int b = 0; b < operands.blocks; ++b) {
     if (b == due) prefetch.Fetch<kBlockBytes>(b), due += prefetch.passes;
     Sum sum[T][V];
-    UNROLL for (int half = 0; half < 2; ++half) {  // k = 0..15, 16..31
+    PEERAGE_UNROLL for (int half = 0; half < 2; ++half) {  // k = 0..15, 16..31
       VU8 q[4][V];
-      UNROLL for (int g = 0; g < 4; ++g) {
-        UNROLL for (int v = 0; v < V; ++v) {
+      PEERAGE_UNROLL for (int g = 0; g < 4; ++g) {
+        PEERAGE_UNROLL for (int v = 0; v < V; ++v) {
           const int pair = g + (kQ4 ? 0 : 4 * half);
           const VU8 raw = hn::Load(
               du8, w + VectorOffset(kFormat) + pair * kVectorPairBytes + (v0 + v) * kLanes * 4);
           q[g][v] = !kQ4 ? raw : half == 0 ? LowNibbles(raw) : HighNibbles(raw);
         }
       }
-      UNROLL for (int t = 0; t < T; ++t) {
+      PEERAGE_UNROLL for (int t = 0; t < T; ++t) {
         if (half == 0) {
-          UNROLL for (int v = 0; v < V; ++v) sum[t][v].Clear();
+          PEERAGE_UNROLL for (int v = 0; v < V; ++v) sum[t][v].Clear();
         }
-        UNROLL for (int g = 0; g < 4; ++g) {
+        PEERAGE_UNROLL for (int g = 0; g < 4; ++g) {
           const VU8 xk = Broadcast4(x + (t0 + t) * kBlock + half * 16 + g * 4);
-          UNROLL for (int v = 0; v < V; ++v) sum[t][v].Add(q[g][v], xk);
+          PEERAGE_UNROLL for (int v = 0; v < V; ++v) sum[t][v].Add(q[g][v], xk);
         }
       }
     }
     const float* HWY_RESTRICT d = reinterpret_cast<const float*>(x + M * kBlock) + t0;
     const float* HWY_RESTRICT s = d + M;
     const int32_t* HWY_RESTRICT c = reinterpret_cast<const int32_t*>(s + M);
-    UNROLL for (int v = 0; v < V; ++v) {
+    PEERAGE_UNROLL for (int v = 0; v < V; ++v) {
       const auto* f16 = reinterpret_cast<const hwy::float16_t*>(w) + (v0 + v) * kLanes;
       const VF wd = hn::PromoteTo(df, hn::Load(df16, f16));
       const VF wm = kQ4 ? hn::PromoteTo(df, hn::Load(df16, f16 + kOutputs)) : wd;
-      UNROLL for (int t = 0; t < T; ++t) {
+      PEERAGE_UNROLL for (int t = 0; t < T; ++t) {
         VI32 i = sum[t][v].Total();
         if constexpr (!kQ4) i = hn::Add(i, hn::Set(DI32(), c[t]));
         const VF scaled = hn::Mul(hn::ConvertTo(df, i), wd);
@@ -188,8 +186,8 @@ void TileKernel(const Operands& operands, int v0, int t0, Prefetcher& prefetch,
     w += kBlockBytes;
     x += M * kPanelBlockBytes;
   }
-  UNROLL for (int t = 0; t < T; ++t) {
-    UNROLL for (int v = 0; v < V; ++v) out.Store(total[t][v], t0 + t, (v0 + v) * kLanes);
+  PEERAGE_UNROLL for (int t = 0; t < T; ++t) {
+    PEERAGE_UNROLL for (int v = 0; v < V; ++v) out.Store(total[t][v], t0 + t, (v0 + v) * kLanes);
   }
 }
 
@@ -302,11 +300,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace peerage::kernels {
 
-HWY_EXPORT(TargetName);
 HWY_EXPORT(LinearQuantizedTiles);
 HWY_EXPORT(QuantizeTokens);
-
-std::string_view KernelTarget() { return HWY_DYNAMIC_DISPATCH(TargetName)(); }
 
 void LinearQuantized(const LinearArgs& args, int first_tile, int end_tile) {
   HWY_DYNAMIC_DISPATCH(LinearQuantizedTiles)(args, first_tile, end_tile);
