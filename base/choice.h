@@ -38,6 +38,14 @@ absl::string_view ChoiceName(const Choice<T> (&choices)[kCount], T value) {
   return choices[i].name;
 }
 
+template <typename T, size_t kCount>
+std::optional<T> FindChoice(const Choice<T> (&choices)[kCount], absl::string_view name) {
+  for (const Choice<T>& choice : choices) {
+    if (choice.name == name) return choice.value;
+  }
+  return std::nullopt;
+}
+
 // The value that the key names; any other name is an error that lists the choices. Without a
 // fallback an absent key is an error.
 template <typename T, size_t kCount>
@@ -45,9 +53,7 @@ absl::StatusOr<T> ParseChoice(JsonObject& object, absl::string_view key,
                               const Choice<T> (&choices)[kCount], std::optional<T> fallback = {}) {
   if (fallback.has_value() && object.Find(key) == nullptr) return *fallback;
   ASSIGN_OR_RETURN(const std::string name, object.String(key));
-  for (const Choice<T>& choice : choices) {
-    if (choice.name == name) return choice.value;
-  }
+  if (const std::optional<T> value = FindChoice(choices, name)) return *value;
   return object.Error(key, absl::StrCat("is ", Quoted(name), ", not ", ChoiceNames(choices)));
 }
 

@@ -1,6 +1,8 @@
 #include "base/json_object.h"
 
+#include <algorithm>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +21,14 @@ std::optional<int64_t> AsInteger(const json& value) {
     return std::numeric_limits<int64_t>::max();
   }
   return value.get<int64_t>();
+}
+
+template <typename T>
+bool Holds(const json& value) {
+  if constexpr (std::is_same_v<T, bool>) return value.is_boolean();
+  if constexpr (std::is_same_v<T, std::string>) return value.is_string();
+  return value.is_number_unsigned() &&
+         value.get<uint64_t>() <= std::numeric_limits<uint32_t>::max();
 }
 
 }  // namespace
@@ -103,6 +113,20 @@ absl::StatusOr<std::vector<int>> JsonObject::Ints(absl::string_view key, IntRang
   return integers;
 }
 
+template <typename T>
+absl::StatusOr<T> JsonObject::Optional(absl::string_view key, T fallback) {
+  const json* value = Find(key);
+  if (value == nullptr) return fallback;
+  if (!Holds<T>(*value)) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", key, "\" has the wrong type"));
+  }
+  return value->get<T>();
+}
+
+template absl::StatusOr<bool> JsonObject::Optional(absl::string_view, bool);
+template absl::StatusOr<uint32_t> JsonObject::Optional(absl::string_view, uint32_t);
+template absl::StatusOr<std::string> JsonObject::Optional(absl::string_view, std::string);
+
 absl::Status JsonObject::Error(absl::string_view key, absl::string_view message) const {
   return absl::InvalidArgumentError(absl::StrCat(PathOf(key), " ", message));
 }
@@ -123,6 +147,24 @@ absl::Status JsonObject::RefuseUnreadKeys() const {
   const std::vector<std::string> unread = UnreadKeys();
   if (unread.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(unread.front(), " is not a known key"));
+}
+
+absl::Status JsonObject::CheckKeys(std::initializer_list<absl::string_view> known) const {
+  for (const auto& [key, value] : value_->items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      return absl::UnimplementedError(
+          absl::StrCat(PathOf(absl::Utf8SafeCHexEscape(key)), " is not supported"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<json> ObjectOfFile(absl::string_view file, absl::StatusOr<json> parsed) {
+  if (!parsed.ok()) return At(file, std::move(parsed));
+  if (!parsed->is_object()) {
+    return absl::InvalidArgumentError(absl::StrCat(file, " is not a JSON object"));
+  }
+  return parsed;
 }
 
 }  // namespace peerage

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -37,6 +38,9 @@ class JsonObject {
   // `path` is what leads to this object; empty for the whole text.
   static absl::StatusOr<JsonObject> Of(const nlohmann::json& value, std::string path);
 
+  // Precondition: the value is an object.
+  JsonObject(const nlohmann::json& value, std::string path);
+
   // The value of a key, whatever its type; nullptr when absent.
   const nlohmann::json* Find(absl::string_view key);
 
@@ -50,6 +54,11 @@ class JsonObject {
   // An integer or a list of integers, each in the range; empty when absent.
   absl::StatusOr<std::vector<int>> Ints(absl::string_view key, IntRange range);
 
+  // A key that may be left out, without a range: any other type is an error that names the key
+  // alone. T: bool, uint32_t or std::string.
+  template <typename T>
+  absl::StatusOr<T> Optional(absl::string_view key, T fallback);
+
   // An error that begins with the key's path.
   absl::Status Error(absl::string_view key, absl::string_view message) const;
   std::string PathOf(absl::string_view key) const;
@@ -58,13 +67,18 @@ class JsonObject {
   std::vector<std::string> UnreadKeys() const;
   // An error that names the first of them.
   absl::Status RefuseUnreadKeys() const;
+  // UNIMPLEMENTED for the first key that is none of these: files of others, which may ask for more
+  // than we do.
+  absl::Status CheckKeys(std::initializer_list<absl::string_view> known) const;
 
  private:
-  JsonObject(const nlohmann::json& value, std::string path);
-
   const nlohmann::json* value_;
   std::string path_;
   std::set<std::string, std::less<>> read_;
 };
+
+// What a file's text was parsed to: an error that names the file unless that is an object.
+absl::StatusOr<nlohmann::json> ObjectOfFile(absl::string_view file,
+                                            absl::StatusOr<nlohmann::json> parsed);
 
 }  // namespace peerage

@@ -2,23 +2,25 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/error_text.h"
 
 namespace peerage {
 
 using nlohmann::json;
 
-absl::StatusOr<json> ParseStrictJson(std::string_view text, JsonLimits limits) {
+absl::StatusOr<json> ParseStrictJson(absl::string_view text, JsonLimits limits) {
   return StrictJsonBuilder(limits).Parse(text);
 }
 
-absl::StatusOr<json> StrictJsonBuilder::Parse(std::string_view text) {
+absl::StatusOr<json> StrictJsonBuilder::Parse(absl::string_view text) {
   // The parser below takes a NUL for the end of its input and skips a byte-order mark.
-  if (text.find('\0') != std::string_view::npos) {
+  if (text.find('\0') != absl::string_view::npos) {
     return absl::InvalidArgumentError("JSON with a NUL byte");
   }
-  if (text.starts_with("\xef\xbb\xbf")) {
+  if (absl::StartsWith(text, "\xef\xbb\xbf")) {
     return absl::InvalidArgumentError("JSON with a byte-order mark");
   }
   if (!json::sax_parse(text.begin(), text.end(), this)) return status_;
@@ -41,7 +43,7 @@ bool StrictJsonBuilder::Fail(const std::string& message) {
   return false;
 }
 
-bool StrictJsonBuilder::IsAt(std::string_view outer, std::string_view inner) const {
+bool StrictJsonBuilder::IsAt(absl::string_view outer, absl::string_view inner) const {
   return open_.size() == 2 && open_[0].key == outer && open_[1].key == inner;
 }
 

@@ -3,11 +3,11 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
@@ -19,7 +19,7 @@ struct JsonLimits {
 // Parses one JSON text (RFC 8259), more strictly than most: a duplicate key, a NUL byte, a
 // byte-order mark, invalid UTF-8, or anything after the value is INVALID_ARGUMENT. Numbers keep
 // their kind, so `1`, `1.0`, `1e0` and `-0` stay distinguishable.
-absl::StatusOr<nlohmann::json> ParseStrictJson(std::string_view text, JsonLimits limits = {});
+absl::StatusOr<nlohmann::json> ParseStrictJson(absl::string_view text, JsonLimits limits = {});
 
 // Builds the value of a text by those rules from the parser's events, and stops at the first broken
 // one. A subclass may keep events to itself, such as those of a list too long for JSON values: it
@@ -28,7 +28,7 @@ class StrictJsonBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit StrictJsonBuilder(JsonLimits limits = {}) : limits_(limits) {}
 
-  absl::StatusOr<nlohmann::json> Parse(std::string_view text);
+  absl::StatusOr<nlohmann::json> Parse(absl::string_view text);
 
   bool null() override { return Add(nullptr); }
   bool boolean(bool value) override { return Add(value); }
@@ -50,7 +50,7 @@ class StrictJsonBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool Fail(const std::string& message);
 
   // Whether the value that comes next is root[outer][inner].
-  bool IsAt(std::string_view outer, std::string_view inner) const;
+  bool IsAt(absl::string_view outer, absl::string_view inner) const;
 
  private:
   // A container that is not closed yet; `key` is the last one read in an object.

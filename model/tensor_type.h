@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace peerage {
 
@@ -11,8 +10,8 @@ namespace peerage {
 enum class TensorType : uint8_t { kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ6_K };
 
 struct TensorTypeTraits {
-  std::string_view name;  // "f32", "q4_1", ...
-  int block_elements;     // elements that share one block; 1 for plain types
+  const char* name;    // "f32", "q4_1", ...
+  int block_elements;  // elements that share one block; 1 for plain types
   int block_bytes;
 };
 

@@ -76,7 +76,7 @@ class NoiseCheckpoint : public peerage::Checkpoint {
   absl::Span<const std::string> ignored() const override { return {}; }
   absl::StatusOr<std::string> Fingerprint() const override { return std::string(64, '0'); }
 
-  const TensorInfo* Find(std::string_view name) const override {
+  const TensorInfo* Find(absl::string_view name) const override {
     for (const TensorInfo& tensor : tensors_) {
       if (tensor.name == name) return &tensor;
     }

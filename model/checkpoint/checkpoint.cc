@@ -27,7 +27,7 @@ class StoredCheckpoint final : public Checkpoint {
   absl::Span<const TensorInfo> tensors() const override { return infos_; }
   absl::Span<const std::string> ignored() const override { return model_.ignored; }
 
-  const TensorInfo* Find(std::string_view name) const override {
+  const TensorInfo* Find(absl::string_view name) const override {
     const auto found = index_.find(absl::string_view(name.data(), name.size()));
     return found == index_.end() ? nullptr : &infos_[found->second];
   }

@@ -3,11 +3,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/config/model_config.h"
 #include "model/tensor_type.h"
@@ -38,7 +38,7 @@ class Checkpoint {
   virtual absl::Span<const TensorInfo> tensors() const = 0;
 
   // nullptr when the model has no such tensor.
-  virtual const TensorInfo* Find(std::string_view name) const = 0;
+  virtual const TensorInfo* Find(absl::string_view name) const = 0;
 
   // Reads a tensor's bytes. Precondition: bytes.size() == tensor.bytes. A NaN or an infinity in a
   // tensor that decides which experts are met (query, query norm, sub-keys, router) is an error

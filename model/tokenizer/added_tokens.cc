@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/utf8.h"
 
 namespace peerage {
@@ -16,24 +17,24 @@ bool IsWhiteSpace(char32_t c) {  // the Unicode property White_Space
 
 // UTS 18's word characters: Alphabetic (of which the circled letters are symbols), marks, decimal
 // digits, connectors and joiners.
-bool IsWordCharacter(std::string_view character) {
+bool IsWordCharacter(absl::string_view character) {
   static const Pattern* const kWord = new Pattern(
       *Pattern::Compile("[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\u200C\u200D\u24B6-\u24E9"
                         "\U0001F130-\U0001F149\U0001F150-\U0001F169\U0001F170-\U0001F189]"));
   return !PatternMatcher(*kWord).FindAll(character)->empty();
 }
 
-std::string_view FirstCharacter(std::string_view text) {
+absl::string_view FirstCharacter(absl::string_view text) {
   return text.substr(0, ReadUtf8(text).length);
 }
 
-std::string_view LastCharacter(std::string_view text) {
+absl::string_view LastCharacter(absl::string_view text) {
   size_t begin = text.size() - 1;
   while ((text[begin] & 0xC0) == 0x80) --begin;
   return text.substr(begin);
 }
 
-size_t WhiteSpaceAtStart(std::string_view text) {
+size_t WhiteSpaceAtStart(absl::string_view text) {
   size_t length = 0;
   while (length < text.size()) {
     const Utf8Prefix next = ReadUtf8(text.substr(length));
@@ -43,10 +44,10 @@ size_t WhiteSpaceAtStart(std::string_view text) {
   return length;
 }
 
-size_t WhiteSpaceAtEnd(std::string_view text) {
+size_t WhiteSpaceAtEnd(absl::string_view text) {
   size_t length = 0;
   while (length < text.size()) {
-    const std::string_view last = LastCharacter(text.substr(0, text.size() - length));
+    const absl::string_view last = LastCharacter(text.substr(0, text.size() - length));
     if (!IsWhiteSpace(ReadUtf8(last).code_point)) break;
     length += last.size();
   }
@@ -65,7 +66,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
   }
 }
 
-void AddedTokens::Insert(Trie& trie, std::string_view content, int token) {
+void AddedTokens::Insert(Trie& trie, absl::string_view content, int token) {
   trie.first_bytes.set(static_cast<uint8_t>(content[0]));
   int node = 0;
   for (const char byte : content) {
@@ -77,7 +78,7 @@ void AddedTokens::Insert(Trie& trie, std::string_view content, int token) {
   trie.token_of_node[node] = token;
 }
 
-int AddedTokens::LongestAt(const Trie& trie, std::string_view text) {
+int AddedTokens::LongestAt(const Trie& trie, absl::string_view text) {
   if (!trie.first_bytes.test(static_cast<uint8_t>(text[0]))) return -1;
   int longest = -1;
   int node = 0;
@@ -90,7 +91,7 @@ int AddedTokens::LongestAt(const Trie& trie, std::string_view text) {
   return longest;
 }
 
-bool AddedTokens::StandsAlone(std::string_view text, TextRange match) const {
+bool AddedTokens::StandsAlone(absl::string_view text, TextRange match) const {
   const bool word_before =
       match.begin > 0 && IsWordCharacter(LastCharacter(text.substr(0, match.begin)));
   const bool word_after =
@@ -98,7 +99,7 @@ bool AddedTokens::StandsAlone(std::string_view text, TextRange match) const {
   return !word_before && !word_after;
 }
 
-void AddedTokens::SplitBy(const Trie& trie, std::string_view text, SpecialTokens special,
+void AddedTokens::SplitBy(const Trie& trie, absl::string_view text, SpecialTokens special,
                           std::vector<TextSegment>& segments) const {
   size_t done = 0;  // what lies before is in segments
   for (size_t at = 0; at < text.size();) {
@@ -123,7 +124,7 @@ void AddedTokens::SplitBy(const Trie& trie, std::string_view text, SpecialTokens
   if (done < text.size()) segments.push_back({text.substr(done), {}});
 }
 
-std::vector<TextSegment> AddedTokens::Split(std::string_view text, SpecialTokens special) const {
+std::vector<TextSegment> AddedTokens::Split(absl::string_view text, SpecialTokens special) const {
   std::vector<TextSegment> segments;
   SplitBy(raw_, text, special, segments);
   if (normalized_.first_bytes.none()) return segments;

@@ -6,10 +6,10 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "model/token.h"
 #include "model/tokenizer/pattern.h"
 #include "model/tokenizer/tokenizer.h"
@@ -29,7 +29,7 @@ struct AddedToken {
 
 // A stretch of text, or an added token found in it.
 struct TextSegment {
-  std::string_view text;
+  absl::string_view text;
   std::optional<TokenId> token;
 };
 
@@ -44,7 +44,7 @@ class AddedTokens {
 
   // Cost: O(bytes x longest added token). Segments of text are never empty.
   // Precondition: `text` is valid UTF-8 and outlives the result.
-  std::vector<TextSegment> Split(std::string_view text, SpecialTokens special) const;
+  std::vector<TextSegment> Split(absl::string_view text, SpecialTokens special) const;
 
  private:
   // The contents of one group of tokens, byte by byte; node 0 is the root.
@@ -54,11 +54,11 @@ class AddedTokens {
     std::bitset<256> first_bytes;
   };
 
-  static void Insert(Trie& trie, std::string_view content, int token);
-  static int LongestAt(const Trie& trie, std::string_view text);
-  void SplitBy(const Trie& trie, std::string_view text, SpecialTokens special,
+  static void Insert(Trie& trie, absl::string_view content, int token);
+  static int LongestAt(const Trie& trie, absl::string_view text);
+  void SplitBy(const Trie& trie, absl::string_view text, SpecialTokens special,
                std::vector<TextSegment>& segments) const;
-  bool StandsAlone(std::string_view text, TextRange match) const;
+  bool StandsAlone(absl::string_view text, TextRange match) const;
 
   std::vector<AddedToken> tokens_;
   Trie raw_;

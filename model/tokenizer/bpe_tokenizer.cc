@@ -4,24 +4,25 @@
 #include <array>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/chat_template.h"
-#include "model/tokenizer/text.h"
 #include "model/tokenizer/utf8.h"
 #include "model/tokenizer/vocabulary.h"
 
 namespace peerage {
 namespace {
 
-constexpr std::string_view kSystem = "system";
-constexpr std::string_view kAssistant = "assistant";
-constexpr std::array<std::string_view, 3> kRoles = {kSystem, "user", kAssistant};
+constexpr absl::string_view kSystem = "system";
+constexpr absl::string_view kAssistant = "assistant";
+constexpr std::array<absl::string_view, 3> kRoles = {kSystem, "user", kAssistant};
 
 absl::Status CheckStopIds(const TokenizerDefinition& definition) {
   const size_t vocab_size = definition.tokens.size();
-  const auto check = [vocab_size](std::string_view what, TokenId id) {
+  const auto check = [vocab_size](absl::string_view what, TokenId id) {
     return id < vocab_size ? absl::OkStatus()
-                           : absl::InvalidArgumentError(Concat(
+                           : absl::InvalidArgumentError(absl::StrCat(
                                  what, " ", id, " is not below the vocabulary size ", vocab_size));
   };
   if (definition.bos_id.has_value()) RETURN_IF_ERROR(check("bos token id", *definition.bos_id));
@@ -63,7 +64,7 @@ absl::StatusOr<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefinit
     return absl::FailedPreconditionError(
         "the model's chat template is not understood: it is not ChatML");
   }
-  const auto find = [&](std::string_view content) -> std::optional<TokenId> {
+  const auto find = [&](absl::string_view content) -> std::optional<TokenId> {
     for (const AddedToken& token : definition.added_tokens) {
       if (token.content != content || definition.unknown == content) continue;
       if (token.special && !token.single_word && !token.lstrip && !token.rstrip) return token.id;
@@ -73,21 +74,21 @@ absl::StatusOr<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefinit
   const std::optional<TokenId> start = find(ChatMl::kTurnStart);
   const std::optional<TokenId> end = find(ChatMl::kTurnEnd);
   if (!start.has_value() || !end.has_value()) {
-    return absl::FailedPreconditionError(Concat("the model's chat template is ChatML, but ",
-                                                ChatMl::kTurnStart, " and ", ChatMl::kTurnEnd,
-                                                " are not both special tokens of its tokenizer"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the model's chat template is ChatML, but ", ChatMl::kTurnStart, " and ",
+                     ChatMl::kTurnEnd, " are not both special tokens of its tokenizer"));
   }
   return Chat{chat_ml->default_system, *start, *end};
 }
 
-absl::StatusOr<std::vector<TokenId>> BpeTokenizer::Encode(std::string_view text,
+absl::StatusOr<std::vector<TokenId>> BpeTokenizer::Encode(absl::string_view text,
                                                           SpecialTokens special) const {
   BpeEncoder encoder(parts_.bpe);
   RETURN_IF_ERROR(AppendText(text, special, encoder));
   return encoder.Take();
 }
 
-absl::Status BpeTokenizer::AppendText(std::string_view text, SpecialTokens special,
+absl::Status BpeTokenizer::AppendText(absl::string_view text, SpecialTokens special,
                                       BpeEncoder& encoder) const {
   if (text.size() > std::numeric_limits<int32_t>::max()) {
     return absl::InvalidArgumentError("the text is longer than 2 GiB");
@@ -99,7 +100,7 @@ absl::Status BpeTokenizer::AppendText(std::string_view text, SpecialTokens speci
       continue;
     }
     ASSIGN_OR_RETURN(const PreTokenizedText words, parts_.pre_tokenizer.Split(segment.text));
-    for (std::string_view word : words.words) encoder.Append(word);
+    for (absl::string_view word : words.words) encoder.Append(word);
   }
   return absl::OkStatus();
 }
@@ -120,21 +121,21 @@ absl::StatusOr<std::vector<TokenId>> BpeTokenizer::EncodeChat(
     RETURN_IF_ERROR(AppendTurn(turn.role, turn.content, encoder));
   }
   encoder.Append(parts_.chat->turn_start);
-  RETURN_IF_ERROR(AppendText(Concat(kAssistant, "\n"), SpecialTokens::kAsText, encoder));
+  RETURN_IF_ERROR(AppendText(absl::StrCat(kAssistant, "\n"), SpecialTokens::kAsText, encoder));
   return encoder.Take();
 }
 
-absl::Status BpeTokenizer::AppendTurn(std::string_view role, std::string_view content,
+absl::Status BpeTokenizer::AppendTurn(absl::string_view role, absl::string_view content,
                                       BpeEncoder& encoder) const {
   encoder.Append(parts_.chat->turn_start);
   // Role and content are one stretch of text, as in the rendered template.
-  RETURN_IF_ERROR(AppendText(Concat(role, "\n", content), SpecialTokens::kAsText, encoder));
+  RETURN_IF_ERROR(AppendText(absl::StrCat(role, "\n", content), SpecialTokens::kAsText, encoder));
   encoder.Append(parts_.chat->turn_end);
   return AppendText("\n", SpecialTokens::kAsText, encoder);
 }
 
-std::string_view BpeTokenizer::chat_template_name() const {
-  return parts_.chat.ok() ? ChatMl::kName : std::string_view();
+absl::string_view BpeTokenizer::chat_template_name() const {
+  return parts_.chat.ok() ? ChatMl::kName : absl::string_view();
 }
 
 }  // namespace peerage

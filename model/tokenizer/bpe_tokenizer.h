@@ -3,11 +3,11 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/byte_bpe.h"
 #include "model/tokenizer/pre_tokenizer.h"
@@ -22,17 +22,17 @@ class BpeTokenizer : public Tokenizer {
   // INVALID_ARGUMENT names the token, merge or id that contradicts the rest.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(TokenizerDefinition definition);
 
-  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
+  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text,
                                               SpecialTokens special) const override;
   absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn> turns) const override;
 
-  std::string_view Bytes(TokenId id) const override { return parts_.bytes[id]; }
+  absl::string_view Bytes(TokenId id) const override { return parts_.bytes[id]; }
   bool IsSpecial(TokenId id) const override { return parts_.special[id]; }
   int vocab_size() const override { return static_cast<int>(parts_.bytes.size()); }
   std::optional<TokenId> bos_id() const override { return parts_.bos_id; }
   absl::Span<const TokenId> eos_ids() const override { return parts_.eos_ids; }
   bool add_bos() const override { return parts_.add_bos; }
-  std::string_view chat_template_name() const override;
+  absl::string_view chat_template_name() const override;
 
  private:
   // ChatML with the ids of its two tokens.
@@ -56,8 +56,8 @@ class BpeTokenizer : public Tokenizer {
   explicit BpeTokenizer(Parts parts) : parts_(std::move(parts)) {}
 
   static absl::StatusOr<Chat> FindChat(const TokenizerDefinition& definition);
-  absl::Status AppendText(std::string_view text, SpecialTokens special, BpeEncoder& encoder) const;
-  absl::Status AppendTurn(std::string_view role, std::string_view content,
+  absl::Status AppendText(absl::string_view text, SpecialTokens special, BpeEncoder& encoder) const;
+  absl::Status AppendTurn(absl::string_view role, absl::string_view content,
                           BpeEncoder& encoder) const;
 
   const Parts parts_;

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/utf8.h"
 
 namespace peerage {
@@ -38,7 +39,7 @@ std::string WrittenByte(uint8_t byte) {
   return {static_cast<char>(0xC0 | character >> 6), static_cast<char>(0x80 | (character & 0x3F))};
 }
 
-std::optional<std::string> BytesOfWritten(std::string_view token) {
+std::optional<std::string> BytesOfWritten(absl::string_view token) {
   std::string bytes;
   while (!token.empty()) {
     const Utf8Prefix prefix = ReadUtf8(token);

@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
+
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
@@ -15,6 +16,6 @@ namespace peerage {
 std::string WrittenByte(uint8_t byte);
 
 // The bytes of a written token; nothing when a character is outside the alphabet.
-std::optional<std::string> BytesOfWritten(std::string_view token);
+std::optional<std::string> BytesOfWritten(absl::string_view token);
 
 }  // namespace peerage

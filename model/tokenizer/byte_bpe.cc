@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/string_view.h"
+
 namespace peerage {
 namespace {
 
@@ -35,7 +37,7 @@ const ByteBpe::RankedMerge* ByteBpe::Find(TokenId left, TokenId right) const {
   return found == merges_.end() ? nullptr : &found->second;
 }
 
-void BpeEncoder::Append(std::string_view word) {
+void BpeEncoder::Append(absl::string_view word) {
   if (const auto whole = bpe_.whole_words_.find(absl::string_view(word.data(), word.size()));
       whole != bpe_.whole_words_.end()) {
     tokens_.push_back(whole->second);
@@ -48,7 +50,7 @@ void BpeEncoder::Append(std::string_view word) {
   }
 }
 
-void BpeEncoder::StartWord(std::string_view word) {
+void BpeEncoder::StartWord(absl::string_view word) {
   symbols_.clear();
   for (const char c : word) {
     const std::optional<TokenId> token = bpe_.byte_tokens_[static_cast<uint8_t>(c)];

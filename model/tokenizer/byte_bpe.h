@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "model/token.h"
 
 namespace peerage {
@@ -59,7 +59,7 @@ class BpeEncoder {
   // Precondition: the BPE outlives the encoder.
   explicit BpeEncoder(const ByteBpe& bpe) : bpe_(bpe) {}
 
-  void Append(std::string_view word);
+  void Append(absl::string_view word);
   void Append(TokenId token) { tokens_.push_back(token); }
 
   // All tokens so far; the encoder is empty afterwards.
@@ -79,7 +79,7 @@ class BpeEncoder {
     TokenId result;
   };
 
-  void StartWord(std::string_view word);
+  void StartWord(absl::string_view word);
   void MergeAll();
   void Consider(int left);  // the symbol and its right neighbour
   bool IsStale(const Candidate& candidate) const;

@@ -3,19 +3,21 @@
 #include <array>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/jinja.h"
-#include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace peerage {
 namespace {
 
-constexpr std::array<std::string_view, 3> kTriedRoles = {"system", "user", "assistant"};
+constexpr std::array<absl::string_view, 3> kTriedRoles = {"system", "user", "assistant"};
 constexpr int kMaxTurns = 3;
 
-std::string Turn(std::string_view role, std::string_view content) {
-  return Concat(ChatMl::kTurnStart, role, "\n", content, ChatMl::kTurnEnd, "\n");
+std::string Turn(absl::string_view role, absl::string_view content) {
+  return absl::StrCat(ChatMl::kTurnStart, role, "\n", content, ChatMl::kTurnEnd, "\n");
 }
 
 std::string Expected(const ChatMl& chat_ml, const std::vector<ChatTurn>& turns) {
@@ -24,7 +26,7 @@ std::string Expected(const ChatMl& chat_ml, const std::vector<ChatTurn>& turns) 
     text += Turn("system", *chat_ml.default_system);
   }
   for (const ChatTurn& turn : turns) text += Turn(turn.role, turn.content);
-  return Concat(text, ChatMl::kTurnStart, "assistant\n");
+  return absl::StrCat(text, ChatMl::kTurnStart, "assistant\n");
 }
 
 // All sequences of 1 to kMaxTurns roles. White space around a content shows whether it is kept.
@@ -34,9 +36,9 @@ std::vector<std::vector<ChatTurn>> Conversations() {
   for (int turn = 0; turn < kMaxTurns; ++turn) {
     std::vector<std::vector<ChatTurn>> longer;
     for (const std::vector<ChatTurn>& turns : longest) {
-      for (std::string_view role : kTriedRoles) {
+      for (absl::string_view role : kTriedRoles) {
         longer.push_back(turns);
-        longer.back().push_back({std::string(role), Concat(" \ncontent ", turn, "\n ")});
+        longer.back().push_back({std::string(role), absl::StrCat(" \ncontent ", turn, "\n ")});
       }
     }
     all.insert(all.end(), longer.begin(), longer.end());
@@ -46,18 +48,18 @@ std::vector<std::vector<ChatTurn>> Conversations() {
 }
 
 // What a lone user's conversation has before the user's turn.
-absl::StatusOr<ChatMl> FindDefaultSystem(std::string_view jinja_template) {
+absl::StatusOr<ChatMl> FindDefaultSystem(absl::string_view jinja_template) {
   const std::vector<ChatTurn> turns = {{"user", "content"}};
   ASSIGN_OR_RETURN(const std::string rendered, RenderJinja(jinja_template, turns));
-  std::string_view before = rendered;
+  absl::string_view before = rendered;
   ChatMl chat_ml;
-  if (!ConsumeSuffix(before, Expected(chat_ml, turns))) {
+  if (!absl::ConsumeSuffix(&before, Expected(chat_ml, turns))) {
     return absl::UnimplementedError("the chat template is not ChatML");
   }
   if (before.empty()) return chat_ml;
-  if (!ConsumePrefix(before, Concat(ChatMl::kTurnStart, "system\n")) ||
-      !ConsumeSuffix(before, Concat(ChatMl::kTurnEnd, "\n")) ||
-      before.find("<|") != std::string_view::npos) {
+  if (!absl::ConsumePrefix(&before, absl::StrCat(ChatMl::kTurnStart, "system\n")) ||
+      !absl::ConsumeSuffix(&before, absl::StrCat(ChatMl::kTurnEnd, "\n")) ||
+      before.find("<|") != absl::string_view::npos) {
     return absl::UnimplementedError("the chat template's default is not one system message");
   }
   chat_ml.default_system = std::string(before);
@@ -66,7 +68,7 @@ absl::StatusOr<ChatMl> FindDefaultSystem(std::string_view jinja_template) {
 
 }  // namespace
 
-absl::StatusOr<ChatMl> RecogniseChatMl(std::string_view jinja_template) {
+absl::StatusOr<ChatMl> RecogniseChatMl(absl::string_view jinja_template) {
   ASSIGN_OR_RETURN(ChatMl chat_ml, FindDefaultSystem(jinja_template));
   for (const std::vector<ChatTurn>& turns : Conversations()) {
     ASSIGN_OR_RETURN(const std::string rendered, RenderJinja(jinja_template, turns));

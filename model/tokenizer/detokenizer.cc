@@ -2,12 +2,14 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/utf8.h"
 
 namespace peerage {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr absl::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
 }  // namespace
 
@@ -16,14 +18,14 @@ std::string Detokenizer::Append(TokenId token) {
 
   const std::string bytes = std::exchange(pending_, "") + std::string(tokenizer_->Bytes(token));
   std::string text;
-  for (std::string_view rest = bytes; !rest.empty();) {
+  for (absl::string_view rest = bytes; !rest.empty();) {
     const Utf8Prefix prefix = ReadUtf8(rest);
     if (prefix.kind == Utf8Prefix::Kind::kUnfinished) {
-      pending_ = rest;
+      pending_ = std::string(rest);
       break;
     }
     const bool valid = prefix.kind == Utf8Prefix::Kind::kCodePoint;
-    text.append(valid ? rest.substr(0, prefix.length) : kReplacement);
+    absl::StrAppend(&text, valid ? rest.substr(0, prefix.length) : kReplacement);
     rest.remove_prefix(prefix.length);
   }
   return text;

@@ -1,18 +1,18 @@
-#include "model/tokenizer/gguf_fields.h"
-
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "base/strict_json.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
-#include "model/tokenizer/gguf_token_type.h"
-#include "model/tokenizer/text.h"
+#include "model/tokenizer/tokenizer_conversion.h"
 #include "model/tokenizer/tokenizer_definition.h"
 #include "model/tokenizer/tokenizer_file.h"
+#include "model/tokenizer/tokenizer_source.h"
 
 namespace peerage {
 namespace {
@@ -20,7 +20,7 @@ namespace {
 using nlohmann::json;
 
 // One name of each kind of pre-tokenizer that has one.
-constexpr std::array<std::string_view, 3> kNames = {"smollm", "gpt-2", "llama-bpe"};
+constexpr std::array<absl::string_view, 3> kNames = {"smollm", "gpt-2", "llama-bpe"};
 
 // Without what does not change how text is cut: trim_offsets is about offsets, and false and absent
 // are the same.
@@ -36,7 +36,7 @@ json Essence(json pre_tokenizer) {
 }
 
 absl::StatusOr<std::string> FindName(const json& pre_tokenizer, bool ignore_merges) {
-  for (const std::string_view name : kNames) {
+  for (const absl::string_view name : kNames) {
     ASSIGN_OR_RETURN(const GgufPreTokenizer known, FindGgufPreTokenizer(name));
     if (known.ignore_merges == ignore_merges && Essence(known.json) == Essence(pre_tokenizer)) {
       return std::string(name);
@@ -49,8 +49,8 @@ absl::StatusOr<std::string> FindName(const json& pre_tokenizer, bool ignore_merg
 absl::Status CheckAddedToken(const AddedToken& token) {
   if (!token.lstrip && !token.rstrip && !token.single_word) return absl::OkStatus();
   return absl::UnimplementedError(
-      Concat("tokenizer.json: added token \"", token.content,
-             "\" has lstrip, rstrip or single_word, which a GGUF file cannot say"));
+      absl::StrCat("tokenizer.json: added token \"", token.content,
+                   "\" has lstrip, rstrip or single_word, which a GGUF file cannot say"));
 }
 
 // Every id has a token in a GGUF file, if only a name for nothing.
@@ -64,7 +64,7 @@ absl::Status AddTokens(TokenizerDefinition& definition, GgufTokenizer& fields) {
   }
   for (size_t id = 0; id < fields.tokens.size(); ++id) {
     if (!fields.tokens[id].empty()) continue;
-    fields.tokens[id] = Concat("[PAD", id, "]");
+    fields.tokens[id] = absl::StrCat("[PAD", id, "]");
     fields.token_types[id] = kUnusedToken;
   }
   return absl::OkStatus();
@@ -93,7 +93,7 @@ absl::StatusOr<GgufTokenizer> GgufFieldsOf(const TokenizerSource& source) {
   ASSIGN_OR_RETURN(fields.pre, FindName(file.json["pre_tokenizer"], definition.ignore_merges));
   RETURN_IF_ERROR(AddTokens(definition, fields));
   for (const auto& [left, right] : definition.merges) {
-    fields.merges.push_back(Concat(left, " ", right));
+    fields.merges.push_back(absl::StrCat(left, " ", right));
   }
   fields.bos_id = definition.bos_id;
   if (!definition.eos_ids.empty()) fields.eos_id = definition.eos_ids.front();

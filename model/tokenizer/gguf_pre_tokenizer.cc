@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "model/tokenizer/text.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 namespace {
@@ -11,10 +12,10 @@ namespace {
 using nlohmann::json;
 
 // Whose Hugging Face original is Digits, then ByteLevel.
-constexpr std::array<std::string_view, 5> kDigitsThenByteLevel = {"smollm", "starcoder", "refact",
-                                                                  "command-r", "codeshell"};
+constexpr std::array<absl::string_view, 5> kDigitsThenByteLevel = {"smollm", "starcoder", "refact",
+                                                                   "command-r", "codeshell"};
 
-constexpr std::string_view kLlama3Words =
+constexpr absl::string_view kLlama3Words =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
@@ -32,7 +33,7 @@ json SequenceJson(json first, json second) {
 
 }  // namespace
 
-absl::StatusOr<GgufPreTokenizer> FindGgufPreTokenizer(std::string_view name) {
+absl::StatusOr<GgufPreTokenizer> FindGgufPreTokenizer(absl::string_view name) {
   if (name == "gpt-2") return GgufPreTokenizer{ByteLevelJson(true)};
   if (std::find(kDigitsThenByteLevel.begin(), kDigitsThenByteLevel.end(), name) !=
       kDigitsThenByteLevel.end()) {
@@ -47,9 +48,9 @@ absl::StatusOr<GgufPreTokenizer> FindGgufPreTokenizer(std::string_view name) {
     return GgufPreTokenizer{SequenceJson(words, ByteLevelJson(false)), /*ignore_merges=*/true};
   }
   return absl::UnimplementedError(
-      Concat("tokenizer.ggml.pre \"", name,
-             "\" is not supported (smollm, starcoder, refact, command-r, codeshell, gpt-2 "
-             "and llama-bpe are)"));
+      absl::StrCat("tokenizer.ggml.pre \"", name,
+                   "\" is not supported (smollm, starcoder, refact, command-r, codeshell, gpt-2 "
+                   "and llama-bpe are)"));
 }
 
 }  // namespace peerage

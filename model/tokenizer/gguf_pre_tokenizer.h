@@ -1,9 +1,9 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
@@ -14,6 +14,6 @@ struct GgufPreTokenizer {
 };
 
 // A name that is not known is UNIMPLEMENTED.
-absl::StatusOr<GgufPreTokenizer> FindGgufPreTokenizer(std::string_view name);
+absl::StatusOr<GgufPreTokenizer> FindGgufPreTokenizer(absl::string_view name);
 
 }  // namespace peerage

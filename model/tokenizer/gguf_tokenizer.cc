@@ -1,11 +1,11 @@
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
-#include "model/tokenizer/gguf_token_type.h"
 #include "model/tokenizer/pre_tokenizer_json.h"
-#include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"
+#include "model/tokenizer/tokenizer_source.h"
 
 namespace peerage {
 namespace {
@@ -13,13 +13,13 @@ namespace {
 absl::Status ReadTokens(const GgufTokenizer& file, size_t vocab_size,
                         TokenizerDefinition& definition) {
   if (file.tokens.size() > vocab_size) {
-    return absl::InvalidArgumentError(Concat("tokenizer.ggml.tokens has ", file.tokens.size(),
-                                             " entries, the model only ", vocab_size));
+    return absl::InvalidArgumentError(absl::StrCat("tokenizer.ggml.tokens has ", file.tokens.size(),
+                                                   " entries, the model only ", vocab_size));
   }
   if (!file.token_types.empty() && file.token_types.size() != file.tokens.size()) {
     return absl::InvalidArgumentError(
-        Concat("tokenizer.ggml.token_type has ", file.token_types.size(),
-               " entries, tokenizer.ggml.tokens ", file.tokens.size()));
+        absl::StrCat("tokenizer.ggml.token_type has ", file.token_types.size(),
+                     " entries, tokenizer.ggml.tokens ", file.tokens.size()));
   }
   definition.tokens = file.tokens;
   definition.tokens.resize(vocab_size);
@@ -27,7 +27,7 @@ absl::Status ReadTokens(const GgufTokenizer& file, size_t vocab_size,
     const int type = file.token_types[id];
     if (type < kNormalToken || type > kUnusedToken) {
       return absl::UnimplementedError(
-          Concat("tokenizer.ggml.token_type[", id, "] is ", type, ": not supported"));
+          absl::StrCat("tokenizer.ggml.token_type[", id, "] is ", type, ": not supported"));
     }
     if (type == kNormalToken || type == kUnusedToken) continue;
     definition.added_tokens.push_back({.id = static_cast<TokenId>(id),
@@ -44,7 +44,7 @@ absl::Status ReadMerges(const GgufTokenizer& file, TokenizerDefinition& definiti
     const size_t space = merge.find(' ');
     if (space == std::string::npos || merge.find(' ', space + 1) != std::string::npos) {
       return absl::InvalidArgumentError(
-          Concat("tokenizer.ggml.merges[", rank, "] is not two tokens: \"", merge, "\""));
+          absl::StrCat("tokenizer.ggml.merges[", rank, "] is not two tokens: \"", merge, "\""));
     }
     definition.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
@@ -57,7 +57,7 @@ absl::StatusOr<TokenizerDefinition> DefineFromGguf(const TokenizerSource& source
   const GgufTokenizer& file = *source.gguf;
   if (file.model != "gpt2") {
     return absl::UnimplementedError(
-        Concat("tokenizer.ggml.model \"", file.model, "\" is not supported (only gpt2 is)"));
+        absl::StrCat("tokenizer.ggml.model \"", file.model, "\" is not supported (only gpt2 is)"));
   }
   TokenizerDefinition definition;
   ASSIGN_OR_RETURN(const GgufPreTokenizer pre_tokenizer, FindGgufPreTokenizer(file.pre));

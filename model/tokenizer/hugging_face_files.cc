@@ -1,14 +1,13 @@
-#include "model/tokenizer/hugging_face_files.h"
-
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
-#include "model/tokenizer/text.h"
+#include "model/tokenizer/tokenizer_conversion.h"
 #include "model/tokenizer/tokenizer_definition.h"
 #include "model/tokenizer/utf8.h"
 
@@ -24,18 +23,18 @@ absl::Status CheckTexts(const TokenizerDefinition& definition) {
     const std::string& token = definition.tokens[id];
     if (!IsValidUtf8(token)) {
       return absl::InvalidArgumentError(
-          Concat("tokenizer.ggml.tokens[", id, "] is not UTF-8, which tokenizer.json needs"));
+          absl::StrCat("tokenizer.ggml.tokens[", id, "] is not UTF-8, which tokenizer.json needs"));
     }
     if (!token.empty() && !seen.insert(token).second) {
       return absl::InvalidArgumentError(
-          Concat("tokenizer.ggml.tokens[", id, "] \"", token, "\" is there twice"));
+          absl::StrCat("tokenizer.ggml.tokens[", id, "] \"", token, "\" is there twice"));
     }
   }
   for (size_t rank = 0; rank < definition.merges.size(); ++rank) {
     const auto& [left, right] = definition.merges[rank];
     if (IsValidUtf8(left) && IsValidUtf8(right)) continue;
     return absl::InvalidArgumentError(
-        Concat("tokenizer.ggml.merges[", rank, "] is not UTF-8, which tokenizer.json needs"));
+        absl::StrCat("tokenizer.ggml.merges[", rank, "] is not UTF-8, which tokenizer.json needs"));
   }
   if (IsValidUtf8(definition.chat_template)) return absl::OkStatus();
   return absl::InvalidArgumentError("tokenizer.chat_template is not UTF-8");

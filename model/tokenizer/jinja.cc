@@ -4,12 +4,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/jinja_cursor.h"
 #include "model/tokenizer/jinja_expression.h"
 #include "model/tokenizer/jinja_lexer.h"
 #include "model/tokenizer/jinja_value.h"
-#include "model/tokenizer/text.h"
 
 namespace peerage {
 namespace {
@@ -56,7 +56,7 @@ class Renderer {
   absl::StatusOr<std::string> Run() {
     RETURN_IF_ERROR(Body());
     if (cursor_.Peek().kind != Kind::kEnd) {
-      return UnsupportedInJinja(Concat("tag ", cursor_.PeekNext().text));
+      return UnsupportedInJinja(absl::StrCat("tag ", cursor_.PeekNext().text));
     }
     return std::move(out_);
   }
@@ -65,7 +65,7 @@ class Renderer {
   // Text, prints and blocks up to a tag that is none of them.
   absl::Status Body();
   absl::Status Nested(absl::Status (Renderer::*block)());
-  absl::Status Append(std::string_view text);
+  absl::Status Append(absl::string_view text);
   absl::Status Print();
   absl::Status If();
   absl::StatusOr<bool> Condition();
@@ -111,10 +111,10 @@ absl::Status Renderer::Nested(absl::Status (Renderer::*block)()) {
   return absl::OkStatus();
 }
 
-absl::Status Renderer::Append(std::string_view text) {
+absl::Status Renderer::Append(absl::string_view text) {
   if (!active_) return absl::OkStatus();
   if (text.size() > kMaxPrinted - out_.size()) return UnsupportedInJinja("too much text");
-  out_ += text;
+  absl::StrAppend(&out_, text);
   return absl::OkStatus();
 }
 
@@ -194,7 +194,7 @@ absl::Status Renderer::Set() {
 
 }  // namespace
 
-absl::StatusOr<std::string> RenderJinja(std::string_view jinja_template,
+absl::StatusOr<std::string> RenderJinja(absl::string_view jinja_template,
                                         absl::Span<const ChatTurn> messages) {
   if (jinja_template.size() > kMaxTemplate) {
     return absl::UnimplementedError("chat template: longer than 1 MiB");

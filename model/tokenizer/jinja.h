@@ -1,9 +1,9 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -20,7 +20,7 @@ namespace peerage {
 //
 // Cost: bounded (1 MiB of template, 64 nested tags and expressions, 1e6 steps, 16 MiB joined and
 // 16 MiB printed).
-absl::StatusOr<std::string> RenderJinja(std::string_view jinja_template,
+absl::StatusOr<std::string> RenderJinja(absl::string_view jinja_template,
                                         absl::Span<const ChatTurn> messages);
 
 }  // namespace peerage

@@ -4,8 +4,10 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/text.h"
 
 namespace peerage {
 namespace {
@@ -128,7 +130,7 @@ absl::StatusOr<JinjaValue> JinjaExpressions::Postfix() {
       if (active_) return UnsupportedInJinja("a call");
     } else if (cursor_.TakeOperator("|")) {
       ASSIGN_OR_RETURN(const std::string name, cursor_.ExpectName());
-      if (active_) return UnsupportedInJinja(Concat("filter ", name));
+      if (active_) return UnsupportedInJinja(absl::StrCat("filter ", name));
     } else if (cursor_.TakeName("is")) {
       ASSIGN_OR_RETURN(value, Test(value));
     } else {
@@ -146,7 +148,7 @@ absl::StatusOr<JinjaValue> JinjaExpressions::Primary() {
   if (cursor_.TakeOperator("[")) return ListLiteral();
   const JinjaToken& token = cursor_.Peek();
   if (token.kind != Kind::kString && token.kind != Kind::kInteger && token.kind != Kind::kName) {
-    return UnsupportedInJinja(Concat("\"", token.text, "\" in an expression"));
+    return UnsupportedInJinja(absl::StrCat("\"", token.text, "\" in an expression"));
   }
   cursor_.Advance();
   if (token.kind == Kind::kString) return Value{token.text};
@@ -163,7 +165,7 @@ absl::StatusOr<JinjaValue> JinjaExpressions::ListLiteral() {
   return Value{std::make_shared<const Value::List>(std::move(items))};
 }
 
-absl::StatusOr<JinjaValue::List> JinjaExpressions::Items(std::string_view close) {
+absl::StatusOr<JinjaValue::List> JinjaExpressions::Items(absl::string_view close) {
   Value::List items;
   if (cursor_.TakeOperator(close)) return items;
   do {
@@ -186,7 +188,7 @@ absl::StatusOr<JinjaValue> JinjaExpressions::Variable(const std::string& name) c
   if (!active_) return Value();
   const auto found = variables_.find(name);
   if (found != variables_.end()) return found->second;
-  if (name.ends_with("_token")) return UnsupportedInJinja(name);
+  if (absl::EndsWith(name, "_token")) return UnsupportedInJinja(name);
   return Value();
 }
 

@@ -2,10 +2,10 @@
 
 #include <map>
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
-#include "model/tokenizer/jinja_cursor.h"
+#include "absl/strings/string_view.h"
+#include "model/tokenizer/jinja_lexer.h"
 #include "model/tokenizer/jinja_value.h"
 
 namespace peerage {
@@ -39,7 +39,7 @@ class JinjaExpressions {
   // The right of "and" or "or" counts only where the left does not decide.
   absl::StatusOr<Value> Decide(Value left, bool decided_by, Rule right);
   absl::StatusOr<Value> Joined(const Value& left, const Value& right);
-  absl::StatusOr<Value::List> Items(std::string_view close);
+  absl::StatusOr<Value::List> Items(absl::string_view close);
   absl::StatusOr<Value> ListLiteral();
   absl::StatusOr<Value> Subscript(const Value& value);  // behind the open bracket
   absl::StatusOr<Value> Test(const Value& value);       // behind "is"

@@ -4,22 +4,26 @@
 #include <array>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/text.h"
+#include "model/tokenizer/jinja_value.h"
 
 namespace peerage {
 namespace {
 
 using Kind = JinjaToken::Kind;
 
-constexpr std::string_view kSpace = " \t\n\v\f\r";
-constexpr std::array<std::string_view, 5> kTwoCharacterOperators = {"==", "!=", "<=", ">=", "//"};
-constexpr std::string_view kOneCharacterOperators = "+-*/%~<>=.,:|()[]{}";
+constexpr absl::string_view kSpace = " \t\n\v\f\r";
+constexpr std::array<absl::string_view, 5> kTwoCharacterOperators = {"==", "!=", "<=", ">=", "//"};
+constexpr absl::string_view kOneCharacterOperators = "+-*/%~<>=.,:|()[]{}";
 
 class Lexer {
  public:
-  explicit Lexer(std::string_view source) : rest_(source) {}
+  explicit Lexer(absl::string_view source) : rest_(source) {}
 
   absl::StatusOr<std::vector<JinjaToken>> Run() {
     while (!rest_.empty()) {
@@ -31,39 +35,40 @@ class Lexer {
   }
 
  private:
-  void Add(Kind kind, std::string_view text) { tokens_.push_back({kind, std::string(text)}); }
+  void Add(Kind kind, absl::string_view text) { tokens_.push_back({kind, std::string(text)}); }
 
   // Up to the next tag or the end.
   void ReadText() {
     size_t length = 0;
     while (length < rest_.size() && !IsTag(rest_.substr(length, 2))) ++length;
-    std::string_view text = rest_.substr(0, length);
+    absl::string_view text = rest_.substr(0, length);
     rest_.remove_prefix(length);
-    if (rest_.substr(std::min<size_t>(2, rest_.size())).starts_with("-")) {
+    if (absl::StartsWith(rest_.substr(std::min<size_t>(2, rest_.size())), "-")) {
       text = text.substr(0, text.find_last_not_of(kSpace) + 1);
     } else if (StripsIndentation()) {
       const size_t line = text.rfind('\n') + 1;  // npos + 1 is 0
       const bool starts_line = line > 0 || line_starting_;
-      const bool blank = text.find_first_not_of(kSpace, line) == std::string_view::npos;
+      const bool blank = text.find_first_not_of(kSpace, line) == absl::string_view::npos;
       if (starts_line && blank) text = text.substr(0, line);
     }
     if (!text.empty()) Add(Kind::kText, text);
   }
 
-  static bool IsTag(std::string_view two) { return two == "{{" || two == "{%" || two == "{#"; }
+  static bool IsTag(absl::string_view two) { return two == "{{" || two == "{%" || two == "{#"; }
 
   bool StripsIndentation() const {
-    return (rest_.starts_with("{%") || rest_.starts_with("{#")) && rest_.substr(2, 1) != "+";
+    return (absl::StartsWith(rest_, "{%") || absl::StartsWith(rest_, "{#")) &&
+           rest_.substr(2, 1) != "+";
   }
 
   absl::Status ReadTag() {
     const char type = rest_[1];
     rest_.remove_prefix(2);
-    if (rest_.starts_with("-") || rest_.starts_with("+")) rest_.remove_prefix(1);
+    if (absl::StartsWith(rest_, "-") || absl::StartsWith(rest_, "+")) rest_.remove_prefix(1);
     if (type == '#') return SkipComment();
     const bool print = type == '{';
     Add(print ? Kind::kOpenPrint : Kind::kOpenBlock, "");
-    const std::string_view close = print ? "}}" : "%}";
+    const absl::string_view close = print ? "}}" : "%}";
     while (!Close(close)) {
       if (rest_.empty()) return absl::InvalidArgumentError("chat template: a tag is not closed");
       RETURN_IF_ERROR(ReadToken());
@@ -82,22 +87,22 @@ class Lexer {
   }
 
   // Passes the end of a tag and the white space that goes with it.
-  bool Close(std::string_view close) {
-    const std::string_view before = rest_;
-    if (ConsumePrefix(rest_, Concat("-", close))) {
+  bool Close(absl::string_view close) {
+    const absl::string_view before = rest_;
+    if (absl::ConsumePrefix(&rest_, absl::StrCat("-", close))) {
       rest_.remove_prefix(std::min(rest_.find_first_not_of(kSpace), rest_.size()));
-    } else if (ConsumePrefix(rest_, close)) {
-      if (close != "}}") ConsumePrefix(rest_, "\n");
-    } else if (close == "}}" || !ConsumePrefix(rest_, Concat("+", close))) {
+    } else if (absl::ConsumePrefix(&rest_, close)) {
+      if (close != "}}") absl::ConsumePrefix(&rest_, "\n");
+    } else if (close == "}}" || !absl::ConsumePrefix(&rest_, absl::StrCat("+", close))) {
       return false;
     }
-    line_starting_ = before.substr(0, before.size() - rest_.size()).ends_with("\n");
+    line_starting_ = absl::EndsWith(before.substr(0, before.size() - rest_.size()), "\n");
     return true;
   }
 
   absl::Status ReadToken() {
     const char first = rest_[0];
-    if (kSpace.find(first) != std::string_view::npos) {
+    if (kSpace.find(first) != absl::string_view::npos) {
       rest_.remove_prefix(1);
       return absl::OkStatus();
     }
@@ -119,14 +124,14 @@ class Lexer {
   }
 
   absl::Status ReadOperator() {
-    for (std::string_view known : kTwoCharacterOperators) {
-      if (!ConsumePrefix(rest_, known)) continue;
+    for (absl::string_view known : kTwoCharacterOperators) {
+      if (!absl::ConsumePrefix(&rest_, known)) continue;
       Add(Kind::kOperator, known);
       return absl::OkStatus();
     }
-    if (kOneCharacterOperators.find(rest_[0]) == std::string_view::npos) {
+    if (kOneCharacterOperators.find(rest_[0]) == absl::string_view::npos) {
       return absl::UnimplementedError(
-          Concat("chat template: character \"", rest_.substr(0, 1), "\" in a tag"));
+          absl::StrCat("chat template: character \"", rest_.substr(0, 1), "\" in a tag"));
     }
     Add(Kind::kOperator, rest_.substr(0, 1));
     rest_.remove_prefix(1);
@@ -142,11 +147,11 @@ class Lexer {
         value.push_back(rest_[at++]);
         continue;
       }
-      constexpr std::string_view kEscapes = "ntr\\'\"";
-      constexpr std::string_view kMeanings = "\n\t\r\\'\"";
+      constexpr absl::string_view kEscapes = "ntr\\'\"";
+      constexpr absl::string_view kMeanings = "\n\t\r\\'\"";
       const size_t escape =
-          at + 1 < rest_.size() ? kEscapes.find(rest_[at + 1]) : std::string_view::npos;
-      if (escape == std::string_view::npos) {
+          at + 1 < rest_.size() ? kEscapes.find(rest_[at + 1]) : absl::string_view::npos;
+      if (escape == absl::string_view::npos) {
         return absl::UnimplementedError("chat template: an escape in a string");
       }
       value.push_back(kMeanings[escape]);
@@ -160,19 +165,43 @@ class Lexer {
     return absl::OkStatus();
   }
 
-  std::string_view rest_;
+  absl::string_view rest_;
   bool line_starting_ = true;
   std::vector<JinjaToken> tokens_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<JinjaToken>> ReadJinjaTokens(std::string_view source) {
-  const std::string normalised =
-      absl::StrReplaceAll(std::string(source), {{"\r\n", "\n"}, {"\r", "\n"}});
-  std::string_view text = normalised;
-  ConsumeSuffix(text, "\n");
+absl::StatusOr<std::vector<JinjaToken>> ReadJinjaTokens(absl::string_view source) {
+  const std::string normalised = absl::StrReplaceAll(source, {{"\r\n", "\n"}, {"\r", "\n"}});
+  absl::string_view text = normalised;
+  absl::ConsumeSuffix(&text, "\n");
   return Lexer(text).Run();
+}
+
+bool JinjaCursor::Take(Kind kind, absl::string_view text) {
+  if (Peek().kind != kind || Peek().text != text) return false;
+  Advance();
+  return true;
+}
+
+bool JinjaCursor::TakeTag(absl::string_view name) {
+  if (Peek().kind != Kind::kOpenBlock || PeekNext().kind != Kind::kName ||
+      PeekNext().text != name) {
+    return false;
+  }
+  at_ += 2;
+  return true;
+}
+
+absl::Status JinjaCursor::Expect(Kind kind, absl::string_view text) {
+  if (Take(kind, text)) return absl::OkStatus();
+  return UnsupportedInJinja(absl::StrCat("\"", Peek().text, "\" where \"", text, "\" is expected"));
+}
+
+absl::StatusOr<std::string> JinjaCursor::ExpectName() {
+  if (Peek().kind != Kind::kName) return UnsupportedInJinja("no name where one is expected");
+  return tokens_[at_++].text;
 }
 
 }  // namespace peerage

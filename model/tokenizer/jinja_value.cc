@@ -4,8 +4,9 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/text.h"
 
 namespace peerage {
 namespace {
@@ -21,8 +22,8 @@ std::optional<bool> SameAs(const JinjaValue& left, const JinjaValue& right) {
 
 }  // namespace
 
-absl::Status UnsupportedInJinja(std::string_view what) {
-  return absl::UnimplementedError(Concat("chat template: ", what));
+absl::Status UnsupportedInJinja(absl::string_view what) {
+  return absl::UnimplementedError(absl::StrCat("chat template: ", what));
 }
 
 const JinjaValue::List* JinjaValue::AsList() const {
@@ -67,7 +68,7 @@ absl::StatusOr<bool> JinjaValue::Contains(const JinjaValue& item) const {
   return false;
 }
 
-absl::StatusOr<bool> JinjaValue::Passes(std::string_view test) const {
+absl::StatusOr<bool> JinjaValue::Passes(absl::string_view test) const {
   if (test == "defined") return As<Undefined>() == nullptr;
   if (test == "none") return As<None>() != nullptr;
   if (test == "string") return As<std::string>() != nullptr || As<Opaque>() != nullptr;
@@ -75,7 +76,7 @@ absl::StatusOr<bool> JinjaValue::Passes(std::string_view test) const {
     const bool* truth = As<bool>();
     return truth != nullptr && *truth == (test == "true");
   }
-  return UnsupportedInJinja(Concat("test ", test));
+  return UnsupportedInJinja(absl::StrCat("test ", test));
 }
 
 absl::StatusOr<JinjaValue::Opaque> JinjaValue::Text() const {

@@ -5,17 +5,17 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
 // UNIMPLEMENTED: the template goes beyond the subset of jinja.h.
-absl::Status UnsupportedInJinja(std::string_view what);
+absl::Status UnsupportedInJinja(absl::string_view what);
 
 // What an expression of a template evaluates to, and what may be done with it: every operation
 // outside the subset of jinja.h is UNIMPLEMENTED.
@@ -43,7 +43,7 @@ struct JinjaValue {
   absl::StatusOr<bool> Truth() const;
   absl::StatusOr<bool> Equals(const JinjaValue& other) const;
   absl::StatusOr<bool> Contains(const JinjaValue& item) const;
-  absl::StatusOr<bool> Passes(std::string_view test) const;  // value is test
+  absl::StatusOr<bool> Passes(absl::string_view test) const;  // value is test
 
   // As it is printed.
   absl::StatusOr<Opaque> Text() const;

@@ -4,26 +4,28 @@
 #include <array>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/text.h"
 
 namespace peerage {
 namespace {
 
 // General categories mean the same in both; script names do not (PCRE2 reads them as extensions).
-constexpr std::array<std::string_view, 37> kCategories = {
+constexpr std::array<absl::string_view, 37> kCategories = {
     "C",  "Cc", "Cf", "Cn", "Co", "Cs", "L",  "Ll", "Lm", "Lo", "Lt", "Lu", "M",
     "Mc", "Me", "Mn", "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Pe", "Pf", "Pi",
     "Po", "Ps", "S",  "Sc", "Sk", "Sm", "So", "Z",  "Zl", "Zp", "Zs"};
 
-constexpr std::array<std::string_view, 7> kGroups = {
+constexpr std::array<absl::string_view, 7> kGroups = {
     "(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:"};
 
-constexpr std::string_view kSameEscapes = "rntfdD";
+constexpr absl::string_view kSameEscapes = "rntfdD";
 
 class Translator {
  public:
-  explicit Translator(std::string_view expression) : whole_(expression), rest_(expression) {}
+  explicit Translator(absl::string_view expression) : whole_(expression), rest_(expression) {}
 
   absl::StatusOr<std::string> Run() {
     while (!rest_.empty()) RETURN_IF_ERROR(Step());
@@ -38,24 +40,24 @@ class Translator {
       case '[':
         if (in_class_) return Refuse("a class inside a class");
         in_class_ = true;
-        Copy(rest_.starts_with("[^") ? 2 : 1);
-        if (rest_.starts_with("]")) return Refuse("\"]\" first in a class");
+        Copy(absl::StartsWith(rest_, "[^") ? 2 : 1);
+        if (absl::StartsWith(rest_, "]")) return Refuse("\"]\" first in a class");
         return absl::OkStatus();
       case ']':
         in_class_ = false;
         break;
       case '&':
-        if (in_class_ && rest_.starts_with("&&")) return Refuse("\"&&\" in a class");
+        if (in_class_ && absl::StartsWith(rest_, "&&")) return Refuse("\"&&\" in a class");
         break;
       case '(':
         if (!in_class_) return Group();
         break;
       case '{':
-        if (rest_.starts_with("{,")) return Refuse("\"{,n}\"");
+        if (absl::StartsWith(rest_, "{,")) return Refuse("\"{,n}\"");
         break;
       case '}':
         // Oniguruma reads {n}+ as a repeated repetition, PCRE2 as a possessive one.
-        if (!in_class_ && rest_.starts_with("}+")) return Refuse("\"}+\"");
+        if (!in_class_ && absl::StartsWith(rest_, "}+")) return Refuse("\"}+\"");
         break;
       default:
         break;
@@ -65,17 +67,17 @@ class Translator {
   }
 
   absl::Status Group() {
-    if (!rest_.starts_with("(?")) {
+    if (!absl::StartsWith(rest_, "(?")) {
       Copy(1);
       return absl::OkStatus();
     }
-    for (std::string_view group : kGroups) {
-      if (rest_.starts_with(group)) {
+    for (absl::string_view group : kGroups) {
+      if (absl::StartsWith(rest_, group)) {
         Copy(group.size());
         return absl::OkStatus();
       }
     }
-    return Refuse(Concat("group \"", rest_.substr(0, 4), "\""));
+    return Refuse(absl::StrCat("group \"", rest_.substr(0, 4), "\""));
   }
 
   absl::Status Escape() {
@@ -89,8 +91,8 @@ class Translator {
       return absl::OkStatus();
     }
     const bool punctuation = escaped < 0x80 && !absl::ascii_isalnum(escaped);
-    if (!punctuation && kSameEscapes.find(escaped) == std::string_view::npos) {
-      return Refuse(Concat("\"", rest_.substr(0, 2), "\""));
+    if (!punctuation && kSameEscapes.find(escaped) == absl::string_view::npos) {
+      return Refuse(absl::StrCat("\"", rest_.substr(0, 2), "\""));
     }
     Copy(2);
     return absl::OkStatus();
@@ -98,36 +100,36 @@ class Translator {
 
   absl::Status Property() {
     const size_t close = rest_.find('}');
-    if (rest_.substr(2, 1) != "{" || close == std::string_view::npos) {
-      return Refuse(Concat("\"", rest_.substr(0, 3), "\""));
+    if (rest_.substr(2, 1) != "{" || close == absl::string_view::npos) {
+      return Refuse(absl::StrCat("\"", rest_.substr(0, 3), "\""));
     }
-    const std::string_view name = rest_.substr(3, close - 3);
+    const absl::string_view name = rest_.substr(3, close - 3);
     if (std::find(kCategories.begin(), kCategories.end(), name) == kCategories.end()) {
-      return Refuse(Concat("property \"", name, "\""));
+      return Refuse(absl::StrCat("property \"", name, "\""));
     }
     Copy(close + 1);
     return absl::OkStatus();
   }
 
   void Copy(size_t length) {
-    out_.append(rest_.substr(0, length));
+    absl::StrAppend(&out_, rest_.substr(0, length));
     rest_.remove_prefix(length);
   }
 
-  absl::Status Refuse(std::string_view what) const {
+  absl::Status Refuse(absl::string_view what) const {
     return absl::UnimplementedError(
-        Concat("pattern \"", whole_, "\": ", what, " is not supported"));
+        absl::StrCat("pattern \"", whole_, "\": ", what, " is not supported"));
   }
 
-  const std::string_view whole_;
-  std::string_view rest_;
+  const absl::string_view whole_;
+  absl::string_view rest_;
   bool in_class_ = false;
   std::string out_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::string> TranslateOniguruma(std::string_view expression) {
+absl::StatusOr<std::string> TranslateOniguruma(absl::string_view expression) {
   return Translator(expression).Run();
 }
 

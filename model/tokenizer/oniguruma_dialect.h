@@ -1,9 +1,9 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
@@ -11,6 +11,6 @@ namespace peerage {
 // that PCRE2 (UTF, UCP, MULTILINE) matches in the same way. UNIMPLEMENTED names the construct that
 // is not known to mean the same: \w, \b, \h, class set operations, script properties, named groups
 // and whatever else is not on the short list of what tokenizers' patterns use.
-absl::StatusOr<std::string> TranslateOniguruma(std::string_view expression);
+absl::StatusOr<std::string> TranslateOniguruma(absl::string_view expression);
 
 }  // namespace peerage

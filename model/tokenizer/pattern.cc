@@ -6,9 +6,10 @@
 #include <array>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/oniguruma_dialect.h"
-#include "model/tokenizer/text.h"
 #include "model/tokenizer/utf8.h"
 
 namespace peerage {
@@ -34,7 +35,7 @@ struct PatternMatcher::Memory {
   pcre2_jit_stack* jit_stack;
 };
 
-absl::StatusOr<Pattern> Pattern::CompilePcre2(std::string_view expression, uint32_t options) {
+absl::StatusOr<Pattern> Pattern::CompilePcre2(absl::string_view expression, uint32_t options) {
   int error = 0;
   size_t offset = 0;
   pcre2_code* compiled =
@@ -42,20 +43,20 @@ absl::StatusOr<Pattern> Pattern::CompilePcre2(std::string_view expression, uint3
                     options | PCRE2_UTF, &error, &offset, nullptr);
   if (compiled == nullptr) {
     return absl::InvalidArgumentError(
-        Concat("pattern \"", expression, "\": ", ErrorText(error), " at byte ", offset));
+        absl::StrCat("pattern \"", expression, "\": ", ErrorText(error), " at byte ", offset));
   }
   // Where the machine has no just-in-time compiler, matching interprets.
   pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
   return Pattern(compiled);
 }
 
-absl::StatusOr<Pattern> Pattern::Compile(std::string_view expression) {
+absl::StatusOr<Pattern> Pattern::Compile(absl::string_view expression) {
   ASSIGN_OR_RETURN(const std::string translated, TranslateOniguruma(expression));
   // In Oniguruma's dialect ^ and $ always mean the ends of lines.
   return CompilePcre2(translated, PCRE2_UCP | PCRE2_MULTILINE);
 }
 
-absl::StatusOr<Pattern> Pattern::Literal(std::string_view text) {
+absl::StatusOr<Pattern> Pattern::Literal(absl::string_view text) {
   return CompilePcre2(text, PCRE2_LITERAL);
 }
 
@@ -76,7 +77,7 @@ PatternMatcher::~PatternMatcher() {
   pcre2_jit_stack_free(memory_->jit_stack);
 }
 
-absl::StatusOr<std::vector<TextRange>> PatternMatcher::FindAll(std::string_view text) {
+absl::StatusOr<std::vector<TextRange>> PatternMatcher::FindAll(absl::string_view text) {
   std::vector<TextRange> matches;
   size_t from = 0;
   while (from <= text.size()) {
@@ -87,7 +88,7 @@ absl::StatusOr<std::vector<TextRange>> PatternMatcher::FindAll(std::string_view 
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) {
       return absl::InvalidArgumentError(
-          Concat("the text cannot be split into words: ", ErrorText(result)));
+          absl::StrCat("the text cannot be split into words: ", ErrorText(result)));
     }
     const size_t* ends = pcre2_get_ovector_pointer(memory_->match);
     const TextRange match = {ends[0], ends[1]};

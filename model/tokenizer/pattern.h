@@ -3,10 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 struct pcre2_real_code_8;  // PCRE2's compiled pattern
 
@@ -26,10 +26,10 @@ class Pattern {
   // `expression` is in the dialect of Hugging Face tokenizers (Oniguruma). What Oniguruma and PCRE2
   // understand differently is either translated (\s is exactly White_Space) or refused by name:
   // UNIMPLEMENTED. A syntax error is INVALID_ARGUMENT.
-  static absl::StatusOr<Pattern> Compile(std::string_view expression);
+  static absl::StatusOr<Pattern> Compile(absl::string_view expression);
 
   // Matches `text` as it stands. Precondition: `text` is not empty.
-  static absl::StatusOr<Pattern> Literal(std::string_view text);
+  static absl::StatusOr<Pattern> Literal(absl::string_view text);
 
  private:
   friend class PatternMatcher;
@@ -38,7 +38,7 @@ class Pattern {
   };
 
   explicit Pattern(pcre2_real_code_8* code) : code_(code) {}
-  static absl::StatusOr<Pattern> CompilePcre2(std::string_view expression, uint32_t options);
+  static absl::StatusOr<Pattern> CompilePcre2(absl::string_view expression, uint32_t options);
 
   std::unique_ptr<pcre2_real_code_8, CodeDeleter> code_;
 };
@@ -57,7 +57,7 @@ class PatternMatcher {
   // Every match from left to right; an empty match never touches the end of the one before it.
   // INVALID_ARGUMENT when the search exceeds the limit on backtracking.
   // Precondition: `text` is valid UTF-8 and is looked at alone (look-around ends at its ends).
-  absl::StatusOr<std::vector<TextRange>> FindAll(std::string_view text);
+  absl::StatusOr<std::vector<TextRange>> FindAll(absl::string_view text);
 
  private:
   struct Memory;

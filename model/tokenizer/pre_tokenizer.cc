@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 
 namespace peerage {
@@ -14,7 +16,7 @@ struct Part {
 };
 
 // The whole of `text` as alternating matches and what lies between them.
-absl::StatusOr<std::vector<Part>> FindParts(PatternMatcher& matcher, std::string_view text,
+absl::StatusOr<std::vector<Part>> FindParts(PatternMatcher& matcher, absl::string_view text,
                                             bool invert) {
   ASSIGN_OR_RETURN(const std::vector<TextRange> matches, matcher.FindAll(text));
   std::vector<Part> parts;
@@ -69,17 +71,17 @@ std::vector<Part> Apply(SplitBehavior behavior, std::vector<Part> parts) {
 }
 
 void AddPrefixSpaces(PreTokenizedText& text) {
-  for (std::string_view& word : text.words) {
-    if (word.starts_with(" ")) continue;
+  for (absl::string_view& word : text.words) {
+    if (absl::StartsWith(word, " ")) continue;
     word = text.prefixed.emplace_back(" " + std::string(word));
   }
 }
 
-absl::StatusOr<std::vector<std::string_view>> SplitWords(
-    const PreTokenizerStep& step, const std::vector<std::string_view>& words) {
+absl::StatusOr<std::vector<absl::string_view>> SplitWords(
+    const PreTokenizerStep& step, const std::vector<absl::string_view>& words) {
   PatternMatcher matcher(*step.pattern);
-  std::vector<std::string_view> pieces;
-  for (std::string_view word : words) {
+  std::vector<absl::string_view> pieces;
+  for (absl::string_view word : words) {
     ASSIGN_OR_RETURN(std::vector<Part> parts, FindParts(matcher, word, step.invert));
     for (const Part& part : Apply(step.behavior, std::move(parts))) {
       const auto [begin, end] = part.range;
@@ -90,13 +92,13 @@ absl::StatusOr<std::vector<std::string_view>> SplitWords(
 }
 
 // A pattern of our own always compiles.
-std::shared_ptr<const Pattern> Compiled(std::string_view expression) {
+std::shared_ptr<const Pattern> Compiled(absl::string_view expression) {
   return std::make_shared<const Pattern>(*Pattern::Compile(expression));
 }
 
 }  // namespace
 
-absl::StatusOr<PreTokenizedText> PreTokenizer::Split(std::string_view text) const {
+absl::StatusOr<PreTokenizedText> PreTokenizer::Split(absl::string_view text) const {
   PreTokenizedText result;
   if (!text.empty()) result.words.push_back(text);
   for (const PreTokenizerStep& step : steps_) {

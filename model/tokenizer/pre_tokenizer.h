@@ -3,10 +3,10 @@
 #include <deque>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/pattern.h"
 
 namespace peerage {
@@ -30,7 +30,7 @@ struct PreTokenizerStep {
 
 // The words of a text. Views into the text, or into `prefixed` where a space was put before one.
 struct PreTokenizedText {
-  std::vector<std::string_view> words;
+  std::vector<absl::string_view> words;
   std::deque<std::string> prefixed;
 };
 
@@ -45,7 +45,7 @@ class PreTokenizer {
 
   // Precondition: `text` is valid UTF-8 and outlives the result. No word is empty.
   // INVALID_ARGUMENT when a pattern exceeds the limit on backtracking.
-  absl::StatusOr<PreTokenizedText> Split(std::string_view text) const;
+  absl::StatusOr<PreTokenizedText> Split(absl::string_view text) const;
 
  private:
   std::vector<PreTokenizerStep> steps_;

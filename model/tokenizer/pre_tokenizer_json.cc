@@ -1,12 +1,14 @@
 #include "model/tokenizer/pre_tokenizer_json.h"
 
-#include <array>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/choice.h"
+#include "base/json_object.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/json_fields.h"
-#include "model/tokenizer/text.h"
 
 namespace peerage {
 
@@ -14,42 +16,41 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, SplitBehavior>, 5> kBehaviors = {{
+constexpr Choice<SplitBehavior> kBehaviors[] = {
     {"Isolated", SplitBehavior::kIsolated},
     {"Removed", SplitBehavior::kRemoved},
     {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
     {"MergedWithNext", SplitBehavior::kMergedWithNext},
     {"Contiguous", SplitBehavior::kContiguous},
-}};
+};
 
-absl::StatusOr<SplitBehavior> ReadBehavior(const json& split) {
-  ASSIGN_OR_RETURN(const std::string name, OptionalField(split, "behavior", std::string()));
-  for (const auto& [known, behavior] : kBehaviors) {
-    if (known == name) return behavior;
-  }
+absl::StatusOr<SplitBehavior> ReadBehavior(JsonObject& split) {
+  ASSIGN_OR_RETURN(const std::string name, split.Optional("behavior", std::string()));
+  if (const std::optional<SplitBehavior> behavior = FindChoice(kBehaviors, name)) return *behavior;
   return absl::UnimplementedError(
-      Concat("pre_tokenizer Split behavior \"", name, "\" is not supported"));
+      absl::StrCat("pre_tokenizer Split behavior \"", name, "\" is not supported"));
 }
 
-absl::StatusOr<Pattern> ReadPattern(const json& split) {
-  const auto pattern = split.find("pattern");
-  if (pattern == split.end() || !pattern->is_object() || pattern->size() != 1) {
+absl::StatusOr<Pattern> ReadPattern(JsonObject& split) {
+  const json* found = split.Find("pattern");
+  if (found == nullptr || !found->is_object() || found->size() != 1) {
     return absl::InvalidArgumentError("pre_tokenizer Split has no pattern");
   }
-  ASSIGN_OR_RETURN(const std::string regex, OptionalField(*pattern, "Regex", std::string()));
-  ASSIGN_OR_RETURN(const std::string literal, OptionalField(*pattern, "String", std::string()));
+  JsonObject pattern(*found, "pre_tokenizer Split.pattern");
+  ASSIGN_OR_RETURN(const std::string regex, pattern.Optional("Regex", std::string()));
+  ASSIGN_OR_RETURN(const std::string literal, pattern.Optional("String", std::string()));
   if (!regex.empty()) return Pattern::Compile(regex);
   if (!literal.empty()) return Pattern::Literal(literal);
   return absl::InvalidArgumentError("pre_tokenizer Split has an empty pattern");
 }
 
-absl::StatusOr<PreTokenizerStep> ReadSplit(const json& split) {
-  RETURN_IF_ERROR(
-      CheckKeys(split, "pre_tokenizer Split", {"type", "pattern", "behavior", "invert"}));
+absl::StatusOr<PreTokenizerStep> ReadSplit(const json& json) {
+  JsonObject split(json, "pre_tokenizer Split");
+  RETURN_IF_ERROR(split.CheckKeys({"type", "pattern", "behavior", "invert"}));
   ASSIGN_OR_RETURN(Pattern pattern, ReadPattern(split));
   PreTokenizerStep step{.pattern = std::make_shared<const Pattern>(std::move(pattern))};
   ASSIGN_OR_RETURN(step.behavior, ReadBehavior(split));
-  ASSIGN_OR_RETURN(step.invert, OptionalField(split, "invert", false));
+  ASSIGN_OR_RETURN(step.invert, split.Optional("invert", false));
   return step;
 }
 
@@ -63,12 +64,14 @@ class Reader {
     if (has_byte_level_) {
       return absl::UnimplementedError("a pre_tokenizer after ByteLevel is not supported");
     }
-    ASSIGN_OR_RETURN(const std::string type, OptionalField(json, "type", std::string()));
+    ASSIGN_OR_RETURN(const std::string type,
+                     JsonObject(json, "pre_tokenizer").Optional("type", std::string()));
     if (type == "Sequence") return ReadSequence(json);
     if (type == "ByteLevel") return ReadByteLevel(json);
     if (type == "Digits") {
-      RETURN_IF_ERROR(CheckKeys(json, "pre_tokenizer Digits", {"type", "individual_digits"}));
-      ASSIGN_OR_RETURN(const bool individual, OptionalField(json, "individual_digits", false));
+      JsonObject digits(json, "pre_tokenizer Digits");
+      RETURN_IF_ERROR(digits.CheckKeys({"type", "individual_digits"}));
+      ASSIGN_OR_RETURN(const bool individual, digits.Optional("individual_digits", false));
       steps_.push_back(DigitsStep(individual));
       return absl::OkStatus();
     }
@@ -77,7 +80,7 @@ class Reader {
       steps_.push_back(std::move(step));
       return absl::OkStatus();
     }
-    return absl::UnimplementedError(Concat("pre_tokenizer \"", type, "\" is not supported"));
+    return absl::UnimplementedError(absl::StrCat("pre_tokenizer \"", type, "\" is not supported"));
   }
 
   absl::StatusOr<PreTokenizer> Finish() && {
@@ -88,21 +91,23 @@ class Reader {
   }
 
  private:
-  absl::Status ReadSequence(const json& sequence) {
-    RETURN_IF_ERROR(CheckKeys(sequence, "pre_tokenizer Sequence", {"type", "pretokenizers"}));
-    const auto parts = sequence.find("pretokenizers");
-    if (parts == sequence.end() || !parts->is_array()) {
+  absl::Status ReadSequence(const json& json) {
+    JsonObject sequence(json, "pre_tokenizer Sequence");
+    RETURN_IF_ERROR(sequence.CheckKeys({"type", "pretokenizers"}));
+    const nlohmann::json* parts = sequence.Find("pretokenizers");
+    if (parts == nullptr || !parts->is_array()) {
       return absl::InvalidArgumentError("pre_tokenizer Sequence has no list of pretokenizers");
     }
-    for (const json& part : *parts) RETURN_IF_ERROR(Read(part));
+    for (const nlohmann::json& part : *parts) RETURN_IF_ERROR(Read(part));
     return absl::OkStatus();
   }
 
-  absl::Status ReadByteLevel(const json& byte_level) {
-    RETURN_IF_ERROR(CheckKeys(byte_level, "pre_tokenizer ByteLevel",
-                              {"type", "add_prefix_space", "trim_offsets", "use_regex"}));
-    ASSIGN_OR_RETURN(const bool add_space, OptionalField(byte_level, "add_prefix_space", true));
-    ASSIGN_OR_RETURN(const bool use_regex, OptionalField(byte_level, "use_regex", true));
+  absl::Status ReadByteLevel(const json& json) {
+    JsonObject byte_level(json, "pre_tokenizer ByteLevel");
+    RETURN_IF_ERROR(
+        byte_level.CheckKeys({"type", "add_prefix_space", "trim_offsets", "use_regex"}));
+    ASSIGN_OR_RETURN(const bool add_space, byte_level.Optional("add_prefix_space", true));
+    ASSIGN_OR_RETURN(const bool use_regex, byte_level.Optional("use_regex", true));
     steps_.push_back(ByteLevelStep(add_space, use_regex));
     has_byte_level_ = true;
     return absl::OkStatus();

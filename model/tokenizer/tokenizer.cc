@@ -2,10 +2,11 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/bpe_tokenizer.h"
-#include "model/tokenizer/file_error.h"
-#include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"
 
 namespace peerage {
@@ -16,7 +17,7 @@ constexpr size_t kLongestMessage = 500;
 
 // The same error in one short line, whatever the names that a file put into it.
 absl::Status InOneLine(const absl::Status& error) {
-  constexpr std::string_view kHexDigits = "0123456789abcdef";
+  constexpr absl::string_view kHexDigits = "0123456789abcdef";
   std::string line;
   for (const char c : error.message().substr(0, kLongestMessage)) {
     const auto byte = static_cast<unsigned char>(c);
@@ -33,7 +34,7 @@ absl::Status InOneLine(const absl::Status& error) {
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadChecked(const TokenizerSource& source) {
   if (source.vocab_size < 1 || source.vocab_size > kMaxVocabSize) {
     return absl::InvalidArgumentError(
-        Concat("vocabulary size ", source.vocab_size, " is outside 1 to ", kMaxVocabSize));
+        absl::StrCat("vocabulary size ", source.vocab_size, " is outside 1 to ", kMaxVocabSize));
   }
   if (source.gguf.has_value() == source.hugging_face.has_value()) {
     return absl::InvalidArgumentError("a tokenizer comes from a GGUF file or from tokenizer.json");
@@ -43,7 +44,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadChecked(const TokenizerSource& so
     return BpeTokenizer::Create(std::move(definition));
   }
   ASSIGN_OR_RETURN(TokenizerDefinition definition, DefineFromHuggingFace(source));
-  return InFile("tokenizer.json", BpeTokenizer::Create(std::move(definition)));
+  return At("tokenizer.json", BpeTokenizer::Create(std::move(definition)));
 }
 
 }  // namespace

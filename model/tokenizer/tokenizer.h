@@ -3,10 +3,10 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/token.h"
 #include "model/tokenizer/tokenizer_source.h"
@@ -33,7 +33,7 @@ class Tokenizer {
 
   // Precondition: none; invalid UTF-8 and texts that hit the pattern matcher's limit are
   // INVALID_ARGUMENT. Never adds BOS. Cost: n log n, also for one long word.
-  virtual absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
+  virtual absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text,
                                                       SpecialTokens special) const = 0;
 
   // Renders a conversation, ending with the assistant's turn opened. Special tokens in a message's
@@ -43,14 +43,14 @@ class Tokenizer {
 
   // The bytes that a token stands for; a special token's are its written form. Empty for ids that
   // the model has but the tokenizer does not know. Precondition: id < vocab_size().
-  virtual std::string_view Bytes(TokenId id) const = 0;
+  virtual absl::string_view Bytes(TokenId id) const = 0;
   virtual bool IsSpecial(TokenId id) const = 0;
 
   virtual int vocab_size() const = 0;  // the model's
   virtual std::optional<TokenId> bos_id() const = 0;
-  virtual absl::Span<const TokenId> eos_ids() const = 0;    // any of them ends a generation
-  virtual bool add_bos() const = 0;                         // to text, unless the caller says
-  virtual std::string_view chat_template_name() const = 0;  // "chatml"; empty: none understood
+  virtual absl::Span<const TokenId> eos_ids() const = 0;     // any of them ends a generation
+  virtual bool add_bos() const = 0;                          // to text, unless the caller says
+  virtual absl::string_view chat_template_name() const = 0;  // "chatml"; empty: none understood
 };
 
 }  // namespace peerage

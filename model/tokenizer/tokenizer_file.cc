@@ -1,16 +1,18 @@
 #include "model/tokenizer/tokenizer_file.h"
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/error_text.h"
+#include "base/json_object.h"
 #include "base/status_macros.h"
 #include "base/strict_json.h"
-#include "model/tokenizer/json_fields.h"
-#include "model/tokenizer/text.h"
 
 namespace peerage {
 namespace {
 
 class TokenizerFileBuilder final : public StrictJsonBuilder {
  public:
-  absl::StatusOr<TokenizerFile> ParseFile(std::string_view text) {
+  absl::StatusOr<TokenizerFile> ParseFile(absl::string_view text) {
     ASSIGN_OR_RETURN(file_.json, ObjectOfFile("tokenizer.json", Parse(text)));
     return std::move(file_);
   }
@@ -90,9 +92,9 @@ class TokenizerFileBuilder final : public StrictJsonBuilder {
 
   bool FailHere() {
     if (list_ == List::kVocab) {
-      return Fail(Concat("model.vocab: the id of \"", token_, "\" is not a natural number"));
+      return Fail(absl::StrCat("model.vocab: the id of \"", token_, "\" is not a natural number"));
     }
-    return Fail(Concat("model.merges: entry ", file_.merges.size(), " is not two tokens"));
+    return Fail(absl::StrCat("model.merges: entry ", file_.merges.size(), " is not two tokens"));
   }
 
   TokenizerFile file_;
@@ -103,7 +105,7 @@ class TokenizerFileBuilder final : public StrictJsonBuilder {
 
 }  // namespace
 
-absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view text) {
+absl::StatusOr<TokenizerFile> ParseTokenizerFile(absl::string_view text) {
   return TokenizerFileBuilder().ParseFile(text);
 }
 

@@ -3,11 +3,11 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
@@ -21,6 +21,6 @@ struct TokenizerFile {
 
 // INVALID_ARGUMENT for text that is not strict JSON, ids that are not natural numbers, and merges
 // that are neither "left right" nor ["left", "right"].
-absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view text);
+absl::StatusOr<TokenizerFile> ParseTokenizerFile(absl::string_view text);
 
 }  // namespace peerage

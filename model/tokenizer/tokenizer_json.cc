@@ -3,12 +3,13 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/error_text.h"
+#include "base/json_object.h"
 #include "base/status_macros.h"
 #include "base/strict_json.h"
-#include "model/tokenizer/file_error.h"
-#include "model/tokenizer/json_fields.h"
 #include "model/tokenizer/pre_tokenizer_json.h"
-#include "model/tokenizer/text.h"
 #include "model/tokenizer/tokenizer_definition.h"
 #include "model/tokenizer/tokenizer_file.h"
 
@@ -27,37 +28,37 @@ absl::StatusOr<const json*> OptionalObject(const json& file, const char* key) {
   const auto found = file.find(key);
   if (found == file.end() || found->is_null()) return nullptr;
   if (!found->is_object()) {
-    return absl::InvalidArgumentError(Concat(key, " is not an object"));
+    return absl::InvalidArgumentError(absl::StrCat(key, " is not an object"));
   }
   return &*found;
 }
 
 // A part of which only "nothing" and some types are implemented.
 absl::StatusOr<const json*> PartOfType(const json& file, const char* key,
-                                       std::initializer_list<std::string_view> types) {
+                                       std::initializer_list<absl::string_view> types) {
   ASSIGN_OR_RETURN(const json* part, OptionalObject(file, key));
   if (part == nullptr) return nullptr;
-  ASSIGN_OR_RETURN(const std::string type, OptionalField(*part, "type", std::string()));
+  ASSIGN_OR_RETURN(const std::string type, JsonObject(*part, key).Optional("type", std::string()));
   if (std::find(types.begin(), types.end(), type) == types.end()) {
-    return absl::UnimplementedError(Concat(key, " \"", type, "\" is not supported"));
+    return absl::UnimplementedError(absl::StrCat(key, " \"", type, "\" is not supported"));
   }
   return part;
 }
 
 // Options of the model whose only supported value changes nothing.
-absl::Status CheckNeutral(const json& model) {
+absl::Status CheckNeutral(JsonObject& model) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    ASSIGN_OR_RETURN(const std::string affix, OptionalField(model, key, std::string()));
+    ASSIGN_OR_RETURN(const std::string affix, model.Optional(key, std::string()));
     if (!affix.empty()) {
-      return absl::UnimplementedError(Concat("model.", key, " is not supported"));
+      return absl::UnimplementedError(absl::StrCat("model.", key, " is not supported"));
     }
   }
   for (const char* key : {"byte_fallback", "fuse_unk"}) {
-    ASSIGN_OR_RETURN(const bool on, OptionalField(model, key, false));
-    if (on) return absl::UnimplementedError(Concat("model.", key, " is not supported"));
+    ASSIGN_OR_RETURN(const bool on, model.Optional(key, false));
+    if (on) return absl::UnimplementedError(absl::StrCat("model.", key, " is not supported"));
   }
-  const auto dropout = model.find("dropout");
-  if (dropout != model.end() && !dropout->is_null() && *dropout != 0.0) {
+  const json* dropout = model.Find("dropout");
+  if (dropout != nullptr && *dropout != 0.0) {
     return absl::UnimplementedError("model.dropout is not supported");
   }
   return absl::OkStatus();
@@ -68,13 +69,13 @@ absl::Status ReadVocabulary(TokenizerFile& file, size_t vocab_size,
   definition.tokens.resize(vocab_size);
   for (auto& [token, id] : file.vocab) {
     if (id >= vocab_size) {
-      return absl::InvalidArgumentError(
-          Concat("model.vocab: the id of \"", token, "\" is ", id, ", not below ", vocab_size));
+      return absl::InvalidArgumentError(absl::StrCat("model.vocab: the id of \"", token, "\" is ",
+                                                     id, ", not below ", vocab_size));
     }
     std::string& written = definition.tokens[id];
     if (!written.empty()) {
       return absl::InvalidArgumentError(
-          Concat("model.vocab: \"", written, "\" and \"", token, "\" have the same id"));
+          absl::StrCat("model.vocab: \"", written, "\" and \"", token, "\" have the same id"));
     }
     written = std::move(token);
   }
@@ -84,27 +85,28 @@ absl::Status ReadVocabulary(TokenizerFile& file, size_t vocab_size,
 absl::Status ReadModel(TokenizerFile& file, size_t vocab_size, TokenizerDefinition& definition) {
   ASSIGN_OR_RETURN(const json* found, OptionalObject(file.json, "model"));
   if (found == nullptr) return absl::InvalidArgumentError("no model");
-  const json& model = *found;
-  RETURN_IF_ERROR(
-      CheckKeys(model, "model",
-                {"type", "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix",
-                 "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"}));
+  JsonObject model(*found, "model");
+  RETURN_IF_ERROR(model.CheckKeys({"type", "vocab", "merges", "dropout", "unk_token",
+                                   "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+                                   "byte_fallback", "ignore_merges"}));
   // Early files leave the type out.
-  ASSIGN_OR_RETURN(const std::string type, OptionalField(model, "type", std::string("BPE")));
+  ASSIGN_OR_RETURN(const std::string type, model.Optional("type", std::string("BPE")));
   if (type != "BPE") {
-    return absl::UnimplementedError(Concat("model \"", type, "\" is not supported"));
+    return absl::UnimplementedError(absl::StrCat("model \"", type, "\" is not supported"));
   }
-  if (!model.contains("vocab") || !model["vocab"].is_object()) {
+  const json* vocab = model.Find("vocab");
+  if (vocab == nullptr || !vocab->is_object()) {
     return absl::InvalidArgumentError("model.vocab is not an object");
   }
-  if (!model.contains("merges") || !model["merges"].is_array()) {
+  const json* merges = model.Find("merges");
+  if (merges == nullptr || !merges->is_array()) {
     return absl::InvalidArgumentError("model.merges is not a list");
   }
   RETURN_IF_ERROR(CheckNeutral(model));
   RETURN_IF_ERROR(ReadVocabulary(file, vocab_size, definition));
   definition.merges = std::move(file.merges);
-  ASSIGN_OR_RETURN(definition.ignore_merges, OptionalField(model, "ignore_merges", false));
-  ASSIGN_OR_RETURN(std::string unknown, OptionalField(model, "unk_token", std::string()));
+  ASSIGN_OR_RETURN(definition.ignore_merges, model.Optional("ignore_merges", false));
+  ASSIGN_OR_RETURN(std::string unknown, model.Optional("unk_token", std::string()));
   if (!unknown.empty()) definition.unknown = std::move(unknown);
   return absl::OkStatus();
 }
@@ -113,17 +115,17 @@ absl::StatusOr<AddedToken> ReadAddedToken(const json& json) {
   if (!json.is_object() || !json.contains("id") || !json.contains("content")) {
     return absl::InvalidArgumentError("an entry of added_tokens has no id or no content");
   }
-  RETURN_IF_ERROR(
-      CheckKeys(json, "added_tokens",
-                {"id", "content", "special", "single_word", "lstrip", "rstrip", "normalized"}));
+  JsonObject entry(json, "added_tokens");
+  RETURN_IF_ERROR(entry.CheckKeys(
+      {"id", "content", "special", "single_word", "lstrip", "rstrip", "normalized"}));
   AddedToken token;
-  ASSIGN_OR_RETURN(token.id, OptionalField<uint32_t>(json, "id", 0));
-  ASSIGN_OR_RETURN(token.content, OptionalField(json, "content", std::string()));
-  ASSIGN_OR_RETURN(token.special, OptionalField(json, "special", false));
-  ASSIGN_OR_RETURN(token.single_word, OptionalField(json, "single_word", false));
-  ASSIGN_OR_RETURN(token.lstrip, OptionalField(json, "lstrip", false));
-  ASSIGN_OR_RETURN(token.rstrip, OptionalField(json, "rstrip", false));
-  ASSIGN_OR_RETURN(token.normalized, OptionalField(json, "normalized", !token.special));
+  ASSIGN_OR_RETURN(token.id, entry.Optional<uint32_t>("id", 0));
+  ASSIGN_OR_RETURN(token.content, entry.Optional("content", std::string()));
+  ASSIGN_OR_RETURN(token.special, entry.Optional("special", false));
+  ASSIGN_OR_RETURN(token.single_word, entry.Optional("single_word", false));
+  ASSIGN_OR_RETURN(token.lstrip, entry.Optional("lstrip", false));
+  ASSIGN_OR_RETURN(token.rstrip, entry.Optional("rstrip", false));
+  ASSIGN_OR_RETURN(token.normalized, entry.Optional("normalized", !token.special));
   return token;
 }
 
@@ -140,7 +142,8 @@ absl::Status ReadAddedTokens(const json& file, TokenizerDefinition& definition) 
 
 // The special token that a TemplateProcessing puts before a text; "" when none.
 absl::StatusOr<std::string> TokenBeforeText(const json& processor) {
-  ASSIGN_OR_RETURN(const std::string type, OptionalField(processor, "type", std::string()));
+  ASSIGN_OR_RETURN(const std::string type,
+                   JsonObject(processor, "post_processor").Optional("type", std::string()));
   if (type == "Sequence") {
     std::string before;
     const auto parts = processor.find("processors");
@@ -156,7 +159,7 @@ absl::StatusOr<std::string> TokenBeforeText(const json& processor) {
   }
   if (type == "ByteLevel") return std::string();
   if (type != "TemplateProcessing") {
-    return absl::UnimplementedError(Concat("post_processor \"", type, "\" is not supported"));
+    return absl::UnimplementedError(absl::StrCat("post_processor \"", type, "\" is not supported"));
   }
   const json first = processor.value(json::json_pointer("/single/0/SpecialToken/id"), json());
   return first.is_string() ? first.get<std::string>() : std::string();
@@ -171,18 +174,19 @@ absl::StatusOr<std::optional<TokenId>> IdOf(const TokenizerDefinition& definitio
   }
   const auto found = std::find(definition.tokens.begin(), definition.tokens.end(), content);
   if (found == definition.tokens.end()) {
-    return absl::InvalidArgumentError(Concat("token \"", content, "\" does not exist"));
+    return absl::InvalidArgumentError(absl::StrCat("token \"", content, "\" does not exist"));
   }
   return static_cast<TokenId>(found - definition.tokens.begin());
 }
 
 // A token of tokenizer_config.json: its text, or an object with it.
 absl::StatusOr<std::string> NamedToken(const json& config, const char* key) {
-  const auto found = config.find(key);
-  if (found != config.end() && found->is_object()) {
-    return OptionalField(*found, "content", std::string());
+  JsonObject fields(config, kConfigName);
+  const json* found = fields.Find(key);
+  if (found != nullptr && found->is_object()) {
+    return JsonObject(*found, key).Optional("content", std::string());
   }
-  return OptionalField(config, key, std::string());
+  return fields.Optional(key, std::string());
 }
 
 // The id of the token that a key of tokenizer_config.json names, if it names one.
@@ -199,14 +203,14 @@ absl::StatusOr<std::vector<TokenId>> ReadIds(const json& config, const char* key
   if (ids.is_null()) return result;
   for (const json& id : ids.is_array() ? ids : json::array({ids})) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() > UINT32_MAX) {
-      return absl::InvalidArgumentError(Concat("\"", key, "\" is not a list of token ids"));
+      return absl::InvalidArgumentError(absl::StrCat("\"", key, "\" is not a list of token ids"));
     }
     result.push_back(id.get<TokenId>());
   }
   return result;
 }
 
-absl::StatusOr<json> ParseOptionalFile(const std::string& text, std::string_view file) {
+absl::StatusOr<json> ParseOptionalFile(const std::string& text, absl::string_view file) {
   if (text.empty()) return json::object();
   return ObjectOfFile(file, ParseStrictJson(text));
 }
@@ -220,13 +224,14 @@ absl::StatusOr<std::string> ProcessorBos(const json& file) {
 
 absl::Status ReadBos(const TokenizerSource& source, const std::string& processor_bos,
                      const json& config, TokenizerDefinition& definition) {
-  ASSIGN_OR_RETURN(definition.add_bos, InFile(kConfigName, OptionalField(config, "add_bos_token",
-                                                                         !processor_bos.empty())));
-  ASSIGN_OR_RETURN(definition.bos_id,
-                   InFile(kConfigName, IdOfNamed(definition, config, "bos_token")));
+  ASSIGN_OR_RETURN(
+      definition.add_bos,
+      At(kConfigName,
+         JsonObject(config, kConfigName).Optional("add_bos_token", !processor_bos.empty())));
+  ASSIGN_OR_RETURN(definition.bos_id, At(kConfigName, IdOfNamed(definition, config, "bos_token")));
   if (!definition.bos_id.has_value()) definition.bos_id = source.config_bos_id;
   if (definition.bos_id.has_value()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(definition.bos_id, InFile(kTokenizerName, IdOf(definition, processor_bos)));
+  ASSIGN_OR_RETURN(definition.bos_id, At(kTokenizerName, IdOf(definition, processor_bos)));
   return absl::OkStatus();
 }
 
@@ -234,12 +239,11 @@ absl::Status ReadEos(const TokenizerSource& source, const json& config,
                      TokenizerDefinition& definition) {
   ASSIGN_OR_RETURN(const json generation,
                    ParseOptionalFile(source.hugging_face->generation_config_json, kGenerationName));
-  ASSIGN_OR_RETURN(definition.eos_ids,
-                   InFile(kGenerationName, ReadIds(generation, "eos_token_id")));
+  ASSIGN_OR_RETURN(definition.eos_ids, At(kGenerationName, ReadIds(generation, "eos_token_id")));
   if (definition.eos_ids.empty()) definition.eos_ids = source.config_eos_ids;
   if (!definition.eos_ids.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::optional<TokenId> eos,
-                   InFile(kConfigName, IdOfNamed(definition, config, "eos_token")));
+                   At(kConfigName, IdOfNamed(definition, config, "eos_token")));
   if (eos.has_value()) definition.eos_ids = {*eos};
   return absl::OkStatus();
 }
@@ -262,9 +266,9 @@ std::string FindChatTemplate(const HuggingFaceTokenizer& files, const json& conf
 absl::Status ReadTokenizerFile(TokenizerFile& parsed, size_t vocab_size,
                                TokenizerDefinition& definition) {
   const json& file = parsed.json;
-  RETURN_IF_ERROR(CheckKeys(file, kTokenizerName,
-                            {"version", "truncation", "padding", "added_tokens", "normalizer",
-                             "pre_tokenizer", "post_processor", "decoder", "model"}));
+  RETURN_IF_ERROR(JsonObject(file, kTokenizerName)
+                      .CheckKeys({"version", "truncation", "padding", "added_tokens", "normalizer",
+                                  "pre_tokenizer", "post_processor", "decoder", "model"}));
   RETURN_IF_ERROR(PartOfType(file, "normalizer", {}).status());
   RETURN_IF_ERROR(PartOfType(file, "decoder", {"ByteLevel"}).status());
   RETURN_IF_ERROR(ReadModel(parsed, vocab_size, definition));
@@ -284,9 +288,8 @@ absl::StatusOr<TokenizerDefinition> DefineFromHuggingFace(const TokenizerSource&
   ASSIGN_OR_RETURN(TokenizerFile parsed, ParseTokenizerFile(files.tokenizer_json));
   ASSIGN_OR_RETURN(const json config, ParseOptionalFile(files.tokenizer_config_json, kConfigName));
   TokenizerDefinition definition;
-  RETURN_IF_ERROR(InFile(kTokenizerName, ReadTokenizerFile(parsed, source.vocab_size, definition)));
-  ASSIGN_OR_RETURN(const std::string processor_bos,
-                   InFile(kTokenizerName, ProcessorBos(parsed.json)));
+  RETURN_IF_ERROR(At(kTokenizerName, ReadTokenizerFile(parsed, source.vocab_size, definition)));
+  ASSIGN_OR_RETURN(const std::string processor_bos, At(kTokenizerName, ProcessorBos(parsed.json)));
   RETURN_IF_ERROR(ReadBos(source, processor_bos, config, definition));
   RETURN_IF_ERROR(ReadEos(source, config, definition));
   definition.chat_template = FindChatTemplate(files, config);

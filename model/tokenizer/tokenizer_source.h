@@ -9,12 +9,21 @@
 
 namespace peerage {
 
+// tokenizer.ggml.token_type; 6 (byte) belongs to SentencePiece vocabularies.
+enum GgufTokenType {
+  kNormalToken = 1,
+  kUnknownToken = 2,
+  kControlToken = 3,
+  kUserDefinedToken = 4,
+  kUnusedToken = 5
+};
+
 // The tokenizer fields of a GGUF file, as stored.
 struct GgufTokenizer {
   std::string model;  // "gpt2"
   std::string pre;    // "smollm", ...
   std::vector<std::string> tokens;
-  std::vector<int32_t> token_types;  // 1 normal, 3 control, 4 user defined, ...
+  std::vector<int32_t> token_types;  // GgufTokenType
   std::vector<std::string> merges;
   std::optional<TokenId> bos_id;
   std::optional<TokenId> eos_id;

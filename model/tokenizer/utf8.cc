@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "absl/strings/string_view.h"
+
 namespace peerage {
 namespace {
 
@@ -27,7 +29,7 @@ FirstByte Classify(uint8_t byte) {
 
 }  // namespace
 
-Utf8Prefix ReadUtf8(std::string_view text) {
+Utf8Prefix ReadUtf8(absl::string_view text) {
   using Kind = Utf8Prefix::Kind;
   const uint8_t first = text[0];
   const FirstByte rule = Classify(first);
@@ -46,7 +48,7 @@ Utf8Prefix ReadUtf8(std::string_view text) {
   return {Kind::kCodePoint, rule.continuations + 1, code_point};
 }
 
-bool IsValidUtf8(std::string_view text) {
+bool IsValidUtf8(absl::string_view text) {
   while (!text.empty()) {
     const Utf8Prefix prefix = ReadUtf8(text);
     if (prefix.kind != Utf8Prefix::Kind::kCodePoint) return false;

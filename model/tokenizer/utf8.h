@@ -1,6 +1,6 @@
 #pragma once
 
-#include <string_view>
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
@@ -19,9 +19,9 @@ struct Utf8Prefix {
 };
 
 // Precondition: `text` is not empty.
-Utf8Prefix ReadUtf8(std::string_view text);
+Utf8Prefix ReadUtf8(absl::string_view text);
 
 // Surrogates, overlong forms and code points above U+10FFFF are invalid.
-bool IsValidUtf8(std::string_view text);
+bool IsValidUtf8(absl::string_view text);
 
 }  // namespace peerage

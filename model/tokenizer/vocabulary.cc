@@ -3,9 +3,10 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/byte_alphabet.h"
-#include "model/tokenizer/text.h"
 
 namespace peerage {
 
@@ -25,11 +26,11 @@ absl::StatusOr<Vocabulary> Vocabulary::Create(const TokenizerDefinition& definit
   return vocabulary;
 }
 
-absl::Status Vocabulary::AddToken(std::string_view written, TokenId id) {
+absl::Status Vocabulary::AddToken(absl::string_view written, TokenId id) {
   const auto [entry, inserted] = id_of_written_.try_emplace(written, id);
   if (!inserted) {
     return absl::InvalidArgumentError(
-        Concat("token \"", written, "\" has two ids, ", entry->second, " and ", id));
+        absl::StrCat("token \"", written, "\" has two ids, ", entry->second, " and ", id));
   }
   written_[id] = written;
   return absl::OkStatus();
@@ -37,35 +38,36 @@ absl::Status Vocabulary::AddToken(std::string_view written, TokenId id) {
 
 absl::Status Vocabulary::AddAddedToken(const AddedToken& token) {
   if (token.content.empty()) {
-    return absl::InvalidArgumentError(Concat("added token ", token.id, " is empty"));
+    return absl::InvalidArgumentError(absl::StrCat("added token ", token.id, " is empty"));
   }
   if (token.id >= written_.size()) {
-    return absl::InvalidArgumentError(Concat("added token \"", token.content, "\" has id ",
-                                             token.id, ", the model only ", written_.size(),
-                                             " tokens"));
+    return absl::InvalidArgumentError(absl::StrCat("added token \"", token.content, "\" has id ",
+                                                   token.id, ", the model only ", written_.size(),
+                                                   " tokens"));
   }
   if (added_[token.id] != nullptr) {
-    return absl::InvalidArgumentError(Concat("two added tokens have id ", token.id));
+    return absl::InvalidArgumentError(absl::StrCat("two added tokens have id ", token.id));
   }
   if (written_[token.id].empty()) {
     RETURN_IF_ERROR(AddToken(token.content, token.id));
   } else if (written_[token.id] != token.content) {
-    return absl::InvalidArgumentError(Concat("id ", token.id, " is added token \"", token.content,
-                                             "\" and token \"", written_[token.id], "\""));
+    return absl::InvalidArgumentError(absl::StrCat("id ", token.id, " is added token \"",
+                                                   token.content, "\" and token \"",
+                                                   written_[token.id], "\""));
   }
   added_[token.id] = &token;
   return absl::OkStatus();
 }
 
-absl::StatusOr<TokenId> Vocabulary::OrdinaryId(std::string_view written) const {
+absl::StatusOr<TokenId> Vocabulary::OrdinaryId(absl::string_view written) const {
   const auto found = id_of_written_.find(written);
   if (found == id_of_written_.end()) {
-    return absl::InvalidArgumentError(Concat("token \"", written, "\" does not exist"));
+    return absl::InvalidArgumentError(absl::StrCat("token \"", written, "\" does not exist"));
   }
   const AddedToken* added = added_[found->second];
   if (added != nullptr && added->special) {
     return absl::InvalidArgumentError(
-        Concat("special token \"", written, "\" could be made from ordinary text"));
+        absl::StrCat("special token \"", written, "\" could be made from ordinary text"));
   }
   return found->second;
 }
@@ -85,10 +87,10 @@ absl::StatusOr<ByteBpe::Options> Vocabulary::MakeBpe(const TokenizerDefinition& 
     Merge merge;
     ASSIGN_OR_RETURN(merge.left, OrdinaryId(left));
     ASSIGN_OR_RETURN(merge.right, OrdinaryId(right));
-    ASSIGN_OR_RETURN(merge.result, OrdinaryId(Concat(left, right)));
+    ASSIGN_OR_RETURN(merge.result, OrdinaryId(absl::StrCat(left, right)));
     if (!pairs.emplace(merge.left, merge.right).second) {
       return absl::InvalidArgumentError(
-          Concat("merge of \"", left, "\" and \"", right, "\" is listed twice"));
+          absl::StrCat("merge of \"", left, "\" and \"", right, "\" is listed twice"));
     }
     bpe.merges.push_back(merge);
   }
@@ -97,7 +99,7 @@ absl::StatusOr<ByteBpe::Options> Vocabulary::MakeBpe(const TokenizerDefinition& 
     const auto found = id_of_written_.find(*definition.unknown);
     if (found == id_of_written_.end()) {
       return absl::InvalidArgumentError(
-          Concat("unknown token \"", *definition.unknown, "\" does not exist"));
+          absl::StrCat("unknown token \"", *definition.unknown, "\" does not exist"));
     }
     bpe.unknown = found->second;
   }

@@ -3,11 +3,11 @@
 #include <array>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/token.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/byte_bpe.h"
@@ -30,13 +30,13 @@ class Vocabulary {
   std::vector<bool> Special() const;
 
  private:
-  absl::Status AddToken(std::string_view written, TokenId id);
+  absl::Status AddToken(absl::string_view written, TokenId id);
   absl::Status AddAddedToken(const AddedToken& token);
-  absl::StatusOr<TokenId> OrdinaryId(std::string_view written) const;
+  absl::StatusOr<TokenId> OrdinaryId(absl::string_view written) const;
 
-  std::vector<std::string_view> written_;  // [vocab_size]
-  std::vector<const AddedToken*> added_;   // [vocab_size]; null: ordinary
-  absl::flat_hash_map<std::string_view, TokenId> id_of_written_;
+  std::vector<absl::string_view> written_;  // [vocab_size]
+  std::vector<const AddedToken*> added_;    // [vocab_size]; null: ordinary
+  absl::flat_hash_map<absl::string_view, TokenId> id_of_written_;
 };
 
 }  // namespace peerage

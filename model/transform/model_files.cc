@@ -5,7 +5,7 @@
 
 #include "base/status_macros.h"
 #include "model/checkpoint/container/new_file.h"
-#include "model/tokenizer/hugging_face_files.h"
+#include "model/tokenizer/tokenizer_conversion.h"
 
 namespace peerage::transform {
 

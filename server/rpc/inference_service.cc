@@ -45,7 +45,7 @@ absl::StatusOr<v1::TokenizeResponse> TokenizePrompt(const v1::TokenizeRequest& r
   v1::TokenizeResponse response;
   size_t bytes = 0;
   for (const TokenId token : tokens) {
-    const std::string_view text = model.tokenizer->Bytes(token);
+    const absl::string_view text = model.tokenizer->Bytes(token);
     bytes += text.size() + kTokenizedTokenBytes;
     if (bytes > kMaxResponseBytes) return AnswerTooLarge();
     response.add_token_ids(token);

@@ -3,9 +3,9 @@
 #include <cstdlib>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/layout/parameter_count.h"
 #include "model/config/model_config.h"
@@ -39,7 +39,7 @@ bool InRange(const peerage::FfnConfig& part) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   std::vector<std::string> ignored;
   const auto config = peerage::ParseModelConfig(
-      std::string_view(reinterpret_cast<const char*>(bytes), size), &ignored);
+      absl::string_view(reinterpret_cast<const char*>(bytes), size), &ignored);
   if (!config.ok()) return 0;
   const bool in_range = config->vocab_size > 0 && config->hidden_size > 0 && config->head_dim > 0 &&
                         config->head_dim % 2 == 0 && config->num_kv_heads > 0 &&

@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/safetensors.h"
 #include "model/checkpoint/layout/tensor_reading.h"
@@ -32,9 +32,9 @@ void ReadBothWays(const peerage::WeightFiles& files, const peerage::BoundTensor&
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
-  const std::string_view input(reinterpret_cast<const char*>(bytes), size);
+  const absl::string_view input(reinterpret_cast<const char*>(bytes), size);
   const size_t end = input.find('\0');
-  if (end == std::string_view::npos) return 0;
+  if (end == absl::string_view::npos) return 0;
   const auto config = peerage::ParseModelConfig(input.substr(0, end));
   if (!config.ok()) return 0;
   peerage::WeightFiles files;

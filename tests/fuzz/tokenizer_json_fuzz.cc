@@ -1,12 +1,12 @@
 // Any tokenizer.json is a tokenizer whose ids the model has, or an error that says why.
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
-  constexpr std::string_view kText =
+  constexpr absl::string_view kText =
       "It's 12 o'clock,\n  d\xc3\xa9j\xc3\xa0 \xf0\x9f\x9a\x80 <|im_end|>";
   peerage::TokenizerSource source;
   source.hugging_face.emplace().tokenizer_json.assign(reinterpret_cast<const char*>(bytes), size);

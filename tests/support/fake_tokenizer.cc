@@ -16,7 +16,7 @@ FakeTokenizer::FakeTokenizer() : bytes_(kVocabSize) {
   bytes_[kUserTurn] = "<user>";
 }
 
-absl::StatusOr<std::vector<TokenId>> FakeTokenizer::Encode(std::string_view text,
+absl::StatusOr<std::vector<TokenId>> FakeTokenizer::Encode(absl::string_view text,
                                                            SpecialTokens) const {
   std::vector<TokenId> tokens;
   for (char byte : text) {

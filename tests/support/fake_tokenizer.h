@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace peerage {
@@ -26,16 +27,16 @@ class FakeTokenizer final : public Tokenizer {
   FakeTokenizer();
 
   // INVALID_ARGUMENT for bytes that no token has. Special tokens are never recognised.
-  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
+  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text,
                                               SpecialTokens special) const override;
   absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn> turns) const override;
-  std::string_view Bytes(TokenId id) const override { return bytes_[id]; }
+  absl::string_view Bytes(TokenId id) const override { return bytes_[id]; }
   bool IsSpecial(TokenId id) const override { return id == kEos || id >= kBos; }
   int vocab_size() const override { return kVocabSize; }
   std::optional<TokenId> bos_id() const override { return kBos; }
   absl::Span<const TokenId> eos_ids() const override { return eos_ids_; }
   bool add_bos() const override { return false; }
-  std::string_view chat_template_name() const override { return "fake"; }
+  absl::string_view chat_template_name() const override { return "fake"; }
 
  private:
   std::vector<std::string> bytes_;  // [kVocabSize]

@@ -14,7 +14,7 @@ MemoryCheckpoint::MemoryCheckpoint(ModelConfig config, uint32_t seed) : config_(
   }
 }
 
-const TensorInfo* MemoryCheckpoint::Find(std::string_view name) const {
+const TensorInfo* MemoryCheckpoint::Find(absl::string_view name) const {
   for (const TensorInfo& tensor : tensors_) {
     if (tensor.name == name) return &tensor;
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/checkpoint.h"
 
 namespace peerage {
@@ -20,7 +21,7 @@ class MemoryCheckpoint : public Checkpoint {
   const ModelConfig& config() const override { return config_; }
   const TokenizerSource& tokenizer() const override { return tokenizer_; }
   absl::Span<const TensorInfo> tensors() const override { return tensors_; }
-  const TensorInfo* Find(std::string_view name) const override;
+  const TensorInfo* Find(absl::string_view name) const override;
   absl::Status Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const override;
   absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
                         absl::Span<uint8_t> bytes) const override;

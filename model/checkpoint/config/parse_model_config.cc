@@ -15,7 +15,7 @@
 
 namespace peerage {
 
-absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json,
                                              std::vector<std::string>* ignored_keys) {
   ASSIGN_OR_RETURN(const nlohmann::json value, ParseStrictJson(json));
   ASSIGN_OR_RETURN(JsonObject config, JsonObject::Of(value, ""));

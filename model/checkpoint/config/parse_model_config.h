@@ -1,10 +1,10 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/config/model_config.h"
 
 namespace peerage {
@@ -12,7 +12,7 @@ namespace peerage {
 // Parses the text of a config.json (`model_type` peerage, llama or mixtral). Errors name the key.
 // `ignored_keys`, when given, receives the keys of a llama or mixtral config that have no effect
 // here.
-absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json,
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json,
                                              std::vector<std::string>* ignored_keys = nullptr);
 
 }  // namespace peerage

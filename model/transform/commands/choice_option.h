@@ -1,9 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstddef>
-#include <iterator>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -18,15 +16,12 @@ namespace peerage::transform {
 template <typename T, size_t kCount>
 CLI::Option* AddChoice(CLI::App& app, const std::string& option, const Choice<T> (&choices)[kCount],
                        T& value) {
-  const auto find = [&choices](const std::string& name) {
-    return std::find_if(std::begin(choices), std::end(choices),
-                        [&](const Choice<T>& choice) { return choice.name == name; });
-  };
   return app
       .add_option_function<std::string>(
-          option, [find, &value](const std::string& name) { value = find(name)->value; })
-      ->check([find, &choices](const std::string& name) {
-        if (find(name) != std::end(choices)) return std::string();
+          option,
+          [&choices, &value](const std::string& name) { value = *FindChoice(choices, name); })
+      ->check([&choices](const std::string& name) {
+        if (FindChoice(choices, name).has_value()) return std::string();
         return absl::StrCat(Quoted(name), " is not ", ChoiceNames(choices));
       })
       ->default_str(std::string(ChoiceName(choices, value)));

@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/gguf_fields.h"
+#include "model/tokenizer/tokenizer_conversion.h"
 #include "model/transform/dense_model.h"
 
 namespace peerage::transform {

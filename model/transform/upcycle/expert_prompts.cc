@@ -19,9 +19,7 @@ constexpr uint64_t kMaxPromptBytes = uint64_t{1} << 20;
 constexpr size_t kMaxPromptTokens = 16'384;  // of all experts together
 
 absl::StatusOr<TokenSequence> EncodePrompt(const Tokenizer& tokenizer, absl::string_view text) {
-  ASSIGN_OR_RETURN(
-      TokenSequence tokens,
-      tokenizer.Encode(std::string_view(text.data(), text.size()), SpecialTokens::kAsText));
+  ASSIGN_OR_RETURN(TokenSequence tokens, tokenizer.Encode(text, SpecialTokens::kAsText));
   if (tokenizer.add_bos() && tokenizer.bos_id().has_value()) {
     tokens.insert(tokens.begin(), *tokenizer.bos_id());
   }

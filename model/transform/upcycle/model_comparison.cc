@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/tokenizer.h"
@@ -29,7 +30,7 @@ bool IsSameText(const TokenizerSource& a, const TokenizerSource& b) {
 }
 
 // The ids, or nullopt where the text is none of a tokenizer's (half a character).
-std::optional<std::vector<TokenId>> IdsOf(const Tokenizer& tokenizer, std::string_view text) {
+std::optional<std::vector<TokenId>> IdsOf(const Tokenizer& tokenizer, absl::string_view text) {
   absl::StatusOr<std::vector<TokenId>> ids = tokenizer.Encode(text, SpecialTokens::kRecognise);
   if (!ids.ok()) return std::nullopt;
   return *std::move(ids);
@@ -37,8 +38,8 @@ std::optional<std::vector<TokenId>> IdsOf(const Tokenizer& tokenizer, std::strin
 
 absl::Status CheckSameTokens(const Tokenizer& base, const Tokenizer& model) {
   for (TokenId id = 0; id < static_cast<TokenId>(base.vocab_size()); ++id) {
-    const std::string_view text = base.Bytes(id);
-    const std::string quoted = Quoted(absl::string_view(text.data(), text.size()));
+    const absl::string_view text = base.Bytes(id);
+    const std::string quoted = Quoted(text);
     if (model.Bytes(id) != text || model.IsSpecial(id) != base.IsSpecial(id)) {
       return absl::InvalidArgumentError(
           absl::StrCat("token ", id, " of its tokenizer is not the base's ", quoted));

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/string_view.h"
+
 namespace peerage {
 namespace {
 
@@ -10,7 +12,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 // Segments as text, tokens with their id in front.
-std::vector<std::string> Split(const AddedTokens& tokens, std::string_view text,
+std::vector<std::string> Split(const AddedTokens& tokens, absl::string_view text,
                                SpecialTokens special = SpecialTokens::kRecognise) {
   std::vector<std::string> result;
   for (const TextSegment& segment : tokens.Split(text, special)) {

@@ -6,6 +6,8 @@
 #include <limits>
 #include <random>
 
+#include "absl/strings/string_view.h"
+
 namespace peerage {
 namespace {
 
@@ -20,7 +22,7 @@ ByteBpe::Options Bytes(std::vector<Merge> merges) {
   return options;
 }
 
-std::vector<TokenId> Encode(const ByteBpe& bpe, std::string_view word) {
+std::vector<TokenId> Encode(const ByteBpe& bpe, absl::string_view word) {
   BpeEncoder encoder(bpe);
   encoder.Append(word);
   return encoder.Take();
@@ -55,7 +57,7 @@ TEST(ByteBpeTest, LeavesOutAByteWithoutTokenOrReplacesIt) {
 }
 
 // Always the first pair of the lowest rank, found by looking at all of them.
-std::vector<TokenId> EncodeNaively(const std::vector<Merge>& merges, std::string_view word) {
+std::vector<TokenId> EncodeNaively(const std::vector<Merge>& merges, absl::string_view word) {
   std::vector<TokenId> tokens;
   for (const char c : word) tokens.push_back(static_cast<uint8_t>(c));
   for (size_t rank = 0; rank < merges.size();) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+
 namespace peerage {
 namespace {
 
@@ -19,25 +21,25 @@ class ByteTokenizer : public Tokenizer {
     bytes_.push_back("<s>");
   }
 
-  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view, SpecialTokens) const override {
+  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view, SpecialTokens) const override {
     return absl::UnimplementedError("a tokenizer of bytes");
   }
   absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn>) const override {
     return absl::UnimplementedError("a tokenizer of bytes");
   }
-  std::string_view Bytes(TokenId id) const override { return bytes_[id]; }
+  absl::string_view Bytes(TokenId id) const override { return bytes_[id]; }
   bool IsSpecial(TokenId id) const override { return id == kSpecial; }
   int vocab_size() const override { return static_cast<int>(bytes_.size()); }
   std::optional<TokenId> bos_id() const override { return std::nullopt; }
   absl::Span<const TokenId> eos_ids() const override { return {}; }
   bool add_bos() const override { return false; }
-  std::string_view chat_template_name() const override { return ""; }
+  absl::string_view chat_template_name() const override { return ""; }
 
  private:
   std::vector<std::string> bytes_;
 };
 
-std::vector<TokenId> TokensOf(std::string_view bytes) {
+std::vector<TokenId> TokensOf(absl::string_view bytes) {
   std::vector<TokenId> tokens;
   for (const char c : bytes) tokens.push_back(static_cast<uint8_t>(c));
   return tokens;

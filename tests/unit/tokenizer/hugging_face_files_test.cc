@@ -1,5 +1,3 @@
-#include "model/tokenizer/hugging_face_files.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,10 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "model/tokenizer/gguf_fields.h"
 #include "model/tokenizer/tokenizer.h"
-#include "tests/unit/tokenizer/load.h"
-#include "tests/unit/tokenizer/small_vocabulary.h"
+#include "model/tokenizer/tokenizer_conversion.h"
+#include "tests/unit/tokenizer/small_tokenizer.h"
 
 namespace peerage {
 namespace {

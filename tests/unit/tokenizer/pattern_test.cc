@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/oniguruma_dialect.h"
 #include "model/tokenizer/pre_tokenizer.h"
 
@@ -14,7 +15,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::vector<std::string> FindAll(std::string_view expression, std::string_view text) {
+std::vector<std::string> FindAll(absl::string_view expression, absl::string_view text) {
   const auto pattern = Pattern::Compile(expression);
   EXPECT_TRUE(pattern.ok()) << pattern.status();
   const auto matches = PatternMatcher(*pattern).FindAll(text);

@@ -12,9 +12,8 @@
 #include <vector>
 
 #include "model/tokenizer/detokenizer.h"
-#include "model/tokenizer/gguf_fields.h"
-#include "model/tokenizer/hugging_face_files.h"
 #include "model/tokenizer/tokenizer.h"
+#include "model/tokenizer/tokenizer_conversion.h"
 #include "tests/unit/tokenizer/golden.h"
 
 namespace peerage {

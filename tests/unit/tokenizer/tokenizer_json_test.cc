@@ -7,8 +7,7 @@
 #include <string>
 
 #include "model/tokenizer/tokenizer.h"
-#include "tests/unit/tokenizer/load.h"
-#include "tests/unit/tokenizer/small_vocabulary.h"
+#include "tests/unit/tokenizer/small_tokenizer.h"
 
 namespace peerage {
 namespace {

@@ -1,9 +1,15 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/tokenizer/byte_alphabet.h"
+#include "model/tokenizer/tokenizer.h"
+#include "model/tokenizer/tokenizer_source.h"
 
 namespace peerage {
 
@@ -23,5 +29,12 @@ inline constexpr int kTurnStart = 258;
 inline constexpr int kTurnEnd = 259;
 inline constexpr int kBos = 260;
 inline constexpr int kSmallVocabSize = 261;
+
+// The tokenizer of these files; the test fails when there is none.
+inline std::unique_ptr<Tokenizer> Load(const TokenizerSource& source) {
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(source);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
 
 }  // namespace peerage
