@@ -32,9 +32,7 @@ absl::StatusOr<StoredModel> ReadModel(std::unique_ptr<RandomAccessFile> file) {
 
 absl::StatusOr<StoredModel> ReadGgufModel(const std::string& path) {
   ASSIGN_OR_RETURN(std::unique_ptr<RandomAccessFile> file, OpenRandomAccessFile(path));
-  absl::StatusOr<StoredModel> model = ReadModel(std::move(file));
-  if (!model.ok()) return At(path, model.status());
-  return model;
+  return At(path, ReadModel(std::move(file)));
 }
 
 }  // namespace peerage

@@ -65,9 +65,7 @@ absl::StatusOr<std::vector<TokenId>> ParseGenerationEosIds(const std::string& te
 absl::StatusOr<ModelConfig> ReadConfig(const fs::path& directory,
                                        std::vector<std::string>* ignored_keys) {
   ASSIGN_OR_RETURN(const std::string text, ReadRequired(directory, "config.json", kMaxConfigBytes));
-  absl::StatusOr<ModelConfig> config = ParseModelConfig(text, ignored_keys);
-  if (!config.ok()) return At((directory / "config.json").string(), config.status());
-  return config;
+  return At((directory / "config.json").string(), ParseModelConfig(text, ignored_keys));
 }
 
 TensorNaming NamingOf(const ModelConfig& config, const std::vector<StoredTensor>& stored) {
@@ -87,18 +85,18 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   ASSIGN_OR_RETURN(model.config, ReadConfig(directory, &model.ignored));
   ASSIGN_OR_RETURN(SafetensorsShards shards, OpenSafetensorsShards(path));
   const TensorNaming naming = NamingOf(model.config, shards.tensors);
-  absl::StatusOr<TensorBinding> binding =
-      BindTensors(model.config, naming, std::move(shards.tensors));
-  if (!binding.ok()) return At(path, binding.status());
+  ASSIGN_OR_RETURN(TensorBinding binding,
+                   At(path, BindTensors(model.config, naming, std::move(shards.tensors))));
   model.weight_files = std::move(shards.files);
-  model.tensors = std::move(binding->tensors);
-  for (std::string& name : binding->ignored) model.ignored.push_back(std::move(name));
+  model.tensors = std::move(binding.tensors);
+  for (std::string& name : binding.ignored) model.ignored.push_back(std::move(name));
 
   ASSIGN_OR_RETURN(HuggingFaceTokenizer tokenizer, ReadTokenizer(directory));
-  absl::StatusOr<std::vector<TokenId>> eos_ids =
-      ParseGenerationEosIds(tokenizer.generation_config_json, model.config.vocab_size);
-  if (!eos_ids.ok()) return At((directory / "generation_config.json").string(), eos_ids.status());
-  if (!eos_ids->empty()) model.config.eos_ids = *std::move(eos_ids);
+  ASSIGN_OR_RETURN(
+      std::vector<TokenId> eos_ids,
+      At((directory / "generation_config.json").string(),
+         ParseGenerationEosIds(tokenizer.generation_config_json, model.config.vocab_size)));
+  if (!eos_ids.empty()) model.config.eos_ids = std::move(eos_ids);
   model.tokenizer.hugging_face = std::move(tokenizer);
   model.tokenizer.config_bos_id = model.config.bos_id;
   model.tokenizer.config_eos_ids = model.config.eos_ids;

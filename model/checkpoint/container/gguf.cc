@@ -76,13 +76,12 @@ absl::StatusOr<GgufValue> ReadValue(GgufScanner& scanner) {
 absl::StatusOr<GgufMetadata> ReadMetadata(GgufScanner& scanner, uint64_t count) {
   GgufMetadata metadata;
   for (uint64_t i = 0; i < count; ++i) {
-    absl::StatusOr<std::string> key = scanner.String(kMaxStringBytes);
-    if (!key.ok()) return At(absl::StrCat("key ", i), key.status());
-    if (key->empty()) return absl::InvalidArgumentError(absl::StrCat("key ", i, " is empty"));
-    absl::StatusOr<GgufValue> value = ReadValue(scanner);
-    if (!value.ok()) return At(Quoted(*key), value.status());
-    if (!metadata.Insert(*key, *std::move(value))) {
-      return absl::InvalidArgumentError(absl::StrCat("key ", Quoted(*key), " is there twice"));
+    ASSIGN_OR_RETURN(const std::string key,
+                     At(absl::StrCat("key ", i), scanner.String(kMaxStringBytes)));
+    if (key.empty()) return absl::InvalidArgumentError(absl::StrCat("key ", i, " is empty"));
+    ASSIGN_OR_RETURN(GgufValue value, At(Quoted(key), ReadValue(scanner)));
+    if (!metadata.Insert(key, std::move(value))) {
+      return absl::InvalidArgumentError(absl::StrCat("key ", Quoted(key), " is there twice"));
     }
   }
   return metadata;
@@ -164,14 +163,14 @@ absl::StatusOr<std::vector<StoredTensor>> ReadTensors(GgufScanner& scanner, uint
   std::vector<StoredTensor> tensors;
   absl::flat_hash_set<std::string> names;
   for (uint64_t i = 0; i < count; ++i) {
-    absl::StatusOr<std::string> name = scanner.String(kMaxTensorNameBytes);
-    if (!name.ok()) return At(absl::StrCat("name of tensor ", i), name.status());
-    if (!names.insert(*name).second) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor ", Quoted(*name), " is there twice"));
+    ASSIGN_OR_RETURN(const std::string name,
+                     At(absl::StrCat("name of tensor ", i), scanner.String(kMaxTensorNameBytes)));
+    const std::string place = absl::StrCat("tensor ", Quoted(name));
+    if (!names.insert(name).second) {
+      return absl::InvalidArgumentError(absl::StrCat(place, " is there twice"));
     }
-    absl::StatusOr<StoredTensor> tensor = ReadTensor(scanner, *name);
-    if (!tensor.ok()) return At(absl::StrCat("tensor ", Quoted(*name)), tensor.status());
-    tensors.push_back(*std::move(tensor));
+    ASSIGN_OR_RETURN(StoredTensor tensor, At(place, ReadTensor(scanner, name)));
+    tensors.push_back(std::move(tensor));
   }
   return tensors;
 }
@@ -199,9 +198,7 @@ absl::StatusOr<std::vector<StoredTensor>> PlaceTensors(std::vector<StoredTensor>
       return At(place, absl::InvalidArgumentError("its data lie beyond the end of the file"));
     }
     tensor.offset = next;
-    absl::StatusOr<uint64_t> end = RoundUp(next + tensor.bytes, alignment);
-    if (!end.ok()) return At(place, end.status());
-    next = *end;
+    ASSIGN_OR_RETURN(next, At(place, RoundUp(next + tensor.bytes, alignment)));
   }
   return tensors;
 }
@@ -240,9 +237,7 @@ absl::StatusOr<GgufContents> ReadContents(const RandomAccessFile& file) {
 }  // namespace
 
 absl::StatusOr<GgufContents> ReadGguf(const RandomAccessFile& file) {
-  absl::StatusOr<GgufContents> contents = ReadContents(file);
-  if (!contents.ok()) return At(file.path(), contents.status());
-  return contents;
+  return At(file.path(), ReadContents(file));
 }
 
 }  // namespace peerage

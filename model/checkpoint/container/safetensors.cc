@@ -208,14 +208,12 @@ absl::StatusOr<SafetensorsContents> ReadContents(const RandomAccessFile& file,
   SafetensorsContents contents;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {
-      absl::StatusOr<std::map<std::string, std::string>> metadata = ReadMetadata(entry);
-      if (!metadata.ok()) return At(name, metadata.status());
-      contents.metadata = *std::move(metadata);
+      ASSIGN_OR_RETURN(contents.metadata, At(name, ReadMetadata(entry)));
       continue;
     }
-    absl::StatusOr<StoredTensor> tensor = ReadTensor(name, entry);
-    if (!tensor.ok()) return At(absl::StrCat("tensor ", Quoted(name)), tensor.status());
-    contents.tensors.push_back(*std::move(tensor));
+    ASSIGN_OR_RETURN(StoredTensor tensor,
+                     At(absl::StrCat("tensor ", Quoted(name)), ReadTensor(name, entry)));
+    contents.tensors.push_back(std::move(tensor));
   }
   ASSIGN_OR_RETURN(contents.tensors, PlaceTensors(std::move(contents.tensors),
                                                   kLengthBytes + text.size(), file.size()));
@@ -226,9 +224,7 @@ absl::StatusOr<SafetensorsContents> ReadContents(const RandomAccessFile& file,
 
 absl::StatusOr<SafetensorsContents> ReadSafetensors(const RandomAccessFile& file,
                                                     const SafetensorsLimits& limits) {
-  absl::StatusOr<SafetensorsContents> contents = ReadContents(file, limits);
-  if (!contents.ok()) return At(file.path(), contents.status());
-  return contents;
+  return At(file.path(), ReadContents(file, limits));
 }
 
 }  // namespace peerage

@@ -71,9 +71,8 @@ absl::StatusOr<WeightMap> ParseIndex(const std::string& text) {
 
 absl::StatusOr<WeightMap> ReadIndex(const std::string& directory, const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxIndexBytes));
-  absl::StatusOr<WeightMap> shards = ParseIndex(text);
-  if (!shards.ok()) return At(path, shards.status());
-  for (const auto& [name, tensors] : *shards) {
+  ASSIGN_OR_RETURN(WeightMap shards, At(path, ParseIndex(text)));
+  for (const auto& [name, tensors] : shards) {
     RETURN_IF_ERROR(At(path, CheckShardName(directory, name)));
   }
   return shards;
