@@ -1,6 +1,7 @@
 #include "model/kernels/stored_block.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -171,23 +172,28 @@ void DequantizeRow(TensorType type, const uint8_t* row, int64_t n, float* out) {
   }
 }
 
-void QuantizeRow(WeightFormat format, const float* x, int64_t n, uint8_t* row) {
-  switch (format) {
-    case WeightFormat::kF32:
+void QuantizeRow(TensorType type, const float* x, int64_t n, uint8_t* row) {
+  switch (type) {
+    case TensorType::kF32:
       std::memcpy(row, x, n * sizeof(float));
       return;
-    case WeightFormat::kBF16:
-      for (int64_t i = 0; i < n; ++i) {
-        const uint16_t bits = BF16FromF32(x[i]);
-        std::memcpy(row + 2 * i, &bits, 2);
-      }
+    case TensorType::kF16:
+      for (int64_t i = 0; i < n; ++i) StoreF16(x[i], row + 2 * i);
       return;
-    case WeightFormat::kQ8_0:
-      for (int64_t i = 0; i < n; i += kBlock) QuantizeQ8_0(x + i, row + StoredRowBytes(format, i));
+    case TensorType::kBF16:
+      for (int64_t i = 0; i < n; ++i) StoreLittleEndian(BF16FromF32(x[i]), row + 2 * i);
       return;
-    case WeightFormat::kQ4_1:
-      for (int64_t i = 0; i < n; i += kBlock) QuantizeQ4_1(x + i, row + StoredRowBytes(format, i));
+    case TensorType::kQ8_0:
+      for (int64_t i = 0; i < n; i += kBlock) QuantizeQ8_0(x + i, row + RowBytes(type, i));
       return;
+    case TensorType::kQ4_1:
+      for (int64_t i = 0; i < n; i += kBlock) QuantizeQ4_1(x + i, row + RowBytes(type, i));
+      return;
+    case TensorType::kQ4_0:
+    case TensorType::kQ5_0:
+    case TensorType::kQ5_1:
+    case TensorType::kQ6_K:
+      assert(false);
   }
 }
 

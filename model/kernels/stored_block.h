@@ -39,9 +39,13 @@ WeightFormat StoredFormat(TensorType type);
 // Each value is exact, or rounded once where f32 does not hold it.
 void DequantizeRow(TensorType type, const uint8_t* row, int64_t n, float* out);
 
-// bf16 rounds to nearest, ties to even. A quantised block that holds a NaN or an infinity becomes
-// all NaN.
-void QuantizeRow(WeightFormat format, const float* x, int64_t n, uint8_t* row);
+// bf16 and f16 round to nearest, ties to even; f16 beyond its range becomes infinite. A quantised
+// block that holds a NaN or an infinity becomes all NaN.
+// Precondition: f32, bf16, f16, q8_0 or q4_1.
+void QuantizeRow(TensorType type, const float* x, int64_t n, uint8_t* row);
+inline void QuantizeRow(WeightFormat format, const float* x, int64_t n, uint8_t* row) {
+  QuantizeRow(StoredType(format), x, n, row);
+}
 
 // Stored row to stored row of `to`: a copy when that is what it is, exact from q4_0 to q4_1
 // (m = -8 d), else by f32.

@@ -17,10 +17,6 @@ inline constexpr int64_t kElementsAtOnce = int64_t{1} << 22;
 // Elements of all dimensions but the first.
 int64_t RowElements(const std::vector<int64_t>& shape);
 
-// The values of whole rows, of any dtype. Exact but for quantised values that f32 does not hold.
-std::vector<float> FloatsOfRows(TensorType type, int64_t row_elements,
-                                absl::Span<const uint8_t> rows);
-
 // Rows [first, first + rows) of the first dimension.
 absl::StatusOr<std::vector<float>> ReadFloatRows(const Checkpoint& checkpoint,
                                                  const TensorInfo& tensor, int64_t first,
@@ -31,13 +27,10 @@ absl::StatusOr<std::vector<float>> ReadFiniteRows(const Checkpoint& checkpoint,
                                                   const TensorInfo& tensor, int64_t first,
                                                   int64_t rows);
 
-bool AllValuesFinite(absl::Span<const float> values);
-
 // Whole rows in a dtype that can be made: plain (rounded to nearest even), Q8_0 or Q4_1. A finite
 // value that becomes infinite is OUT_OF_RANGE. Plain dtypes keep a NaN and an infinity; in a
 // quantised block, which they would spoil, they are INVALID_ARGUMENT.
-absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, int64_t row_elements,
-                                                  absl::Span<const float> values);
+absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, absl::Span<const float> values);
 
 // F32, F16 or BF16, as safetensors files call it. Precondition: a plain dtype.
 std::string SafetensorsWord(TensorType type);

@@ -10,7 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 
 namespace peerage {
 namespace {

@@ -11,7 +11,7 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/layout/axis_swap.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 
 namespace peerage {
 namespace {

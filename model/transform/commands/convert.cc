@@ -9,7 +9,7 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/container/random_access_file.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
 #include "model/transform/commands/progress_bar.h"

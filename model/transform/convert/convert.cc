@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <map>
 #include <set>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
@@ -17,7 +17,7 @@
 #include "model/checkpoint/container/random_access_file.h"
 #include "model/checkpoint/container/safetensors_shards.h"
 #include "model/checkpoint/container/safetensors_shards_writer.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/config_json.h"
 #include "model/transform/new_model_directory.h"
 #include "model/transform/tensor_values.h"
@@ -27,9 +27,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kConfigName = "config.json";
-constexpr std::string_view kOtherFiles[] = {kConfigName, "generation_config.json", "tokenizer.json",
-                                            "tokenizer_config.json", "chat_template.jinja"};
+constexpr char kConfigName[] = "config.json";
+constexpr const char* kOtherFiles[] = {kConfigName, "generation_config.json", "tokenizer.json",
+                                       "tokenizer_config.json", "chat_template.jinja"};
 constexpr uint64_t kMaxCopiedConfigBytes = uint64_t{1} << 20;
 
 absl::StatusOr<SafetensorsShards> OpenShards(const std::string& path) {
@@ -112,7 +112,7 @@ absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor
       continue;
     }
     absl::StatusOr<std::vector<uint8_t>> result =
-        StoreInRange(*dtype, 1, FloatsOf(*tensor.type, piece));
+        StoreInRange(*dtype, FloatsOf(*tensor.type, piece));
     if (!result.ok()) {
       return At(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)), result.status());
     }
@@ -134,7 +134,7 @@ absl::StatusOr<std::vector<std::string>> CopyOtherFiles(const fs::path& from, co
   std::vector<std::string> copied;
   std::error_code error;
   if (!fs::is_directory(from, error)) return copied;
-  for (const std::string_view name : kOtherFiles) {
+  for (const std::string name : kOtherFiles) {
     if (!fs::exists(from / name, error)) continue;
     if (name == kConfigName && dtype.has_value()) {
       RETURN_IF_ERROR(CopyConfig(from / name, to / name, *dtype));

@@ -8,6 +8,7 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/layout/axis_swap.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/tensor_values.h"
 
 namespace peerage::transform {
@@ -44,8 +45,7 @@ absl::StatusOr<std::vector<uint8_t>> ConvertedTensor::Rows(int64_t first, int64_
 
 absl::StatusOr<std::vector<uint8_t>> ConvertedTensor::Store(std::vector<uint8_t> rows) const {
   if (source_.type == type_) return rows;
-  const int64_t elements = RowElements(spec_.shape);
-  return StoreInRange(type_, elements, FloatsOfRows(source_.type, elements, rows));
+  return StoreInRange(type_, FloatsOf(source_.type, rows));
 }
 
 }  // namespace peerage::transform

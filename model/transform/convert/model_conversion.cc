@@ -14,7 +14,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/container/gguf_writer.h"
 #include "model/checkpoint/container/safetensors_shards_writer.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "model/checkpoint/layout/tensor_layout.h"
 #include "model/transform/config_json.h"
 #include "model/transform/convert/converted_tensor.h"
@@ -53,9 +53,9 @@ absl::StatusOr<TensorType> TypeInSafetensors(const TensorInfo& tensor,
                                              std::optional<TensorType> dtype) {
   const TensorType type = dtype.value_or(tensor.type);
   if (IsPlain(type)) return type;
-  return absl::InvalidArgumentError(
-      absl::StrCat("tensor ", Quoted(tensor.name), ": safetensors files have no ",
-                   std::string(Traits(type).name), "; --dtype f32, bf16 or f16 gives it another"));
+  return absl::InvalidArgumentError(absl::StrCat("tensor ", Quoted(tensor.name),
+                                                 ": safetensors files have no ", Traits(type).name,
+                                                 "; --dtype f32, bf16 or f16 gives it another"));
 }
 
 TensorType TypeInGguf(const TensorInfo& tensor, std::optional<TensorType> dtype) {

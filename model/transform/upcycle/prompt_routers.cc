@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/tensor_values.h"
 #include "model/transform/upcycle/condition_number.h"
 #include "model/transform/upcycle/dense_forward.h"
@@ -37,7 +38,7 @@ std::vector<float> MeanRows(const std::vector<float>& states, const ExpertPrompt
 // Finite weights may still make values beyond f32.
 absl::Status CheckFinite(const PromptRouters& routers) {
   for (const auto& [name, rows] : routers.values) {
-    if (AllValuesFinite(rows)) continue;
+    if (AllFinite(rows)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("what ", name, " would read of the prompts is not finite"));
   }

@@ -82,13 +82,11 @@ class TensorWriting {
     for (int64_t first = 0; first < tensor.rows(); first += at_once) {
       ASSIGN_OR_RETURN(const std::vector<float> values,
                        tensor.Rows(first, std::min(at_once, tensor.rows() - first)));
-      absl::StatusOr<std::vector<uint8_t>> stored =
-          StoreInRange(options_.dtype, row_elements, values);
-      if (!stored.ok()) {
-        return At(absl::StrCat("tensor ", Quoted(tensor.spec().name)), stored.status());
-      }
-      RETURN_IF_ERROR(writer_.Append(*stored));
-      progress_.bytes += stored->size();
+      ASSIGN_OR_RETURN(const std::vector<uint8_t> stored,
+                       At(absl::StrCat("tensor ", Quoted(tensor.spec().name)),
+                          StoreInRange(options_.dtype, values)));
+      RETURN_IF_ERROR(writer_.Append(stored));
+      progress_.bytes += stored.size();
       if (options_.progress) options_.progress(progress_);
     }
     return absl::OkStatus();

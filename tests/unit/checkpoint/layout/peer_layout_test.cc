@@ -15,7 +15,7 @@
 
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/safetensors.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "model/checkpoint/layout/tensor_reading.h"
 #include "tests/support/memory_file.h"
 #include "tests/support/small_models.h"

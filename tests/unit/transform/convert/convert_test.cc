@@ -13,7 +13,7 @@
 
 #include "model/checkpoint/container/random_access_file.h"
 #include "model/checkpoint/container/safetensors_shards.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
 

@@ -17,7 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "model/checkpoint/checkpoint.h"
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/tensor_values.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"

@@ -8,17 +8,21 @@
 
 namespace peerage {
 
-// Values of the plain types: F32, BF16 and F16.
+// Whole rows of stored tensors as floats and back: kernels/stored_block for vectors and spans.
+
+// F32, BF16 and F16.
 constexpr bool IsPlain(TensorType type) { return Traits(type).block_elements == 1; }
 
-// Exact. Preconditions of all of these: a plain type, and whole elements.
+// Exact but for quantised values that f32 does not hold. Precondition: whole blocks.
 std::vector<float> FloatsOf(TensorType type, absl::Span<const uint8_t> stored);
 
-// Rounds to nearest, ties to even; F16 beyond its range becomes infinite.
-// Precondition: stored.size() is what the values need.
+// Rounds to nearest, ties to even; F16 beyond its range becomes infinite. A block of Q8_0 or Q4_1
+// that holds a NaN or an infinity becomes all NaN.
+// Precondition: a plain type, Q8_0 or Q4_1; stored.size() is what the values need.
 void StoreFloats(TensorType type, absl::Span<const float> values, absl::Span<uint8_t> stored);
 
 // Whether there is no NaN and no infinity.
+bool AllFinite(absl::Span<const float> values);
 bool AllFinite(TensorType type, absl::Span<const uint8_t> stored);
 
 }  // namespace peerage

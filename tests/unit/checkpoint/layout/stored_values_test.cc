@@ -1,4 +1,4 @@
-#include "model/checkpoint/layout/plain_values.h"
+#include "model/checkpoint/layout/stored_values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
