@@ -1,6 +1,7 @@
 #include "server/engine/generation.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,7 +14,8 @@ RequestNeeds NeedsOf(const GenerateRequest& request, int32_t block_tokens) {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t candidates = request.candidates;
   const int64_t positions = prompt + request.stopping.max_tokens;
-  const int64_t each = BlocksFor(positions, block_tokens);
+  // No context is longer, and the product below stays within 64 bits.
+  const int64_t each = BlocksFor(std::min<int64_t>(positions, INT32_MAX), block_tokens);
   const int64_t shared = (prompt - 1) / block_tokens;  // the last prompt token is each one's own
   return {.positions = positions,
           .blocks = each + (candidates - 1) * (each - shared),

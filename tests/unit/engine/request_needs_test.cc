@@ -81,6 +81,7 @@ TEST(RequestNeedsTest, RefusesWhatNeverFitsWithTheArithmetic) {
               HasSubstr("prompt of 30 tokens + max_tokens of 11 = 41 is more than the context "
                         "length of 40"));
   EXPECT_THAT(message(GenerateOf(1, 4'000'000'000u, 1)), HasSubstr("= 4000000001 is more"));
+  EXPECT_THAT(message(GenerateOf(1, ~0u, ~0u)), HasSubstr("= 4294967296 is more"));
   EXPECT_THAT(message(GenerateOf(1, 1, 4)), HasSubstr("4 candidates"));
   EXPECT_THAT(message(GenerateOf(17, 23, 2)), HasSubstr("needs 16 KV blocks of 4 tokens"));
   EXPECT_EQ(message(Score(28, {12})), "");
