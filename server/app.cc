@@ -17,7 +17,6 @@
 #include "model/nn/load_model.h"
 #include "server/available_memory.h"
 #include "server/memory_plan.h"
-#include "server/version.h"
 
 namespace peerage {
 namespace {

@@ -18,7 +18,6 @@
 #include "base/status_macros.h"
 #include "server/config_file.h"
 #include "server/config_options.h"
-#include "server/version.h"
 
 namespace peerage {
 namespace {

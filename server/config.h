@@ -12,6 +12,9 @@
 
 namespace peerage {
 
+// The project's version, set once in the root CMakeLists.txt.
+inline constexpr char kVersion[] = PEERAGE_VERSION;
+
 // Everything that can be chosen when the server starts. Each field is the option of the same name;
 // docs and ranges: server/config_options.cc.
 struct ServerConfig {

@@ -1,5 +1,6 @@
 // The `peerage-server` program. Exit codes: 0 served and drained, 2 a start-up configuration that
 // cannot be served (explained by one line on stderr), 128 + signal when a second signal came.
+#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <iostream>
@@ -9,12 +10,18 @@
 
 #include "server/app.h"
 #include "server/config.h"
-#include "server/log.h"
 #include "server/shutdown_signals.h"
-#include "server/version.h"
 
 namespace peerage {
 namespace {
+
+// spdlog's default logger writes to stderr in the server's one format; stdout stays free for the
+// ready line. Called before any thread starts.
+void StartLog(const std::string& level) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("peerage"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_level(spdlog::level::from_str(level));
+}
 
 int RefuseToStart(const absl::Status& status) {
   std::cerr << "peerage-server: " << status.message() << std::endl;

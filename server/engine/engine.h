@@ -53,7 +53,7 @@ class Engine {
   // The request leaves within one step, its sink gets CANCELLED. Nothing happens when it is gone.
   void Cancel(RequestHandle handle);
 
-  // A sink has room again.
+  // To be called when a sink has room again: its request may then go on.
   void Wake();
 
   // Runs `task` on the worker's thread, which alone touches the model, between two steps. Once

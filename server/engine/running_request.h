@@ -20,12 +20,6 @@
 
 namespace peerage {
 
-// A sequence that a request would start next.
-struct SequencePlan {
-  const Sequence* parent = nullptr;  // to fork from, computed as far as it is shared; null: none
-  int32_t positions = 0;             // of the sequence at its longest, its parent's included
-};
-
 // What a request must hold from its admission on, so that it can always go on to its end without
 // taking anything from another one.
 struct RequestNeeds {
@@ -47,13 +41,6 @@ struct ModelFacts {
   const Tokenizer* tokenizer = nullptr;
   absl::Span<const ExpertLayer> expert_layers = {};
   int32_t block_tokens = 1;
-};
-
-// What a request holds beside what its sequences hold: reserved for those that it will start.
-struct ReservedResources {
-  std::vector<BlockId> blocks;
-  std::vector<SlotId> slots;
-  int32_t sequences = 0;
 };
 
 // A request from the door to its end: what it needs, which sequences it starts, what it asks of

@@ -67,7 +67,7 @@ class Scheduler {
 
   // Not OK when the request is to leave: its deadline has passed, or its reader is too slow.
   absl::Status CheckMayContinue(const RunningRequest& request, absl::Time now) const;
-  // When CheckMayContinue may change its mind, everything else unchanged.
+  // The first time at which CheckMayContinue may say something else, if nothing else changes.
   absl::Time NextExpiry() const;
 
   // In order of priority, then arrival.
@@ -99,7 +99,7 @@ class Scheduler {
   std::vector<std::unique_ptr<RunningRequest>> running_;
 
   uint64_t last_turn_ = 0;
-  bool prefill_is_due_ = false;  // it got nothing in the last step
+  bool prefill_is_due_ = false;  // the last step left prefill without any token
   Batch batch_;
   std::vector<Sequence*> decodes_;
   std::vector<Sequence*> prefills_;

@@ -45,4 +45,17 @@ struct Sequence {
   }
 };
 
+// A sequence that a request would start next.
+struct SequencePlan {
+  const Sequence* parent = nullptr;  // to fork from, computed as far as it is shared; null: none
+  int32_t positions = 0;             // of the sequence at its longest, its parent's included
+};
+
+// What a request holds beside what its sequences hold: reserved for those that it will start.
+struct ReservedResources {
+  std::vector<BlockId> blocks;
+  std::vector<SlotId> slots;
+  int32_t sequences = 0;
+};
+
 }  // namespace peerage

@@ -28,6 +28,26 @@ struct MetricRow {
   prometheus::Histogram::BucketBoundaries buckets;  // of a histogram
 };
 
+// Makes the row's series, and returns what records a value in it. The builders give an existing
+// family back when it has the same name.
+template <typename Event>
+std::function<void(double)> Register(const MetricRow<Event>& row, prometheus::Registry& registry) {
+  switch (row.kind) {
+    case MetricKind::kCounter: {
+      auto& family = prometheus::BuildCounter().Name(row.name).Help(row.help).Register(registry);
+      return [series = &family.Add(row.labels)](double value) { series->Increment(value); };
+    }
+    case MetricKind::kGauge: {
+      auto& family = prometheus::BuildGauge().Name(row.name).Help(row.help).Register(registry);
+      return [series = &family.Add(row.labels)](double value) { series->Set(value); };
+    }
+    case MetricKind::kHistogram:
+      break;
+  }
+  auto& family = prometheus::BuildHistogram().Name(row.name).Help(row.help).Register(registry);
+  return [series = &family.Add(row.labels, row.buckets)](double value) { series->Observe(value); };
+}
+
 // The series that follow from one kind of event. All of them exist from the start, so labels are
 // from closed sets and rates are right from the first scrape.
 //
@@ -36,7 +56,12 @@ template <typename Event>
 class MetricTable {
  public:
   // Registers every row. `registry` must outlive the table.
-  MetricTable(prometheus::Registry& registry, std::vector<MetricRow<Event>> rows);
+  MetricTable(prometheus::Registry& registry, std::vector<MetricRow<Event>> rows) {
+    for (MetricRow<Event>& row : rows) {
+      std::function<void(double)> record = Register(row, registry);
+      series_.push_back({std::move(row.value), std::move(record)});
+    }
+  }
 
   void Record(const Event& event) const {
     for (const Series& series : series_) {
@@ -52,31 +77,5 @@ class MetricTable {
 
   std::vector<Series> series_;
 };
-
-template <typename Event>
-MetricTable<Event>::MetricTable(prometheus::Registry& registry,
-                                std::vector<MetricRow<Event>> rows) {
-  // The builders give an existing family back when it has the same name.
-  const auto recorder = [&registry](const MetricRow<Event>& row) -> std::function<void(double)> {
-    switch (row.kind) {
-      case MetricKind::kCounter: {
-        auto& counter = prometheus::BuildCounter().Name(row.name).Help(row.help).Register(registry);
-        return [series = &counter.Add(row.labels)](double value) { series->Increment(value); };
-      }
-      case MetricKind::kGauge: {
-        auto& gauge = prometheus::BuildGauge().Name(row.name).Help(row.help).Register(registry);
-        return [series = &gauge.Add(row.labels)](double value) { series->Set(value); };
-      }
-      case MetricKind::kHistogram:
-        break;
-    }
-    auto& histogram = prometheus::BuildHistogram().Name(row.name).Help(row.help).Register(registry);
-    return [series = &histogram.Add(row.labels, row.buckets)](double v) { series->Observe(v); };
-  };
-  for (MetricRow<Event>& row : rows) {
-    std::function<void(double)> record = recorder(row);
-    series_.push_back({std::move(row.value), std::move(record)});
-  }
-}
 
 }  // namespace peerage

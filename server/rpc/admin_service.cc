@@ -2,14 +2,27 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <utility>
 
-#include "server/rpc/client_address.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
 
 namespace peerage {
+
+bool IsLocalClient(absl::string_view address) {
+  if (absl::StartsWith(address, "unix:") || absl::StartsWith(address, "unix-abstract:"))
+    return true;
+  if (absl::ConsumePrefix(&address, "ipv4:")) return absl::StartsWith(address, "127.");
+  if (!absl::ConsumePrefix(&address, "ipv6:")) return false;
+  // gRPC writes the brackets as they are or percent-encoded, depending on its version.
+  const std::string plain = absl::StrReplaceAll(address, {{"%5B", "["}, {"%5D", "]"}});
+  return absl::StartsWith(plain, "[::1]") || absl::StartsWith(plain, "[::ffff:127.");
+}
 
 // One Drain call, waiting for the end of the drain or for its own cancellation.
 class AdminService::DrainReactor final : public SharedReactor<grpc::ServerUnaryReactor> {

@@ -38,7 +38,15 @@ class EngineCall : public ResponseSink {
   }
 
   // The call may be cancelled before Submit has returned the handle that the engine needs.
-  void CancelRequest() ABSL_LOCKS_EXCLUDED(mu_);
+  void CancelRequest() ABSL_LOCKS_EXCLUDED(mu_) {
+    std::optional<RequestHandle> handle;
+    {
+      absl::MutexLock lock(&mu_);
+      cancelled_ = true;
+      handle = handle_;
+    }
+    if (handle.has_value()) backend_.engine->Cancel(*handle);
+  }
 
   // ResponseSink:
   void OnStarted() override {}
@@ -52,13 +60,23 @@ class EngineCall : public ResponseSink {
   virtual void Refused(const absl::Status& status) = 0;
 
   // Runs a part of the answer: at once, or where traces are made, in the order of the calls.
-  void Answer(std::function<void()> part);
+  void Answer(std::function<void()> part) {
+    if (!trace_.wanted()) return part();
+    backend_.answers->Run(std::move(part));
+  }
 
   const Backend& backend() const { return backend_; }
   TraceAnswer& trace() { return trace_; }
 
  private:
-  void Accepted(RequestHandle handle) ABSL_LOCKS_EXCLUDED(mu_);
+  void Accepted(RequestHandle handle) ABSL_LOCKS_EXCLUDED(mu_) {
+    {
+      absl::MutexLock lock(&mu_);
+      handle_ = handle;
+      if (!cancelled_) return;
+    }
+    backend_.engine->Cancel(handle);
+  }
 
   const Backend backend_;
   TraceAnswer trace_;  // the engine's alone, then the answering lane's

@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
-#include "server/rpc/expert_summary_reactor.h"
+#include "server/rpc/expert_summary_call.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
@@ -83,7 +83,7 @@ grpc::ServerWriteReactor<v1::GetExpertUsageResponse>* ExpertService::GetExpertUs
   if (!query.ok()) {
     return Refuse<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>>(query.status(), context);
   }
-  return ExpertUsageReactor::Start(backend_.expert_usage, *std::move(query), context, usage_reads_);
+  return ExpertUsageCall::Start(backend_.expert_usage, *std::move(query), context, usage_reads_);
 }
 
 grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>* ExpertService::WatchExpertSummary(
@@ -93,7 +93,7 @@ grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>* ExpertService::WatchEx
     return Refuse<grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>>(query.status(),
                                                                             context);
   }
-  return ExpertSummaryReactor::Start(backend_, *query, context);
+  return ExpertSummaryCall::Start(backend_, *query, context);
 }
 
 grpc::ServerUnaryReactor* ExpertService::ResetExpertUsage(

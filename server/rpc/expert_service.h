@@ -5,7 +5,7 @@
 
 #include "peerage/v1/experts.grpc.pb.h"
 #include "server/rpc/backend.h"
-#include "server/rpc/expert_usage_reactor.h"
+#include "server/rpc/expert_usage_call.h"
 
 namespace peerage {
 

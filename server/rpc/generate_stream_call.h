@@ -65,7 +65,7 @@ class GenerateStreamCall final
 
   const GenerateStreamStart start_;
 
-  // The engine's alone.
+  // Touched by the engine's thread alone.
   std::vector<v1::Delta> gathered_;      // [candidates]
   std::vector<bool> has_sent_;           // [candidates]
   bool has_finished_candidate_ = false;  // the prompt's tokens are reported with the first

@@ -52,7 +52,7 @@ class ScoreStreamCall final
 
   // INVALID_ARGUMENT for bytes that are no item.
   absl::Status Submit();
-  // An item's last word.
+  // An item ends with this response.
   void Answer(const std::shared_ptr<Item>& item, const v1::ScoreStreamResponse& response);
   // After a read or a write: ends the stream, reads on, or waits for answers.
   void Proceed();
@@ -62,8 +62,9 @@ class ScoreStreamCall final
 
   const Backend backend_;
   Call call_;
-  grpc::ByteBuffer incoming_;  // belongs to the outstanding read
-  uint64_t items_read_ = 0;    // so does this
+  // While a read is outstanding, both belong to it.
+  grpc::ByteBuffer incoming_;
+  uint64_t items_read_ = 0;
 
   absl::Mutex mu_;
   std::unordered_set<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // not answered yet

@@ -12,7 +12,7 @@
 #include "absl/synchronization/notification.h"
 #include "model/experts/expert_figures.h"
 #include "model/experts/expert_usage.h"
-#include "server/rpc/expert_usage_reactor.h"
+#include "server/rpc/expert_usage_call.h"
 #include "tests/unit/rpc/test_server.h"
 
 namespace peerage {
@@ -271,7 +271,7 @@ TEST(ExpertServiceTest, BoundsTheReadsAtTheSameTime) {
   absl::Notification refused;
   std::atomic<int> answered = 0;
   std::vector<std::thread> readers;
-  for (int i = 0; i <= ExpertUsageReactor::kMaxReads; ++i) {
+  for (int i = 0; i <= ExpertUsageCall::kMaxReads; ++i) {
     readers.emplace_back([&] {
       const grpc::Status status =
           GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status;
@@ -287,14 +287,14 @@ TEST(ExpertServiceTest, BoundsTheReadsAtTheSameTime) {
   server.model().OpenGate();
   for (std::thread& reader : readers) reader.join();
   generate.join();
-  EXPECT_EQ(answered, ExpertUsageReactor::kMaxReads);
+  EXPECT_EQ(answered, ExpertUsageCall::kMaxReads);
   EXPECT_TRUE(GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).status.ok());
 }
 
 TEST(ExpertServiceTest, AReaderThatLeavesGivesItsPlaceBack) {
   TestServer server(WithExperts());
   const v1::GetExpertUsageRequest request = UsageRequest(kLayers[2], v1::USAGE_WINDOW_TOTAL);
-  for (int i = 0; i < 3 * ExpertUsageReactor::kMaxReads; ++i) {
+  for (int i = 0; i < 3 * ExpertUsageCall::kMaxReads; ++i) {
     grpc::ClientContext context;
     const auto reader = server.experts().GetExpertUsage(&context, request);
     context.TryCancel();
@@ -309,7 +309,7 @@ TEST(ExpertServiceTest, AReaderThatLeavesGivesItsPlaceBack) {
 
 TEST(ExpertServiceTest, ReadsLayerAfterLayerAsOftenAsOneLikes) {
   TestServer server(WithExperts());
-  for (int i = 0; i < 10 * ExpertUsageReactor::kMaxReads; ++i) {
+  for (int i = 0; i < 10 * ExpertUsageCall::kMaxReads; ++i) {
     const Usage usage = GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL));
     ASSERT_TRUE(usage.status.ok()) << usage.status.error_message();
   }

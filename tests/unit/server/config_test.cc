@@ -9,8 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "server/version.h"
-
 namespace peerage {
 namespace {
 

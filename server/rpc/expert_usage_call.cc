@@ -1,4 +1,4 @@
-#include "server/rpc/expert_usage_reactor.h"
+#include "server/rpc/expert_usage_call.h"
 
 #include <algorithm>
 #include <utility>
@@ -9,13 +9,12 @@
 
 namespace peerage {
 
-ExpertUsageReactor* ExpertUsageReactor::Start(ExpertUsageReader* expert_usage,
-                                              ExpertUsageQuery query,
-                                              grpc::CallbackServerContext* context,
-                                              const UsageReads& reads) {
+ExpertUsageCall* ExpertUsageCall::Start(ExpertUsageReader* expert_usage, ExpertUsageQuery query,
+                                        grpc::CallbackServerContext* context,
+                                        const UsageReads& reads) {
   const int others = (*reads)++;
-  const std::shared_ptr<ExpertUsageReactor> reactor(
-      new ExpertUsageReactor(std::move(query), context, reads));
+  const std::shared_ptr<ExpertUsageCall> reactor(
+      new ExpertUsageCall(std::move(query), context, reads));
   reactor->HoldUntilDone(reactor);
   if (others >= kMaxReads) {
     reactor->Answer(absl::ResourceExhaustedError(
@@ -28,7 +27,7 @@ ExpertUsageReactor* ExpertUsageReactor::Start(ExpertUsageReader* expert_usage,
   return reactor.get();
 }
 
-void ExpertUsageReactor::Answer(absl::StatusOr<ExpertUsage> usage) {
+void ExpertUsageCall::Answer(absl::StatusOr<ExpertUsage> usage) {
   if (!usage.ok()) return End(usage.status());
   usage_ = *std::move(usage);
   v1::GetExpertUsageResponse message;
@@ -43,14 +42,14 @@ void ExpertUsageReactor::Answer(absl::StatusOr<ExpertUsage> usage) {
   Do(queue_.Push(std::move(message), 1));
 }
 
-void ExpertUsageReactor::OnWriteDone(bool ok) {
+void ExpertUsageCall::OnWriteDone(bool ok) {
   Do(queue_.WriteDone(ok));
   if (!ok) return End(absl::CancelledError("the call was cancelled"));
   if (written_ == usage_.selections.size()) return End(absl::OkStatus());
   WriteChunk();
 }
 
-void ExpertUsageReactor::WriteChunk() {
+void ExpertUsageCall::WriteChunk() {
   v1::GetExpertUsageResponse message;
   v1::UsageChunk& chunk = *message.mutable_chunk();
   const auto part = [this](const auto& values) {
@@ -63,7 +62,7 @@ void ExpertUsageReactor::WriteChunk() {
   Do(queue_.Push(std::move(message), 1));
 }
 
-void ExpertUsageReactor::End(absl::Status status) {
+void ExpertUsageCall::End(absl::Status status) {
   usage_ = {};
   --*reads_;
   Do(queue_.Close(std::move(status)));

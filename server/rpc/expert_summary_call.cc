@@ -1,4 +1,4 @@
-#include "server/rpc/expert_summary_reactor.h"
+#include "server/rpc/expert_summary_call.h"
 
 #include <utility>
 
@@ -27,17 +27,15 @@ v1::LayerSummary ToProto(const ExpertLayer& layer, const ExpertLayerSummary& sum
 
 }  // namespace
 
-ExpertSummaryReactor* ExpertSummaryReactor::Start(const Backend& backend,
-                                                  const ExpertSummaryQuery& query,
-                                                  grpc::CallbackServerContext* context) {
-  const std::shared_ptr<ExpertSummaryReactor> reactor(
-      new ExpertSummaryReactor(backend, query, context));
+ExpertSummaryCall* ExpertSummaryCall::Start(const Backend& backend, const ExpertSummaryQuery& query,
+                                            grpc::CallbackServerContext* context) {
+  const std::shared_ptr<ExpertSummaryCall> reactor(new ExpertSummaryCall(backend, query, context));
   reactor->HoldUntilDone(reactor);
   reactor->Ask();
   return reactor.get();
 }
 
-void ExpertSummaryReactor::OnTime() {
+void ExpertSummaryCall::OnTime() {
   {
     absl::MutexLock lock(&mu_);
     due_ = asking_ || writing_;
@@ -47,13 +45,14 @@ void ExpertSummaryReactor::OnTime() {
 }
 
 // Until it is answered, the call does not end: nothing may reach for the engine after the server.
-void ExpertSummaryReactor::Ask() {
+void ExpertSummaryCall::Ask() {
   {
     absl::MutexLock lock(&mu_);
     if (cancelled_) return;
     asking_ = true;
   }
-  // The timer first: who reads a summary knows that the next one will come.
+  // The timer first: who reads a summary knows that the next one will come. It runs on the lane of
+  // answers, where nothing takes long.
   backend_.answers->RunAt(backend_.clock->Now() + query_.interval, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->OnTime();
   });
@@ -62,7 +61,7 @@ void ExpertSummaryReactor::Ask() {
       [self = shared_from_this()](const Summary& summary) { self->Answer(summary); });
 }
 
-void ExpertSummaryReactor::Answer(const Summary& summary) {
+void ExpertSummaryCall::Answer(const Summary& summary) {
   absl::Status status = summary.status();
   {
     absl::MutexLock lock(&mu_);
@@ -80,7 +79,7 @@ void ExpertSummaryReactor::Answer(const Summary& summary) {
   Do(queue_.Push(std::move(message), 1));
 }
 
-void ExpertSummaryReactor::OnWriteDone(bool ok) {
+void ExpertSummaryCall::OnWriteDone(bool ok) {
   Do(queue_.WriteDone(ok));
   if (!ok) return OnCancel();
   bool due = false;
@@ -92,7 +91,7 @@ void ExpertSummaryReactor::OnWriteDone(bool ok) {
   if (due) Ask();
 }
 
-void ExpertSummaryReactor::OnCancel() {
+void ExpertSummaryCall::OnCancel() {
   {
     absl::MutexLock lock(&mu_);
     cancelled_ = true;

@@ -27,13 +27,13 @@ struct ExpertSummaryQuery {
 //
 // Threads: the lane of the sums delivers, gRPC reacts on its own. The object lives until both
 // have let go of it.
-class ExpertSummaryReactor final
+class ExpertSummaryCall final
     : public QueuedStream<grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>,
                           v1::WatchExpertSummaryResponse>,
-      public std::enable_shared_from_this<ExpertSummaryReactor> {
+      public std::enable_shared_from_this<ExpertSummaryCall> {
  public:
-  static ExpertSummaryReactor* Start(const Backend& backend, const ExpertSummaryQuery& query,
-                                     grpc::CallbackServerContext* context);
+  static ExpertSummaryCall* Start(const Backend& backend, const ExpertSummaryQuery& query,
+                                  grpc::CallbackServerContext* context);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -41,8 +41,8 @@ class ExpertSummaryReactor final
  private:
   using Summary = absl::StatusOr<std::shared_ptr<const ExpertSummary>>;
 
-  ExpertSummaryReactor(const Backend& backend, const ExpertSummaryQuery& query,
-                       grpc::CallbackServerContext* context)
+  ExpertSummaryCall(const Backend& backend, const ExpertSummaryQuery& query,
+                    grpc::CallbackServerContext* context)
       : QueuedStream(context, 1), backend_(backend), query_(query) {}
 
   void Ask();
@@ -56,7 +56,8 @@ class ExpertSummaryReactor final
   absl::Mutex mu_;
   bool asking_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
-  bool due_ ABSL_GUARDED_BY(mu_) = false;  // as soon as the last one is written
+  // The next summary is due as soon as the last one is written.
+  bool due_ ABSL_GUARDED_BY(mu_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -28,24 +28,24 @@ using UsageReads = std::shared_ptr<std::atomic<int>>;
 //
 // Threads: the lane of the sums delivers, gRPC reacts on its own. The object lives until both
 // have let go of it.
-class ExpertUsageReactor final
+class ExpertUsageCall final
     : public QueuedStream<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>,
                           v1::GetExpertUsageResponse>,
-      public std::enable_shared_from_this<ExpertUsageReactor> {
+      public std::enable_shared_from_this<ExpertUsageCall> {
  public:
   static constexpr uint32_t kChunkExperts = 1 << 15;  // 512 KiB
   static constexpr int kMaxReads = 4;
 
   // RESOURCE_EXHAUSTED when there are kMaxReads.
-  static ExpertUsageReactor* Start(ExpertUsageReader* expert_usage, ExpertUsageQuery query,
-                                   grpc::CallbackServerContext* context, const UsageReads& reads);
+  static ExpertUsageCall* Start(ExpertUsageReader* expert_usage, ExpertUsageQuery query,
+                                grpc::CallbackServerContext* context, const UsageReads& reads);
 
   void OnWriteDone(bool ok) override;
-  // The next write fails.
+  // Nothing is to be done: the next write fails, and that ends the call.
   void OnCancel() override {}
 
  private:
-  ExpertUsageReactor(ExpertUsageQuery query, grpc::CallbackServerContext* context, UsageReads reads)
+  ExpertUsageCall(ExpertUsageQuery query, grpc::CallbackServerContext* context, UsageReads reads)
       : QueuedStream(context, 1), query_(std::move(query)), reads_(std::move(reads)) {}
 
   void Answer(absl::StatusOr<ExpertUsage> usage);
@@ -56,7 +56,7 @@ class ExpertUsageReactor final
   const ExpertUsageQuery query_;
   const UsageReads reads_;
   ExpertUsage usage_;
-  uint32_t written_ = 0;  // experts
+  uint32_t written_ = 0;  // experts whose chunks are written
 };
 
 }  // namespace peerage
