@@ -11,11 +11,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/choice.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/config/expert_layers.h"
 #include "model/nn/load_model.h"
 #include "server/available_memory.h"
+#include "server/config_options.h"
 #include "server/memory_plan.h"
 
 namespace peerage {
@@ -37,22 +39,6 @@ absl::Status CheckDevice(const ServerConfig& config) {
                    "' needs a build with CUDA, and this one has none; use auto or cpu"));
 }
 
-nn::WeightsDtype ToDtype(const std::string& name) {
-  if (name == "f32") return nn::WeightsDtype::kF32;
-  if (name == "bf16") return nn::WeightsDtype::kBF16;
-  if (name == "q8_0") return nn::WeightsDtype::kQ8_0;
-  if (name == "q4_1") return nn::WeightsDtype::kQ4_1;
-  return nn::WeightsDtype::kAuto;
-}
-
-nn::ExpertDtype ToExpertDtype(const std::string& name) {
-  if (name == "f32") return nn::ExpertDtype::kF32;
-  if (name == "bf16") return nn::ExpertDtype::kBF16;
-  if (name == "int8") return nn::ExpertDtype::kInt8;
-  if (name == "int4") return nn::ExpertDtype::kInt4;
-  return nn::ExpertDtype::kAuto;
-}
-
 // Says now and then how far loading is; small models are loaded before there is anything to say.
 class ProgressLog {
  public:
@@ -69,14 +55,13 @@ class ProgressLog {
   uint64_t said_ = 0;
 };
 
-ExpertUsageMode ToUsageMode(const std::string& name) {
-  if (name == "off") return ExpertUsageMode::kOff;
-  return name == "total" ? ExpertUsageMode::kTotal : ExpertUsageMode::kRecent;
+// The configuration has names that were checked.
+ExpertUsageMode UsageMode(const ServerConfig& config) {
+  return *FindChoice(kExpertUsageModes, config.expert_usage);
 }
 
-ExpertTraceLevel ToTraceLevel(const std::string& name) {
-  if (name == "none") return ExpertTraceLevel::kNone;
-  return name == "full" ? ExpertTraceLevel::kFull : ExpertTraceLevel::kSummary;
+ExpertTraceLevel TraceLevel(const ServerConfig& config) {
+  return *FindChoice(kExpertTraceLevels, config.expert_trace);
 }
 
 uint64_t MaxTraceBytes(const ServerConfig& config) {
@@ -85,7 +70,7 @@ uint64_t MaxTraceBytes(const ServerConfig& config) {
 
 // What the traces of as many requests as can run take; each sequence may be a request's only one.
 int64_t PlannedTraceBytes(const ServerConfig& config, const std::vector<ExpertLayer>& layers) {
-  const ExpertTraceLevel level = ToTraceLevel(config.expert_trace);
+  const ExpertTraceLevel level = TraceLevel(config);
   if (level == ExpertTraceLevel::kNone || layers.empty()) return 0;
   uint64_t each = TraceBytes(layers);
   if (level == ExpertTraceLevel::kFull) each = std::max(each, MaxTraceBytes(config));
@@ -99,7 +84,7 @@ absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& ch
   request.workspace_bytes = static_cast<int64_t>(needs.workspace_bytes);
   const std::vector<ExpertLayer> expert_layers = ExpertLayersOf(checkpoint.config());
   request.expert_usage_bytes =
-      static_cast<int64_t>(ExpertUsageBytes(expert_layers, ToUsageMode(config.expert_usage)));
+      static_cast<int64_t>(ExpertUsageBytes(expert_layers, UsageMode(config)));
   request.expert_trace_bytes =
       PlannedTraceBytes(config, expert_layers) + static_cast<int64_t>(needs.picks_bytes);
   request.kv_block_bytes = static_cast<int64_t>(needs.kv_block_bytes);
@@ -114,8 +99,8 @@ absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& ch
 absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& config,
                                                            const Checkpoint& checkpoint) {
   nn::LoadOptions options;
-  options.weights_dtype = ToDtype(config.weights_dtype);
-  options.expert_dtype = ToExpertDtype(config.expert_dtype);
+  options.weights_dtype = *FindChoice(kWeightsDtypes, config.weights_dtype);
+  options.expert_dtype = *FindChoice(kExpertDtypes, config.expert_dtype);
   options.progress = ProgressLog();
   options.threads = config.threads;
   // The context of a Score keeps a slot while its continuations run.
@@ -193,8 +178,8 @@ absl::Status App::LoadModel() {
   RETURN_IF_ERROR(Annotate(subject, model.status()));
   tokenizer_ = *std::move(loaded_tokenizer);
   LogModel((*model)->description());
-  statistics_ = std::make_unique<ExpertStatistics>(ToUsageMode(config_.expert_usage), model->get(),
-                                                   Clock::Real().Now());
+  statistics_ =
+      std::make_unique<ExpertStatistics>(UsageMode(config_), model->get(), Clock::Real().Now());
   EngineOptions options;
   options.max_batch_tokens = config_.max_batch_tokens;
   options.max_sequences = config_.max_sequences;
@@ -221,7 +206,7 @@ absl::Status App::Serve() {
   options.listen = config_.listen.ToString();
   options.model_name = config_.model_name;
   options.version = kVersion;
-  options.trace_limits = {ToTraceLevel(config_.expert_trace), MaxTraceBytes(config_)};
+  options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};
   auto rpc = RpcServer::Start(options, {.engine = engine_.get(),
                                         .tokenizer = tokenizer_.get(),
                                         .clock = &Clock::Real(),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,8 @@
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "server/config_file.h"
+#include "server/engine/expert_trace.h"
+#include "server/experts/expert_statistics.h"
 
 namespace peerage {
 namespace {
@@ -39,13 +42,19 @@ absl::Status SetAddress(absl::string_view value, ListenAddress* field) {
   return absl::OkStatus();
 }
 
-absl::Status SetOneOf(absl::string_view value, absl::Span<const absl::string_view> choices,
+absl::Status SetOneOf(absl::string_view value, absl::Span<const absl::string_view> names,
                       std::string* field) {
-  for (absl::string_view choice : choices) {
-    if (value == choice) return SetText(value, field);
-  }
+  if (absl::c_linear_search(names, value)) return SetText(value, field);
   return absl::InvalidArgumentError(
-      absl::StrCat("must be one of ", absl::StrJoin(choices, ", "), ", got '", value, "'"));
+      absl::StrCat("must be one of ", absl::StrJoin(names, ", "), ", got '", value, "'"));
+}
+
+template <typename T, size_t kCount>
+absl::Status SetOneOf(absl::string_view value, const Choice<T> (&choices)[kCount],
+                      std::string* field) {
+  std::vector<absl::string_view> names;
+  for (const Choice<T>& choice : choices) names.push_back(choice.name);
+  return SetOneOf(value, absl::MakeConstSpan(names), field);
 }
 
 bool IsCudaDevice(absl::string_view device) {
@@ -108,12 +117,7 @@ absl::Status SetDrainTimeout(absl::string_view value, ServerConfig* config) {
   return absl::OkStatus();
 }
 
-constexpr absl::string_view kDtypes[] = {"auto", "f32", "bf16", "q8_0", "q4_1"};
-constexpr absl::string_view kExpertDtypes[] = {"auto", "f32", "bf16", "int8", "int4"};
-
-constexpr absl::string_view kExpertUsages[] = {"off", "total", "recent"};
-constexpr absl::string_view kExpertTraces[] = {"none", "summary", "full"};
-constexpr absl::string_view kLogLevels[] = {"debug", "info", "warn", "error", "off"};
+constexpr absl::string_view kLogLevels[] = {"debug", "info", "warn", "error", "off"};  // spdlog's
 
 constexpr ConfigOption kOptions[] = {
     {"model", "PATH", "A .gguf file or a model directory (required)",
@@ -140,7 +144,7 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) { return absl::StrCat(config.threads); }},
     {"weights-dtype", "TYPE", "auto, f32, bf16, q8_0 or q4_1; auto keeps the file's (auto)",
      [](absl::string_view value, ServerConfig* config) {
-       return SetOneOf(value, kDtypes, &config->weights_dtype);
+       return SetOneOf(value, kWeightsDtypes, &config->weights_dtype);
      },
      [](const ServerConfig& config) { return QuoteToml(config.weights_dtype); }},
     {"expert-dtype", "TYPE",
@@ -176,13 +180,13 @@ constexpr ConfigOption kOptions[] = {
      "Which windows of expert usage are counted: off, total (since start or reset) or recent (that "
      "and the last 5 minutes) (recent)",
      [](absl::string_view value, ServerConfig* config) {
-       return SetOneOf(value, kExpertUsages, &config->expert_usage);
+       return SetOneOf(value, kExpertUsageModes, &config->expert_usage);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_usage); }},
     {"expert-trace", "LEVEL",
      "The most that a request may ask of the experts it uses: none, summary or full (summary)",
      [](absl::string_view value, ServerConfig* config) {
-       return SetOneOf(value, kExpertTraces, &config->expert_trace);
+       return SetOneOf(value, kExpertTraceLevels, &config->expert_trace);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_trace); }},
     {"max-trace-mib", "MIB", "Largest full trace of one request, 1 to 3: an answer holds 4 MiB (3)",

@@ -5,9 +5,23 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "base/choice.h"
+#include "model/nn/load_model.h"
 #include "server/config.h"
 
 namespace peerage {
+
+// What --weights-dtype and --expert-dtype may be.
+inline constexpr Choice<nn::WeightsDtype> kWeightsDtypes[] = {{"auto", nn::WeightsDtype::kAuto},
+                                                              {"f32", nn::WeightsDtype::kF32},
+                                                              {"bf16", nn::WeightsDtype::kBF16},
+                                                              {"q8_0", nn::WeightsDtype::kQ8_0},
+                                                              {"q4_1", nn::WeightsDtype::kQ4_1}};
+inline constexpr Choice<nn::ExpertDtype> kExpertDtypes[] = {{"auto", nn::ExpertDtype::kAuto},
+                                                            {"f32", nn::ExpertDtype::kF32},
+                                                            {"bf16", nn::ExpertDtype::kBF16},
+                                                            {"int8", nn::ExpertDtype::kInt8},
+                                                            {"int4", nn::ExpertDtype::kInt4}};
 
 // One option of the server under its three spellings: --max-sequences, PEERAGE_MAX_SEQUENCES and
 // the TOML key max-sequences.

@@ -4,12 +4,18 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "base/choice.h"
 #include "model/experts/expert_usage.h"
 
 namespace peerage {
 
 // What a request wants to know of the experts it uses: nothing, sums, or every pick.
 enum class ExpertTraceLevel { kNone, kSummary, kFull };
+
+inline constexpr Choice<ExpertTraceLevel> kExpertTraceLevels[] = {
+    {"none", ExpertTraceLevel::kNone},
+    {"summary", ExpertTraceLevel::kSummary},
+    {"full", ExpertTraceLevel::kFull}};
 
 // How often a request picked an expert of a layer, and with which weight altogether.
 struct ExpertTally {
@@ -42,8 +48,9 @@ class PickLog {
 
  private:
   bool keep_all_;
-  std::vector<uint32_t> ids_;         // not in tallies_
-  std::vector<float> weights_;        // likewise
+  // The picks that are not in tallies_ yet.
+  std::vector<uint32_t> ids_;
+  std::vector<float> weights_;
   std::vector<ExpertTally> tallies_;  // in ascending order of experts
 };
 

@@ -7,6 +7,7 @@
 #include "absl/numeric/int128.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/choice.h"
 #include "model/experts/expert_usage.h"
 #include "model/language_model.h"
 
@@ -14,6 +15,11 @@ namespace peerage {
 
 // Which windows of expert usage are kept.
 enum class ExpertUsageMode { kOff, kTotal, kRecent };  // kRecent: both windows
+
+inline constexpr Choice<ExpertUsageMode> kExpertUsageModes[] = {
+    {"off", ExpertUsageMode::kOff},
+    {"total", ExpertUsageMode::kTotal},
+    {"recent", ExpertUsageMode::kRecent}};
 
 // kRecent: the current slice of 2.5 minutes and the one before it. kTotal: since start or reset.
 enum class UsageWindow { kRecent, kTotal };

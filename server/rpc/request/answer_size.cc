@@ -12,18 +12,6 @@
 namespace peerage {
 namespace {
 
-absl::string_view Name(ExpertTraceLevel level) {
-  switch (level) {
-    case ExpertTraceLevel::kNone:
-      return "none";
-    case ExpertTraceLevel::kSummary:
-      return "summary";
-    case ExpertTraceLevel::kFull:
-      return "full";
-  }
-  return "";
-}
-
 // Tokens that a step computes, all candidates or continuations together: a last token is not.
 uint64_t ComputedTokens(const GenerateRequest& request) {
   return request.prompt.size() + uint64_t{request.candidates} * (request.stopping.max_tokens - 1);
@@ -52,7 +40,8 @@ absl::StatusOr<uint64_t> CheckTrace(const Request& request, const ServedModel& m
   const TraceLimits& limits = model.trace_limits;
   if (request.trace > limits.level) {
     return absl::FailedPreconditionError(
-        absl::StrCat("expert_trace: the server runs with --expert-trace=", Name(limits.level)));
+        absl::StrCat("expert_trace: the server runs with --expert-trace=",
+                     ChoiceName(kExpertTraceLevels, limits.level)));
   }
   const uint64_t bytes =
       FullTraceBytes(request.trace, ComputedTokens(request), model.description.expert_layers);
