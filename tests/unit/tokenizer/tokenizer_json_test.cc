@@ -367,7 +367,7 @@ TEST(TokenizerJsonTest, GivesBackRandomText) {
       const auto ids = tokenizer->Encode(text, special);
       ASSERT_TRUE(ids.ok()) << ids.status();
       std::string bytes;
-      for (const TokenId id : *ids) bytes += tokenizer->Bytes(id);
+      for (const TokenId id : *ids) bytes += std::string(tokenizer->Bytes(id));
       ASSERT_EQ(bytes, text) << "round " << round << " of seed " << kSeed;
     }
   }
