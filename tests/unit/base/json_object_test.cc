@@ -36,7 +36,7 @@ TEST(JsonObjectTest, TakesNullForAbsent) {
 }
 
 TEST(JsonObjectTest, ReadsOptionalKeysOfOneType) {
-  const json value = {{"on", true}, {"id", 7}, {"text", "x"}};
+  const json value = {{"on", true}, {"id", 7u}, {"text", "x"}};
   JsonObject object(value, "token");
   EXPECT_EQ(*object.Optional("on", false), true);
   EXPECT_EQ(*object.Optional<uint32_t>("id", 0), 7u);

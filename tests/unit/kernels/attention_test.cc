@@ -127,7 +127,7 @@ TEST(AttentionTest, GivesTheSameBitsForEveryChunkingAndInstructionSet) {
     SCOPED_TRACE(Describe(shape, tokens));
     const Sequence sequence(shape, tokens);
     const std::vector<float> expected = sequence.Run(Attention, kAttentionTokens);
-    ForEachTarget([&] {
+    ForEachVectorTarget([&] {
       for (int chunk = 1; chunk <= kAttentionTokens; ++chunk) {
         const std::vector<float> actual = sequence.Run(Attention, chunk);
         EXPECT_EQ(std::memcmp(actual.data(), expected.data(), actual.size() * sizeof(float)), 0)
@@ -204,7 +204,7 @@ TEST(AttentionTest, MakesNanOfScoresThatOverflow) {
   Sequence sequence(shape, 1);
   std::fill(sequence.q.begin(), sequence.q.end(), 1e30f);
   std::fill(sequence.k.begin(), sequence.k.end(), 1e30f);
-  ForEachTarget([&] {
+  ForEachVectorTarget([&] {
     for (const float x : sequence.Run(Attention, 1)) EXPECT_TRUE(std::isnan(x));
   });
 }

@@ -52,4 +52,15 @@ void ForEachTarget(const Check& check) {
   }
 }
 
+// From AVX2 on: for what portable code rounds otherwise, since it has no fused multiply-add.
+template <typename Check>
+void ForEachVectorTarget(const Check& check) {
+  for (const int64_t target : KernelTargets()) {
+    if (target == kPortableTarget) continue;
+    SCOPED_TRACE(hwy::TargetName(target));
+    const ScopedKernelTarget scoped(target);
+    check();
+  }
+}
+
 }  // namespace peerage::kernels
