@@ -11,11 +11,11 @@ help: ## Lists the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: setup
-setup: ## Installs Debian packages, and LibTorch and the demo's model under build/deps
+setup: ## Installs Debian packages, and the demo's model under build/deps
 	@tools/setup.sh
 
 .PHONY: test
-test: setup ## Builds without LibTorch and runs the quick tests (what plain `make` does)
+test: setup ## Builds and runs the quick tests (what plain `make` does)
 	@cmake --preset dev >build/dev.configure.log || { cat build/dev.configure.log; exit 1; }
 	@ninja -C build/dev -j $(JOBS)
 	@ctest --test-dir build/dev -L unit -j $(JOBS) --output-on-failure --no-tests=error

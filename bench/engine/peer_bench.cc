@@ -12,18 +12,22 @@
 #include "CLI/CLI.hpp"
 #include "hwy/targets.h"
 #include "model/checkpoint/layout/tensor_layout.h"
-#include "model/config/expert_layers.h"
 #include "model/kernels/float16.h"
 #include "model/kernels/kernel_target.h"
-#include "model/nn/expert_counters.h"
-#include "model/nn/model_builder.h"
-#include "model/nn/workspace.h"
+#include "model/nn/cpu/expert_counters.h"
+#include "model/nn/cpu/peer.h"
+#include "model/nn/cpu/step_context.h"
+#include "model/nn/cpu/storage.h"
+#include "model/nn/cpu/weight_placer.h"
+#include "model/nn/cpu/weight_reader.h"
+#include "model/nn/cpu/workspace.h"
+#include "model/nn/plan/model_plan.h"
 #include "nlohmann/json.hpp"
 
+namespace peerage {
 namespace {
 
-using peerage::ModelConfig;
-using peerage::TensorInfo;
+namespace cpu = nn::cpu;
 
 constexpr int kTokens = 512;
 
@@ -57,21 +61,21 @@ float Noise(uint64_t counter) {
 }
 
 // A checkpoint of bf16 noise with the standard deviation of usual initialisations.
-class NoiseCheckpoint : public peerage::Checkpoint {
+class NoiseCheckpoint : public Checkpoint {
  public:
   explicit NoiseCheckpoint(ModelConfig config) : config_(std::move(config)) {
-    for (auto& spec : TensorLayout(config_, peerage::TensorNaming::kPeerage)) {
+    for (auto& spec : TensorLayout(config_, TensorNaming::kPeerage)) {
       uint64_t elements = 1;
       for (const int64_t dim : spec.shape) elements *= dim;
       tensors_.push_back({.name = spec.name,
-                          .type = peerage::TensorType::kBF16,
+                          .type = TensorType::kBF16,
                           .shape = spec.shape,
                           .bytes = 2 * elements});
     }
   }
 
   const ModelConfig& config() const override { return config_; }
-  const peerage::TokenizerSource& tokenizer() const override { return tokenizer_; }
+  const TokenizerSource& tokenizer() const override { return tokenizer_; }
   absl::Span<const TensorInfo> tensors() const override { return tensors_; }
   absl::Span<const std::string> ignored() const override { return {}; }
   absl::StatusOr<std::string> Fingerprint() const override { return std::string(64, '0'); }
@@ -91,7 +95,7 @@ class NoiseCheckpoint : public peerage::Checkpoint {
     const uint64_t row = tensor.bytes / 2 / tensor.shape[0];
     const float scale = 1 / std::sqrt(static_cast<float>(tensor.shape.back()));
     for (uint64_t i = 0; i < bytes.size() / 2; ++i) {
-      const uint16_t value = peerage::kernels::BF16FromF32(scale * Noise(seed + first * row + i));
+      const uint16_t value = kernels::BF16FromF32(scale * Noise(seed + first * row + i));
       std::memcpy(bytes.data() + 2 * i, &value, 2);
     }
     return absl::OkStatus();
@@ -99,7 +103,7 @@ class NoiseCheckpoint : public peerage::Checkpoint {
 
  private:
   const ModelConfig config_;
-  const peerage::TokenizerSource tokenizer_;
+  const TokenizerSource tokenizer_;
   std::vector<TensorInfo> tensors_;
 };
 
@@ -113,15 +117,14 @@ ModelConfig ConfigOf(const Options& options, int log2_experts) {
   config.max_positions = 1;
   config.tied_embeddings = true;
   config.layers.resize(1);
-  peerage::ProductKeyConfig keys;
+  ProductKeyConfig keys;
   keys.num_sub_keys = 1 << (log2_experts / 2);
   keys.num_experts = int64_t{keys.num_sub_keys} * keys.num_sub_keys;
   keys.heads = options.heads;
   keys.top_k = options.top_k;
   keys.key_dim = options.key_dim;
-  keys.keys =
-      options.keys == "shared" ? peerage::ProductKeys::kShared : peerage::ProductKeys::kPerHead;
-  config.layers[0].ffn = {{.kind = peerage::FfnKind::kPeer, .product_keys = keys}};
+  keys.keys = options.keys == "shared" ? ProductKeys::kShared : ProductKeys::kPerHead;
+  config.layers[0].ffn = {PeerConfig{.keys = keys}};
   return config;
 }
 
@@ -140,56 +143,80 @@ class LayerBench {
   LayerBench(const Options& options, int log2_experts, const std::string& dtype)
       : options_(options),
         checkpoint_(ConfigOf(options, log2_experts)),
+        plan_(nn::PlanModel(checkpoint_.config())),
         pool_(options.threads),
-        most_tokens_(*std::max_element(options.tokens.begin(), options.tokens.end())) {
-    using peerage::nn::ExpertDtype;
-    const std::vector<std::string> names = {"auto", "f32", "bf16", "int8", "int4"};
-    const auto expert_dtype =
-        static_cast<ExpertDtype>(std::find(names.begin(), names.end(), dtype) - names.begin());
-    peerage::nn::Arena dry_run;
-    Build(expert_dtype, dry_run);
-    storage_ = ValueOrExit(peerage::nn::Allocate(dry_run.used(), peerage::nn::Pages::kHuge));
-    peerage::nn::Arena arena(storage_);
-    weights_ = Build(expert_dtype, arena);
-    workspace_ = ValueOrExit(peerage::nn::Workspace::Make(
-        checkpoint_.config(), {.max_tokens = most_tokens_,
-                               .threads = options.threads,
-                               .expert_scratch_bytes = weights_.ExpertScratchBytes()}));
-    counters_ = ValueOrExit(peerage::nn::ExpertCounters::Make(
-        peerage::ExpertLayersOf(checkpoint_.config()),
-        {.count = true, .trace = false, .max_tokens = most_tokens_}));
+        counters_(CountersOf(true)),
+        no_counters_(CountersOf(false)) {
+    std::vector<cpu::WeightPlacer::Read> reads;
+    weights_storage_ = ValueOrExit(cpu::AllocateFor(cpu::Pages::kHuge, [&](cpu::Arena& arena) {
+      cpu::WeightPlacer placer(checkpoint_, {.experts = DtypeOf(dtype)}, arena);
+      peer_ = cpu::Peer::Place(std::get<nn::PeerPlan>(plan_.blocks[0].ffn[0]), placer);
+      reads = placer.reads();
+    }));
+    cpu::WeightReader reader(checkpoint_, pool_, {});
+    for (const cpu::WeightPlacer::Read& read : reads) {
+      if (const absl::Status status = read(reader); !status.ok()) ValueOrExit<int>(status);
+    }
+    buffers_storage_ = ValueOrExit(cpu::AllocateFor(cpu::Pages::kNormal, [&](cpu::Arena& arena) {
+      workspace_.Lay({.widths = plan_.Buffers(),
+                      .hidden_size = plan_.hidden_size,
+                      .vocab_size = plan_.vocab_size,
+                      .max_tokens = most_tokens(),
+                      .threads = options.threads,
+                      .expert_scratch_bytes = peer_.ScratchBytes()},
+                     arena);
+      workspace_bytes_ = arena.used();
+      counters_.LayPicks(arena);
+      no_counters_.LayPicks(arena);
+    }));
+    counters_storage_ = ValueOrExit(cpu::AllocateFor(
+        cpu::Pages::kHuge, [&](cpu::Arena& arena) { counters_.LayCounters(arena); }));
     x_.resize(size_t{kTokens} * options.d);
     for (size_t i = 0; i < x_.size(); ++i) x_[i] = Noise((uint64_t{1} << 60) + i);
   }
 
-  // Microseconds per token, and the part of it that counting takes.
+  // Microseconds per token, and what it takes when nothing is counted.
   nlohmann::json Measure(int tokens) {
-    const double counted = Best(tokens, true), alone = Best(tokens, false);
+    const double counted = Best(tokens, counters_), alone = Best(tokens, no_counters_);
     return {{"us_per_token", counted}, {"without_counting", alone}};
   }
 
-  uint64_t scratch_bytes() const { return workspace_.storage.size; }
+  uint64_t scratch_bytes() const { return workspace_bytes_; }
 
  private:
-  peerage::nn::ModelWeights Build(peerage::nn::ExpertDtype dtype, peerage::nn::Arena& arena) {
-    peerage::nn::WeightLoader loader(checkpoint_, {.expert_dtype = dtype}, &pool_, arena);
-    return ValueOrExit(peerage::nn::ModelBuilder(checkpoint_.config(), loader).Build());
+  static nn::ExpertDtype DtypeOf(const std::string& name) {
+    const std::vector<std::string> names = {"auto", "f32", "bf16", "int8", "int4"};
+    return static_cast<nn::ExpertDtype>(std::find(names.begin(), names.end(), name) -
+                                        names.begin());
   }
 
-  double Best(int tokens, bool count) {
-    const auto& peer = std::get<peerage::nn::Peer>(weights_.blocks[0].ffn[0]);
+  int most_tokens() const {
+    return *std::max_element(options_.tokens.begin(), options_.tokens.end());
+  }
+
+  cpu::ExpertCounters CountersOf(bool count) const {
+    return cpu::ExpertCounters(plan_.ExpertLayers(),
+                               {.count = count, .trace = false, .max_tokens = most_tokens()});
+  }
+
+  // A batch of so many tokens of one sequence, of which the layer looks at the number alone.
+  double Best(int tokens, cpu::ExpertCounters& counters) {
+    const std::vector<TokenId> ids(tokens);
+    const std::vector<BlockId> blocks(tokens);
+    const Chunk chunk{.tokens = ids, .blocks = blocks};
+    nn::StepBatch batch(1);
+    batch.Assign({.chunks = {&chunk, 1}});
+    cpu::StepTables tables;
+    const nn::InputTap no_tap;
+    const cpu::StepContext step{pool_, workspace_, batch, tables, counters, no_tap};
     double best = 1e30;
     for (int round = 0; round < options_.repetitions; ++round) {
       const double start = Seconds();
       int done = 0;
       for (; done + tokens <= kTokens; done += tokens) {
-        peer.Forward(pool_, workspace_,
-                     {.input = {.x = x_.data() + size_t(done) * options_.d,
-                                .stride = static_cast<size_t>(options_.d),
-                                .tokens = tokens},
-                      .residual = workspace_.residual,
-                      .picks = counters_.picks(0)});
-        if (count) counters_.Count(pool_, 0, tokens);
+        peer_.Forward(step, {.x = x_.data() + size_t(done) * options_.d,
+                             .stride = static_cast<size_t>(options_.d),
+                             .tokens = tokens});
       }
       best = std::min(best, (Seconds() - start) / done);
     }
@@ -198,19 +225,23 @@ class LayerBench {
 
   const Options& options_;
   const NoiseCheckpoint checkpoint_;
-  peerage::kernels::ThreadPool pool_;
-  const int most_tokens_;
-  peerage::nn::Storage storage_;
-  peerage::nn::ModelWeights weights_;
-  peerage::nn::Workspace workspace_;
-  peerage::nn::ExpertCounters counters_;
+  const nn::ModelPlan plan_;
+  kernels::ThreadPool pool_;
+  cpu::Storage weights_storage_, buffers_storage_, counters_storage_;
+  cpu::Peer peer_;
+  cpu::Workspace workspace_;
+  size_t workspace_bytes_ = 0;
+  cpu::ExpertCounters counters_;
+  cpu::ExpertCounters no_counters_;
   std::vector<float> x_;
 };
 
 }  // namespace
+}  // namespace peerage
 
 int main(int argc, char** argv) {
-  Options options;
+  using peerage::LayerBench;
+  peerage::Options options;
   CLI::App app("Measures one PEER layer");
   app.add_option("--d", options.d)->check(CLI::PositiveNumber);
   app.add_option("--heads", options.heads)->check(CLI::Range(1, 32));
@@ -230,8 +261,7 @@ int main(int argc, char** argv) {
   if (!options.target.empty()) {
     hwy::SetSupportedTargetsForTest(options.target == "AVX2" ? HWY_AVX2 : HWY_AVX3);
   }
-  peerage::nn::InitializeTorch();
-  nlohmann::json result = {{"kernel_target", peerage::kernels::KernelTarget()},
+  nlohmann::json result = {{"kernel_target", std::string(peerage::kernels::KernelTarget())},
                            {"threads", options.threads}};
   for (const int log2_experts : options.log2_experts) {
     for (const std::string& dtype : options.dtypes) {

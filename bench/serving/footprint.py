@@ -3,8 +3,7 @@
 
 Ready: from exec to the ready line, model file in the page cache, median of several starts.
 Memory: peak resident bytes (VmHWM) after a load of prompts and continuations, beside what is
-expected: weights + touched KV blocks + what LibTorch alone costs (bench/serving/torch_alone, run
-here) + an allowance of 100 MB for everything else.
+expected: weights + touched KV blocks + an allowance of 100 MB for everything else.
 
 Usage: footprint.py --model FILE.gguf [--starts 5]
 """
@@ -77,14 +76,11 @@ def main():
     tokens = int(usage["prompt_tokens"]) + int(usage["completion_tokens"]) + 5 * 32
     weights = int(model["weights_bytes"])
     kv = tokens * int(model["kv_bytes_per_token"])
-    torch = int(subprocess.run([BIN / "torch_alone"], capture_output=True, text=True,
-                               check=True).stdout)
-    bound = weights + kv + torch + ALLOWANCE
+    bound = weights + kv + ALLOWANCE
     print(f"ready after {statistics.median(starts):.2f} s "
           f"({', '.join(f'{s:.2f}' for s in starts)})")
     print(f"peak resident {peak / 1e6:.0f} MB; weights {weights / 1e6:.0f} + touched KV "
-          f"{kv / 1e6:.0f} + LibTorch alone {torch / 1e6:.0f} + allowance {ALLOWANCE / 1e6:.0f} = "
-          f"{bound / 1e6:.0f} MB")
+          f"{kv / 1e6:.0f} + allowance {ALLOWANCE / 1e6:.0f} = {bound / 1e6:.0f} MB")
     if peak > bound:
         raise SystemExit("more than expected")
 

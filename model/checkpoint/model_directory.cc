@@ -12,7 +12,7 @@
 #include "base/strict_json.h"
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/safetensors_shards.h"
-#include "model/checkpoint/layout/mixture_tensors.h"
+#include "model/checkpoint/layout/mixtral_names.h"
 #include "model/checkpoint/stored_model.h"
 
 namespace peerage {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "model/config/activation.h"
@@ -12,7 +14,6 @@ namespace peerage {
 
 enum class NormType { kRmsNorm, kLayerNorm };
 enum class AttentionKind { kDense, kMixture };
-enum class FfnKind { kDense, kMixture, kPeer, kProductKeyMemory };
 
 // Whether each attention expert has keys and values of its own, or all share one projection.
 enum class MixtureKv { kExpert, kShared };
@@ -40,15 +41,26 @@ struct AttentionConfig {
   bool operator==(const AttentionConfig&) const = default;
 };
 
+// A gated feed-forward part (`dense`).
+struct DenseFfnConfig {
+  int intermediate_size = 0;
+
+  bool operator==(const DenseFfnConfig&) const = default;
+};
+
+// A mixture of gated feed-forward experts (`mixture`).
+struct MixtureFfnConfig {
+  int intermediate_size = 0;  // of each expert
+  MixtureConfig mixture = {};
+
+  bool operator==(const MixtureFfnConfig&) const = default;
+};
+
 // Who owns the sub-keys. kDirect: none; a matrix gives the scores of both halves from x (Doge).
 enum class ProductKeys { kShared, kPerHead, kDirect };
 enum class QueryNorm { kNone, kBatch, kLayer };
-// What x is normalised with before query and experts. kL2: x / max(|x|, 1e-12) * sqrt(d).
-enum class PeerNorm { kNone, kRms, kL2 };
-// Under whose names and orders a checkpoint has the tensors (docs/model_format.md).
-enum class PeerLayout { kPeerage, kLucidrains, kMetaMemory, kOstix360, kDoge, kOmniMoe };
 
-// A layer whose experts (`peer`) or values (`pkm`) are found by product keys.
+// How experts (`peer`) or values (`pkm`) are found by product keys.
 struct ProductKeyConfig {
   int64_t num_experts = 0;  // num_sub_keys squared; of each head with per_head_experts
   int num_sub_keys = 0;     // n, of each half
@@ -61,25 +73,39 @@ struct ProductKeyConfig {
   QueryNorm query_norm = QueryNorm::kNone;
   float query_norm_eps = 1e-5f;
   RouterScore score = RouterScore::kSoftmax;
-  PeerLayout layout = PeerLayout::kPeerage;
-  // Of `peer` only.
-  Activation activation = Activation::kGelu;
-  bool glu = false;
-  PeerNorm norm = PeerNorm::kNone;
 
   int64_t table_rows() const { return per_head_experts ? heads * num_experts : num_experts; }
+  // Experts that one token can meet at most: an expert that two heads pick is one.
+  int64_t selected_rows() const { return std::min(int64_t{heads} * top_k, table_rows()); }
   bool operator==(const ProductKeyConfig&) const = default;
 };
 
-// One entry of a layer's list of feed-forward parts, whose outputs are summed.
-struct FfnConfig {
-  FfnKind kind = FfnKind::kDense;
-  int intermediate_size = 0;  // dense, and of each expert of a mixture
-  MixtureConfig mixture = {};
-  ProductKeyConfig product_keys = {};  // peer and pkm
+// What x is normalised with before query and experts. kL2: x / max(|x|, 1e-12) * sqrt(d).
+enum class PeerNorm { kNone, kRms, kL2 };
+// Under whose names and orders a checkpoint has the tensors (docs/model_format.md).
+enum class PeerLayout { kPeerage, kLucidrains, kMetaMemory, kOstix360, kDoge, kOmniMoe };
 
-  bool operator==(const FfnConfig&) const = default;
+// Experts of one neuron each, found by product keys (`peer`).
+struct PeerConfig {
+  ProductKeyConfig keys = {};
+  Activation activation = Activation::kGelu;
+  bool glu = false;
+  PeerNorm norm = PeerNorm::kNone;
+  PeerLayout layout = PeerLayout::kPeerage;
+
+  bool operator==(const PeerConfig&) const = default;
 };
+
+// Values found by product keys (`pkm`).
+struct ProductKeyMemoryConfig {
+  ProductKeyConfig keys = {};
+
+  bool operator==(const ProductKeyMemoryConfig&) const = default;
+};
+
+// One entry of a layer's list of feed-forward parts, whose outputs are summed.
+using FfnConfig =
+    std::variant<DenseFfnConfig, MixtureFfnConfig, PeerConfig, ProductKeyMemoryConfig>;
 
 struct LayerConfig {
   std::vector<FfnConfig> ffn;

@@ -26,8 +26,8 @@ struct ExpertLayer {
 // How often an expert was picked and the sum of the weights it was picked with, in fixed point:
 // sums do not depend on the order of summation.
 struct ExpertCount {
-  // Weights are rounded to 2^-24, and cut to [0, kMaxWeight]; NaN counts as 0. An even spread over a
-  // million experts is still 17 units a pick, and 32 bits hold a sum of 256.
+  // Weights are rounded to 2^-24, and cut to [0, kMaxWeight]; NaN counts as 0. An even spread over
+  // a million experts is still 17 units a pick, and 32 bits hold a sum of 256.
   static constexpr double kUnit = 1.0 / (1 << 24);
   static constexpr float kMaxWeight = 4096;
 

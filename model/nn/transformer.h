@@ -4,33 +4,16 @@
 #include <vector>
 
 #include "model/language_model.h"
-#include "model/nn/block.h"
-#include "model/nn/kv_cache.h"
-#include "model/nn/output_head.h"
-#include "model/nn/sampler.h"
-#include "model/nn/storage.h"
+#include "model/nn/forward_pass.h"
 
 namespace peerage::nn {
 
-// The parts of a loaded model, in the order a token meets them. Layers point into `weights`.
-struct TransformerParts {
-  Storage weights;
-  kernels::PackedMatrix embedding;
-  std::vector<Block> blocks;
-  OutputHead head;
-  KvCache kv_cache;
-  Workspace workspace;
-  ExpertCounters counters;
-  StepBatch batch;
-  std::unique_ptr<kernels::ThreadPool> pool;
-};
-
-// A decoder-only transformer on the CPU.
-//
-//   x = embedding[token];  x = block_l(x) for every layer;  logits = W_head norm(x)
+// A decoder-only transformer on any device: the slots of its sequences, the layout of each step,
+// and where its results lie. The device computes.
 class Transformer : public LanguageModel {
  public:
-  Transformer(ModelDescription description, ModelCapacity capacity, TransformerParts parts);
+  Transformer(ModelDescription description, ModelCapacity capacity,
+              std::unique_ptr<ForwardPass> forward_pass);
 
   const ModelDescription& description() const override { return description_; }
   const ModelCapacity& capacity() const override { return capacity_; }
@@ -39,18 +22,16 @@ class Transformer : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
-  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
-    return parts_.counters.Read(expert_layer, counts);
-  }
-  void ClearUsage() override { parts_.counters.Clear(); }
+  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
+  void ClearUsage() override;
 
  private:
-  void Embed();
-
   const ModelDescription description_;
   const ModelCapacity capacity_;
-  TransformerParts parts_;
-  std::vector<Sampler> samplers_;  // by slot
+  const std::unique_ptr<ForwardPass> forward_pass_;
+  std::vector<Slot> slots_;  // by SlotId
+  StepBatch batch_;
+  OutputRows rows_;
 };
 
 }  // namespace peerage::nn

@@ -6,7 +6,7 @@
 #include "base/number_text.h"
 #include "base/status_macros.h"
 #include "base/strict_json.h"
-#include "model/checkpoint/config/product_key_choices.h"
+#include "model/config/choices.h"
 #include "model/transform/dense_model.h"
 
 namespace peerage::transform {

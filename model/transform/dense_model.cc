@@ -8,10 +8,10 @@ absl::Status CheckDense(const ModelConfig& config) {
   for (size_t i = 0; i < config.layers.size(); ++i) {
     const LayerConfig& layer = config.layers[i];
     if (layer.attention.kind != AttentionKind::kDense || layer.ffn.size() != 1 ||
-        layer.ffn.front().kind != FfnKind::kDense) {
+        !std::holds_alternative<DenseFfnConfig>(layer.ffn.front())) {
       return absl::InvalidArgumentError(absl::StrCat("layer ", i, " is not dense"));
     }
-    if (layer.ffn.front().intermediate_size != DenseWidth(config)) {
+    if (layer.ffn != config.layers.front().ffn) {
       return absl::InvalidArgumentError(
           absl::StrCat("layer ", i, " has another intermediate_size than layer 0"));
     }
@@ -20,7 +20,7 @@ absl::Status CheckDense(const ModelConfig& config) {
 }
 
 int DenseWidth(const ModelConfig& config) {
-  return config.layers.front().ffn.front().intermediate_size;
+  return std::get<DenseFfnConfig>(config.layers.front().ffn.front()).intermediate_size;
 }
 
 }  // namespace peerage::transform

@@ -117,8 +117,8 @@ uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode 
   if (mode == ExpertUsageMode::kOff) return 0;
   constexpr uint64_t kTotals = sizeof(uint64_t) + sizeof(absl::uint128);
   constexpr uint64_t kRead = sizeof(ExpertCount) + sizeof(uint64_t) + sizeof(double);
-  const uint64_t slices = mode == ExpertUsageMode::kRecent ? 2 : 1;
-  const uint64_t kept = slices * sizeof(ExpertCount) + kTotals;
+  const uint64_t previous = mode == ExpertUsageMode::kRecent ? sizeof(ExpertCount) : 0;
+  const uint64_t kept = previous + kTotals;
   uint64_t bytes = 0;
   uint64_t largest = 0;
   for (const ExpertLayer& layer : layers) {

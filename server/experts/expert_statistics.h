@@ -109,8 +109,8 @@ class ExpertStatistics {
   std::vector<Layer> layers_;
 };
 
-// Memory for counting the usage of these layers: the model's accumulators, the slices and totals of
-// the windows, and the copies of one read of the largest layer.
+// Memory for the windows of these layers, beside what the model counts in: the previous slice and
+// the totals of each, and the copies of one read of the largest layer.
 uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode mode);
 
 }  // namespace peerage

@@ -10,6 +10,13 @@
 #include "server/metrics/metric_table.h"
 
 namespace peerage {
+
+// How many requests run and wait, whatever event told it.
+struct QueueEvent {
+  int32_t running = 0;
+  int32_t waiting = 0;
+};
+
 namespace {
 
 using Buckets = prometheus::Histogram::BucketBoundaries;
@@ -25,12 +32,6 @@ const Buckets kStepSeconds = {.0001, .0002, .0005, .001, .002, .005, .01, .02,
 const Buckets kStepTokens = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 
 using Value = std::optional<double>;
-
-// How many requests run and wait, whatever event told it.
-struct QueueEvent {
-  int32_t running = 0;
-  int32_t waiting = 0;
-};
 
 constexpr int kNumCodes = 17;  // OK to UNAUTHENTICATED
 

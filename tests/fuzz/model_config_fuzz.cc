@@ -7,8 +7,8 @@
 
 #include "absl/strings/string_view.h"
 #include "model/checkpoint/config/parse_model_config.h"
-#include "model/checkpoint/layout/parameter_count.h"
 #include "model/config/model_config.h"
+#include "model/nn/plan/model_plan.h"
 
 namespace {
 
@@ -20,18 +20,22 @@ bool InRange(const peerage::MixtureConfig& mixture) {
          (names.empty() || names.size() == static_cast<size_t>(mixture.num_experts));
 }
 
-bool InRange(const peerage::FfnConfig& part) {
-  if (part.kind == peerage::FfnKind::kDense) return part.intermediate_size > 0;
-  if (part.kind == peerage::FfnKind::kMixture) {
-    return part.intermediate_size > 0 && InRange(part.mixture);
-  }
-  const peerage::ProductKeyConfig& c = part.product_keys;
+bool InRange(const peerage::DenseFfnConfig& part) { return part.intermediate_size > 0; }
+
+bool InRange(const peerage::MixtureFfnConfig& part) {
+  return part.intermediate_size > 0 && InRange(part.mixture);
+}
+
+bool InRange(const peerage::ProductKeyConfig& c) {
   const bool direct = c.keys == peerage::ProductKeys::kDirect;
   return c.num_sub_keys >= 2 && int64_t{c.num_sub_keys} * c.num_sub_keys == c.num_experts &&
          c.heads >= 1 && c.heads <= 32 && c.top_k >= 1 && c.top_k <= 128 &&
          c.top_k <= c.num_experts && c.table_rows() <= UINT32_MAX && c.key_dim % 2 == 0 &&
          (c.key_dim > 0) != direct && c.query_norm_eps > 0 && std::isfinite(c.query_norm_eps);
 }
+
+bool InRange(const peerage::PeerConfig& part) { return InRange(part.keys); }
+bool InRange(const peerage::ProductKeyMemoryConfig& part) { return InRange(part.keys); }
 
 }  // namespace
 
@@ -53,10 +57,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     const bool mixed = layer.attention.kind == peerage::AttentionKind::kMixture;
     if (mixed && !InRange(layer.attention.mixture)) std::abort();
     for (const peerage::FfnConfig& part : layer.ffn) {
-      if (!InRange(part)) std::abort();
+      if (!std::visit([](const auto& p) { return InRange(p); }, part)) std::abort();
     }
   }
-  const peerage::ParameterCount count = peerage::CountParameters(*config);
-  if (count.active == 0 || count.active > count.total) std::abort();
+  const peerage::nn::ModelPlan plan = peerage::nn::PlanModel(*config);
+  const uint64_t active = plan.ActiveParameters();
+  if (active == 0 || active > plan.Parameters()) std::abort();
   return 0;
 }

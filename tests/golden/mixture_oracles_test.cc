@@ -206,7 +206,7 @@ TEST(MixtureOraclesTest, O3AndO4TheFusedFormIsTheLoopOverExperts) {
 }
 
 TEST(MixtureOraclesTest, O5SharedKeysAndValuesAreExpertsWithTheSameOnes) {
-  const FfnConfig ffn = MixtureFfnPart(2, 1, false);
+  const MixtureFfnConfig ffn = MixtureFfnPart(2, 1, false);
   const MemoryCheckpoint shared(MixtureModel(SoftAttention(3, MixtureKv::kShared), ffn), 5);
   MemoryCheckpoint own(MixtureModel(SoftAttention(3, MixtureKv::kExpert), ffn), 6);
   CopyCommon(shared, own);
@@ -304,7 +304,7 @@ TEST(MixtureOraclesTest, O8EqualExpertsMergeWithTheLogSumExpOfTheirLogits) {
 TEST(MixtureOraclesTest, O9ARouterThatIsSureOfOneExpertGivesThatSeed) {
   constexpr int kExperts = 3;
   for (const AttentionConfig& attention : EverySoftAttention(kExperts)) {
-    for (const FfnConfig& ffn :
+    for (const MixtureFfnConfig& ffn :
          {MixtureFfnPart(kExperts, 1, false), MixtureFfnPart(kExperts, kExperts, false)}) {
       const ModelConfig config = MixtureModel(attention, ffn);
       for (int sure = 0; sure < kExperts; ++sure) {

@@ -50,7 +50,7 @@ class EditedCheckpoint : public Checkpoint {
   const ModelConfig& config() const override { return original_.config(); }
   const TokenizerSource& tokenizer() const override { return original_.tokenizer(); }
   absl::Span<const TensorInfo> tensors() const override { return original_.tensors(); }
-  const TensorInfo* Find(std::string_view name) const override { return original_.Find(name); }
+  const TensorInfo* Find(absl::string_view name) const override { return original_.Find(name); }
   absl::StatusOr<std::string> Fingerprint() const override { return original_.Fingerprint(); }
   absl::Span<const std::string> ignored() const override { return original_.ignored(); }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <numeric>
 #include <string>
 
@@ -57,7 +58,9 @@ class ExpertLoop {
     Rows u = Norm(prefix + "input_norm.weight", x);
     AddAttention(layer.attention, prefix + "attention.", u, x);
     if (!config_.parallel_block) u = Norm(prefix + "post_attention_norm.weight", x);
-    for (const FfnConfig& ffn : layer.ffn) AddFfn(ffn, prefix + "ffn.", u, x);
+    for (const FfnConfig& ffn : layer.ffn) {
+      std::visit([&](const auto& part) { AddFfn(part, prefix + "ffn.", u, x); }, ffn);
+    }
   }
 
   void AddAttention(const AttentionConfig& attention, const std::string& prefix, const Rows& u,
@@ -72,13 +75,23 @@ class ExpertLoop {
     }
   }
 
-  void AddFfn(const FfnConfig& ffn, const std::string& prefix, const Rows& u, Rows& x) const {
-    if (ffn.kind == FfnKind::kDense) return AddScaled({}, DenseFfn(prefix + "dense.", u), x);
+  void AddFfn(const DenseFfnConfig&, const std::string& prefix, const Rows& u, Rows& x) const {
+    AddScaled({}, DenseFfn(prefix + "dense.", u), x);
+  }
+
+  void AddFfn(const MixtureFfnConfig& ffn, const std::string& prefix, const Rows& u,
+              Rows& x) const {
     const std::string mixture = prefix + "mixture.";
     for (int e = 0; e < ffn.mixture.num_experts; ++e) {
       const std::string own = mixture + "experts." + std::to_string(e) + ".";
       AddScaled(ExpertGates(ffn.mixture, mixture, u, e), DenseFfn(own, u), x);
     }
+  }
+
+  // This loop knows no product keys.
+  void AddFfn(const PeerConfig&, const std::string&, const Rows&, Rows&) const { std::abort(); }
+  void AddFfn(const ProductKeyMemoryConfig&, const std::string&, const Rows&, Rows&) const {
+    std::abort();
   }
 
   // The gate of one expert, token by token.

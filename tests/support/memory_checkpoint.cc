@@ -60,7 +60,7 @@ ModelConfig SmallConfig() {
   config.tied_embeddings = true;
   config.layers.resize(2);
   for (LayerConfig& layer : config.layers) {
-    layer.ffn = {{.kind = FfnKind::kDense, .intermediate_size = 96}};
+    layer.ffn = {DenseFfnConfig{.intermediate_size = 96}};
   }
   return config;
 }

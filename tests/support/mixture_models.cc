@@ -21,10 +21,10 @@ AttentionConfig TopKAttention(AttentionConfig soft, int top_k, bool normalize) {
   return soft;
 }
 
-FfnConfig MixtureFfnPart(int experts, int top_k, bool normalize) {
-  return {.kind = FfnKind::kMixture,
-          .intermediate_size = 96,
-          .mixture = {.num_experts = experts, .top_k = top_k, .normalize_top_k = normalize}};
+MixtureFfnConfig MixtureFfnPart(int experts, int top_k, bool normalize) {
+  return MixtureFfnConfig{
+      .intermediate_size = 96,
+      .mixture = {.num_experts = experts, .top_k = top_k, .normalize_top_k = normalize}};
 }
 
 ModelConfig MixtureModel(const AttentionConfig& attention, const FfnConfig& ffn) {

@@ -11,7 +11,7 @@ namespace peerage {
 
 AttentionConfig SoftAttention(int experts, MixtureKv kv);
 AttentionConfig TopKAttention(AttentionConfig soft, int top_k, bool normalize);
-FfnConfig MixtureFfnPart(int experts, int top_k, bool normalize);
+MixtureFfnConfig MixtureFfnPart(int experts, int top_k, bool normalize);
 
 // SmallConfig with the same attention and feed-forward part in each layer.
 ModelConfig MixtureModel(const AttentionConfig& attention, const FfnConfig& ffn);

@@ -19,12 +19,12 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
 
-# LibTorch from its wheel: headers and the two libraries that CPU inference needs. Their own
+# LibTorch from its wheel: headers and the two libraries that an oracle on the CPU needs. Their own
 # dependencies (libcudart, libcupti) are found by DT_RPATH, so programs start in any environment.
 set(PEERAGE_TORCH_DIR "${CMAKE_SOURCE_DIR}/build/deps/libtorch" CACHE PATH "Unpacked LibTorch")
 if(PEERAGE_WITH_TORCH)
   if(NOT EXISTS ${PEERAGE_TORCH_DIR}/lib/libtorch_cpu.so)
-    message(FATAL_ERROR "LibTorch is not in ${PEERAGE_TORCH_DIR}: run tools/setup.sh")
+    message(FATAL_ERROR "LibTorch is not in ${PEERAGE_TORCH_DIR}: run tools/setup.sh torch")
   endif()
   add_library(peerage_torch INTERFACE)
   target_include_directories(peerage_torch SYSTEM INTERFACE ${PEERAGE_TORCH_DIR}/include)

@@ -21,7 +21,11 @@ absl::Status CheckMixtureExperts(const ModelConfig& config) {
   int64_t experts = 0;
   for (const LayerConfig& layer : config.layers) {
     experts += layer.attention.mixture.num_experts;
-    for (const FfnConfig& part : layer.ffn) experts += part.mixture.num_experts;
+    for (const FfnConfig& part : layer.ffn) {
+      if (const auto* ffn = std::get_if<MixtureFfnConfig>(&part)) {
+        experts += ffn->mixture.num_experts;
+      }
+    }
   }
   if (experts <= kMaxMixtureExperts) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("the mixtures of all layers have ", experts,

@@ -173,7 +173,7 @@ absl::StatusOr<ModelConfig> ParseGgufConfig(const GgufContents& contents) {
   ASSIGN_OR_RETURN(const int num_layers, ReadInt(metadata, "llama.block_count", kNumLayersRange));
   ASSIGN_OR_RETURN(const int intermediate_size,
                    ReadInt(metadata, "llama.feed_forward_length", kIntermediateSizeRange));
-  model.layers.assign(num_layers, LayerConfig{{{FfnKind::kDense, intermediate_size}}});
+  model.layers.assign(num_layers, LayerConfig{{DenseFfnConfig{intermediate_size}}});
   return model;
 }
 

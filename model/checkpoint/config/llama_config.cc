@@ -137,7 +137,7 @@ absl::StatusOr<ModelConfig> ParseBackbone(JsonObject& config, const ClassDefault
   ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
   ASSIGN_OR_RETURN(const int intermediate_size,
                    config.Int("intermediate_size", kIntermediateSizeRange));
-  model.layers.assign(num_layers, LayerConfig{{{FfnKind::kDense, intermediate_size}}});
+  model.layers.assign(num_layers, LayerConfig{{DenseFfnConfig{intermediate_size}}});
   return model;
 }
 
@@ -159,8 +159,8 @@ absl::StatusOr<LlamaConfig> ParseMixtralConfig(JsonObject config) {
   ASSIGN_OR_RETURN(mixture.top_k,
                    config.Int("num_experts_per_tok", IntRange{1, mixture.num_experts}));
   for (LayerConfig& layer : model.layers) {
-    layer.ffn[0].kind = FfnKind::kMixture;
-    layer.ffn[0].mixture = mixture;
+    const int intermediate_size = std::get<DenseFfnConfig>(layer.ffn[0]).intermediate_size;
+    layer.ffn[0] = MixtureFfnConfig{intermediate_size, mixture};
   }
   RETURN_IF_ERROR(CheckMixtureExperts(model));
   return LlamaConfig{std::move(model), config.UnreadKeys()};

@@ -84,11 +84,15 @@ absl::StatusOr<AttentionConfig> ParseAttention(JsonObject attention) {
   return config;
 }
 
-absl::StatusOr<MixtureConfig> ParseMixtureFfn(JsonObject& entry) {
-  ASSIGN_OR_RETURN(MixtureConfig mixture, ParseExperts(entry));
+absl::StatusOr<FfnConfig> ParseMixtureFfn(JsonObject& entry, int intermediate_size) {
+  MixtureFfnConfig ffn;
+  ASSIGN_OR_RETURN(ffn.intermediate_size,
+                   entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
+  ASSIGN_OR_RETURN(ffn.mixture, ParseExperts(entry));
+  MixtureConfig& mixture = ffn.mixture;
   ASSIGN_OR_RETURN(mixture.top_k, entry.Int("top_k", IntRange{1, mixture.num_experts}, 1));
   ASSIGN_OR_RETURN(mixture.normalize_top_k, entry.Bool("normalize_top_k", false));
-  return mixture;
+  return ffn;
 }
 
 }  // namespace peerage

@@ -9,7 +9,8 @@ namespace peerage {
 // The value of an `attention` key: dense, or a mixture of attention experts.
 absl::StatusOr<AttentionConfig> ParseAttention(JsonObject attention);
 
-// The fields of an `ffn` entry of kind `mixture`, but for its intermediate_size.
-absl::StatusOr<MixtureConfig> ParseMixtureFfn(JsonObject& entry);
+// The fields of an `ffn` entry of kind `mixture`. `intermediate_size` is the model's, for an entry
+// without one.
+absl::StatusOr<FfnConfig> ParseMixtureFfn(JsonObject& entry, int intermediate_size);
 
 }  // namespace peerage

@@ -15,8 +15,8 @@
 #include "model/checkpoint/config/common_config.h"
 #include "model/checkpoint/config/config_limits.h"
 #include "model/checkpoint/config/mixture_config.h"
-#include "model/checkpoint/config/product_key_choices.h"
 #include "model/checkpoint/config/product_key_config.h"
+#include "model/config/choices.h"
 
 namespace peerage {
 namespace {
@@ -41,25 +41,26 @@ absl::StatusOr<AttentionConfig> ParseAttentionValue(const json& value, std::stri
   return ParseAttention(std::move(attention));
 }
 
+absl::StatusOr<FfnConfig> ParseDenseFfn(JsonObject& entry, int intermediate_size) {
+  DenseFfnConfig ffn;
+  ASSIGN_OR_RETURN(ffn.intermediate_size,
+                   entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
+  return ffn;
+}
+
+// Reads the fields of an `ffn` entry of one kind; the model's intermediate_size is for an entry
+// without one.
+using FfnParser = absl::StatusOr<FfnConfig> (*)(JsonObject& entry, int intermediate_size);
+constexpr Choice<FfnParser> kFfnParsers[] = {{"dense", ParseDenseFfn},
+                                             {"mixture", ParseMixtureFfn},
+                                             {"peer", ParsePeer},
+                                             {"pkm", ParseProductKeyMemory}};
+
 absl::StatusOr<FfnConfig> ParseFfnEntry(const json& value, std::string path,
                                         int intermediate_size) {
   ASSIGN_OR_RETURN(JsonObject entry, JsonObject::Of(value, std::move(path)));
-  ASSIGN_OR_RETURN(const std::string kind, entry.String("kind"));
-  FfnConfig ffn;
-  if (kind == "dense" || kind == "mixture") {
-    ASSIGN_OR_RETURN(ffn.intermediate_size,
-                     entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
-    if (kind == "mixture") {
-      ffn.kind = FfnKind::kMixture;
-      ASSIGN_OR_RETURN(ffn.mixture, ParseMixtureFfn(entry));
-    }
-  } else if (kind == "peer" || kind == "pkm") {
-    ffn.kind = kind == "peer" ? FfnKind::kPeer : FfnKind::kProductKeyMemory;
-    ASSIGN_OR_RETURN(ffn.product_keys, ParseProductKeyConfig(entry, ffn.kind));
-  } else {
-    return entry.Error("kind",
-                       absl::StrCat("is ", Quoted(kind), ", not dense, mixture, peer or pkm"));
-  }
+  ASSIGN_OR_RETURN(const FfnParser parse, ParseChoice(entry, "kind", kFfnParsers));
+  ASSIGN_OR_RETURN(FfnConfig ffn, parse(entry, intermediate_size));
   RETURN_IF_ERROR(entry.RefuseUnreadKeys());
   return ffn;
 }
@@ -75,7 +76,7 @@ absl::StatusOr<std::vector<FfnConfig>> ParseFfn(const json& value, const std::st
     const std::string entry_path = absl::StrCat(path, "[", parts.size(), "]");
     ASSIGN_OR_RETURN(const FfnConfig part, ParseFfnEntry(element, entry_path, intermediate_size));
     for (const FfnConfig& other : parts) {
-      if (other.kind == part.kind) {
+      if (other.index() == part.index()) {
         return absl::InvalidArgumentError(
             absl::StrCat(entry_path, ".kind is there twice in this layer"));
       }
@@ -111,7 +112,7 @@ absl::StatusOr<std::vector<LayerConfig>> ParseLayers(JsonObject& config) {
   ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
   ASSIGN_OR_RETURN(const int intermediate_size,
                    config.Int("intermediate_size", kIntermediateSizeRange));
-  LayerConfig usual{{FfnConfig{FfnKind::kDense, intermediate_size}}};
+  LayerConfig usual{{DenseFfnConfig{intermediate_size}}};
   if (const json* attention = config.Find("attention")) {
     ASSIGN_OR_RETURN(usual.attention, ParseAttentionValue(*attention, "attention"));
   }

@@ -11,7 +11,7 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/config/config_limits.h"
-#include "model/checkpoint/config/product_key_choices.h"
+#include "model/config/choices.h"
 
 namespace peerage {
 namespace {
@@ -75,7 +75,8 @@ constexpr LayoutFields kLayoutFields[] = {
      .pre_rmsnorm = false},
 };
 
-absl::Status CheckLayout(const JsonObject& entry, const ProductKeyConfig& config) {
+absl::Status CheckLayout(const JsonObject& entry, const PeerConfig& config) {
+  const ProductKeyConfig& keys = config.keys;
   for (const LayoutFields& layout : kLayoutFields) {
     if (layout.layout != config.layout) continue;
     const struct {
@@ -83,13 +84,12 @@ absl::Status CheckLayout(const JsonObject& entry, const ProductKeyConfig& config
       bool fits;
       absl::string_view wanted;
     } checks[] = {
-        {"keys", config.keys == layout.keys, ChoiceName(kProductKeys, layout.keys)},
-        {"heads", config.heads <= layout.max_heads, "1"},
-        {"query_bias", config.query_bias == layout.query_bias,
-         ChoiceName(kBools, layout.query_bias)},
-        {"query_norm", config.query_norm == layout.query_norm,
+        {"keys", keys.keys == layout.keys, ChoiceName(kProductKeys, layout.keys)},
+        {"heads", keys.heads <= layout.max_heads, "1"},
+        {"query_bias", keys.query_bias == layout.query_bias, ChoiceName(kBools, layout.query_bias)},
+        {"query_norm", keys.query_norm == layout.query_norm,
          ChoiceName(kQueryNorms, layout.query_norm)},
-        {"experts", layout.per_head_experts || !config.per_head_experts, "shared"},
+        {"experts", layout.per_head_experts || !keys.per_head_experts, "shared"},
         {"glu", layout.glu || !config.glu, "false"},
         {"pre_rmsnorm", layout.pre_rmsnorm || config.norm == PeerNorm::kNone, "false"},
     };
@@ -144,7 +144,19 @@ absl::Status ParseQuery(JsonObject& entry, ProductKeyConfig& config) {
   return entry.Error("key_dim", absl::StrCat("is ", config.key_dim, ", not an even number"));
 }
 
-absl::Status ParsePeerOnly(JsonObject& entry, ProductKeyConfig& config) {
+absl::StatusOr<ProductKeyConfig> ParseKeys(JsonObject& entry) {
+  ProductKeyConfig config;
+  RETURN_IF_ERROR(ParseExperts(entry, config));
+  RETURN_IF_ERROR(ParseQuery(entry, config));
+  ASSIGN_OR_RETURN(config.score, ParseChoice(entry, "score", kRouterScores, {config.score}));
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<FfnConfig> ParsePeer(JsonObject& entry, int) {
+  PeerConfig config;
+  ASSIGN_OR_RETURN(config.keys, ParseKeys(entry));
   ASSIGN_OR_RETURN(config.activation,
                    ParseChoice(entry, "activation", kActivations, {config.activation}));
   ASSIGN_OR_RETURN(config.glu, entry.Bool("glu", config.glu));
@@ -153,17 +165,13 @@ absl::Status ParsePeerOnly(JsonObject& entry, ProductKeyConfig& config) {
   if (pre_rmsnorm) {
     config.norm = config.layout == PeerLayout::kLucidrains ? PeerNorm::kL2 : PeerNorm::kRms;
   }
-  return CheckLayout(entry, config);
+  RETURN_IF_ERROR(CheckLayout(entry, config));
+  return config;
 }
 
-}  // namespace
-
-absl::StatusOr<ProductKeyConfig> ParseProductKeyConfig(JsonObject& entry, FfnKind kind) {
-  ProductKeyConfig config;
-  RETURN_IF_ERROR(ParseExperts(entry, config));
-  RETURN_IF_ERROR(ParseQuery(entry, config));
-  ASSIGN_OR_RETURN(config.score, ParseChoice(entry, "score", kRouterScores, {config.score}));
-  if (kind == FfnKind::kPeer) RETURN_IF_ERROR(ParsePeerOnly(entry, config));
+absl::StatusOr<FfnConfig> ParseProductKeyMemory(JsonObject& entry, int) {
+  ProductKeyMemoryConfig config;
+  ASSIGN_OR_RETURN(config.keys, ParseKeys(entry));
   return config;
 }
 

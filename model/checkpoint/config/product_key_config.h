@@ -10,6 +10,8 @@ namespace peerage {
 // defaults are the paper's (ProductKeyConfig); num_experts, heads, top_k and, except with direct
 // keys, key_dim are required. A field that contradicts what the entry's layout stores is an error
 // that names both: a layout changes names and orders, never what is computed.
-absl::StatusOr<ProductKeyConfig> ParseProductKeyConfig(JsonObject& entry, FfnKind kind);
+// Neither has an intermediate_size.
+absl::StatusOr<FfnConfig> ParsePeer(JsonObject& entry, int intermediate_size);
+absl::StatusOr<FfnConfig> ParseProductKeyMemory(JsonObject& entry, int intermediate_size);
 
 }  // namespace peerage

@@ -168,7 +168,7 @@ constexpr IgnoredName kIgnoredNames[] = {
 
 // The canonical name of the table that plays a tensor's part. ostix360's gated experts compute
 // act(w_down . x) * (w_gate . x), where the format has act(gate . x) * (down . x).
-absl::string_view PartPlayed(const ProductKeyConfig& config, absl::string_view canonical) {
+absl::string_view PartPlayed(const PeerConfig& config, absl::string_view canonical) {
   if (config.layout == PeerLayout::kOstix360 && config.glu) {
     if (canonical == "gate.weight") return "down.weight";
     if (canonical == "down.weight") return "gate.weight";
@@ -178,15 +178,15 @@ absl::string_view PartPlayed(const ProductKeyConfig& config, absl::string_view c
 
 }  // namespace
 
-TensorSpec StoredIn(const ProductKeyConfig& config, TensorSpec canonical) {
+TensorSpec StoredIn(const PeerConfig& config, TensorSpec canonical) {
   const absl::string_view part = PartPlayed(config, canonical.name);
   for (const StoredName& name : StoredNames(config.layout)) {
     if (name.canonical != part) continue;
-    std::vector<Shape> shapes = StoredShapes(config, name.arrangement, canonical.shape);
+    std::vector<Shape> shapes = StoredShapes(config.keys, name.arrangement, canonical.shape);
     for (size_t i = 0; i < shapes.size(); ++i) {
       canonical.parts.push_back({std::string(name.stored[i]), std::move(shapes[i])});
     }
-    canonical.transform = TransformOf(config, name.arrangement);
+    canonical.transform = TransformOf(config.keys, name.arrangement);
     return canonical;
   }
   canonical.parts = {{canonical.name, canonical.shape}};

@@ -1,224 +1,165 @@
 #include "model/checkpoint/layout/tensor_layout.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "model/checkpoint/layout/mixture_tensors.h"
+#include "model/checkpoint/layout/mixtral_names.h"
 #include "model/checkpoint/layout/peer_layout.h"
-#include "model/checkpoint/layout/product_key_tensors.h"
+#include "model/nn/plan/model_plan.h"
 
 namespace peerage {
 namespace {
 
-struct Names {
-  absl::string_view embedding;
-  absl::string_view final_norm;
-  absl::string_view head;
-  absl::string_view layer_prefix;  // before the layer's index
-  absl::string_view input_norm;
-  absl::string_view query;
-  absl::string_view key;
-  absl::string_view value;
-  absl::string_view output;
-  absl::string_view post_attention_norm;
-  absl::string_view gate;
-  absl::string_view up;
-  absl::string_view down;
+constexpr absl::string_view kLayers = "model.layers.";
+constexpr absl::string_view kPeer = "ffn.peer.";
+constexpr absl::string_view kHead = "lm_head.weight";
+
+// What other files call a canonical tensor; names of layers without the prefix of the layer.
+struct OtherNames {
+  absl::string_view canonical;
+  absl::string_view llama;
+  absl::string_view gguf;
 };
 
-constexpr Names kPeerageNames{
-    .embedding = "model.embed_tokens.weight",
-    .final_norm = "model.norm.weight",
-    .head = "lm_head.weight",
-    .layer_prefix = "model.layers.",
-    .input_norm = "input_norm.weight",
-    .query = "attention.q_proj.weight",
-    .key = "attention.k_proj.weight",
-    .value = "attention.v_proj.weight",
-    .output = "attention.o_proj.weight",
-    .post_attention_norm = "post_attention_norm.weight",
-    .gate = "ffn.dense.gate_proj.weight",
-    .up = "ffn.dense.up_proj.weight",
-    .down = "ffn.dense.down_proj.weight",
+constexpr OtherNames kOtherNames[] = {
+    {"model.embed_tokens.weight", "model.embed_tokens.weight", "token_embd.weight"},
+    {"input_norm.weight", "input_layernorm.weight", "attn_norm.weight"},
+    {"attention.q_proj.weight", "self_attn.q_proj.weight", "attn_q.weight"},
+    {"attention.k_proj.weight", "self_attn.k_proj.weight", "attn_k.weight"},
+    {"attention.v_proj.weight", "self_attn.v_proj.weight", "attn_v.weight"},
+    {"attention.o_proj.weight", "self_attn.o_proj.weight", "attn_output.weight"},
+    {"post_attention_norm.weight", "post_attention_layernorm.weight", "ffn_norm.weight"},
+    {"ffn.dense.gate_proj.weight", "mlp.gate_proj.weight", "ffn_gate.weight"},
+    {"ffn.dense.up_proj.weight", "mlp.up_proj.weight", "ffn_up.weight"},
+    {"ffn.dense.down_proj.weight", "mlp.down_proj.weight", "ffn_down.weight"},
+    {"model.norm.weight", "model.norm.weight", "output_norm.weight"},
+    {kHead, kHead, "output.weight"},
 };
 
-constexpr Names kLlamaNames{
-    .embedding = "model.embed_tokens.weight",
-    .final_norm = "model.norm.weight",
-    .head = "lm_head.weight",
-    .layer_prefix = "model.layers.",
-    .input_norm = "input_layernorm.weight",
-    .query = "self_attn.q_proj.weight",
-    .key = "self_attn.k_proj.weight",
-    .value = "self_attn.v_proj.weight",
-    .output = "self_attn.o_proj.weight",
-    .post_attention_norm = "post_attention_layernorm.weight",
-    .gate = "mlp.gate_proj.weight",
-    .up = "mlp.up_proj.weight",
-    .down = "mlp.down_proj.weight",
-};
-
-constexpr Names kGgufNames{
-    .embedding = "token_embd.weight",
-    .final_norm = "output_norm.weight",
-    .head = "output.weight",
-    .layer_prefix = "blk.",
-    .input_norm = "attn_norm.weight",
-    .query = "attn_q.weight",
-    .key = "attn_k.weight",
-    .value = "attn_v.weight",
-    .output = "attn_output.weight",
-    .post_attention_norm = "ffn_norm.weight",
-    .gate = "ffn_gate.weight",
-    .up = "ffn_up.weight",
-    .down = "ffn_down.weight",
-};
-
-constexpr const Names& NamesOf(TensorNaming naming) {
-  switch (naming) {
-    case TensorNaming::kPeerage:
-      return kPeerageNames;
-    case TensorNaming::kLlama:
-    case TensorNaming::kMixtral:
-    case TensorNaming::kMixtralPacked:
-      return kLlamaNames;
-    case TensorNaming::kGguf:
-      return kGgufNames;
+std::string OtherName(absl::string_view canonical, absl::string_view OtherNames::*naming) {
+  for (const OtherNames& names : kOtherNames) {
+    if (names.canonical == canonical) return std::string(names.*naming);
   }
-  return kPeerageNames;
+  return std::string(canonical);
 }
 
-// After a layer's index.
-constexpr absl::string_view kPeer = ".ffn.peer.";
-constexpr absl::string_view kPkm = ".ffn.pkm.";
+// A canonical name, taken apart.
+struct CanonicalName {
+  std::optional<size_t> layer;
+  absl::string_view rest;  // after "model.layers.0."
+};
 
-// Writes the table of docs/model_format.md, each tensor under both of its names.
-class LayoutWriter {
+CanonicalName TakeApart(absl::string_view name) {
+  CanonicalName parts{.rest = name};
+  size_t layer = 0;
+  if (!absl::ConsumePrefix(&name, kLayers)) return parts;
+  const size_t digits = name.find('.');
+  if (digits == name.npos || !absl::SimpleAtoi(name.substr(0, digits), &layer)) return parts;
+  return {layer, name.substr(digits + 1)};
+}
+
+// The part of a layer that is of kind `peer`; null when there is none.
+const PeerConfig* PeerOf(const ModelConfig& config, size_t layer) {
+  if (layer >= config.layers.size()) return nullptr;
+  for (const FfnConfig& part : config.layers[layer].ffn) {
+    if (const auto* peer = std::get_if<PeerConfig>(&part)) return peer;
+  }
+  return nullptr;
+}
+
+// Finds what a canonical tensor is made of in files of one naming.
+class NamesInFile {
  public:
-  LayoutWriter(const ModelConfig& config, TensorNaming naming)
-      : config_(config), naming_(naming), stored_(NamesOf(naming)) {}
+  NamesInFile(const ModelConfig& config, TensorNaming naming) : config_(config), naming_(naming) {}
 
-  std::vector<TensorSpec> Write() {
-    Add(&Names::embedding, {config_.vocab_size, config_.hidden_size});
-    for (const LayerConfig& layer : config_.layers) WriteLayer(layer);
-    layer_ = -1;
-    Add(&Names::final_norm, {config_.hidden_size});
-    if (!config_.tied_embeddings) Add(&Names::head, {config_.vocab_size, config_.hidden_size});
-    return std::move(specs_);
+  TensorSpec SpecOf(nn::PlannedTensor tensor) const {
+    const CanonicalName name = TakeApart(tensor.name);
+    TensorSpec spec{.name = std::string(name.rest), .shape = tensor.shape, .role = tensor.role};
+    spec.parts = {{spec.name, spec.shape}};
+    Store(name, spec);
+    if (name.layer.has_value()) {
+      const absl::string_view layers = naming_ == TensorNaming::kGguf ? "blk." : kLayers;
+      for (StoredPart& part : spec.parts) {
+        part.name = absl::StrCat(layers, *name.layer, ".", part.name);
+      }
+    }
+    spec.name = std::move(tensor.name);
+    return spec;
   }
 
  private:
-  void WriteLayer(const LayerConfig& layer) {
-    ++layer_;
-    const int64_t hidden = config_.hidden_size;
-    Add(&Names::input_norm, {hidden});
-    if (layer.attention.kind == AttentionKind::kDense) {
-      WriteAttention();
-    } else {
-      AddOfLayer(MixtureAttentionTensors(config_, layer.attention));
+  void Store(const CanonicalName& name, TensorSpec& spec) const {
+    switch (naming_) {
+      case TensorNaming::kPeerage:
+        return StoreAsPeerage(name, spec);
+      case TensorNaming::kLlama:
+      case TensorNaming::kMixtral:
+      case TensorNaming::kMixtralPacked:
+        spec.parts[0].name = OtherName(name.rest, &OtherNames::llama);
+        return mixtral().StoreIn(name.rest, spec);
+      case TensorNaming::kGguf:
+        spec.parts[0].name = OtherName(name.rest, &OtherNames::gguf);
+        return StoreAsGguf(name.rest, spec);
     }
-    if (!config_.parallel_block) Add(&Names::post_attention_norm, {hidden});
-    for (const FfnConfig& ffn : layer.ffn) WriteFfn(ffn);
   }
 
-  void WriteAttention() {
-    const int64_t hidden = config_.hidden_size;
-    Add(&Names::query, {query_rows(), hidden}).transform = RotaryOrder(config_.num_heads);
-    Add(&Names::key, {key_rows(), hidden}).transform = RotaryOrder(config_.num_kv_heads);
-    Add(&Names::value, {key_rows(), hidden});
-    Add(&Names::output, {hidden, query_rows()});
-  }
-
-  void WriteFfn(const FfnConfig& ffn) {
-    const int64_t hidden = config_.hidden_size;
-    if (ffn.kind == FfnKind::kMixture) return AddOfLayer(MixtureFfnTensors(config_, ffn, naming_));
-    if (ffn.kind == FfnKind::kDense) {
-      Add(&Names::gate, {ffn.intermediate_size, hidden});
-      Add(&Names::up, {ffn.intermediate_size, hidden});
-      Add(&Names::down, {hidden, ffn.intermediate_size});
-      return;
-    }
-    const std::string prefix =
-        absl::StrCat(kPeerageNames.layer_prefix, layer_, ffn.kind == FfnKind::kPeer ? kPeer : kPkm);
-    for (TensorSpec& canonical : ProductKeyTensors(ffn, hidden)) {
-      TensorSpec spec = StoredIn(ffn.product_keys, std::move(canonical));
-      spec.name = absl::StrCat(prefix, spec.name);
-      for (StoredPart& part : spec.parts) part.name = absl::StrCat(prefix, part.name);
-      specs_.push_back(std::move(spec));
-    }
+  // Of PEER's other layouts.
+  void StoreAsPeerage(const CanonicalName& name, TensorSpec& spec) const {
+    if (!name.layer.has_value() || !absl::StartsWith(name.rest, kPeer)) return;
+    spec.name = std::string(absl::StripPrefix(name.rest, kPeer));
+    spec.parts.clear();
+    spec = StoredIn(*PeerOf(config_, *name.layer), std::move(spec));
+    for (StoredPart& part : spec.parts) part.name = absl::StrCat(kPeer, part.name);
   }
 
   // A GGUF's rows 2i and 2i + 1 of a head are its rows i and i + head_dim/2.
-  TensorTransform RotaryOrder(int heads) const {
-    if (naming_ != TensorNaming::kGguf) return AsStored{};
-    return AxisSwap{.outer = heads, .stored_first = config_.head_dim / 2, .stored_second = 2};
+  void StoreAsGguf(absl::string_view name, TensorSpec& spec) const {
+    const bool query = name == "attention.q_proj.weight";
+    if (!query && name != "attention.k_proj.weight") return;
+    spec.transform = AxisSwap{.outer = query ? config_.num_heads : config_.num_kv_heads,
+                              .stored_first = config_.head_dim / 2,
+                              .stored_second = 2};
   }
 
-  // Names are those after the layer's prefix.
-  void AddOfLayer(std::vector<TensorSpec> specs) {
-    for (TensorSpec& spec : specs) {
-      spec.name = absl::StrCat(kPeerageNames.layer_prefix, layer_, ".", spec.name);
-      for (StoredPart& part : spec.parts) {
-        part.name = absl::StrCat(stored_.layer_prefix, layer_, ".", part.name);
-      }
-      specs_.push_back(std::move(spec));
-    }
-  }
-
-  int64_t query_rows() const { return int64_t{config_.num_heads} * config_.head_dim; }
-  int64_t key_rows() const { return int64_t{config_.num_kv_heads} * config_.head_dim; }
-
-  TensorSpec& Add(absl::string_view Names::*field, std::vector<int64_t> shape) {
-    const TensorRole role = shape.size() == 1 ? TensorRole::kNorm : TensorRole::kMatrix;
-    return specs_.emplace_back(TensorSpec{.name = FullName(kPeerageNames, field),
-                                          .shape = shape,
-                                          .role = role,
-                                          .parts = {{FullName(stored_, field), shape}}});
-  }
-
-  std::string FullName(const Names& names, absl::string_view Names::*field) const {
-    if (layer_ < 0) return std::string(names.*field);
-    return absl::StrCat(names.layer_prefix, layer_, ".", names.*field);
+  MixtralNames mixtral() const {
+    const auto* mixture = std::get_if<MixtureFfnConfig>(&config_.layers.front().ffn.front());
+    return {.packed = naming_ == TensorNaming::kMixtralPacked,
+            .num_experts = mixture == nullptr ? 0 : mixture->mixture.num_experts};
   }
 
   const ModelConfig& config_;
   const TensorNaming naming_;
-  const Names& stored_;
-  int layer_ = -1;  // of the tensors being added; -1 outside the layers
-  std::vector<TensorSpec> specs_;
 };
 
 bool IsIgnoredOfLlama(const ModelConfig& config, absl::string_view name) {
-  if (config.tied_embeddings && name == kLlamaNames.head) return true;
-  return absl::StartsWith(name, kLlamaNames.layer_prefix) &&
-         absl::EndsWith(name, ".rotary_emb.inv_freq");
+  if (config.tied_embeddings && name == kHead) return true;
+  return absl::StartsWith(name, kLayers) && absl::EndsWith(name, ".rotary_emb.inv_freq");
 }
 
-bool IsIgnoredOfPeer(const ModelConfig& config, absl::string_view name) {
-  if (!absl::ConsumePrefix(&name, kPeerageNames.layer_prefix)) return false;
-  const size_t digits = std::min(name.find('.'), name.size());
-  size_t layer = 0;
-  if (!absl::SimpleAtoi(name.substr(0, digits), &layer) || layer >= config.layers.size()) {
-    return false;
-  }
-  name.remove_prefix(digits);
-  if (!absl::ConsumePrefix(&name, kPeer)) return false;
-  const std::vector<FfnConfig>& parts = config.layers[layer].ffn;
-  return std::any_of(parts.begin(), parts.end(), [&](const FfnConfig& part) {
-    return part.kind == FfnKind::kPeer && IsIgnored(part.product_keys.layout, name);
-  });
+bool IsIgnoredOfPeer(const ModelConfig& config, absl::string_view stored) {
+  const CanonicalName name = TakeApart(stored);
+  if (!name.layer.has_value() || !absl::StartsWith(name.rest, kPeer)) return false;
+  const PeerConfig* peer = PeerOf(config, *name.layer);
+  return peer != nullptr && IsIgnored(peer->layout, absl::StripPrefix(name.rest, kPeer));
 }
 
 }  // namespace
 
 std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming naming) {
-  return LayoutWriter(config, naming).Write();
+  const NamesInFile names(config, naming);
+  std::vector<TensorSpec> specs;
+  for (nn::PlannedTensor& tensor : nn::PlanModel(config).Tensors()) {
+    specs.push_back(names.SpecOf(std::move(tensor)));
+  }
+  return specs;
 }
 
 bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view name) {

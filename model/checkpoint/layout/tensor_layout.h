@@ -3,13 +3,17 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "model/checkpoint/layout/tensor_naming.h"
 #include "model/checkpoint/layout/tensor_spec.h"
 #include "model/config/model_config.h"
 
 namespace peerage {
 
-// Every tensor of a model, embedding first, then layer by layer, norm and head last.
+// Whose names the tensors of a file have. kMixtral: kLlama's, and a tensor for each matrix of an
+// expert. kMixtralPacked: kLlama's, and all experts' matrices in one tensor.
+enum class TensorNaming { kPeerage, kLlama, kMixtral, kMixtralPacked, kGguf };
+
+// Every tensor of a model in the order of its plan, each with the stored tensors that it is made
+// of.
 // Precondition: the config came from a parser, so that its values are in range.
 std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming naming);
 

@@ -6,13 +6,11 @@
 #include <vector>
 
 #include "model/checkpoint/layout/axis_swap.h"
+#include "model/nn/plan/part.h"
 
 namespace peerage {
 
-// kRouter: what decides which experts a token meets (queries and their norms, sub-keys, router
-// matrices): plain, and finite. kVariance: a router's running variance, not below zero either.
-// kTable: a row for each expert, of any number of rows.
-enum class TensorRole { kMatrix, kNorm, kRouter, kVariance, kTable };
+using nn::TensorRole;
 
 // One tensor of the file.
 struct StoredPart {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
@@ -106,7 +107,10 @@ class ConvertCommand : public Command {
         ConvertModel({.from = options_.from,
                       .out = options_.out,
                       .dtype = options_.dtype,
-                      .progress = [&bar](const Progress& progress) { bar.Show(progress); }}));
+                      .progress = [&bar](const Progress& progress) {
+                        bar.Show(progress.bytes, progress.total_bytes,
+                                 absl::StrFormat("of %.1f MB", 1e-6 * progress.total_bytes));
+                      }}));
     std::cout << "wrote " << report.tensors << " tensors (" << report.bytes << " bytes) to "
               << options_.out << "\n";
     return absl::OkStatus();

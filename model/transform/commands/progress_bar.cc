@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <iostream>
-#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -23,13 +22,12 @@ void ProgressBar::Clear() {
   shown_ = -1;
 }
 
-void ProgressBar::Show(const Progress& progress) {
-  const uint64_t total = progress.total_bytes;
-  int percent = total == 0 ? 100 : static_cast<int>(progress.bytes * 100 / total);
+void ProgressBar::Show(uint64_t done, uint64_t total, const std::string& of_what) {
+  int percent = total == 0 ? 100 : static_cast<int>(done * 100 / total);
   if (!terminal_) percent -= percent % kLineEvery;
   if (percent == shown_ || (!terminal_ && percent == 0)) return;
   shown_ = percent;
-  const std::string amount = absl::StrFormat("%3d %% of %.1f MB", percent, 1e-6 * total);
+  const std::string amount = absl::StrFormat("%3d %% %s", percent, of_what);
   if (!terminal_) {
     std::cerr << amount << "\n";
     return;

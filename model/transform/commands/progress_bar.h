@@ -1,6 +1,7 @@
 #pragma once
 
-#include "model/transform/progress.h"
+#include <cstdint>
+#include <string>
 
 namespace peerage::transform {
 
@@ -11,7 +12,8 @@ class ProgressBar {
   ProgressBar();
   ~ProgressBar() { Clear(); }
 
-  void Show(const Progress& progress);
+  // `of_what`: "of 12.3 MB".
+  void Show(uint64_t done, uint64_t total, const std::string& of_what);
 
   // Takes the bar away.
   void Clear();

@@ -1,11 +1,14 @@
 #include "model/transform/upcycle/upcycle.h"
 
+#include <algorithm>
 #include <iostream>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/error_text.h"
@@ -78,7 +81,14 @@ class UpcycleCommand : public Command {
   absl::Status Run() override {
     options_.program = "peerage-model " PEERAGE_VERSION;
     ProgressBar bar;
-    options_.progress = [&bar](const Progress& progress) { bar.Show(progress); };
+    options_.progress = [&bar](const Progress& progress) {
+      bar.Show(progress.bytes, progress.total_bytes,
+               absl::StrFormat("of %.1f MB", 1e-6 * progress.total_bytes));
+    };
+    options_.prompt_progress = [&bar](size_t read, size_t total) {
+      bar.Show(read, total, absl::StrCat("of ", total, " tokens of prompts"));
+      if (read == total) bar.Clear();
+    };
     ASSIGN_OR_RETURN(const UpcycleReport report, Upcycle(options_));
     bar.Clear();
     for (const std::string& warning : report.warnings) {
@@ -108,6 +118,8 @@ class UpcycleCommand : public Command {
          "--attention average and base make no attention experts"},
         {"--prompts", mixture && options_.routers == RouterInit::kPrompts,
          "they are for the --routers prompts of a mixture"},
+        {"--threads", mixture && options_.routers == RouterInit::kPrompts,
+         "it is for the --routers prompts of a mixture"},
         {"--router-std", random_routers, "it is for the --routers random of a mixture"},
         {"--random-seed", random_routers || !options_.peers.empty(),
          "neither routers nor a --peer are random"},
@@ -180,6 +192,11 @@ class UpcycleCommand : public Command {
                     "what it is for; repeatable")
         ->type_name("NAME=FILE");
     app()
+        .add_option("--threads", options_.threads, "Threads that read prompts")
+        ->check(CLI::Range(1, 1024))
+        ->type_name("N")
+        ->capture_default_str();
+    app()
         .add_option("--router-std", options_.router_std, "Standard deviation of random routers")
         ->check(CheckStandardDeviation)
         ->type_name("STD")
@@ -191,7 +208,9 @@ class UpcycleCommand : public Command {
         ->capture_default_str();
   }
 
-  UpcycleOptions options_{.base = {.name = "base"}};
+  UpcycleOptions options_{
+      .base = {.name = "base"},
+      .threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
   std::vector<std::string> experts_;
   std::vector<std::string> prompts_;
   int attention_top_k_ = 0;

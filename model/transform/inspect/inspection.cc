@@ -11,7 +11,6 @@
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/random_access_file.h"
 #include "model/checkpoint/layout/tensor_layout.h"
-#include "model/transform/inspect/flop_count.h"
 
 namespace peerage::transform {
 namespace {
@@ -74,13 +73,9 @@ class PartSizes {
 
 Inspection InspectConfig(ModelConfig config, int64_t context) {
   Inspection inspection;
-  inspection.parameters = CountParameters(config);
+  inspection.plan = nn::PlanModel(config);
   inspection.context = context;
-  for (const LayerConfig& layer : config.layers) {
-    inspection.flops_per_token.push_back(LayerFlops(config, layer, context));
-    inspection.kv_bytes_per_token += 2 * sizeof(float) * layer.attention.num_kv_experts() *
-                                     config.num_kv_heads * config.head_dim;
-  }
+  inspection.kv_bytes_per_token = inspection.plan.KvValues() * sizeof(float);
   inspection.config = std::move(config);
   return inspection;
 }
@@ -91,8 +86,8 @@ absl::StatusOr<Inspection> InspectBareConfig(const std::string& path, int64_t co
   if (!config.ok()) return At(path, config.status());
   Inspection inspection = InspectConfig(*std::move(config), context);
   PartSizes sizes;
-  for (const TensorSpec& spec : TensorLayout(inspection.config, TensorNaming::kPeerage)) {
-    sizes.Add(spec.name, spec.shape, 0);
+  for (const nn::PlannedTensor& tensor : inspection.plan.Tensors()) {
+    sizes.Add(tensor.name, tensor.shape, 0);
   }
   inspection.parts = sizes.Take();
   return inspection;

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/checkpoint/layout/parameter_count.h"
 #include "model/config/model_config.h"
+#include "model/nn/plan/model_plan.h"
 
 namespace peerage::transform {
 
@@ -21,12 +21,11 @@ struct PartSize {
 // What a model's files say about it, without its weights.
 struct Inspection {
   ModelConfig config;
-  bool has_weights = false;  // whether there are files with weights, or only a config
-  ParameterCount parameters;
+  nn::ModelPlan plan;
+  bool has_weights = false;         // whether there are files with weights, or only a config
   std::vector<PartSize> parts;      // in the order a token meets them
   uint64_t kv_bytes_per_token = 0;  // in f32, as the CPU's cache has it
-  int64_t context = 0;
-  std::vector<uint64_t> flops_per_token;  // by layer, with `context` positions before the token
+  int64_t context = 0;              // positions before the token whose FLOPs are told
 };
 
 // Looks at a model directory, a .gguf file, or a file ending in .json as a config.json on its own.

@@ -4,7 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/transform/upcycle/dense_forward.h"
+#include "model/transform/upcycle/layer_inputs.h"
 #include "model/transform/upcycle/upcycle_options.h"
 
 namespace peerage::transform {

@@ -88,7 +88,7 @@ absl::StatusOr<PeerMemory> Parse(absl::string_view text) {
   PeerMemory memory;
   ASSIGN_OR_RETURN(memory.layer,
                    object.Int(kLayerKey, {kNumLayersRange.min - 1, kNumLayersRange.max - 1}));
-  RETURN_IF_ERROR(WithOurKey(ParseProductKeyConfig(object, FfnKind::kPeer).status()));
+  RETURN_IF_ERROR(WithOurKey(ParsePeer(object, 0).status()));
   fields.erase(std::string(kLayerKey));
   memory.entry = std::move(fields);
   return memory;

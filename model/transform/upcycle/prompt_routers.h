@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/transform/upcycle/expert_prompts.h"
+#include "model/transform/upcycle/layer_inputs.h"
 #include "model/transform/upcycle/upcycle_options.h"
 
 namespace peerage::transform {
@@ -19,9 +20,10 @@ struct PromptRouters {
   std::vector<std::string> warnings;
 };
 
-// Errors name the tensor. Precondition: the base is dense, and the prompts are its tokens.
+// Errors name the tensor. Precondition: the prompts are the base's tokens.
 absl::StatusOr<PromptRouters> MakePromptRouters(const Checkpoint& base,
                                                 const ExpertPrompts& prompts,
-                                                UpcycledAttention attention);
+                                                UpcycledAttention attention,
+                                                const LayerInputOptions& reading = {});
 
 }  // namespace peerage::transform

@@ -43,7 +43,9 @@ absl::StatusOr<ExpertPrompts> PromptsFor(const Checkpoint& base, const UpcycleOp
 absl::StatusOr<PromptRouters> RoutersFor(const Checkpoint& base, const ExpertPrompts& prompts,
                                          const UpcycleOptions& options) {
   if (!HasPromptRouters(options)) return PromptRouters();
-  absl::StatusOr<PromptRouters> routers = MakePromptRouters(base, prompts, options.attention);
+  absl::StatusOr<PromptRouters> routers =
+      MakePromptRouters(base, prompts, options.attention,
+                        {.threads = options.threads, .progress = options.prompt_progress});
   if (!routers.ok()) return At(options.base.path, routers.status());
   return routers;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,12 +45,14 @@ struct UpcycleOptions {
   RouterInit routers = RouterInit::kRandom;
   double router_std = 0.02;              // of random routers
   std::vector<NamedPath> prompts;        // a text file of each expert, for kPrompts
+  int threads = 1;                       // that read prompts
   uint64_t random_seed = 0;              // of routers and PEER memories
   std::vector<std::string> peers;        // descriptions of memories to add (peer_memory.h)
   TensorType dtype = TensorType::kBF16;  // F32, BF16 or F16
   std::string out;                       // a directory; made when it is not there
   std::string program;                   // who does it, for the record
   ProgressFunction progress;
+  std::function<void(size_t read, size_t total)> prompt_progress;  // in tokens; may be empty
 
   // Whether there are several experts; a single model stays dense.
   bool MakesMixture() const { return num_experts > 0 ? num_experts > 1 : !experts.empty(); }

@@ -265,7 +265,7 @@ TEST_F(SmolLm2Test, HasItsPublishedConfig) {
   EXPECT_EQ(config.vocab_size, 49152);
   EXPECT_EQ(config.hidden_size, 576);
   EXPECT_EQ(config.layers.size(), 30u);
-  EXPECT_EQ(config.layers[29].ffn[0].intermediate_size, 1536);
+  EXPECT_EQ(std::get<DenseFfnConfig>(config.layers[29].ffn[0]).intermediate_size, 1536);
   EXPECT_EQ(config.num_heads, 9);
   EXPECT_EQ(config.num_kv_heads, 3);
   EXPECT_EQ(config.head_dim, 64);

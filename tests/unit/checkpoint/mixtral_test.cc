@@ -46,11 +46,12 @@ TEST(MixtralConfigTest, IsAMixtureInEveryLayerWithNormalisedGates) {
   for (const LayerConfig& layer : config->layers) {
     EXPECT_EQ(layer.attention.kind, AttentionKind::kDense);
     ASSERT_EQ(layer.ffn.size(), 1u);
-    EXPECT_EQ(layer.ffn[0].kind, FfnKind::kMixture);
-    EXPECT_EQ(layer.ffn[0].intermediate_size, kInner);
-    EXPECT_EQ(layer.ffn[0].mixture.num_experts, kExperts);
-    EXPECT_EQ(layer.ffn[0].mixture.top_k, 2);
-    EXPECT_TRUE(layer.ffn[0].mixture.normalize_top_k);
+    const auto* ffn = std::get_if<MixtureFfnConfig>(&layer.ffn[0]);
+    ASSERT_NE(ffn, nullptr);
+    EXPECT_EQ(ffn->intermediate_size, kInner);
+    EXPECT_EQ(ffn->mixture.num_experts, kExperts);
+    EXPECT_EQ(ffn->mixture.top_k, 2);
+    EXPECT_TRUE(ffn->mixture.normalize_top_k);
   }
   EXPECT_THAT(ignored, ElementsAre("architectures", "output_router_logits", "router_aux_loss_coef",
                                    "router_jitter_noise", "torch_dtype"));

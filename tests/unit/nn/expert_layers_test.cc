@@ -27,15 +27,13 @@ ProductKeyConfig Keys(int n, int heads, int top_k) {
   return config;
 }
 
-FfnConfig PeerPart(ProductKeyConfig keys) { return {.kind = FfnKind::kPeer, .product_keys = keys}; }
-
 // Layers of every kind: PEER beside a dense FFN with shared keys, PEER with everything of its own,
 // direct keys, and a product-key memory.
 ModelConfig MixedConfig() {
   ModelConfig config = SmallConfig();
   const FfnConfig dense = config.layers[0].ffn[0];
   config.layers.resize(4);
-  config.layers[0].ffn = {dense, PeerPart(Keys(23, 3, 8))};
+  config.layers[0].ffn = {dense, PeerConfig{.keys = Keys(23, 3, 8)}};
 
   ProductKeyConfig own = Keys(32, 4, 16);
   own.keys = ProductKeys::kPerHead;
@@ -43,19 +41,17 @@ ModelConfig MixedConfig() {
   own.query_bias = true;
   own.query_norm = QueryNorm::kBatch;
   own.score = RouterScore::kSigmoid;
-  own.glu = true;
-  own.norm = PeerNorm::kRms;
-  config.layers[1].ffn = {PeerPart(own)};
+  config.layers[1].ffn = {PeerConfig{.keys = own, .glu = true, .norm = PeerNorm::kRms}};
 
   ProductKeyConfig direct = Keys(31, 1, 40);  // above n
   direct.keys = ProductKeys::kDirect;
   direct.key_dim = 0;
   direct.score = RouterScore::kJointSoftmax;
-  config.layers[2].ffn = {PeerPart(direct)};
+  config.layers[2].ffn = {PeerConfig{.keys = direct}};
 
   ProductKeyConfig memory = Keys(17, 2, 5);
   memory.query_norm = QueryNorm::kLayer;
-  config.layers[3].ffn = {dense, {.kind = FfnKind::kProductKeyMemory, .product_keys = memory}};
+  config.layers[3].ffn = {dense, ProductKeyMemoryConfig{memory}};
   return config;
 }
 

@@ -28,18 +28,14 @@ ModelConfig EveryMixture(bool parallel) {
   config.parallel_block = parallel;
   config.head_dim = 16;
   const FfnConfig dense = config.layers[0].ffn[0];
-  FfnConfig peer{.kind = FfnKind::kPeer};
-  peer.product_keys.num_sub_keys = 23;
-  peer.product_keys.num_experts = 23 * 23;
-  peer.product_keys.heads = 3;
-  peer.product_keys.top_k = 8;
-  peer.product_keys.key_dim = 24;
+  const PeerConfig peer{
+      .keys = {.num_experts = 23 * 23, .num_sub_keys = 23, .heads = 3, .top_k = 8, .key_dim = 24}};
+  MixtureFfnConfig named = MixtureFfnPart(5, 1, false);
+  named.mixture.expert_names = {"base", "code", "law", "maths", "prose"};
   config.layers.resize(4);
   config.layers[0] = {.ffn = {MixtureFfnPart(4, 2, true)},
                       .attention = SoftAttention(3, MixtureKv::kShared)};
-  config.layers[1] = {.ffn = {dense, MixtureFfnPart(5, 1, false)},
-                      .attention = SoftAttention(3, MixtureKv::kExpert)};
-  config.layers[1].ffn[1].mixture.expert_names = {"base", "code", "law", "maths", "prose"};
+  config.layers[1] = {.ffn = {dense, named}, .attention = SoftAttention(3, MixtureKv::kExpert)};
   config.layers[2] = {.ffn = {peer, MixtureFfnPart(3, 3, false)},
                       .attention = TopKAttention(SoftAttention(4, MixtureKv::kExpert), 2, false)};
   config.layers[3] = {.ffn = {peer},

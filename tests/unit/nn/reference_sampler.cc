@@ -5,7 +5,7 @@
 #include <map>
 #include <numeric>
 
-namespace peerage::nn {
+namespace peerage::nn::cpu {
 namespace {
 
 std::vector<double> Adjusted(const std::vector<float>& logits, const SamplingParams& params,
@@ -63,4 +63,4 @@ std::vector<double> ReferenceProbabilities(const std::vector<float>& logits,
   return p;
 }
 
-}  // namespace peerage::nn
+}  // namespace peerage::nn::cpu

@@ -4,7 +4,7 @@
 
 #include "model/language_model.h"
 
-namespace peerage::nn {
+namespace peerage::nn::cpu {
 
 // The probabilities that sampling is to have, written down naively: doubles, a full sort, one step
 // after the other as inference.proto lists them. Precondition: temperature > 0.
@@ -13,4 +13,4 @@ std::vector<double> ReferenceProbabilities(const std::vector<float>& logits,
                                            const std::vector<TokenId>& prompt,
                                            const std::vector<TokenId>& generated);
 
-}  // namespace peerage::nn
+}  // namespace peerage::nn::cpu

@@ -1,4 +1,4 @@
-#include "model/nn/sampler.h"
+#include "model/nn/cpu/sampler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,8 +14,10 @@
 #include "tests/unit/kernels/kernel_target.h"
 #include "tests/unit/nn/reference_sampler.h"
 
-namespace peerage::nn {
+namespace peerage::nn::cpu {
 namespace {
+
+using Sampler = Slot;
 
 using ::testing::Each;
 using ::testing::ElementsAre;
@@ -41,7 +43,7 @@ Logits LogOf(const std::vector<double>& probabilities) {
 
 TokenId Draw(Sampler& sampler, Logits logits) {
   SamplerScratch scratch;
-  return sampler.Sample(logits, scratch);
+  return Sample(sampler, logits, scratch);
 }
 
 std::vector<TokenId> DrawMany(Sampler& sampler, const Logits& logits, int n) {
@@ -49,7 +51,7 @@ std::vector<TokenId> DrawMany(Sampler& sampler, const Logits& logits, int n) {
   SamplerScratch scratch(logits.size());
   for (int i = 0; i < n; ++i) {
     Logits copy = logits;
-    tokens.push_back(sampler.Sample(copy, scratch));
+    tokens.push_back(Sample(sampler, copy, scratch));
   }
   return tokens;
 }
@@ -324,8 +326,8 @@ TEST(SamplerTest, DrawsTheSameWithEveryInstructionSetAndAnyScratch) {
     SamplerScratch shared;
     for (const TokenId token : expected) {
       Logits copy = logits, few(40, 1.0f);
-      other.Sample(few, shared);
-      EXPECT_EQ(sampler.Sample(copy, shared), token);
+      Sample(other, few, shared);
+      EXPECT_EQ(Sample(sampler, copy, shared), token);
     }
   });
 }
@@ -366,4 +368,4 @@ TEST(SamplerTest, ACopyRemembersWhatWasGenerated) {
 }
 
 }  // namespace
-}  // namespace peerage::nn
+}  // namespace peerage::nn::cpu

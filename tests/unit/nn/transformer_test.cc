@@ -1,8 +1,6 @@
-#include <ATen/record_function.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -164,27 +162,6 @@ TEST_F(TransformerTest, CandidatesDrawFromStreamsOfTheirOwn) {
 
   EXPECT_EQ(sample(1), first);  // the same seed and candidate
   EXPECT_NE(sample(3), first);  // another candidate
-}
-
-// The CPU hot path is ours alone (docs/adr/0003).
-std::atomic<int> operators{0};
-
-TEST_F(TransformerTest, AStepRunsNoAtenOperator) {
-  const MemoryCheckpoint checkpoint(SmallConfig(), 6);
-  const auto model = Load(checkpoint, 2);
-  at::addGlobalCallback(at::RecordFunctionCallback([](const at::RecordFunction&)
-                                                       -> std::unique_ptr<at::ObserverContext> {
-                          ++operators;
-                          return nullptr;
-                        }).scopes({at::RecordScope::FUNCTION}));
-
-  StepAll(*model, {{Prompt(41, 11), {5, 3}}, {Prompt(7, 2), {0}}});
-  EXPECT_EQ(operators, 0);
-
-  // The counter counts: loading allocates through at::empty.
-  Load(checkpoint);
-  EXPECT_GT(operators, 0);
-  at::clearCallbacks();
 }
 
 TEST_F(TransformerTest, RefusesACacheThatHoldsNoBlock) {

@@ -1,10 +1,10 @@
-#include "model/nn/weights_dtype.h"
-
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace peerage::nn {
+#include "model/nn/cpu/weight_formats.h"
+
+namespace peerage::nn::cpu {
 namespace {
 
 using kernels::WeightFormat;
@@ -51,4 +51,4 @@ TEST(WeightsDtypeTest, TablesFollowTheirOwnOptionThenTheWeightsThenTheFile) {
 }
 
 }  // namespace
-}  // namespace peerage::nn
+}  // namespace peerage::nn::cpu

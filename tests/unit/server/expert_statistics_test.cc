@@ -217,11 +217,11 @@ TEST_F(ExpertStatisticsTest, EqualsARecountAtAnyTime) {
   }
 }
 
-TEST(ExpertUsageBytesTest, CountsAccumulatorsSlicesTotalsAndOneRead) {
+TEST(ExpertUsageBytesTest, CountsSlicesTotalsAndOneRead) {
   const std::vector<ExpertLayer> layers = {{.num_experts = 1000}, {.num_experts = 10}};
   EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kOff), 0u);
-  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kTotal), 1010u * (16 + 24) + 1000 * 32);
-  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kRecent), 1010u * (16 + 16 + 24) + 1000 * 32);
+  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kTotal), 1010u * 24 + 1000 * 32);
+  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kRecent), 1010u * (16 + 24) + 1000 * 32);
   EXPECT_EQ(ExpertUsageBytes({}, ExpertUsageMode::kRecent), 0u);
 }
 

@@ -50,7 +50,7 @@ TEST(GgufConfigTest, ReadsWhatIsSet) {
   EXPECT_THAT(config->bos_id, Optional(1u));
   EXPECT_THAT(config->eos_ids, ElementsAre(2, 3));
   ASSERT_EQ(config->layers.size(), 1u);
-  EXPECT_EQ(config->layers[0].ffn[0].intermediate_size, 64);
+  EXPECT_EQ(std::get<DenseFfnConfig>(config->layers[0].ffn[0]).intermediate_size, 64);
 }
 
 TEST(GgufConfigTest, IsUntiedWhenTheFileHasAHead) {

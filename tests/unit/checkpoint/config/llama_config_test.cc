@@ -47,7 +47,7 @@ TEST(LlamaConfigTest, ReadsWhatIsSetAndListsWhatHasNoEffect) {
   EXPECT_THAT(config->bos_id, Optional(1u));
   EXPECT_THAT(config->eos_ids, ElementsAre(2));
   ASSERT_EQ(config->layers.size(), 1u);
-  EXPECT_EQ(config->layers[0].ffn[0].intermediate_size, 64);
+  EXPECT_EQ(std::get<DenseFfnConfig>(config->layers[0].ffn[0]).intermediate_size, 64);
   EXPECT_THAT(ignored, ElementsAre("architectures", "torch_dtype"));
 }
 

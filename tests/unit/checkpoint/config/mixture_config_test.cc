@@ -48,10 +48,13 @@ AttentionConfig AttentionOf(const char* base, const char* patch) {
   return config.ok() ? config->layers[0].attention : AttentionConfig();
 }
 
-FfnConfig FfnOf(const char* base, const char* patch) {
+MixtureFfnConfig FfnOf(const char* base, const char* patch) {
   const auto config = ParseWithFfn(base, patch);
   EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? config->layers[0].ffn[0] : FfnConfig();
+  const auto* ffn =
+      config.ok() ? std::get_if<MixtureFfnConfig>(&config->layers[0].ffn[0]) : nullptr;
+  EXPECT_NE(ffn, nullptr);
+  return ffn == nullptr ? MixtureFfnConfig() : *ffn;
 }
 
 TEST(MixtureConfigTest, KeepsAllAttentionExpertsWithSoftRouting) {
@@ -77,9 +80,8 @@ TEST(MixtureConfigTest, ReadsEveryFieldOfAttention) {
 }
 
 TEST(MixtureConfigTest, HasThePapersDefaultsForFfns) {
-  const FfnConfig ffn = FfnOf(kFfn, "{}");
+  const MixtureFfnConfig ffn = FfnOf(kFfn, "{}");
 
-  EXPECT_EQ(ffn.kind, FfnKind::kMixture);
   EXPECT_EQ(ffn.intermediate_size, 64);
   EXPECT_EQ(ffn.mixture.num_experts, 4);
   EXPECT_EQ(ffn.mixture.top_k, 1);
@@ -88,7 +90,8 @@ TEST(MixtureConfigTest, HasThePapersDefaultsForFfns) {
 }
 
 TEST(MixtureConfigTest, ReadsEveryFieldOfAnFfn) {
-  const FfnConfig ffn = FfnOf(kFfn, R"({"num_experts": 2, "top_k": 2, "normalize_top_k": true,
+  const MixtureFfnConfig ffn =
+      FfnOf(kFfn, R"({"num_experts": 2, "top_k": 2, "normalize_top_k": true,
                                         "intermediate_size": 48, "expert_names": ["a", "b"]})");
 
   EXPECT_EQ(ffn.intermediate_size, 48);
@@ -121,7 +124,7 @@ TEST(MixtureConfigTest, LayersMayDiffer) {
   EXPECT_EQ(config->layers[2].attention.kv, MixtureKv::kShared);
   EXPECT_EQ(config->layers[1].ffn.size(), 1u);
   ASSERT_EQ(config->layers[2].ffn.size(), 2u);
-  EXPECT_EQ(config->layers[2].ffn[1].kind, FfnKind::kMixture);
+  EXPECT_TRUE(std::holds_alternative<MixtureFfnConfig>(config->layers[2].ffn[1]));
 }
 
 std::vector<NamedShape> TensorsOf(const ModelConfig& config) {

@@ -51,9 +51,9 @@ TEST(PeerageConfigTest, ReadsEveryKey) {
   EXPECT_THAT(config->bos_id, Optional(1u));
   EXPECT_THAT(config->eos_ids, ElementsAre(2, 5));
   ASSERT_EQ(config->layers.size(), 30u);
-  EXPECT_EQ(config->layers[3].ffn[0].intermediate_size, 768);
-  EXPECT_EQ(config->layers[14].ffn[0].intermediate_size, 768);
-  EXPECT_EQ(config->layers[15].ffn[0].intermediate_size, 1536);
+  EXPECT_EQ(std::get<DenseFfnConfig>(config->layers[3].ffn[0]).intermediate_size, 768);
+  EXPECT_EQ(std::get<DenseFfnConfig>(config->layers[14].ffn[0]).intermediate_size, 768);
+  EXPECT_EQ(std::get<DenseFfnConfig>(config->layers[15].ffn[0]).intermediate_size, 1536);
 }
 
 TEST(PeerageConfigTest, HasDefaultsForWhatIsNotASize) {
@@ -70,7 +70,7 @@ TEST(PeerageConfigTest, HasDefaultsForWhatIsNotASize) {
   EXPECT_FALSE(config->parallel_block);
   EXPECT_EQ(config->bos_id, std::nullopt);
   EXPECT_THAT(config->eos_ids, IsEmpty());
-  EXPECT_EQ(config->layers[0].ffn[0].intermediate_size, 64);
+  EXPECT_EQ(std::get<DenseFfnConfig>(config->layers[0].ffn[0]).intermediate_size, 64);
 }
 
 TEST(PeerageConfigTest, ReadsEveryActivation) {

@@ -30,14 +30,31 @@ absl::StatusOr<ModelConfig> ParseWith(const char* base, const char* patch) {
   return ParseModelConfig(text.dump());
 }
 
-ProductKeyConfig Parsed(const char* base, const char* patch) {
+// The fields of a `peer` entry.
+struct PeerFields : ProductKeyConfig {
+  explicit PeerFields(const PeerConfig& peer)
+      : ProductKeyConfig(peer.keys),
+        activation(peer.activation),
+        glu(peer.glu),
+        norm(peer.norm),
+        layout(peer.layout) {}
+
+  Activation activation;
+  bool glu;
+  PeerNorm norm;
+  PeerLayout layout;
+};
+
+PeerFields Parsed(const char* base, const char* patch) {
   const auto config = ParseWith(base, patch);
   EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? config->layers[0].ffn[0].product_keys : ProductKeyConfig();
+  const auto* peer = config.ok() ? std::get_if<PeerConfig>(&config->layers[0].ffn[0]) : nullptr;
+  EXPECT_NE(peer, nullptr);
+  return PeerFields(peer == nullptr ? PeerConfig() : *peer);
 }
 
 TEST(ProductKeyConfigTest, HasThePapersDefaults) {
-  const ProductKeyConfig config = Parsed(kPeer, "{}");
+  const PeerFields config = Parsed(kPeer, "{}");
 
   EXPECT_EQ(config.num_experts, 65536);
   EXPECT_EQ(config.num_sub_keys, 256);
@@ -58,7 +75,7 @@ TEST(ProductKeyConfigTest, HasThePapersDefaults) {
 }
 
 TEST(ProductKeyConfigTest, ReadsEveryField) {
-  const ProductKeyConfig config = Parsed(kPeer, R"({
+  const PeerFields config = Parsed(kPeer, R"({
       "num_experts": 529, "heads": 3, "top_k": 128, "key_dim": 6, "keys": "per_head",
       "experts": "per_head", "query_bias": true, "query_norm": "layer", "query_norm_eps": 1e-3,
       "score": "sigmoid", "activation": "relu", "glu": true, "pre_rmsnorm": true,
@@ -93,7 +110,7 @@ TEST(ProductKeyConfigTest, ReadsEveryChoice) {
 }
 
 TEST(ProductKeyConfigTest, HasNoQueryWithDirectKeys) {
-  const ProductKeyConfig config = Parsed(kDirect, R"({"query_bias": true})");
+  const PeerFields config = Parsed(kDirect, R"({"query_bias": true})");
 
   EXPECT_EQ(config.keys, ProductKeys::kDirect);
   EXPECT_EQ(config.key_dim, 0);
@@ -134,9 +151,10 @@ TEST(ProductKeyConfigTest, SumsPartsOfDifferentKinds) {
 
   ASSERT_TRUE(config.ok()) << config.status();
   ASSERT_EQ(config->layers[0].ffn.size(), 3u);
-  EXPECT_EQ(config->layers[0].ffn[0].kind, FfnKind::kDense);
-  EXPECT_EQ(config->layers[0].ffn[1].kind, FfnKind::kPeer);
-  EXPECT_EQ(config->layers[0].ffn[2].kind, FfnKind::kProductKeyMemory);
+  const std::vector<FfnConfig>& ffn = config->layers[0].ffn;
+  EXPECT_TRUE(std::holds_alternative<DenseFfnConfig>(ffn[0]));
+  EXPECT_TRUE(std::holds_alternative<PeerConfig>(ffn[1]));
+  EXPECT_TRUE(std::holds_alternative<ProductKeyMemoryConfig>(ffn[2]));
 
   text["ffn"][2]["kind"] = "peer";
   EXPECT_THAT(std::string(ParseModelConfig(text.dump()).status().message()),

@@ -97,7 +97,7 @@ TEST(TensorLayoutTest, FollowsTheConfig) {
   ModelConfig config = SmallConfig();
   config.tied_embeddings = true;
   config.parallel_block = true;
-  config.layers.push_back({{{FfnKind::kDense, 96}}});
+  config.layers.push_back({{DenseFfnConfig{96}}});
 
   const std::vector<TensorSpec> layout = TensorLayout(config, TensorNaming::kPeerage);
 

@@ -17,7 +17,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 
 // The small model with two layers, the second with experts beside its dense part.
-std::string PeerConfig() {
+std::string PeerConfigText() {
   json text = json::parse(kSmallPeerageConfig);
   text["num_hidden_layers"] = 3;
   text["layers"]["1"]["ffn"] = json::parse(
@@ -38,7 +38,7 @@ constexpr uint64_t kSmallPeer = 2 * 64 * 32, kSmallRouter = 2 * 8 * 32 + 2 * 8 *
 TEST(InspectionTest, OfABareConfigKnowsAllButTheBytes) {
   const TemporaryDirectory directory;
 
-  const json report = InspectJson(directory.Write("any.json", PeerConfig()));
+  const json report = InspectJson(directory.Write("any.json", PeerConfigText()));
 
   const uint64_t total =
       2 * 8 * 32 + 3 * (kSmallAttention + kSmallFfn + 2 * 32) + 32 + kSmallPeer + kSmallRouter;
@@ -63,7 +63,7 @@ TEST(InspectionTest, OfABareConfigKnowsAllButTheBytes) {
 
 TEST(InspectionTest, PartsAddUpToTheWhole) {
   const TemporaryDirectory directory;
-  const json report = InspectJson(directory.Write("any.json", PeerConfig()));
+  const json report = InspectJson(directory.Write("any.json", PeerConfigText()));
 
   uint64_t sum = 0;
   for (const auto& [part, parameters] : report["parameters_by_part"].items()) {
@@ -118,7 +118,7 @@ TEST(InspectionTest, ShowsHowMixturesRouteAndWhomTo) {
 
 TEST(InspectionTest, TakesEqualNeighboursTogether) {
   const TemporaryDirectory directory;
-  json text = json::parse(PeerConfig());
+  json text = json::parse(PeerConfigText());
   text["num_hidden_layers"] = 5;
   const auto inspection = Inspect(directory.Write("any.json", text.dump()), 100);
 
@@ -140,7 +140,7 @@ class DifferingNeighboursTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(DifferingNeighboursTest, AreShownApartWithWhatDiffers) {
   const TemporaryDirectory directory;
-  json text = json::parse(PeerConfig());
+  json text = json::parse(PeerConfigText());
   json& layers = text["layers"];
   layers["0"] = layers["1"];
   layers["1"]["ffn"][1].update(json::parse(GetParam()));

@@ -9,7 +9,7 @@
 
 #include "base/status_macros.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/transform/upcycle/dense_forward.h"
+#include "model/transform/upcycle/layer_inputs.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
 
@@ -57,9 +57,12 @@ TEST_F(PromptRoutersTest, RowsAreMeanStatesAtLengthOne) {
 
   ASSERT_TRUE(routers.ok()) << routers.status();
   EXPECT_THAT(routers->values, SizeIs(2 * checkpoint_->config().layers.size()));
-  auto forward =
-      DenseForward::Start(*checkpoint_, {*tokenizer_->Encode("12345", SpecialTokens::kAsText)});
-  const std::vector<float> states = forward->RunLayer()->ffn;
+  std::vector<float> states;
+  const std::vector<TokenSequence> prompt = {*tokenizer_->Encode("12345", SpecialTokens::kAsText)};
+  ASSERT_TRUE(ReadLayerInputs(*checkpoint_, prompt, {}, [&](const LayerInput& input) {
+                if (input.layer > 0 || input.part != nn::LayerPart::kFeedForward) return;
+                states.insert(states.end(), input.rows.begin(), input.rows.end());
+              }).ok());
   const size_t width = checkpoint_->config().hidden_size;
   std::vector<double> mean(width);
   for (size_t i = 0; i < states.size(); ++i) mean[i % width] += states[i];

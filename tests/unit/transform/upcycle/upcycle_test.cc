@@ -132,9 +132,10 @@ TEST_F(UpcycleTest, MakesExpertsOfModelsAndAveragesTheRest) {
   const ModelConfig& config = model->config();
   EXPECT_EQ(config.layers[0].attention.kv, MixtureKv::kExpert);
   EXPECT_EQ(config.layers[0].attention.mixture.top_k, 3);
-  EXPECT_EQ(config.layers[0].ffn[0].mixture.top_k, 1);
-  EXPECT_FALSE(config.layers[0].ffn[0].mixture.normalize_top_k);
-  EXPECT_THAT(config.layers[0].ffn[0].mixture.expert_names, ElementsAre("base", "two", "three"));
+  EXPECT_EQ(std::get<MixtureFfnConfig>(config.layers[0].ffn[0]).mixture.top_k, 1);
+  EXPECT_FALSE(std::get<MixtureFfnConfig>(config.layers[0].ffn[0]).mixture.normalize_top_k);
+  EXPECT_THAT(std::get<MixtureFfnConfig>(config.layers[0].ffn[0]).mixture.expert_names,
+              ElementsAre("base", "two", "three"));
   EXPECT_EQ(config.rope_theta, 10000.0f);
   EXPECT_EQ(config.norm_eps, 1e-5f);
   EXPECT_THAT(config.eos_ids, ElementsAre(2));
@@ -162,8 +163,8 @@ TEST_F(UpcycleTest, AveragesAttentionForBranchTrainMix) {
 
   EXPECT_EQ(model->config().layers[0].attention.kind, AttentionKind::kDense);
   EXPECT_THAT(ValuesOf(*model, "model.layers.0.attention.q_proj.weight"), Each(4 + kQueryIndex));
-  EXPECT_EQ(model->config().layers[0].ffn[0].mixture.top_k, 2);
-  EXPECT_TRUE(model->config().layers[0].ffn[0].mixture.normalize_top_k);
+  EXPECT_EQ(std::get<MixtureFfnConfig>(model->config().layers[0].ffn[0]).mixture.top_k, 2);
+  EXPECT_TRUE(std::get<MixtureFfnConfig>(model->config().layers[0].ffn[0]).mixture.normalize_top_k);
 }
 
 TEST_F(UpcycleTest, TakesAllButTheFfnFromTheBaseForSparseUpcycling) {
@@ -207,7 +208,7 @@ TEST_F(UpcycleTest, AveragesIdenticalModelsExactly) {
     ASSERT_TRUE((*base)->Read(*(*base)->Find(source), absl::MakeSpan(before)).ok());
     EXPECT_EQ(now, before) << tensor.name;
   }
-  EXPECT_THAT(model->config().layers[0].ffn[0].mixture.expert_names,
+  EXPECT_THAT(std::get<MixtureFfnConfig>(model->config().layers[0].ffn[0]).mixture.expert_names,
               ElementsAre("base", "base-1", "base-2"));
 }
 
@@ -341,10 +342,10 @@ TEST_F(UpcycleTest, AddsAMemoryThatAddsNothing) {
 
   const ModelConfig& config = model->config();
   ASSERT_EQ(config.layers[0].ffn.size(), 2u);
-  EXPECT_EQ(config.layers[0].ffn[0].kind, FfnKind::kDense);
+  EXPECT_TRUE(std::holds_alternative<DenseFfnConfig>(config.layers[0].ffn[0]));
   EXPECT_EQ(config.layers[0].attention.kind, AttentionKind::kDense);
-  EXPECT_EQ(config.layers[0].ffn[1].product_keys.num_experts, 16);
-  EXPECT_TRUE(config.layers[0].ffn[1].product_keys.glu);
+  EXPECT_EQ(std::get<PeerConfig>(config.layers[0].ffn[1]).keys.num_experts, 16);
+  EXPECT_TRUE(std::get<PeerConfig>(config.layers[0].ffn[1]).glu);
   const std::string peer = "model.layers.0.ffn.peer.";
   EXPECT_THAT(ValuesOf(*model, peer + "up.weight"), Each(0));
   EXPECT_THAT(ValuesOf(*model, peer + "query_norm.running_mean"), Each(0));

@@ -1,0 +1,59 @@
+#include "model/nn/cpu/mixture_router.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace peerage::nn::cpu {
+
+MixtureRouter MixtureRouter::Place(const MixtureRouterPlan& plan, WeightPlacer& placer) {
+  return {.projection = placer.Router(plan.weight.name),
+          .top_k = plan.top_k,
+          .normalize = plan.normalize,
+          .expert_layer = plan.expert_layer};
+}
+
+void MixtureRouter::Forward(const StepContext& step, const Activations& u) const {
+  const size_t experts = num_experts();
+  float* logits = step.workspace.mixture.logits;
+  projection.Forward(step.pool, u, {.y = logits, .stride = experts});
+  const PickBuffer all = picks(step);
+  step.ForTokens([&](RowRange rows) {
+    for (int token = rows.first; token < rows.end; ++token) {
+      const size_t first = size_t(token) * top_k;
+      Pick(logits + token * experts, {all.ids + first, all.weights + first});
+    }
+  });
+  step.counters.Count(step.pool, expert_layer, step.tokens());
+}
+
+void MixtureRouter::Pick(float* logits, const PickBuffer& picks) const {
+  const int experts = num_experts();
+  float most = logits[0];
+  for (int i = 1; i < experts; ++i) most = std::max(most, logits[i]);
+  float sum = 0;
+  for (int i = 0; i < experts; ++i) sum += logits[i] = std::exp(logits[i] - most);
+  for (int i = 0; i < experts; ++i) logits[i] /= sum;
+
+  // An insertion into the best so far: the few experts of a mixture are not worth a heap.
+  int kept = 0;
+  for (int i = 0; i < experts; ++i) {
+    if (kept < top_k) {
+      ++kept;
+    } else if (!(logits[i] > picks.weights[kept - 1])) {
+      continue;
+    }
+    int at = kept - 1;
+    for (; at > 0 && logits[i] > picks.weights[at - 1]; --at) {
+      picks.ids[at] = picks.ids[at - 1];
+      picks.weights[at] = picks.weights[at - 1];
+    }
+    picks.ids[at] = static_cast<uint32_t>(i);
+    picks.weights[at] = logits[i];
+  }
+  if (!normalize) return;
+  sum = 0;
+  for (int k = 0; k < top_k; ++k) sum += picks.weights[k];
+  for (int k = 0; k < top_k; ++k) picks.weights[k] /= sum;
+}
+
+}  // namespace peerage::nn::cpu

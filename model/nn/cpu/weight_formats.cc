@@ -1,0 +1,89 @@
+#include "model/nn/cpu/weight_formats.h"
+
+#include "model/kernels/stored_block.h"
+
+namespace peerage::nn::cpu {
+
+using kernels::ExpertFormat;
+using kernels::WeightFormat;
+
+namespace {
+
+bool IsEmbeddingOrHead(const TensorInfo& tensor) {
+  return tensor.name == "model.embed_tokens.weight" || tensor.name == "lm_head.weight";
+}
+
+WeightFormat Requested(const TensorInfo& matrix, WeightsDtype dtype) {
+  switch (dtype) {
+    case WeightsDtype::kAuto:
+      return kernels::StoredFormat(matrix.type);
+    case WeightsDtype::kF32:
+      return WeightFormat::kF32;
+    case WeightsDtype::kBF16:
+      return WeightFormat::kBF16;
+    case WeightsDtype::kQ8_0:
+      return WeightFormat::kQ8_0;
+    case WeightsDtype::kQ4_1:
+      return WeightFormat::kQ4_1;
+  }
+  return WeightFormat::kF32;
+}
+
+}  // namespace
+
+std::string_view Name(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return "f32";
+    case WeightFormat::kBF16:
+      return "bf16";
+    case WeightFormat::kQ8_0:
+      return "q8_0";
+    case WeightFormat::kQ4_1:
+      return "q4_1";
+  }
+  return "unknown";
+}
+
+std::string_view Name(ExpertFormat format) {
+  switch (format) {
+    case ExpertFormat::kF32:
+      return "f32";
+    case ExpertFormat::kBF16:
+      return "bf16";
+    case ExpertFormat::kInt8:
+      return "int8";
+    case ExpertFormat::kInt4:
+      return "int4";
+  }
+  return "unknown";
+}
+
+WeightFormat FormatOf(const TensorInfo& matrix, WeightsDtype dtype) {
+  WeightFormat format = Requested(matrix, dtype);
+  if (format == WeightFormat::kQ4_1 && IsEmbeddingOrHead(matrix)) format = WeightFormat::kQ8_0;
+  if (kernels::IsQuantized(format) && matrix.shape[1] % kernels::kBlock != 0) {
+    format = WeightFormat::kF32;
+  }
+  return format;
+}
+
+kernels::ExpertFormat TableFormat(TensorType stored, ExpertDtype dtype, WeightsDtype weights) {
+  switch (dtype) {
+    case ExpertDtype::kF32:
+      return ExpertFormat::kF32;
+    case ExpertDtype::kBF16:
+      return ExpertFormat::kBF16;
+    case ExpertDtype::kInt8:
+      return ExpertFormat::kInt8;
+    case ExpertDtype::kInt4:
+      return ExpertFormat::kInt4;
+    case ExpertDtype::kAuto:
+      break;
+  }
+  if (weights == WeightsDtype::kF32) return ExpertFormat::kF32;
+  if (weights == WeightsDtype::kBF16) return ExpertFormat::kBF16;
+  return stored == TensorType::kBF16 ? ExpertFormat::kBF16 : ExpertFormat::kF32;
+}
+
+}  // namespace peerage::nn::cpu

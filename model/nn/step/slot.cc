@@ -1,0 +1,29 @@
+#include "model/nn/step/slot.h"
+
+#include "model/kernels/philox.h"
+
+namespace peerage::nn {
+
+Slot::Slot(const SamplingParams& sampling, absl::Span<const TokenId> prompt) : sampling_(sampling) {
+  if (sampling_.repetition_penalty == 1) return;
+  for (const TokenId token : prompt) seen_.try_emplace(token, 0);
+}
+
+bool Slot::has_penalty() const {
+  return sampling_.repetition_penalty != 1 || sampling_.frequency_penalty != 0 ||
+         sampling_.presence_penalty != 0;
+}
+
+uint64_t Slot::Random() const {
+  const auto low = static_cast<uint32_t>(sampling_.seed);
+  const auto high = static_cast<uint32_t>(sampling_.seed >> 32);
+  const auto bits = Philox({generated_, candidate_, 0, 0}, {low, high});
+  return bits[0] | uint64_t{bits[1]} << 32;
+}
+
+void Slot::Remember(TokenId token) {
+  ++generated_;
+  if (has_penalty()) ++seen_[token];
+}
+
+}  // namespace peerage::nn
