@@ -57,15 +57,15 @@ stage "wire contract"
 tools/check_proto.sh
 
 stage "thread-safety analysis (clang)"
-build clang server/engine/all model/kernels/all
+build clang server/engine/all server/experts/all model/kernels/all
 
 stage "unit tests under the address and undefined-behaviour sanitizers"
 build asan tests/unit/all tests/fuzz/all
 run_tests asan -L unit
 
-stage "engine and thread-pool tests under the thread sanitizer"
-build tsan tests/unit/engine/all tests/unit/kernels/all
-for folder in engine kernels; do
+stage "engine, server and thread-pool tests under the thread sanitizer"
+build tsan tests/unit/engine/all tests/unit/server/all tests/unit/kernels/all
+for folder in engine server kernels; do
   run_tests "tsan/tests/unit/$folder"
 done
 
