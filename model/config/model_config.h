@@ -48,11 +48,19 @@ struct DenseFfnConfig {
   bool operator==(const DenseFfnConfig&) const = default;
 };
 
-// A mixture of gated feed-forward experts (`mixture`).
+// A mixture of gated feed-forward experts (`mixture`), and of experts that cost next to nothing
+// (MoE++, Jin et al. 2024). Ids of experts are in the order of these fields.
 struct MixtureFfnConfig {
-  int intermediate_size = 0;  // of each expert
-  MixtureConfig mixture = {};
+  int intermediate_size = 0;     // of each feed-forward expert
+  MixtureConfig mixture = {};    // its num_experts are the feed-forward experts
+  int zero_experts = 0;          // give nothing
+  int copy_experts = 0;          // give what they read
+  int constant_experts = 0;      // give a mix of what they read and a vector of their own
+  bool gating_residual = false;  // logits add a map of those of the nearest earlier such layer
 
+  int total_experts() const {
+    return mixture.num_experts + zero_experts + copy_experts + constant_experts;
+  }
   bool operator==(const MixtureFfnConfig&) const = default;
 };
 

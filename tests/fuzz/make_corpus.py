@@ -130,12 +130,16 @@ def make_config():
            "layers": {"1": {"attention": {"kind": "mixture", "num_experts": 4, "kv": "shared",
                                           "routing": "top_k", "top_k": 3,
                                           "normalize_top_k": True}}}}
+    moepp = {**peerage, "ffn": [{"kind": "mixture", "num_experts": 2, "zero_experts": 1,
+                                 "copy_experts": 2, "constant_experts": 1, "top_k": 5,
+                                 "gating_residual": True, "expert_names": ["base", "law"]}],
+             "layers": {}}
     mixtral = {**llama, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2,
                "rope_theta": 1e6, "router_aux_loss_coef": 0.02, "output_router_logits": False}
     del mixtral["rope_parameters"]
     scaled = {**llama, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}
     for name, config in [("llama", llama), ("peerage", peerage), ("peer", peer),
-                         ("bam", bam), ("mixtral", mixtral), ("scaled", scaled)]:
+                         ("bam", bam), ("moepp", moepp), ("mixtral", mixtral), ("scaled", scaled)]:
         write("model_config_fuzz", name, json.dumps(config))
     write("model_config_fuzz", "duplicate_key", '{"model_type": "llama", "model_type": "llama"}')
     write("model_config_fuzz", "not_utf8", b'{"model_type": "\xff"}')

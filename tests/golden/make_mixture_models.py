@@ -185,6 +185,11 @@ def mixture(experts, **fields):
     return {"kind": "mixture", "num_experts": experts, **fields}
 
 
+def moepp(experts, zeros, copies, constants, **fields):
+    return mixture(experts, zero_experts=zeros, copy_experts=copies, constant_experts=constants,
+                   **fields)
+
+
 DENSE = {"kind": "dense"}
 # name: (stored type, changes to BASE)
 BAM = {
@@ -205,6 +210,17 @@ BAM = {
         "layers": {"1": {"attention": DENSE},
                    "2": {"attention": mixture(2, kv="expert", routing="top_k", top_k=1,
                                               normalize_top_k=True), "ffn": [mixture(1)]}}}),
+    # MoE++: experts that cost nothing, and logits that reach later layers past one without.
+    "mixture_moepp": ("f32", {
+        "num_hidden_layers": 4,
+        "ffn": [moepp(3, 1, 2, 2, top_k=2, gating_residual=True)],
+        "layers": {"1": {"ffn": [DENSE, moepp(2, 0, 1, 1, top_k=3, normalize_top_k=True)]}}}),
+    # More picks than feed-forward experts; the parallel block routes before attention.
+    "mixture_moepp_parallel": ("bf16", {
+        "parallel_block": True, "norm_type": "layernorm",
+        "attention": mixture(2, kv="shared", routing="soft"),
+        "ffn": [moepp(2, 1, 1, 1, top_k=4, normalize_top_k=True, gating_residual=True,
+                      expert_names=["base", "code"])]}),
 }
 
 
@@ -225,7 +241,14 @@ def mixture_shapes(config):
                 shapes[name] = shape
                 continue
             own = prefix + ("ffn.mixture." if part == "ffn" else "attention.")
-            shapes[own + "router.weight"] = (entry["num_experts"], d)
+            rows = entry["num_experts"] + sum(
+                entry.get(f"{kind}_experts", 0) for kind in ("zero", "copy", "constant"))
+            shapes[own + "router.weight"] = (rows, d)
+            if entry.get("gating_residual") and index != "0":
+                shapes[own + "router.residual.weight"] = (rows, rows)
+            for c in range(entry.get("constant_experts", 0)):
+                shapes[f"{own}constants.{c}.weight"] = (2, d)
+                shapes[f"{own}constants.{c}.vector"] = (d,)
             projection = name.rsplit(".", 2)[1]
             width = entry.get("intermediate_size", config["intermediate_size"])
             if part == "ffn":

@@ -63,7 +63,7 @@ TEST_P(MixtureEngineTest, ScoresOfConcurrentRequestsEqualTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(All, MixtureEngineTest,
                          testing::Values("mixtral", "mixture_jetmoe", "mixture_bam_kv_experts",
-                                         "mixture_bam_layers"),
+                                         "mixture_bam_layers", "mixture_moepp"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -144,15 +144,15 @@ def product_key_ffn(x, weights, prefix, entry, config, watch):
     return np.einsum("thk,thkd->td", share * hidden, rows("up"))
 
 
-def ffn(u, weights, layer, entries, config, watch):
-    """The sum of a layer's feed-forward parts."""
+def ffn(u, weights, layer, entries, config, watch, carried):
+    """The sum of a layer's feed-forward parts. `carried`: what earlier layers leave to later ones."""
     total = np.zeros_like(u)
     for entry in entries:
         prefix = f"{layer}ffn.{entry['kind']}."
         if entry["kind"] == "dense":
             total += dense_ffn(u, weights, prefix, config)
         elif entry["kind"] == "mixture":
-            total += mixture_ffn(u, weights, prefix, entry, config)
+            total += mixture_ffn(u, weights, prefix, entry, config, carried)
         else:
             total += product_key_ffn(u, weights, prefix, entry, config, watch)
     return total
@@ -164,6 +164,7 @@ def logits(tokens, weights, config, watch=None):
     watch(entry, scores, ids, weights) sees what every product-key part retrieves.
     """
     x = weights["model.embed_tokens.weight"][tokens]
+    carried = {}
     for i in range(config["num_hidden_layers"]):
         layer = f"model.layers.{i}."
         override = config.get("layers", {}).get(str(i), {})
@@ -174,7 +175,7 @@ def logits(tokens, weights, config, watch=None):
         h = x + attend(u, weights, layer + "attention.", heads, config)
         if not config["parallel_block"]:
             u = norm(h, weights[layer + "post_attention_norm.weight"], config)
-        x = h + ffn(u, weights, layer, parts, config, watch)
+        x = h + ffn(u, weights, layer, parts, config, watch, carried)
     x = norm(x, weights["model.norm.weight"], config)
     head = "model.embed_tokens" if config["tie_word_embeddings"] else "lm_head"
     return x @ weights[head + ".weight"].T
@@ -189,9 +190,9 @@ def dense_attention(u, weights, prefix, _, config):
     return attention(u, weights, prefix, config)
 
 
-def mixture_gates(u, weights, prefix, entry, top_k):
+def mixture_gates(router_logits, entry, top_k):
     """What each expert's output is multiplied by, [tokens, experts]: zero where it is not kept."""
-    share = softmax(u @ weights[prefix + "router.weight"].T)
+    share = softmax(router_logits)
     kept = best(share, top_k)
     gates = np.zeros_like(share)
     np.put_along_axis(gates, kept, np.take_along_axis(share, kept, -1), -1)
@@ -200,7 +201,8 @@ def mixture_gates(u, weights, prefix, entry, top_k):
 
 def mixture_attention(u, weights, prefix, entry, config):
     """One expert after the other (BAM: soft routing, experts' own keys and values or shared)."""
-    gates = mixture_gates(u, weights, prefix, entry, entry.get("top_k", entry["num_experts"]))
+    gates = mixture_gates(u @ weights[prefix + "router.weight"].T, entry,
+                          entry.get("top_k", entry["num_experts"]))
     total = np.zeros_like(u)
     for e in range(entry["num_experts"]):
         own = f"{prefix}experts.{e}."
@@ -209,7 +211,21 @@ def mixture_attention(u, weights, prefix, entry, config):
     return total
 
 
-def mixture_ffn(u, weights, prefix, entry, config):
-    gates = mixture_gates(u, weights, prefix, entry, entry.get("top_k", 1))
-    return sum(gates[:, e, None] * dense_ffn(u, weights, f"{prefix}experts.{e}.", config)
-               for e in range(entry["num_experts"]))
+def mixture_ffn(u, weights, prefix, entry, config, carried):
+    """Feed-forward experts, then zero, copy and constant experts (MoE++, arXiv 2410.07348)."""
+    router_logits = u @ weights[prefix + "router.weight"].T
+    if entry.get("gating_residual"):
+        if "router_logits" in carried:
+            router_logits = router_logits + (carried["router_logits"]
+                                             @ weights[prefix + "router.residual.weight"].T)
+        carried["router_logits"] = router_logits
+    gates = mixture_gates(router_logits, entry, entry.get("top_k", 1))
+    outputs = [dense_ffn(u, weights, f"{prefix}experts.{e}.", config)
+               for e in range(entry["num_experts"])]
+    outputs += [np.zeros_like(u)] * entry.get("zero_experts", 0)
+    outputs += [u] * entry.get("copy_experts", 0)
+    for c in range(entry.get("constant_experts", 0)):
+        share = softmax(u @ weights[f"{prefix}constants.{c}.weight"].T)
+        vector = weights[f"{prefix}constants.{c}.vector"]
+        outputs.append(share[:, :1] * u + share[:, 1:] * vector)
+    return sum(gates[:, e, None] * output for e, output in enumerate(outputs))

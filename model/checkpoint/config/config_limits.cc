@@ -17,13 +17,29 @@ absl::Status CheckHeads(const ModelConfig& config, const HeadKeys& keys) {
   return absl::OkStatus();
 }
 
+absl::Status CheckGatingResiduals(const ModelConfig& config) {
+  const MixtureFfnConfig* first = nullptr;
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    for (const FfnConfig& part : config.layers[i].ffn) {
+      const auto* ffn = std::get_if<MixtureFfnConfig>(&part);
+      if (ffn == nullptr || !ffn->gating_residual) continue;
+      if (first == nullptr) first = ffn;
+      if (ffn->total_experts() == first->total_experts()) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "layers[", i, "] has gating_residual and ", ffn->total_experts(),
+          " experts, an earlier layer with gating_residual has ", first->total_experts()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckMixtureExperts(const ModelConfig& config) {
   int64_t experts = 0;
   for (const LayerConfig& layer : config.layers) {
     experts += layer.attention.mixture.num_experts;
     for (const FfnConfig& part : layer.ffn) {
       if (const auto* ffn = std::get_if<MixtureFfnConfig>(&part)) {
-        experts += ffn->mixture.num_experts;
+        experts += ffn->total_experts();
       }
     }
   }

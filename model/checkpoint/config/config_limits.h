@@ -40,6 +40,9 @@ struct HeadKeys {
 // dimension is even.
 absl::Status CheckHeads(const ModelConfig& config, const HeadKeys& keys);
 
+// Layers with gating_residual have equally many experts, because logits go from one to the next.
+absl::Status CheckGatingResiduals(const ModelConfig& config);
+
 // At most kMaxMixtureExperts, of attention and feed-forward mixtures together.
 absl::Status CheckMixtureExperts(const ModelConfig& config);
 

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/choice.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
@@ -62,6 +64,21 @@ absl::Status RefuseTopKKeys(JsonObject& attention) {
   return absl::OkStatus();
 }
 
+// Experts of these kinds are named after them: "zero", "copy-0", "copy-1".
+absl::Status CheckNamesBeside(absl::string_view kind, const std::vector<std::string>& names,
+                              const JsonObject& entry) {
+  for (const std::string& name : names) {
+    absl::string_view rest = name;
+    if (!absl::ConsumePrefix(&rest, kind)) continue;
+    const bool numbered = absl::ConsumePrefix(&rest, "-") && !rest.empty() &&
+                          std::all_of(rest.begin(), rest.end(), absl::ascii_isdigit);
+    if (!numbered && !rest.empty()) continue;
+    return entry.Error("expert_names", absl::StrCat("holds ", Quoted(name), ", as the ", kind,
+                                                    " experts are called"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<AttentionConfig> ParseAttention(JsonObject attention) {
@@ -89,8 +106,25 @@ absl::StatusOr<FfnConfig> ParseMixtureFfn(JsonObject& entry, int intermediate_si
   ASSIGN_OR_RETURN(ffn.intermediate_size,
                    entry.Int("intermediate_size", kIntermediateSizeRange, intermediate_size));
   ASSIGN_OR_RETURN(ffn.mixture, ParseExperts(entry));
+  const struct {
+    const char* kind;
+    int& count;
+  } others[] = {
+      {"zero", ffn.zero_experts}, {"copy", ffn.copy_experts}, {"constant", ffn.constant_experts}};
+  for (const auto& [kind, count] : others) {
+    ASSIGN_OR_RETURN(
+        count, entry.Int(absl::StrCat(kind, "_experts"), IntRange{0, kMixtureExpertsRange.max}, 0));
+    if (count == 0) continue;
+    RETURN_IF_ERROR(CheckNamesBeside(kind, ffn.mixture.expert_names, entry));
+  }
+  if (ffn.total_experts() > kMixtureExpertsRange.max) {
+    return entry.Error("num_experts", absl::StrCat("and the zero, copy and constant experts are ",
+                                                   ffn.total_experts(), " together, more than ",
+                                                   kMixtureExpertsRange.max));
+  }
+  ASSIGN_OR_RETURN(ffn.gating_residual, entry.Bool("gating_residual", false));
   MixtureConfig& mixture = ffn.mixture;
-  ASSIGN_OR_RETURN(mixture.top_k, entry.Int("top_k", IntRange{1, mixture.num_experts}, 1));
+  ASSIGN_OR_RETURN(mixture.top_k, entry.Int("top_k", IntRange{1, ffn.total_experts()}, 1));
   ASSIGN_OR_RETURN(mixture.normalize_top_k, entry.Bool("normalize_top_k", false));
   return ffn;
 }

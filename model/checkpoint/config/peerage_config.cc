@@ -152,6 +152,7 @@ absl::StatusOr<ModelConfig> ParsePeerageConfig(JsonObject config) {
   ASSIGN_OR_RETURN(model.layers, ParseLayers(config));
   RETURN_IF_ERROR(config.RefuseUnreadKeys());
   RETURN_IF_ERROR(CheckMixtureExperts(model));
+  RETURN_IF_ERROR(CheckGatingResiduals(model));
   return model;
 }
 

@@ -6,7 +6,7 @@ namespace peerage::nn::cpu {
 
 MixtureAttention MixtureAttention::Place(const MixtureAttentionPlan& plan, WeightPlacer& placer) {
   MixtureAttention mixture;
-  mixture.router_ = MixtureRouter::Place(plan.router, placer);
+  mixture.router_ = MixtureRouter::Place(plan.router, {}, placer);
   mixture.wide_ = Attention::Place(plan.wide, placer);
   mixture.expert_of_head_ = plan.expert_of_head;
   return mixture;
@@ -14,7 +14,9 @@ MixtureAttention MixtureAttention::Place(const MixtureAttentionPlan& plan, Weigh
 
 void MixtureAttention::Forward(const StepContext& step, const Activations& u,
                                const KvLayer& kv) const {
-  router_.Forward(step, u);
+  float* logits = step.workspace.mixture.logits;
+  router_.Project(step, u, logits);
+  router_.Choose(step, logits);
   SpreadGates(step);
   wide_.Forward(step, u, kv, step.workspace.mixture.head_gates);
 }
@@ -22,7 +24,7 @@ void MixtureAttention::Forward(const StepContext& step, const Activations& u,
 void MixtureAttention::SpreadGates(const StepContext& step) const {
   const MixtureBuffers& buffers = step.workspace.mixture;
   const PickBuffer picks = router_.picks(step);
-  const size_t experts = router_.num_experts(), heads = expert_of_head_.size();
+  const size_t experts = router_.num_experts, heads = expert_of_head_.size();
   const size_t top_k = router_.top_k;
   step.ForTokens([&](RowRange rows) {
     for (size_t token = rows.first; token < static_cast<size_t>(rows.end); ++token) {

@@ -5,29 +5,33 @@
 
 namespace peerage::nn::cpu {
 
-MixtureRouter MixtureRouter::Place(const MixtureRouterPlan& plan, WeightPlacer& placer) {
-  return {.projection = placer.Router(plan.weight.name),
+MixtureRouter MixtureRouter::Place(const MixtureRouterPlan& plan, std::vector<std::string> more,
+                                   WeightPlacer& placer) {
+  more.insert(more.begin(), plan.weight.name);
+  return {.projection = placer.Router(more),
+          .num_experts = plan.num_experts(),
           .top_k = plan.top_k,
           .normalize = plan.normalize,
           .expert_layer = plan.expert_layer};
 }
 
-void MixtureRouter::Forward(const StepContext& step, const Activations& u) const {
-  const size_t experts = num_experts();
-  float* logits = step.workspace.mixture.logits;
-  projection.Forward(step.pool, u, {.y = logits, .stride = experts});
+void MixtureRouter::Project(const StepContext& step, const Activations& u, float* logits) const {
+  projection.Forward(step.pool, u, {.y = logits, .stride = logits_stride()});
+}
+
+void MixtureRouter::Choose(const StepContext& step, float* logits) const {
   const PickBuffer all = picks(step);
   step.ForTokens([&](RowRange rows) {
     for (int token = rows.first; token < rows.end; ++token) {
       const size_t first = size_t(token) * top_k;
-      Pick(logits + token * experts, {all.ids + first, all.weights + first});
+      Pick(logits + token * logits_stride(), {all.ids + first, all.weights + first});
     }
   });
   step.counters.Count(step.pool, expert_layer, step.tokens());
 }
 
 void MixtureRouter::Pick(float* logits, const PickBuffer& picks) const {
-  const int experts = num_experts();
+  const int experts = num_experts;
   float most = logits[0];
   for (int i = 1; i < experts; ++i) most = std::max(most, logits[i]);
   float sum = 0;

@@ -10,19 +10,25 @@ namespace peerage::nn::cpu {
 // The gates of a mixture of a few experts: p = softmax(W u) over all of them, in fp32, of which
 // each token keeps the top k (higher value, then lower index). Soft routing keeps all.
 struct MixtureRouter {
-  LinearLayer projection;  // W [experts, hidden]
+  LinearLayer projection;  // W [experts, hidden]; more rows may follow
+  int num_experts = 0;
   int top_k = 0;
   bool normalize = false;  // Mixtral, BTX: kept gates are divided by their sum; BAM keeps them raw
   int expert_layer = 0;    // index into the model's expert layers
 
-  static MixtureRouter Place(const MixtureRouterPlan& plan, WeightPlacer& placer);
+  // `more`: tensors whose rows follow those of the experts in the same product.
+  static MixtureRouter Place(const MixtureRouterPlan& plan, std::vector<std::string> more,
+                             WeightPlacer& placer);
 
-  int num_experts() const { return projection.outputs(); }
   int hidden_size() const { return projection.depth(); }
 
-  // Every token's experts, highest gate first; they are counted. NaN comes last and stays NaN. The
-  // buffer of logits is scratch.
-  void Forward(const StepContext& step, const Activations& u) const;
+  // The logits of all tokens, [tokens][logits_stride].
+  void Project(const StepContext& step, const Activations& u, float* logits) const;
+  // Every token's experts, highest gate first; they are counted. NaN comes last and stays NaN.
+  // Logits become gates; what follows those of the experts stays.
+  void Choose(const StepContext& step, float* logits) const;
+
+  size_t logits_stride() const { return projection.outputs(); }
 
   PickBuffer picks(const StepContext& step) const { return step.counters.picks(expert_layer); }
 

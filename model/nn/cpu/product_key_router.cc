@@ -43,7 +43,7 @@ ProductKeyRouter ProductKeyRouter::Place(const ProductKeyRouterPlan& plan, Weigh
     router.query = query.matrix;
     router.bias = query.bias;
   } else {
-    router.query = placer.Router(plan.query.name);
+    router.query = placer.Router({plan.query.name});
     if (!bias.empty()) router.bias = placer.RouterVector(bias);
     if (plan.norm.has_value()) {
       router.layer_norm = {.weight = placer.RouterVector(plan.norm->weight.name),

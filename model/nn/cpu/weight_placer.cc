@@ -96,15 +96,27 @@ LinearLayer WeightPlacer::JoinColumns(absl::Span<const MatrixSlice> slices) {
   return LinearLayer{{matrix}};
 }
 
-LinearLayer WeightPlacer::Router(const std::string& tensor) {
-  const TensorInfo& info = Info(tensor);
-  PackedMatrix matrix{.format = kernels::StoredFormat(info.type),
-                      .outputs = static_cast<int>(RowsOf(info)),
-                      .depth = static_cast<int>(info.shape.back())};
-  matrix.tiles = arena_.Take(matrix.Bytes());
-  reads_.push_back(
-      [matrix, &info](WeightReader& reader) { return reader.PackRouter(matrix, info, {}); });
-  return LinearLayer{{matrix}};
+LinearLayer WeightPlacer::Router(const std::vector<std::string>& tensors) {
+  LinearLayer layer;
+  for (auto next = tensors.begin(); next != tensors.end();) {
+    PackedMatrix matrix{.format = kernels::StoredFormat(Info(*next).type),
+                        .depth = static_cast<int>(Info(*next).shape.back())};
+    std::vector<std::pair<const TensorInfo*, int>> rows;  // and their first output
+    for (; next != tensors.end(); ++next) {
+      const TensorInfo& info = Info(*next);
+      if (kernels::StoredFormat(info.type) != matrix.format) break;
+      rows.emplace_back(&info, matrix.outputs);
+      matrix.outputs += static_cast<int>(RowsOf(info));
+    }
+    matrix.tiles = arena_.Take(matrix.Bytes());
+    layer.parts.push_back(matrix);
+    for (const auto& [info, first_output] : rows) {
+      reads_.push_back([=, info = info, first = first_output](WeightReader& reader) {
+        return reader.PackRouter(matrix, first, *info, {});
+      });
+    }
+  }
+  return layer;
 }
 
 FoldedQuery WeightPlacer::FoldedRouter(const std::string& matrix_name, const std::string& bias_name,

@@ -45,9 +45,10 @@ class WeightPlacer {
   // matrix; quantised formats need slices of whole blocks, else the result is f32.
   LinearLayer Linear(const MatrixSource& source);
 
-  // A router's matrix (queries, direct scores), whatever its number of dimensions: [rows, depth]
-  // with the last dimension as depth, in its stored precision. NaN and infinity are an error.
-  LinearLayer Router(const std::string& tensor);
+  // A router's matrices (queries, direct scores), whatever their numbers of dimensions: [rows,
+  // depth] with the last dimension as depth, in their stored precision, the rows of one behind
+  // those of the other. NaN and infinity are an error.
+  LinearLayer Router(const std::vector<std::string>& tensors);
 
   // A query's matrix and bias ("": none) with the batch norm behind them folded in, as the affine
   // map that it is at inference: y = scale * x + shift (Ioffe and Szegedy 2015, Algorithm 2, line

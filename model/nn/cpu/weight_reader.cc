@@ -111,13 +111,15 @@ absl::Status WeightReader::PackColumns(const kernels::PackedMatrix& matrix,
   return absl::OkStatus();
 }
 
-absl::Status WeightReader::PackRouter(const kernels::PackedMatrix& matrix, const TensorInfo& tensor,
+absl::Status WeightReader::PackRouter(const kernels::PackedMatrix& matrix, int first_output,
+                                      const TensorInfo& tensor,
                                       absl::Span<const float> row_scales) {
   RETURN_IF_ERROR(Read(tensor));
   std::vector<float> values(matrix.depth);
   std::vector<uint8_t> row(kernels::StoredRowBytes(matrix.format, matrix.depth));
   const size_t stored_bytes = RowBytes(tensor.type, matrix.depth);
-  for (int r = 0; r < matrix.outputs; ++r) {
+  const int rows = static_cast<int>(Elements(tensor) / matrix.depth);
+  for (int r = 0; r < rows; ++r) {
     kernels::DequantizeRow(tensor.type, stored_.data() + r * stored_bytes, matrix.depth,
                            values.data());
     if (!row_scales.empty()) {
@@ -125,8 +127,9 @@ absl::Status WeightReader::PackRouter(const kernels::PackedMatrix& matrix, const
     }
     RETURN_IF_ERROR(CheckFinite(tensor.name, values));
     kernels::QuantizeRow(matrix.format, values.data(), matrix.depth, row.data());
-    kernels::Pack({.shape = matrix, .first_output = r, .num_rows = 1, .rows = row.data()},
-                  Writable(matrix.tiles));
+    kernels::Pack(
+        {.shape = matrix, .first_output = first_output + r, .num_rows = 1, .rows = row.data()},
+        Writable(matrix.tiles));
   }
   return absl::OkStatus();
 }
@@ -147,7 +150,7 @@ absl::Status WeightReader::PackFolded(const kernels::PackedMatrix& matrix, const
     scales.push_back(static_cast<float>(scale));
     fold.bias[i] = std::fma(bias[i], scales.back(), static_cast<float>(shift[i] - mean[i] * scale));
   }
-  return PackRouter(matrix, tensor, scales);
+  return PackRouter(matrix, 0, tensor, scales);
 }
 
 absl::Status WeightReader::PackSubKeys(absl::Span<const kernels::SubKeys> sets,

@@ -52,10 +52,11 @@ class WeightReader {
   absl::Status PackColumns(const kernels::PackedMatrix& matrix,
                            absl::Span<const ColumnsOfMatrix> columns);
 
-  // A router's matrix in the format's precision, each row times its scale ([rows], or empty: 1).
-  // NaN and infinity are an error here and in all that follows but Values.
-  absl::Status PackRouter(const kernels::PackedMatrix& matrix, const TensorInfo& tensor,
-                          absl::Span<const float> row_scales);
+  // Rows of a router in the format's precision, as outputs from `first_output` on, each times its
+  // scale ([rows], or empty: 1). NaN and infinity are an error here and in all that follows but
+  // Values.
+  absl::Status PackRouter(const kernels::PackedMatrix& matrix, int first_output,
+                          const TensorInfo& tensor, absl::Span<const float> row_scales);
 
   // The same with a batch norm folded into the matrix, and into `bias` [rows]. `bias_tensor` may be
   // null.

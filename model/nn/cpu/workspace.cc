@@ -29,6 +29,8 @@ void Workspace::Lay(const Shape& shape, Arena& arena) {
   scratch_stride = Arena::Padded(shape.expert_scratch_bytes);
   expert_scratch = arena.Take(threads * scratch_stride);
   mixture.logits = arena.TakeArray<float>(tokens * widths.gates);
+  mixture.ffn_logits = arena.TakeArray<float>(tokens * widths.ffn_gates);
+  mixture.kept_logits = arena.TakeArray<float>(tokens * widths.kept_logits);
   mixture.head_gates = arena.TakeArray<float>(tokens * widths.head_gates);
   mixture.gathered = arena.TakeArray<float>(tokens * widths.picked * width);
   mixture.outputs = arena.TakeArray<float>(tokens * widths.picked * width);

@@ -12,7 +12,11 @@ namespace peerage::nn::cpu {
 
 // What mixtures of experts work in.
 struct MixtureBuffers {
-  float* logits = nullptr;         // [tokens][experts]
+  float* logits = nullptr;  // of attention [tokens][experts]
+  // Of feed-forward parts [tokens][experts, and what else the router gives]: in a parallel block
+  // their experts are chosen before attention chooses its own.
+  float* ffn_logits = nullptr;
+  float* kept_logits = nullptr;    // [tokens][experts], until the next layer with gating residual
   float* head_gates = nullptr;     // [tokens][heads of all experts]
   float* gathered = nullptr;       // [tokens * top_k][hidden]: u of every pick, by expert
   float* outputs = nullptr;        // [tokens * top_k][hidden]

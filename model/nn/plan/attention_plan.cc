@@ -43,7 +43,7 @@ BufferWidths AttentionPlan::Buffers() const {
 ordered_json AttentionPlan::Fields() const { return "dense"; }
 
 MixtureAttentionPlan::MixtureAttentionPlan(const AttentionConfig& config, const PartPlace& place)
-    : router(config.mixture, place),
+    : router(config.mixture, config.mixture.num_experts, place),
       wide(place),
       prefix_(place.prefix),
       shared_kv_(config.kv == MixtureKv::kShared),

@@ -6,9 +6,10 @@
 
 namespace peerage::nn {
 
-MixtureRouterPlan::MixtureRouterPlan(const MixtureConfig& config, const PartPlace& place)
+MixtureRouterPlan::MixtureRouterPlan(const MixtureConfig& config, int num_experts,
+                                     const PartPlace& place)
     : weight{place.prefix + "router.weight",
-             {config.num_experts, place.model.hidden_size},
+             {num_experts, place.model.hidden_size},
              TensorRole::kRouter},
       top_k(config.top_k),
       normalize(config.normalize_top_k),

@@ -9,7 +9,8 @@ namespace peerage::nn {
 
 // The router of a mixture: one row an expert, of which each token keeps the top k.
 struct MixtureRouterPlan {
-  MixtureRouterPlan(const MixtureConfig& config, const PartPlace& place);
+  // `num_experts` rows, which may be more than the config's experts.
+  MixtureRouterPlan(const MixtureConfig& config, int num_experts, const PartPlace& place);
 
   PlannedTensor weight;  // [experts, hidden]
   int top_k = 0;

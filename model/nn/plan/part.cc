@@ -9,7 +9,8 @@ void BufferWidths::RaiseTo(const BufferWidths& other) {
   for (size_t BufferWidths::*width :
        {&BufferWidths::qkv, &BufferWidths::attended, &BufferWidths::hidden, &BufferWidths::input,
         &BufferWidths::expert_input, &BufferWidths::queries, &BufferWidths::head_sums,
-        &BufferWidths::gates, &BufferWidths::head_gates, &BufferWidths::picked}) {
+        &BufferWidths::gates, &BufferWidths::ffn_gates, &BufferWidths::kept_logits,
+        &BufferWidths::head_gates, &BufferWidths::picked}) {
     this->*width = std::max(this->*width, other.*width);
   }
 }

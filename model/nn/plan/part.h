@@ -80,7 +80,9 @@ struct BufferWidths {
   size_t expert_input = 0;  // product keys: of a norm of their own
   size_t queries = 0;       // product keys: or direct scores
   size_t head_sums = 0;     // product keys: the outputs of all heads apart
-  size_t gates = 0;         // mixtures: one an expert
+  size_t gates = 0;         // mixtures of attention: one an expert
+  size_t ffn_gates = 0;     // mixtures of feed-forward parts: and what else the router gives
+  size_t kept_logits = 0;   // mixtures whose logits reach a later layer: one an expert
   size_t head_gates = 0;    // mixtures of attention: one a head
   size_t picked = 0;        // mixtures of feed-forward parts: experts of one token
 

@@ -108,6 +108,48 @@ TEST(MixtureConfigTest, TakesOneExpertAndTheMost) {
   EXPECT_EQ(AttentionOf(kSoft, R"({"num_experts": 256})").mixture.top_k, 256);
 }
 
+TEST(MixtureConfigTest, HasNoCheapExpertsByDefault) {
+  const MixtureFfnConfig ffn = FfnOf(kFfn, "{}");
+
+  EXPECT_EQ(ffn.zero_experts + ffn.copy_experts + ffn.constant_experts, 0);
+  EXPECT_FALSE(ffn.gating_residual);
+  EXPECT_EQ(ffn.total_experts(), 4);
+}
+
+TEST(MixtureConfigTest, ReadsTheExpertsOfMoePlusPlus) {
+  const MixtureFfnConfig ffn = FfnOf(kFfn, R"({"zero_experts": 1, "copy_experts": 2,
+      "constant_experts": 3, "gating_residual": true, "top_k": 10})");
+
+  EXPECT_EQ(ffn.mixture.num_experts, 4);
+  EXPECT_EQ(ffn.zero_experts, 1);
+  EXPECT_EQ(ffn.copy_experts, 2);
+  EXPECT_EQ(ffn.constant_experts, 3);
+  EXPECT_EQ(ffn.total_experts(), 10);
+  EXPECT_EQ(ffn.mixture.top_k, 10);
+  EXPECT_TRUE(ffn.gating_residual);
+  EXPECT_EQ(FfnOf(kFfn, R"({"num_experts": 1, "zero_experts": 255})").total_experts(), 256);
+  EXPECT_THAT(FfnOf(kFfn, R"({"expert_names": ["a", "zero", "zeroes", "copy-x"],
+                              "constant_experts": 1})")
+                  .mixture.expert_names,
+              ElementsAre("a", "zero", "zeroes", "copy-x"));
+}
+
+TEST(MixtureConfigTest, RefusesGatingResidualsBetweenDifferentNumbersOfExperts) {
+  json text = json::parse(kSmallPeerageConfig);
+  text["num_hidden_layers"] = 3;
+  json ffn = json::parse(kFfn);
+  ffn["gating_residual"] = true;
+  text["ffn"] = json::array({ffn});
+  ffn["copy_experts"] = 1;
+  text["layers"]["2"]["ffn"] = json::array({ffn});
+
+  EXPECT_EQ(ParseModelConfig(text.dump()).status().message(),
+            "layers[2] has gating_residual and 5 experts, an earlier layer with gating_residual "
+            "has 4");
+  text["layers"]["2"]["ffn"][0]["gating_residual"] = false;
+  EXPECT_TRUE(ParseModelConfig(text.dump()).ok());
+}
+
 TEST(MixtureConfigTest, LayersMayDiffer) {
   json text = json::parse(kSmallPeerageConfig);
   text["num_hidden_layers"] = 3;
@@ -271,6 +313,21 @@ INSTANTIATE_TEST_SUITE_P(
         BadMixture{"LargeTopK", kFfn, R"({"top_k": 5})", "ffn[0].top_k is 5, not within 1..4"},
         BadMixture{"Normalize", kFfn, R"({"normalize_top_k": "yes"})",
                    "ffn[0].normalize_top_k is neither"},
+        BadMixture{"NegativeZeros", kFfn, R"({"zero_experts": -1})", "ffn[0].zero_experts is -1"},
+        BadMixture{"ManyCopies", kFfn, R"({"copy_experts": 257})", "ffn[0].copy_experts is 257"},
+        BadMixture{"FractionOfConstants", kFfn, R"({"constant_experts": 1.5})",
+                   "ffn[0].constant_experts"},
+        BadMixture{"TooManyTogether", kFfn, R"({"zero_experts": 200, "copy_experts": 60})",
+                   "ffn[0].num_experts and the zero, copy and constant experts are 264 together"},
+        BadMixture{"TopKAboveAll", kFfn, R"({"zero_experts": 1, "top_k": 6})", "ffn[0].top_k is 6"},
+        BadMixture{"ResidualOfText", kFfn, R"({"gating_residual": "yes"})",
+                   "ffn[0].gating_residual"},
+        BadMixture{"NameOfAZero", kFfn,
+                   R"({"zero_experts": 1, "expert_names": ["a", "b", "zero", "d"]})",
+                   "ffn[0].expert_names holds \"zero\", as the zero experts are called"},
+        BadMixture{"NameOfACopy", kFfn,
+                   R"({"copy_experts": 2, "expert_names": ["a", "copy-7", "c", "d"]})",
+                   "ffn[0].expert_names holds \"copy-7\""},
         BadMixture{"Width", kFfn, R"({"intermediate_size": 0})", "ffn[0].intermediate_size is 0"},
         BadMixture{"Names", kFfn, R"({"expert_names": ["a"]})",
                    "ffn[0].expert_names is not a list of 4 names"},
