@@ -113,6 +113,10 @@ class UpcycleCommand : public Command {
         {"--attention-top-k", mixture, kOneModel},
         {"--top-k", mixture, kOneModel},
         {"--normalize-top-k", mixture, kOneModel},
+        {"--zero-experts", mixture, kOneModel},
+        {"--copy-experts", mixture, kOneModel},
+        {"--constant-experts", mixture, kOneModel},
+        {"--gating-residual", mixture, kOneModel},
         {"--routers", mixture, kOneModel},
         {"--attention-top-k", HasAttentionExperts(options_.attention),
          "--attention average and base make no attention experts"},
@@ -175,11 +179,26 @@ class UpcycleCommand : public Command {
         ->capture_default_str();
     app().add_flag("--normalize-top-k", options_.normalize_top_k,
                    "Make the gates of the chosen experts sum to 1");
+    AddCount("--zero-experts", options_.zero_experts, "give nothing");
+    AddCount("--copy-experts", options_.copy_experts, "give what they read");
+    AddCount("--constant-experts", options_.constant_experts,
+             "give a trained mix of what they read and a vector");
+    app().add_flag("--gating-residual", options_.gating_residual,
+                   "Let the FFN routers of later layers see the logits of earlier ones");
     app()
         .add_option("--peer", options_.peers,
                     "A PEER memory beside a layer's FFN, for example "
                     "layer=15,experts=65536,heads=8,top_k=16,key_dim=128; repeatable")
         ->type_name("FIELDS");
+  }
+
+  // Experts of MoE++ beside the models' FFNs.
+  void AddCount(const char* option, int& count, const char* what) {
+    app()
+        .add_option(option, count, absl::StrCat("FFN experts that ", what))
+        ->check(CLI::Range(0, 255))
+        ->type_name("N")
+        ->capture_default_str();
   }
 
   void AddRouters() {

@@ -60,8 +60,10 @@ absl::StatusOr<std::vector<float>> RecipeValues::Get(const ConstantTensor& recip
 
 absl::StatusOr<std::vector<float>> RecipeValues::Get(const GivenTensor&, int64_t first,
                                                      int64_t rows) const {
-  const std::vector<float>& values = sources_.routers.values.at(spec_.name);
+  // Experts that have no prompts, because they are no model's, have rows of zero.
+  std::vector<float> values = sources_.routers.values.at(spec_.name);
   const int64_t elements = RowElements(spec_.shape);
+  values.resize(elements * spec_.shape.front());
   return std::vector<float>(values.begin() + first * elements,
                             values.begin() + (first + rows) * elements);
 }

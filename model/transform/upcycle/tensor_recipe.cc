@@ -11,6 +11,7 @@ namespace peerage::transform {
 namespace {
 
 constexpr absl::string_view kExperts = ".experts.";
+constexpr absl::string_view kConstants = ".mixture.constants.";
 constexpr absl::string_view kPeer = ".ffn.peer.";
 
 // "model.layers.0.ffn.mixture.experts.2.up_proj.weight" of model 2 is
@@ -54,6 +55,9 @@ TensorRecipe RecipeOf(const TensorSpec& spec, const UpcycleOptions& options) {
   }
   if (const size_t at = name.find(kExperts); at != name.npos) return OfExpert(name, at);
   if (absl::EndsWith(name, ".router.weight")) return OfRouter(options);
+  if (absl::EndsWith(name, ".router.residual.weight") || absl::StrContains(name, kConstants)) {
+    return ConstantTensor{0};
+  }
   if (!options.MakesMixture() || options.attention == UpcycledAttention::kBase) {
     return CopiedTensor{0, spec.name};
   }

@@ -95,7 +95,13 @@ absl::Status UpcycleOptions::Validate() const {
                   " makes experts with the same weights, for which "
                   "--allow-identical is needed");
   }
-  RETURN_IF_ERROR(CheckTopK("--top-k", top_k, names.size()));
+  const size_t all = names.size() + zero_experts + copy_experts + constant_experts;
+  if (all > static_cast<size_t>(kMixtureExpertsRange.max)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--zero-experts, --copy-experts and --constant-experts make ", all,
+                     " experts of ", names.size(), "; at most ", kMixtureExpertsRange.max));
+  }
+  RETURN_IF_ERROR(CheckTopK("--top-k", top_k, all));
   if (attention_top_k.has_value()) {
     RETURN_IF_ERROR(CheckTopK("--attention-top-k", *attention_top_k, names.size()));
   }

@@ -40,8 +40,13 @@ struct UpcycleOptions {
   bool allow_identical = false;    // whether two experts may have the same weights
   UpcycledAttention attention = UpcycledAttention::kExpert;
   std::optional<int> attention_top_k;  // absent: soft routing, over all attention experts
-  int top_k = 1;                       // FFN experts
-  bool normalize_top_k = false;        // where a top_k counts: the kept gates are made to sum to 1
+  int top_k = 1;                       // FFN experts, the following ones included
+  // Beside the FFN experts (MoE++, arXiv 2410.07348). Constant experts begin as half a copy each.
+  int zero_experts = 0;
+  int copy_experts = 0;
+  int constant_experts = 0;
+  bool gating_residual = false;  // begins as zero: it changes nothing until it is trained
+  bool normalize_top_k = false;  // where a top_k counts: the kept gates are made to sum to 1
   RouterInit routers = RouterInit::kRandom;
   double router_std = 0.02;              // of random routers
   std::vector<NamedPath> prompts;        // a text file of each expert, for kPrompts

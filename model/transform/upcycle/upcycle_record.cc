@@ -23,6 +23,10 @@ ordered_json UpcycleRecordJson(const std::vector<SourceModel>& models,
   if (options.attention_top_k.has_value()) record["attention_top_k"] = *options.attention_top_k;
   record["top_k"] = options.top_k;
   record["normalize_top_k"] = options.normalize_top_k;
+  record["zero_experts"] = options.zero_experts;
+  record["copy_experts"] = options.copy_experts;
+  record["constant_experts"] = options.constant_experts;
+  record["gating_residual"] = options.gating_residual;
   record["routers"] = std::string(ChoiceName(kRouterInits, options.routers));
   for (const NamedPath& prompts : options.prompts) {
     record["prompts"][prompts.name] = prompts.path;

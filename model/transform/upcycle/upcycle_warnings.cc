@@ -14,12 +14,15 @@ std::vector<std::string> RawGateWarnings(int experts, const UpcycleOptions& opti
   const struct {
     const char* part;
     int top_k;
-  } parts[] = {{"FFN", options.top_k}, {"attention", options.attention_top_k.value_or(experts)}};
+    int of;
+  } parts[] = {{"FFN", options.top_k,
+                experts + options.zero_experts + options.copy_experts + options.constant_experts},
+               {"attention", options.attention_top_k.value_or(experts), experts}};
   std::vector<std::string> warnings;
-  for (const auto& [part, top_k] : parts) {
-    if (options.normalize_top_k || top_k >= experts) continue;
+  for (const auto& [part, top_k, of] : parts) {
+    if (options.normalize_top_k || top_k >= of) continue;
     warnings.push_back(absl::StrCat(
-        part, " outputs are scaled by the sum of the chosen gates, about ", top_k, "/", experts,
+        part, " outputs are scaled by the sum of the chosen gates, about ", top_k, "/", of,
         ", until routers and experts are trained; --normalize-top-k keeps the scale"));
   }
   return warnings;

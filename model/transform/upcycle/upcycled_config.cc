@@ -35,11 +35,16 @@ ordered_json AttentionJson(const std::vector<std::string>& names, const UpcycleO
 
 ordered_json FfnJson(const std::vector<std::string>& names, const UpcycleOptions& options) {
   if (!options.MakesMixture()) return {{"kind", "dense"}};
-  return {{"kind", "mixture"},
-          {"num_experts", names.size()},
-          {"top_k", options.top_k},
-          {"normalize_top_k", options.normalize_top_k},
-          {"expert_names", names}};
+  ordered_json ffn = {{"kind", "mixture"},
+                      {"num_experts", names.size()},
+                      {"top_k", options.top_k},
+                      {"normalize_top_k", options.normalize_top_k},
+                      {"expert_names", names}};
+  if (options.zero_experts > 0) ffn["zero_experts"] = options.zero_experts;
+  if (options.copy_experts > 0) ffn["copy_experts"] = options.copy_experts;
+  if (options.constant_experts > 0) ffn["constant_experts"] = options.constant_experts;
+  if (options.gating_residual) ffn["gating_residual"] = true;
+  return ffn;
 }
 
 // The layers that differ from the others, by index.

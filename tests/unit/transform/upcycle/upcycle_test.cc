@@ -587,6 +587,39 @@ TEST_F(UpcycleTest, NeverOverwritesAModel) {
   EXPECT_THAT(ErrorText(), HasSubstr("is there already"));
 }
 
+TEST_F(UpcycleTest, AddsExpertsThatCostNextToNothing) {
+  AddExperts();
+  options_.zero_experts = 1;
+  options_.copy_experts = 2;
+  options_.constant_experts = 1;
+  options_.gating_residual = true;
+  options_.top_k = 7;
+
+  const auto model = Upcycled();
+
+  const auto& ffn = std::get<MixtureFfnConfig>(model->config().layers[0].ffn[0]);
+  EXPECT_EQ(ffn.mixture.num_experts, 3);
+  EXPECT_EQ(ffn.mixture.top_k, 7);
+  EXPECT_EQ(ffn.zero_experts, 1);
+  EXPECT_EQ(ffn.copy_experts, 2);
+  EXPECT_EQ(ffn.constant_experts, 1);
+  EXPECT_TRUE(ffn.gating_residual);
+  const std::string mixture = "model.layers.0.ffn.mixture.";
+  EXPECT_EQ(model->Find(mixture + "router.weight")->shape.front(), 7);
+  EXPECT_THAT(ValuesOf(*model, mixture + "constants.0.weight"), Each(0));
+  EXPECT_THAT(ValuesOf(*model, mixture + "constants.0.vector"), Each(0));
+}
+
+TEST_F(UpcycleTest, CountsCheapExpertsAgainstTheMostThatAMixtureHas) {
+  AddExperts();
+  options_.zero_experts = 200;
+  options_.constant_experts = 54;
+  EXPECT_THAT(ErrorText(), HasSubstr("make 257 experts of 3; at most 256"));
+  options_.constant_experts = 0;
+  options_.top_k = 204;
+  EXPECT_THAT(ErrorText(), HasSubstr("--top-k is 204, not within 1..203"));
+}
+
 TEST_F(UpcycleTest, AveragesNothingThatIsNotFinite) {
   AddExperts();
   for (const float number :
