@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -32,6 +33,8 @@ struct Options {
   int streams = 16;
   int repetitions = 5;
   std::vector<int> contexts;  // decode speed behind long contexts
+  // Of a mixture, ids of feed-forward experts: those from here on cost nothing.
+  uint32_t ffn_experts = 0;
 };
 
 double Seconds() {
@@ -46,7 +49,8 @@ double Median(std::vector<double> values) {
 // Sequences with blocks and text of their own, all at the same position.
 class Streams {
  public:
-  Streams(LanguageModel& model, int count, int positions) : model_(model) {
+  Streams(LanguageModel& model, int count, int positions, uint32_t ffn_experts = 0)
+      : model_(model), ffn_experts_(ffn_experts) {
     const int blocks =
         (positions + model.capacity().block_tokens - 1) / model.capacity().block_tokens;
     blocks_.resize(count, std::vector<BlockId>(blocks));
@@ -99,8 +103,10 @@ class Streams {
     ++position_;
   }
 
-  // Feed-forward experts that a step touched, a layer with a mixture; 0 without any.
+  // Feed-forward experts that a step touched, and picks of them, a layer with a mixture; 0 without
+  // any. Experts that cost nothing do not count.
   double touched_experts() const { return layer_steps_ == 0 ? 0 : double(touched_) / layer_steps_; }
+  double ffn_picks() const { return layer_steps_ == 0 ? 0 : double(ffn_picks_) / layer_steps_; }
 
  private:
   // Streams differ, so that they need not choose the same experts.
@@ -112,8 +118,13 @@ class Streams {
     const auto& layers = model_.description().expert_layers;
     for (size_t i = 0; i < layers.size(); ++i) {
       if (layers[i].kind != peerage::ExpertLayerKind::kMixtureFfn) continue;
-      const auto ids = output.picks[i].ids;
-      touched_ += std::set<uint32_t>(ids.begin(), ids.end()).size();
+      std::set<uint32_t> touched;
+      for (const uint32_t id : output.picks[i].ids) {
+        if (id >= ffn_experts_) continue;
+        touched.insert(id);
+        ++ffn_picks_;
+      }
+      touched_ += touched.size();
       ++layer_steps_;
     }
   }
@@ -127,10 +138,12 @@ class Streams {
   }
 
   LanguageModel& model_;
+  const uint32_t ffn_experts_;
   std::vector<TokenId> tokens_;
   std::vector<std::vector<BlockId>> blocks_;
   int position_ = 0;
   int64_t touched_ = 0;
+  int64_t ffn_picks_ = 0;
   int64_t layer_steps_ = 0;
 };
 
@@ -148,6 +161,7 @@ double PrefillSpeed(LanguageModel& model, const Options& options) {
 struct Decoding {
   double tokens_per_second = 0;  // over all streams
   double touched_experts = 0;
+  double ffn_picks = 0;  // of one token
 };
 
 // `options.decode` steps behind a context.
@@ -155,12 +169,13 @@ Decoding MeasureDecoding(LanguageModel& model, const Options& options, int count
   Decoding result;
   std::vector<double> times;
   for (int i = 0; i < options.repetitions; ++i) {
-    Streams streams(model, count, context + options.decode);
+    Streams streams(model, count, context + options.decode, options.ffn_experts);
     if (context > 0) streams.Prefill(context);
     const double start = Seconds();
     for (int step = 0; step < options.decode; ++step) streams.Decode();
     times.push_back(Seconds() - start);
     result.touched_experts = streams.touched_experts();
+    result.ffn_picks = streams.ffn_picks() / count;
   }
   result.tokens_per_second = count * options.decode / Median(times);
   return result;
@@ -188,6 +203,10 @@ int main(int argc, char** argv) {
   const std::vector<std::string> names = {"auto", "f32", "bf16", "q8_0", "q4_1"};
   const auto dtype = static_cast<WeightsDtype>(
       std::find(names.begin(), names.end(), options.weights_dtype) - names.begin());
+  for (const peerage::FfnConfig& part : (*checkpoint)->config().layers.front().ffn) {
+    const auto* ffn = std::get_if<peerage::MixtureFfnConfig>(&part);
+    if (ffn != nullptr) options.ffn_experts = ffn->mixture.num_experts;
+  }
   const double start = Seconds();
   auto model = peerage::nn::LoadModel(**checkpoint, {.weights_dtype = dtype,
                                                      .threads = options.threads,
@@ -206,6 +225,7 @@ int main(int argc, char** argv) {
       options.streams == 1 ? alone : MeasureDecoding(**model, options, options.streams, 0);
   result["streams_tokens_per_second"] = streams.tokens_per_second;
   result["streams_touched_experts"] = streams.touched_experts;
+  result["streams_ffn_picks"] = streams.ffn_picks;
   for (const int context : options.contexts) {
     result["decode_behind_context"][std::to_string(context)] =
         MeasureDecoding(**model, options, 1, context).tokens_per_second;

@@ -13,6 +13,7 @@ where a and b come from the dense model's two times of the same round, and nothi
 mixture. Prints a table of medians over the rounds, in Markdown.
 
 Usage: cost.py MODEL.gguf [--bin build/release/bin] [--work build/mixture-cost] [--rounds 5]
+               [--only NAME]
 """
 
 import argparse
@@ -20,15 +21,19 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import statistics
 import subprocess
 
-MIXTURES = {  # name: attention, top_k
-    "BTX-4, top-1": ("average", 1),
-    "BTX-4, top-2": ("average", 2),
-    "BAM-4 shared KV, top-1": ("shared", 1),
-    "BAM-4 own KV, top-1": ("expert", 1),
+MIXTURES = {  # name: options of upcycle
+    "BTX-4, top-1": "--attention average --top-k 1",
+    "BTX-4, top-2": "--attention average --top-k 2",
+    "BAM-4 shared KV, top-1": "--attention shared --top-k 1",
+    "BAM-4 own KV, top-1": "--attention expert --top-k 1",
+    "MoE++ 4 + 1 zero, 2 copy, 1 constant, top-2":
+        "--attention average --top-k 2 --zero-experts 1 --copy-experts 2 --constant-experts 1 "
+        "--gating-residual",
 }
 EXPERTS = 4
 DECODE = {1: 200, 16: 48}  # steps by streams: some seconds of each
@@ -44,7 +49,8 @@ class Step:
 
 
 class Model:
-    def __init__(self, options, path):
+    def __init__(self, options, path, top_k=0):
+        self.top_k = top_k
         self.bench = [options.bin / "model_bench", "--model", path, "--weights-dtype", "bf16",
                       "--threads", "2", "--prefill", "16", "--repetitions", "2"]
         report = json.loads(subprocess.run(
@@ -60,10 +66,11 @@ class Model:
             capture_output=True).stdout)
         touched = result["streams_touched_experts"]
         experts = self.parts.get("ffn_experts", 0)
+        idle = (self.top_k - result["streams_ffn_picks"]) * experts / EXPERTS
         weights = sum(self.parts.values()) - experts + experts * touched / EXPERTS
         context = DECODE[streams] / 2 * streams
         return Step(touched, streams / result["streams_tokens_per_second"],
-                    2 * weights + context * self.kv_bytes, streams * self.active)
+                    2 * weights + context * self.kv_bytes, streams * (self.active - idle))
 
     def run(self):
         """Steps of one stream and of many."""
@@ -97,20 +104,23 @@ def main():
     parser.add_argument("--bin", default="build/release/bin", type=pathlib.Path)
     parser.add_argument("--work", default="build/mixture-cost", type=pathlib.Path)
     parser.add_argument("--rounds", default=5, type=int)
+    parser.add_argument("--only", default="", help="mixtures whose name contains this")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     print("| mixture | streams | touched | bytes x dense | predicted x dense | measured x dense | "
           "measured / predicted |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     dense = Model(options, options.model)
-    for name, (attention, top_k) in MIXTURES.items():
-        path = options.work / attention
+    for name, choices in MIXTURES.items():
+        if options.only not in name:
+            continue
+        path = options.work / "mixture"
         shutil.rmtree(path, ignore_errors=True)
         subprocess.run([options.bin / "peerage-model", "upcycle", "--base", options.model,
-                        "--num-experts", str(EXPERTS), "--allow-identical", "--attention",
-                        attention, "--top-k", str(top_k), "--random-seed", "1", "--out", path],
+                        "--num-experts", str(EXPERTS), "--allow-identical", *choices.split(),
+                        "--random-seed", "1", "--out", path],
                        check=True, capture_output=True)
         os.sync()  # else the file is written while others are measured
-        mixed = Model(options, path)
+        mixed = Model(options, path, int(re.search("top-k (.)", choices).group(1)))
         rounds = [(dense.run(), mixed.run()) for _ in range(options.rounds)]
         print(*rows(name, rounds), sep="\n", flush=True)
         shutil.rmtree(path)
