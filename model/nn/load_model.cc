@@ -4,6 +4,9 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/nn/cpu/cpu_forward_pass.h"
 #include "model/nn/plan/model_plan.h"
@@ -29,23 +32,47 @@ ModelDescription Describe(const ModelConfig& config, const ModelPlan& plan,
           .expert_layers = plan.ExpertLayers()};
 }
 
+// What a device can do with a model. A further one is a row of the table.
+struct Device {
+  absl::string_view name;
+  absl::Status (*check)(const ModelPlan&, const LoadOptions&);
+  absl::StatusOr<MemoryNeeds> (*memory_needs)(const ModelPlan&, const Checkpoint&,
+                                              const LoadOptions&);
+  absl::StatusOr<std::unique_ptr<ForwardPass>> (*load)(const ModelPlan&, const Checkpoint&,
+                                                       const LoadOptions&);
+};
+
+constexpr Device kDevices[] = {
+    {"cpu", cpu::CheckLoadable, cpu::MemoryNeedsOf, cpu::LoadForwardPass}};
+
+absl::StatusOr<const Device*> DeviceOf(const LoadOptions& options) {
+  for (const Device& device : kDevices) {
+    if (device.name == options.device) return &device;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("this build runs no models on device ", Quoted(options.device)));
+}
+
 }  // namespace
 
 absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadOptions& options) {
-  return cpu::PlanMemory(PlanModel(checkpoint.config()), checkpoint, options);
+  ASSIGN_OR_RETURN(const Device* device, DeviceOf(options));
+  return device->memory_needs(PlanModel(checkpoint.config()), checkpoint, options);
 }
 
 absl::Status CheckLoadable(const Checkpoint& checkpoint, const LoadOptions& options) {
-  return cpu::CheckLoadable(PlanModel(checkpoint.config()), options);
+  ASSIGN_OR_RETURN(const Device* device, DeviceOf(options));
+  return device->check(PlanModel(checkpoint.config()), options);
 }
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& checkpoint,
                                                          const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const Device* device, DeviceOf(options));
   const ModelConfig& config = checkpoint.config();
   const ModelPlan plan = PlanModel(config);
   auto fingerprint = std::async(std::launch::async, [&] { return checkpoint.Fingerprint(); });
   ASSIGN_OR_RETURN(std::unique_ptr<ForwardPass> forward_pass,
-                   cpu::LoadForwardPass(plan, checkpoint, options));
+                   device->load(plan, checkpoint, options));
   const DeviceFacts& facts = forward_pass->facts();
   const ModelCapacity capacity{.block_tokens = facts.kv_block_tokens,
                                .num_blocks = facts.num_kv_blocks,

@@ -16,7 +16,7 @@ absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadO
 // Whether the model can be loaded so, as far as is known without its weights. LoadModel asks, too.
 absl::Status CheckLoadable(const Checkpoint& checkpoint, const LoadOptions& options);
 
-// Loads a model onto the CPU, hashing its files at the same time. Errors name file and tensor.
+// Loads a model onto its device, hashing its files at the same time. Errors name file and tensor.
 absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& checkpoint,
                                                          const LoadOptions& options);
 

@@ -31,6 +31,7 @@ enum class LayerPart { kAttention, kFeedForward };
 using InputTap = std::function<void(int layer, LayerPart part, absl::Span<const float> rows)>;
 
 struct LoadOptions {
+  std::string device = "cpu";
   WeightsDtype weights_dtype = WeightsDtype::kAuto;
   ExpertDtype expert_dtype = ExpertDtype::kAuto;
   bool count_experts = true;  // whether ReadUsage has something to say

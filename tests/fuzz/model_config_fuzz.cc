@@ -12,10 +12,11 @@
 
 namespace {
 
-bool InRange(const peerage::MixtureConfig& mixture) {
+// `most`: experts of which top_k may be picked.
+bool InRange(const peerage::MixtureConfig& mixture, int most) {
   const std::set<std::string> names(mixture.expert_names.begin(), mixture.expert_names.end());
-  return mixture.num_experts >= 1 && mixture.num_experts <= 256 && mixture.top_k >= 1 &&
-         mixture.top_k <= mixture.num_experts && names.count("") == 0 &&
+  return mixture.num_experts >= 1 && mixture.num_experts <= most && most <= 256 &&
+         mixture.top_k >= 1 && mixture.top_k <= most && names.count("") == 0 &&
          names.size() == mixture.expert_names.size() &&
          (names.empty() || names.size() == static_cast<size_t>(mixture.num_experts));
 }
@@ -23,7 +24,8 @@ bool InRange(const peerage::MixtureConfig& mixture) {
 bool InRange(const peerage::DenseFfnConfig& part) { return part.intermediate_size > 0; }
 
 bool InRange(const peerage::MixtureFfnConfig& part) {
-  return part.intermediate_size > 0 && InRange(part.mixture);
+  return part.intermediate_size > 0 && part.zero_experts >= 0 && part.copy_experts >= 0 &&
+         part.constant_experts >= 0 && InRange(part.mixture, part.total_experts());
 }
 
 bool InRange(const peerage::ProductKeyConfig& c) {
@@ -55,7 +57,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   for (const peerage::LayerConfig& layer : config->layers) {
     if (layer.ffn.empty()) std::abort();
     const bool mixed = layer.attention.kind == peerage::AttentionKind::kMixture;
-    if (mixed && !InRange(layer.attention.mixture)) std::abort();
+    const peerage::MixtureConfig& mixture = layer.attention.mixture;
+    if (mixed && !InRange(mixture, mixture.num_experts)) std::abort();
     for (const peerage::FfnConfig& part : layer.ffn) {
       if (!std::visit([](const auto& p) { return InRange(p); }, part)) std::abort();
     }

@@ -36,7 +36,7 @@ class HeaderText {
     std::visit([&](const auto& v) { AddValue(value.type, v); }, value.value);
   }
 
-  void AddTensor(const PlannedGgufTensor& tensor, uint64_t offset) {
+  void AddTensor(const GgufEntry& tensor, uint64_t offset) {
     AddString(tensor.name);
     AddInteger(tensor.shape.size(), 4);
     for (size_t i = tensor.shape.size(); i-- > 0;) AddInteger(tensor.shape[i], 8);
@@ -77,7 +77,7 @@ class HeaderText {
   std::string text_;
 };
 
-std::string HeaderOf(const GgufMetadata& metadata, const std::vector<PlannedGgufTensor>& plan) {
+std::string HeaderOf(const GgufMetadata& metadata, const std::vector<GgufEntry>& plan) {
   HeaderText header;
   header.AddInteger(kGgufMagic, 4);
   header.AddInteger(kVersion, 4);
@@ -85,7 +85,7 @@ std::string HeaderOf(const GgufMetadata& metadata, const std::vector<PlannedGguf
   header.AddInteger(metadata.values().size(), 8);
   for (const auto& [key, value] : metadata.values()) header.AddKey(key, value);
   uint64_t offset = 0;
-  for (const PlannedGgufTensor& tensor : plan) {
+  for (const GgufEntry& tensor : plan) {
     header.AddTensor(tensor, offset);
     offset += tensor.bytes + Padding(tensor.bytes);
   }
@@ -94,8 +94,9 @@ std::string HeaderOf(const GgufMetadata& metadata, const std::vector<PlannedGguf
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GgufWriter>> GgufWriter::Create(
-    const std::string& path, const GgufMetadata& metadata, std::vector<PlannedGgufTensor> plan) {
+absl::StatusOr<std::unique_ptr<GgufWriter>> GgufWriter::Create(const std::string& path,
+                                                               const GgufMetadata& metadata,
+                                                               std::vector<GgufEntry> plan) {
   ASSIGN_OR_RETURN(std::unique_ptr<NewFile> file, NewFile::Create(path));
   RETURN_IF_ERROR(file->Append(HeaderOf(metadata, plan)));
   return std::unique_ptr<GgufWriter>(new GgufWriter(std::move(file), std::move(plan)));

@@ -16,7 +16,7 @@
 namespace peerage {
 
 // A tensor of a GGUF file that is to be written.
-struct PlannedGgufTensor {
+struct GgufEntry {
   std::string name;
   TensorType type = TensorType::kF32;
   std::vector<int64_t> shape;  // row-major
@@ -31,7 +31,7 @@ class GgufWriter {
   // type and shape need, and metadata has no general.alignment.
   static absl::StatusOr<std::unique_ptr<GgufWriter>> Create(const std::string& path,
                                                             const GgufMetadata& metadata,
-                                                            std::vector<PlannedGgufTensor> plan);
+                                                            std::vector<GgufEntry> plan);
 
   // The next bytes of the data, without padding, of any number.
   absl::Status Append(absl::Span<const uint8_t> bytes);
@@ -40,14 +40,14 @@ class GgufWriter {
   absl::Status Finish();
 
  private:
-  GgufWriter(std::unique_ptr<NewFile> file, std::vector<PlannedGgufTensor> plan)
+  GgufWriter(std::unique_ptr<NewFile> file, std::vector<GgufEntry> plan)
       : file_(std::move(file)), plan_(std::move(plan)) {}
 
   // Ends every tensor that is complete with its padding.
   absl::Status PadComplete();
 
   const std::unique_ptr<NewFile> file_;
-  const std::vector<PlannedGgufTensor> plan_;
+  const std::vector<GgufEntry> plan_;
   size_t tensor_ = 0;     // index of the one that is being written
   uint64_t written_ = 0;  // bytes of it
 };

@@ -22,7 +22,7 @@ constexpr char kIndexFile[] = "model.safetensors.index.json";
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SafetensorsShardsWriter>> SafetensorsShardsWriter::Create(
-    const std::string& directory, const std::vector<PlannedTensor>& plan,
+    const std::string& directory, const std::vector<SafetensorsEntry>& plan,
     uint64_t max_shard_bytes) {
   std::unique_ptr<SafetensorsShardsWriter> writer(new SafetensorsShardsWriter(directory));
   writer->Divide(plan, max_shard_bytes);
@@ -36,10 +36,10 @@ SafetensorsShardsWriter::~SafetensorsShardsWriter() {
   for (size_t i = 0; i < complete; ++i) unlink(shards_[i].path.c_str());
 }
 
-void SafetensorsShardsWriter::Divide(const std::vector<PlannedTensor>& plan,
+void SafetensorsShardsWriter::Divide(const std::vector<SafetensorsEntry>& plan,
                                      uint64_t max_shard_bytes) {
   shards_.emplace_back();
-  for (const PlannedTensor& tensor : plan) {
+  for (const SafetensorsEntry& tensor : plan) {
     const uint64_t bytes = shards_.back().bytes;
     if (bytes > 0 && (bytes > max_shard_bytes || tensor.bytes > max_shard_bytes - bytes)) {
       shards_.emplace_back();
@@ -91,7 +91,7 @@ absl::Status SafetensorsShardsWriter::WriteIndex() const {
   for (const Shard& shard : shards_) {
     total += shard.bytes;
     const std::string file = fs::path(shard.path).filename();
-    for (const PlannedTensor& tensor : shard.plan) weight_map[tensor.name] = file;
+    for (const SafetensorsEntry& tensor : shard.plan) weight_map[tensor.name] = file;
   }
   const nlohmann::ordered_json index = {{"metadata", {{"total_size", total}}},
                                         {"weight_map", std::move(weight_map)}};

@@ -23,7 +23,7 @@ class SafetensorsShardsWriter {
   // Preconditions: as SafetensorsWriter::Create. A tensor of more than max_shard_bytes gets a shard
   // of its own.
   static absl::StatusOr<std::unique_ptr<SafetensorsShardsWriter>> Create(
-      const std::string& directory, const std::vector<PlannedTensor>& plan,
+      const std::string& directory, const std::vector<SafetensorsEntry>& plan,
       uint64_t max_shard_bytes = kMaxShardBytes);
 
   SafetensorsShardsWriter(const SafetensorsShardsWriter&) = delete;
@@ -40,13 +40,13 @@ class SafetensorsShardsWriter {
   // One file of the weights.
   struct Shard {
     std::string path;
-    std::vector<PlannedTensor> plan;
+    std::vector<SafetensorsEntry> plan;
     uint64_t bytes = 0;
   };
 
   explicit SafetensorsShardsWriter(const std::string& directory) : directory_(directory) {}
 
-  void Divide(const std::vector<PlannedTensor>& plan, uint64_t max_shard_bytes);
+  void Divide(const std::vector<SafetensorsEntry>& plan, uint64_t max_shard_bytes);
   absl::Status OpenShard();
   absl::Status WriteIndex() const;
 

@@ -12,11 +12,11 @@ namespace {
 constexpr size_t kHeaderAlignment = 8;  // of the first tensor, as the format's own writers do it
 
 // The header with its length in front, padded with blanks.
-std::string HeaderOf(const std::vector<PlannedTensor>& plan) {
+std::string HeaderOf(const std::vector<SafetensorsEntry>& plan) {
   nlohmann::ordered_json header;
   header["__metadata__"] = {{"format", "pt"}};  // without it transformers refuses the file
   uint64_t offset = 0;
-  for (const PlannedTensor& tensor : plan) {
+  for (const SafetensorsEntry& tensor : plan) {
     header[tensor.name] = {{"dtype", tensor.dtype},
                            {"shape", tensor.shape},
                            {"data_offsets", {offset, offset + tensor.bytes}}};
@@ -30,11 +30,11 @@ std::string HeaderOf(const std::vector<PlannedTensor>& plan) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
-    const std::string& path, const std::vector<PlannedTensor>& plan) {
+    const std::string& path, const std::vector<SafetensorsEntry>& plan) {
   ASSIGN_OR_RETURN(std::unique_ptr<NewFile> file, NewFile::Create(path));
   RETURN_IF_ERROR(file->Append(HeaderOf(plan)));
   uint64_t planned = 0;
-  for (const PlannedTensor& tensor : plan) planned += tensor.bytes;
+  for (const SafetensorsEntry& tensor : plan) planned += tensor.bytes;
   return std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter(std::move(file), planned));
 }
 

@@ -14,7 +14,7 @@
 namespace peerage {
 
 // A tensor of a file that is to be written.
-struct PlannedTensor {
+struct SafetensorsEntry {
   std::string name;
   std::string dtype;  // the format's word: "F32", "BF16", "I64", ...
   std::vector<int64_t> shape;
@@ -28,7 +28,7 @@ class SafetensorsWriter {
   // A file of that name must not exist. Preconditions: names differ from each other, and bytes are
   // what dtype and shape need.
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
-      const std::string& path, const std::vector<PlannedTensor>& plan);
+      const std::string& path, const std::vector<SafetensorsEntry>& plan);
 
   // The next bytes of the data, of any number.
   absl::Status Append(absl::Span<const uint8_t> bytes);

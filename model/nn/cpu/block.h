@@ -1,5 +1,7 @@
 #pragma once
 
+#include <concepts>
+#include <cstddef>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -14,8 +16,23 @@
 
 namespace peerage::nn::cpu {
 
+// What a feed-forward part is on the CPU. Besides, each has `static Part Place(plan, placer)`,
+// which says where its weights lie.
+template <typename Part>
+concept FeedForwardPart = requires(Part part, const Part& layer, const StepContext& step,
+                                   const Activations& u, std::vector<LinearLayer*>& order) {
+  layer.Route(step, u);       // what can be done as soon as u is there, before attention runs
+  layer.Forward(step, u);     // adds to the residual
+  part.AppendRouters(order);  // the linear layers that every Route reads whole, in its order
+  part.AppendWeights(order);  // and every Forward
+  { layer.ScratchBytes() } -> std::convertible_to<size_t>;  // of one thread
+};
+
+template <FeedForwardPart... Parts>
+using AnyFeedForward = std::variant<Parts...>;
+
 using AnyAttention = std::variant<Attention, MixtureAttention>;
-using FeedForward = std::variant<DenseFfn, MixtureFfn, Peer, ProductKeyMemory>;
+using FeedForward = AnyFeedForward<DenseFfn, MixtureFfn, Peer, ProductKeyMemory>;
 
 // One transformer layer on the residual stream x:
 //

@@ -199,8 +199,8 @@ absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<MemoryNeeds> PlanMemory(const ModelPlan& plan, const Checkpoint& checkpoint,
-                                       const LoadOptions& options) {
+absl::StatusOr<MemoryNeeds> MemoryNeedsOf(const ModelPlan& plan, const Checkpoint& checkpoint,
+                                          const LoadOptions& options) {
   Arena sizes;
   WeightPlacer placer(checkpoint, FormatsOf(options), sizes);
   const Weights weights = Weights::Place(plan, placer);

@@ -13,8 +13,8 @@ namespace peerage::nn::cpu {
 
 // What the CPU will take of memory for a model. Reads nothing but the checkpoint's headers.
 // Precondition: the plan is that of the checkpoint's config.
-absl::StatusOr<MemoryNeeds> PlanMemory(const ModelPlan& plan, const Checkpoint& checkpoint,
-                                       const LoadOptions& options);
+absl::StatusOr<MemoryNeeds> MemoryNeedsOf(const ModelPlan& plan, const Checkpoint& checkpoint,
+                                          const LoadOptions& options);
 
 // Whether the CPU runs the model, and its KV cache holds at least one block. Reads nothing.
 absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options);

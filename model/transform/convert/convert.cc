@@ -85,10 +85,10 @@ bool IsConverted(const StoredTensor& tensor, std::optional<TensorType> dtype) {
   return dtype.has_value() && tensor.type.has_value() && *tensor.type != *dtype;
 }
 
-std::vector<PlannedTensor> Plan(const Renaming& renaming, std::optional<TensorType> dtype) {
-  std::vector<PlannedTensor> plan;
+std::vector<SafetensorsEntry> Plan(const Renaming& renaming, std::optional<TensorType> dtype) {
+  std::vector<SafetensorsEntry> plan;
   for (const auto& [name, tensor] : renaming.tensors) {
-    PlannedTensor planned{name, tensor->dtype, tensor->shape, tensor->bytes};
+    SafetensorsEntry planned{name, tensor->dtype, tensor->shape, tensor->bytes};
     if (IsConverted(*tensor, dtype)) {
       planned.dtype = SafetensorsWord(*dtype);
       planned.bytes = tensor->bytes / RowBytes(*tensor->type, 1) * RowBytes(*dtype, 1);
@@ -153,7 +153,7 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   absl::StatusOr<Renaming> renaming = RenameTensors(options, shards.tensors);
   if (!renaming.ok()) return At(options.from, renaming.status());
 
-  const std::vector<PlannedTensor> plan = Plan(*renaming, options.dtype);
+  const std::vector<SafetensorsEntry> plan = Plan(*renaming, options.dtype);
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
                    NewModelDirectory::Create(options.out));
   ConvertReport report;
@@ -169,7 +169,7 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   report.tensors = plan.size();
   report.unused_patterns = std::move(renaming->unused_patterns);
   report.unmatched = std::move(renaming->unmatched);
-  for (const PlannedTensor& tensor : plan) report.bytes += tensor.bytes;
+  for (const SafetensorsEntry& tensor : plan) report.bytes += tensor.bytes;
   return report;
 }
 

@@ -114,7 +114,7 @@ absl::Status WriteDirectory(const Checkpoint& checkpoint,
   if (!files.ok()) return At(options.from, files.status());
   files->push_back(
       JsonFile("config.json", LlamaConfigJson(checkpoint.config(), tensors.front().type())));
-  std::vector<PlannedTensor> plan;
+  std::vector<SafetensorsEntry> plan;
   for (const ConvertedTensor& tensor : tensors) {
     plan.push_back({tensor.name(), SafetensorsWord(tensor.type()), tensor.shape(), tensor.bytes()});
   }
@@ -129,7 +129,7 @@ absl::Status WriteDirectory(const Checkpoint& checkpoint,
 
 absl::Status WriteGguf(const Checkpoint& checkpoint, const std::vector<ConvertedTensor>& tensors,
                        const ModelConversionOptions& options) {
-  std::vector<PlannedGgufTensor> plan;
+  std::vector<GgufEntry> plan;
   bool quantized = false;
   for (const ConvertedTensor& tensor : tensors) {
     plan.push_back({tensor.name(), tensor.type(), tensor.shape(), tensor.bytes()});

@@ -61,8 +61,8 @@ std::vector<RecipeValues> PlanTensors(const ModelConfig& config,
   return tensors;
 }
 
-std::vector<PlannedTensor> PlanFile(const std::vector<RecipeValues>& tensors, TensorType dtype) {
-  std::vector<PlannedTensor> plan;
+std::vector<SafetensorsEntry> PlanFile(const std::vector<RecipeValues>& tensors, TensorType dtype) {
+  std::vector<SafetensorsEntry> plan;
   for (const RecipeValues& tensor : tensors) {
     const std::vector<int64_t>& shape = tensor.spec().shape;
     plan.push_back({tensor.spec().name, SafetensorsWord(dtype), shape,
@@ -101,10 +101,10 @@ class TensorWriting {
 };
 
 absl::Status WriteWeights(const std::vector<RecipeValues>& tensors,
-                          const std::vector<PlannedTensor>& plan, const UpcycleOptions& options,
+                          const std::vector<SafetensorsEntry>& plan, const UpcycleOptions& options,
                           const std::string& directory) {
   uint64_t total = 0;
-  for (const PlannedTensor& tensor : plan) total += tensor.bytes;
+  for (const SafetensorsEntry& tensor : plan) total += tensor.bytes;
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
                    SafetensorsShardsWriter::Create(directory, plan));
   TensorWriting writing(*writer, options, total);
@@ -113,8 +113,8 @@ absl::Status WriteWeights(const std::vector<RecipeValues>& tensors,
 }
 
 absl::Status WriteModel(const std::vector<RecipeValues>& tensors,
-                        const std::vector<PlannedTensor>& plan, const std::vector<TextFile>& files,
-                        const UpcycleOptions& options) {
+                        const std::vector<SafetensorsEntry>& plan,
+                        const std::vector<TextFile>& files, const UpcycleOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
                    NewModelDirectory::Create(options.out));
   RETURN_IF_ERROR(WriteTextFiles(directory->partial_path(), files));
@@ -140,13 +140,13 @@ absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
   files->push_back(JsonFile("upcycle.json", UpcycleRecordJson(models, options)));
   files->push_back(JsonFile("config.json", config_json));
   const std::vector<RecipeValues> tensors = PlanTensors(config, {models, routers}, options);
-  const std::vector<PlannedTensor> plan = PlanFile(tensors, options.dtype);
+  const std::vector<SafetensorsEntry> plan = PlanFile(tensors, options.dtype);
   RETURN_IF_ERROR(WriteModel(tensors, plan, *files, options));
 
   UpcycleReport report{.tensors = plan.size(), .warnings = UpcycleWarnings(models, options)};
   report.warnings.insert(report.warnings.end(), routers.warnings.begin(), routers.warnings.end());
   if (options.MakesMixture()) report.expert_names = options.ExpertNames();
-  for (const PlannedTensor& tensor : plan) report.bytes += tensor.bytes;
+  for (const SafetensorsEntry& tensor : plan) report.bytes += tensor.bytes;
   return report;
 }
 

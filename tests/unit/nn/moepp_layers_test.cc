@@ -1,5 +1,6 @@
-// Mixtures with zero, copy and constant experts and with gating residuals (MoE++). What they compute
-// is held to a reference in float64 by tests/golden (mixture_moepp); here is what must hold besides.
+// Mixtures with zero, copy and constant experts and with gating residuals (MoE++). What they
+// compute is held to a reference in float64 by tests/golden (mixture_moepp); here is what must hold
+// besides.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -178,8 +179,7 @@ TEST(MoeppLayersTest, AttentionThatRoutesInBetweenChangesNoScores) {
 // W_g = 0 is no residual; W_g that shifts every logit alike changes no gate.
 TEST(MoeppLayersTest, ResidualsOfZeroChangeNothing) {
   MemoryCheckpoint residual(EveryKind(false), 8);
-  std::vector<float>& map =
-      residual.values("model.layers.2.ffn.mixture.router.residual.weight");
+  std::vector<float>& map = residual.values("model.layers.2.ffn.mixture.router.residual.weight");
   const std::vector<float> with = LogprobsOf(residual);
   std::fill(map.begin(), map.end(), 0.0f);
   ModelConfig config = EveryKind(false);
@@ -204,23 +204,16 @@ TEST(MoeppLayersTest, PlansTheTensorsOfTheFormat) {
     for (const int64_t dimension : tensor.shape) absl::StrAppend(&line, " ", dimension);
     names.push_back(line);
   }
-  EXPECT_THAT(names,
-              ElementsAre("0.ffn.mixture.router.weight 8 32",
-                          "0.ffn.mixture.constants.0.weight 2 32",
-                          "0.ffn.mixture.constants.0.vector 32",
-                          "0.ffn.mixture.constants.1.weight 2 32",
-                          "0.ffn.mixture.constants.1.vector 32",
-                          "1.ffn.mixture.router.weight 8 32",
-                          "1.ffn.mixture.constants.0.weight 2 32",
-                          "1.ffn.mixture.constants.0.vector 32",
-                          "1.ffn.mixture.constants.1.weight 2 32",
-                          "1.ffn.mixture.constants.1.vector 32",
-                          "2.ffn.mixture.router.weight 8 32",
-                          "2.ffn.mixture.router.residual.weight 8 8",
-                          "2.ffn.mixture.constants.0.weight 2 32",
-                          "2.ffn.mixture.constants.0.vector 32",
-                          "2.ffn.mixture.constants.1.weight 2 32",
-                          "2.ffn.mixture.constants.1.vector 32"));
+  EXPECT_THAT(
+      names,
+      ElementsAre("0.ffn.mixture.router.weight 8 32", "0.ffn.mixture.constants.0.weight 2 32",
+                  "0.ffn.mixture.constants.0.vector 32", "0.ffn.mixture.constants.1.weight 2 32",
+                  "0.ffn.mixture.constants.1.vector 32", "1.ffn.mixture.router.weight 8 32",
+                  "1.ffn.mixture.constants.0.weight 2 32", "1.ffn.mixture.constants.0.vector 32",
+                  "1.ffn.mixture.constants.1.weight 2 32", "1.ffn.mixture.constants.1.vector 32",
+                  "2.ffn.mixture.router.weight 8 32", "2.ffn.mixture.router.residual.weight 8 8",
+                  "2.ffn.mixture.constants.0.weight 2 32", "2.ffn.mixture.constants.0.vector 32",
+                  "2.ffn.mixture.constants.1.weight 2 32", "2.ffn.mixture.constants.1.vector 32"));
 }
 
 // An FFN of 3 x 96 x 32 weights, a router of 8 x 32, constants of 3 x 32.

@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
-const std::vector<PlannedTensor> kPlan = {
+const std::vector<SafetensorsEntry> kPlan = {
     {"a", "I8", {4}, 4}, {"b", "I8", {3}, 3}, {"empty", "I8", {0}, 0}, {"c", "I8", {9}, 9}};
 const std::vector<uint8_t> kBytes = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
