@@ -15,7 +15,7 @@ absl::StatusOr<StoredModel> ReadModel(std::unique_ptr<RandomAccessFile> file) {
   StoredModel model;
   ASSIGN_OR_RETURN(model.config, ParseGgufConfig(contents));
   ASSIGN_OR_RETURN(GgufTokenizer tokenizer,
-                   ReadGgufTokenizer(contents.metadata, model.config.vocab_size));
+                   ReadGgufTokenizer(std::move(contents.metadata), model.config.vocab_size));
   ASSIGN_OR_RETURN(TensorBinding binding,
                    BindTensors(model.config, TensorNaming::kGguf, std::move(contents.tensors)));
   model.tokenizer.gguf = std::move(tokenizer);

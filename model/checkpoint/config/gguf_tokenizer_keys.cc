@@ -20,15 +20,15 @@ absl::StatusOr<std::string> RequiredString(const GgufMetadata& metadata, absl::s
   return *value;
 }
 
-absl::StatusOr<std::vector<std::string>> ReadTokens(const GgufMetadata& metadata, int vocab_size) {
+absl::StatusOr<std::vector<std::string>> ReadTokens(GgufMetadata& metadata, int vocab_size) {
   constexpr absl::string_view kKey = "tokenizer.ggml.tokens";
-  ASSIGN_OR_RETURN(const std::vector<std::string>* tokens, metadata.Strings(kKey));
-  if (tokens == nullptr) return absl::InvalidArgumentError(absl::StrCat(kKey, " is missing"));
+  ASSIGN_OR_RETURN(std::optional<std::vector<std::string>> tokens, metadata.TakeStrings(kKey));
+  if (!tokens.has_value()) return absl::InvalidArgumentError(absl::StrCat(kKey, " is missing"));
   if (tokens->size() > static_cast<size_t>(vocab_size)) {
     return absl::InvalidArgumentError(
         absl::StrCat(kKey, " has ", tokens->size(), " tokens, the vocabulary ", vocab_size));
   }
-  return *tokens;
+  return *std::move(tokens);
 }
 
 absl::StatusOr<std::vector<int32_t>> ReadTokenTypes(const GgufMetadata& metadata, size_t tokens) {
@@ -58,16 +58,16 @@ absl::StatusOr<std::optional<TokenId>> ReadTokenId(const GgufMetadata& metadata,
 
 }  // namespace
 
-absl::StatusOr<GgufTokenizer> ReadGgufTokenizer(const GgufMetadata& metadata, int vocab_size) {
+absl::StatusOr<GgufTokenizer> ReadGgufTokenizer(GgufMetadata metadata, int vocab_size) {
   GgufTokenizer tokenizer;
   ASSIGN_OR_RETURN(tokenizer.model, RequiredString(metadata, "tokenizer.ggml.model"));
   ASSIGN_OR_RETURN(tokenizer.pre, RequiredString(metadata, "tokenizer.ggml.pre"));
   ASSIGN_OR_RETURN(tokenizer.tokens, ReadTokens(metadata, vocab_size));
   const size_t tokens = tokenizer.tokens.size();
   ASSIGN_OR_RETURN(tokenizer.token_types, ReadTokenTypes(metadata, tokens));
-  ASSIGN_OR_RETURN(const std::vector<std::string>* merges,
-                   metadata.Strings("tokenizer.ggml.merges"));
-  if (merges != nullptr) tokenizer.merges = *merges;
+  ASSIGN_OR_RETURN(std::optional<std::vector<std::string>> merges,
+                   metadata.TakeStrings("tokenizer.ggml.merges"));
+  if (merges.has_value()) tokenizer.merges = *std::move(merges);
   ASSIGN_OR_RETURN(tokenizer.bos_id, ReadTokenId(metadata, "tokenizer.ggml.bos_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.eos_id, ReadTokenId(metadata, "tokenizer.ggml.eos_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.unknown_id,

@@ -8,6 +8,6 @@ namespace peerage {
 
 // The tokenizer fields of a GGUF file. Token ids are below the number of tokens, and tokens are at
 // most vocab_size.
-absl::StatusOr<GgufTokenizer> ReadGgufTokenizer(const GgufMetadata& metadata, int vocab_size);
+absl::StatusOr<GgufTokenizer> ReadGgufTokenizer(GgufMetadata metadata, int vocab_size);
 
 }  // namespace peerage

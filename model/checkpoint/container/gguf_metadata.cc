@@ -114,6 +114,16 @@ absl::StatusOr<const std::vector<std::string>*> GgufMetadata::Strings(absl::stri
   return Get<std::vector<std::string>>(*this, key, "an array of strings");
 }
 
+absl::StatusOr<std::optional<std::vector<std::string>>> GgufMetadata::TakeStrings(
+    absl::string_view key) {
+  RETURN_IF_ERROR(Strings(key).status());
+  const auto found = values_.find(key);
+  if (found == values_.end()) return std::nullopt;
+  auto strings = std::get<std::vector<std::string>>(std::move(found->second.value));
+  values_.erase(found);
+  return strings;
+}
+
 absl::StatusOr<std::optional<std::vector<int64_t>>> GgufMetadata::Integers(
     absl::string_view key) const {
   ASSIGN_OR_RETURN(const GgufNumbers* numbers,

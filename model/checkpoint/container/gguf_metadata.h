@@ -67,6 +67,8 @@ class GgufMetadata {
   absl::StatusOr<std::optional<bool>> Bool(absl::string_view key) const;
   absl::StatusOr<const std::string*> String(absl::string_view key) const;
   absl::StatusOr<const std::vector<std::string>*> Strings(absl::string_view key) const;
+  // The same, for the caller to keep: they are gone afterwards. Vocabularies are long.
+  absl::StatusOr<std::optional<std::vector<std::string>>> TakeStrings(absl::string_view key);
   absl::StatusOr<std::optional<std::vector<int64_t>>> Integers(absl::string_view key) const;
 
   const std::map<std::string, GgufValue, std::less<>>& values() const { return values_; }

@@ -25,6 +25,11 @@ absl::StatusOr<std::string> GgufScanner::String(uint64_t max_bytes) {
     return absl::InvalidArgumentError(absl::StrCat("string of ", length, " bytes; at most ",
                                                    std::min(max_bytes, remaining()), " here"));
   }
+  if (length <= buffer_.size() - next_) {
+    std::string text(reinterpret_cast<const char*>(buffer_.data()) + next_, length);
+    next_ += length;
+    return text;
+  }
   std::string text(length, '\0');
   RETURN_IF_ERROR(Bytes(absl::MakeSpan(reinterpret_cast<uint8_t*>(text.data()), text.size())));
   return text;

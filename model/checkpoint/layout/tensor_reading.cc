@@ -49,6 +49,19 @@ class TensorReader {
     return RowBytes(tensor_.info.type, slice->first);
   }
 
+  // How many of the tensor's rows are read together because their order is not the file's.
+  int64_t RowsTogether() const {
+    const int64_t rows = tensor_.info.shape.front();
+    const auto* axes = std::get_if<AxisSwap>(&tensor_.transform);
+    return axes != nullptr && rows % axes->outer == 0 ? rows / axes->outer : rows;
+  }
+
+  // What lies from `offset` on, whole groups of rows that are read together.
+  absl::Status ReadGroups(uint64_t offset, absl::Span<uint8_t> bytes) const {
+    const auto* axes = std::get_if<AxisSwap>(&tensor_.transform);
+    return axes == nullptr ? Read(bytes) : ReadSwapped(*axes, offset, bytes);
+  }
+
   absl::Status ReadStored(uint64_t offset, absl::Span<uint8_t> bytes) const {
     const StoredTensor& part = tensor_.parts.front();
     RETURN_IF_ERROR(files_[part.file]->Read(part.offset + offset, bytes));
@@ -65,10 +78,7 @@ class TensorReader {
   }
 
   absl::Status Apply(const AxisSwap& axes, absl::Span<uint8_t> bytes) const {
-    std::vector<uint8_t> stored(bytes.size());
-    RETURN_IF_ERROR(ReadStored(0, absl::MakeSpan(stored)));
-    SwapAxes(axes, stored, bytes);
-    return absl::OkStatus();
+    return ReadSwapped(axes, 0, bytes);
   }
 
   absl::Status Apply(const PlusOne&, absl::Span<uint8_t> bytes) const {
@@ -105,6 +115,15 @@ class TensorReader {
       }
     }
     StoreFloats(TensorType::kF32, folded, bytes);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadSwapped(AxisSwap axes, uint64_t offset, absl::Span<uint8_t> bytes) const {
+    std::vector<uint8_t> stored(bytes.size());
+    RETURN_IF_ERROR(ReadStored(offset, absl::MakeSpan(stored)));
+    axes.outer =
+        axes.outer * static_cast<int64_t>(bytes.size()) / static_cast<int64_t>(tensor_.info.bytes);
+    SwapAxes(axes, stored, bytes);
     return absl::OkStatus();
   }
 
@@ -145,9 +164,14 @@ absl::Status ReadTensorRows(const WeightFiles& files, const BoundTensor& tensor,
   if (std::optional<uint64_t> start = reader.Start()) {
     return reader.ReadStored(*start + first * row_bytes, bytes);
   }
-  std::vector<uint8_t> whole(tensor.info.bytes);
-  RETURN_IF_ERROR(reader.Read(absl::MakeSpan(whole)));
-  std::copy_n(whole.begin() + first * row_bytes, bytes.size(), bytes.begin());
+  if (bytes.empty()) return absl::OkStatus();
+  const int64_t together = reader.RowsTogether();
+  const int64_t begin = first / together * together;
+  const int64_t wanted_end = first + static_cast<int64_t>(bytes.size() / row_bytes);
+  const int64_t end = (wanted_end + together - 1) / together * together;
+  std::vector<uint8_t> groups((end - begin) * row_bytes);
+  RETURN_IF_ERROR(reader.ReadGroups(begin * row_bytes, absl::MakeSpan(groups)));
+  std::copy_n(groups.begin() + (first - begin) * row_bytes, bytes.size(), bytes.begin());
   return absl::OkStatus();
 }
 

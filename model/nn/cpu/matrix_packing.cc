@@ -8,7 +8,7 @@
 namespace peerage::nn::cpu {
 namespace {
 
-constexpr int kRowsAtOnce = 64;  // converted and packed by one thread at a time
+constexpr int kRowsAtOnce = 64;  // converted before they are packed
 
 void ConvertRow(const PackRowsArgs& args, int64_t row, uint8_t* to) {
   for (const RowSegment& segment : args.segments) {
@@ -21,22 +21,31 @@ void ConvertRow(const PackRowsArgs& args, int64_t row, uint8_t* to) {
   }
 }
 
+// Whether the rows lie in memory as they are packed from.
+bool IsInFormat(const PackRowsArgs& args, size_t row_bytes) {
+  const RowSegment& segment = args.segments.front();
+  return args.segments.size() == 1 && segment.stride == row_bytes &&
+         segment.type == kernels::StoredType(args.matrix.format);
+}
+
 }  // namespace
 
-void PackRows(kernels::ThreadPool& pool, const PackRowsArgs& args, uint8_t* tiles) {
+void PackRows(const PackRowsArgs& args, uint8_t* tiles) {
   const size_t row_bytes = kernels::StoredRowBytes(args.matrix.format, args.matrix.depth);
-  pool.For(args.rows, kRowsAtOnce, [&](int64_t begin, int64_t end, int) {
-    std::vector<uint8_t> rows(kRowsAtOnce * row_bytes);
-    for (int64_t first = begin; first < end; first += kRowsAtOnce) {
-      const int count = static_cast<int>(std::min<int64_t>(kRowsAtOnce, end - first));
-      for (int i = 0; i < count; ++i) ConvertRow(args, first + i, rows.data() + i * row_bytes);
-      kernels::Pack({.shape = args.matrix,
-                     .first_output = args.first_output + static_cast<int>(first),
-                     .num_rows = count,
-                     .rows = rows.data()},
-                    tiles);
-    }
-  });
+  const auto pack = [&](int first, int count, const uint8_t* rows) {
+    kernels::Pack({.shape = args.matrix,
+                   .first_output = args.first_output + first,
+                   .num_rows = count,
+                   .rows = rows},
+                  tiles);
+  };
+  if (IsInFormat(args, row_bytes)) return pack(0, args.rows, args.segments.front().data);
+  std::vector<uint8_t> rows(kRowsAtOnce * row_bytes);
+  for (int first = 0; first < args.rows; first += kRowsAtOnce) {
+    const int count = std::min(kRowsAtOnce, args.rows - first);
+    for (int i = 0; i < count; ++i) ConvertRow(args, first + i, rows.data() + i * row_bytes);
+    pack(first, count, rows.data());
+  }
 }
 
 }  // namespace peerage::nn::cpu

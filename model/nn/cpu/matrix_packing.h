@@ -5,7 +5,6 @@
 
 #include "absl/types/span.h"
 #include "model/kernels/linear.h"
-#include "model/kernels/thread_pool.h"
 #include "model/tensor_type.h"
 
 namespace peerage::nn::cpu {
@@ -26,6 +25,6 @@ struct PackRowsArgs {
   int rows = 0;
   absl::Span<const RowSegment> segments;
 };
-void PackRows(kernels::ThreadPool& pool, const PackRowsArgs& args, uint8_t* tiles);
+void PackRows(const PackRowsArgs& args, uint8_t* tiles);
 
 }  // namespace peerage::nn::cpu

@@ -15,12 +15,20 @@
 namespace peerage::nn::cpu {
 namespace {
 
-// Rows that are read at a time of matrices whose columns lie side by side: whole tiles, and enough
-// that the team is busy.
-constexpr int kRowsOfColumns = 512;
+// What one thread reads at a time of a matrix, in rows of some bytes: a piece that stays in its
+// cache, whole tiles. Never more than kMostPieces of them: rows that the file holds in another
+// order may cost a reading of their whole tensor.
+constexpr int64_t kMatrixPieceBytes = int64_t{128} << 10;
+constexpr int64_t kMostPieces = 16;
+int64_t RowsAtOnce(int64_t rows, uint64_t row_bytes) {
+  constexpr int64_t kTile = 32;
+  const int64_t wanted =
+      std::max<int64_t>(kMatrixPieceBytes / row_bytes, (rows + kMostPieces - 1) / kMostPieces);
+  return (wanted + kTile - 1) / kTile * kTile;
+}
 
 // Stored bytes of a table's vector that one thread reads at a time.
-constexpr int64_t kPieceBytes = int64_t{1} << 20;
+constexpr int64_t kTablePieceBytes = int64_t{1} << 20;
 
 // What a placer has found a place for is const to everybody else.
 uint8_t* Writable(const uint8_t* place) { return const_cast<uint8_t*>(place); }
@@ -41,30 +49,32 @@ absl::Status CheckFinite(const std::string& name, absl::Span<const float> values
   return absl::OkStatus();
 }
 
-// A vector of some experts, by way of f32. The buffers are the thread's own.
-struct TablePiece {
-  std::vector<uint8_t> stored;
-  std::vector<float> rows;
-
-  absl::Status Pack(const Checkpoint& checkpoint, const TensorInfo& tensor,
-                    kernels::PackExpertsArgs args) {
-    const int64_t values = args.count * args.shape.width;
-    stored.resize(RowBytes(tensor.type, values));
-    rows.resize(values);
-    RETURN_IF_ERROR(checkpoint.ReadRows(tensor, args.first, absl::MakeSpan(stored)));
-    kernels::DequantizeRow(tensor.type, stored.data(), values, rows.data());
-    args.rows = rows.data();
-    kernels::PackExperts(args, Writable(args.shape.records));
-    return absl::OkStatus();
-  }
-};
-
 }  // namespace
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, kernels::ThreadPool& pool,
                            ProgressFunction progress)
-    : checkpoint_(checkpoint), pool_(pool), progress_function_(std::move(progress)) {
+    : checkpoint_(checkpoint),
+      pool_(pool),
+      progress_function_(std::move(progress)),
+      buffers_(pool.threads()) {
   for (const TensorInfo& tensor : checkpoint.tensors()) progress_.total += tensor.bytes;
+}
+
+template <typename ReadPiece>
+absl::Status WeightReader::InPieces(int64_t count, int64_t at_once, const ReadPiece& read) {
+  absl::Mutex mu;  // guards `status` and the progress
+  absl::Status status;
+  pool_.For(count, at_once, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t first = begin; first < end; first += at_once) {
+      const absl::StatusOr<uint64_t> bytes =
+          read(first, std::min(at_once, end - first), buffers_[thread]);
+      absl::MutexLock lock(&mu);
+      status.Update(bytes.status());
+      if (!status.ok()) return;
+      Advance(*bytes);
+    }
+  });
+  return status;
 }
 
 absl::Status WeightReader::PackRows(const kernels::PackedMatrix& matrix,
@@ -72,43 +82,61 @@ absl::Status WeightReader::PackRows(const kernels::PackedMatrix& matrix,
   for (const RowsOfMatrix& part : rows) {
     const TensorInfo& tensor = *part.tensor;
     const size_t row_bytes = RowBytes(tensor.type, tensor.shape[1]);
-    stored_.resize(part.count * row_bytes);
-    RETURN_IF_ERROR(ReadRows(tensor, part.first, absl::MakeSpan(stored_)));
-    const RowSegment segment{
-        .type = tensor.type, .data = stored_.data(), .stride = row_bytes, .width = tensor.shape[1]};
-    cpu::PackRows(pool_,
-                  {.matrix = matrix,
-                   .first_output = part.first_output,
-                   .rows = static_cast<int>(part.count),
-                   .segments = {&segment, 1}},
-                  Writable(matrix.tiles));
+    const auto read = [&](int64_t first, int64_t count,
+                          Buffers& buffers) -> absl::StatusOr<uint64_t> {
+      buffers.stored.resize(count * row_bytes);
+      RETURN_IF_ERROR(
+          checkpoint_.ReadRows(tensor, part.first + first, absl::MakeSpan(buffers.stored)));
+      const RowSegment segment{.type = tensor.type,
+                               .data = buffers.stored.data(),
+                               .stride = row_bytes,
+                               .width = tensor.shape[1]};
+      cpu::PackRows({.matrix = matrix,
+                     .first_output = part.first_output + static_cast<int>(first),
+                     .rows = static_cast<int>(count),
+                     .segments = {&segment, 1}},
+                    Writable(matrix.tiles));
+      return buffers.stored.size();
+    };
+    RETURN_IF_ERROR(InPieces(part.count, RowsAtOnce(part.count, row_bytes), read));
   }
   return absl::OkStatus();
 }
 
 absl::Status WeightReader::PackColumns(const kernels::PackedMatrix& matrix,
                                        absl::Span<const ColumnsOfMatrix> columns) {
-  std::map<const TensorInfo*, std::vector<uint8_t>> sources;
-  for (const ColumnsOfMatrix& part : columns) sources.try_emplace(part.tensor);
-  for (int first = 0; first < matrix.outputs; first += kRowsOfColumns) {
-    const int rows = std::min(kRowsOfColumns, matrix.outputs - first);
-    for (auto& [tensor, stored] : sources) {
-      stored.resize(rows * RowBytes(tensor->type, tensor->shape[1]));
-      RETURN_IF_ERROR(ReadRows(*tensor, first, absl::MakeSpan(stored)));
+  // Where the rows of each tensor begin in a piece of some rows.
+  std::map<const TensorInfo*, uint64_t> row_begins;
+  uint64_t row_bytes = 0;  // of all tensors
+  for (const ColumnsOfMatrix& part : columns) {
+    if (!row_begins.try_emplace(part.tensor, row_bytes).second) continue;
+    row_bytes += RowBytes(part.tensor->type, part.tensor->shape[1]);
+  }
+  const auto read = [&](int64_t first, int64_t count,
+                        Buffers& buffers) -> absl::StatusOr<uint64_t> {
+    buffers.stored.resize(count * row_bytes);
+    for (const auto& [tensor, row_begin] : row_begins) {
+      RETURN_IF_ERROR(checkpoint_.ReadRows(
+          *tensor, first,
+          absl::MakeSpan(buffers.stored)
+              .subspan(count * row_begin, count * RowBytes(tensor->type, tensor->shape[1]))));
     }
     std::vector<RowSegment> segments;
     for (const ColumnsOfMatrix& part : columns) {
-      const std::vector<uint8_t>& stored = sources.at(part.tensor);
       segments.push_back({.type = part.tensor->type,
-                          .data = stored.data() + RowBytes(part.tensor->type, part.first),
-                          .stride = stored.size() / rows,
+                          .data = buffers.stored.data() + count * row_begins.at(part.tensor) +
+                                  RowBytes(part.tensor->type, part.first),
+                          .stride = RowBytes(part.tensor->type, part.tensor->shape[1]),
                           .width = part.count});
     }
-    cpu::PackRows(pool_,
-                  {.matrix = matrix, .first_output = first, .rows = rows, .segments = segments},
+    cpu::PackRows({.matrix = matrix,
+                   .first_output = static_cast<int>(first),
+                   .rows = static_cast<int>(count),
+                   .segments = segments},
                   Writable(matrix.tiles));
-  }
-  return absl::OkStatus();
+    return buffers.stored.size();
+  };
+  return InPieces(matrix.outputs, RowsAtOnce(matrix.outputs, row_bytes), read);
 }
 
 absl::Status WeightReader::PackRouter(const kernels::PackedMatrix& matrix, int first_output,
@@ -171,28 +199,31 @@ absl::Status WeightReader::PackSubKeys(absl::Span<const kernels::SubKeys> sets,
   return absl::OkStatus();
 }
 
+// All vectors of some experts at a time, by way of f32.
 absl::Status WeightReader::PackExperts(const kernels::ExpertTable& table,
                                        absl::Span<const TensorInfo* const> vectors) {
-  const int64_t row_bytes = RowBytes(vectors.front()->type, table.width);
-  const int64_t experts_at_once = std::max<int64_t>(1, kPieceBytes / row_bytes);
-  absl::Mutex mu;  // guards `status` and the progress
-  absl::Status status;
-  pool_.For(table.num_experts, experts_at_once, [&](int64_t begin, int64_t end, int) {
-    TablePiece piece;
-    for (int64_t first = begin; first < end; first += experts_at_once) {
-      const int64_t count = std::min(experts_at_once, end - first);
-      for (size_t vector = 0; vector < vectors.size(); ++vector) {
-        const absl::Status packed = piece.Pack(
-            checkpoint_, *vectors[vector],
-            {.shape = table, .vector = static_cast<int>(vector), .first = first, .count = count});
-        absl::MutexLock lock(&mu);
-        status.Update(packed);
-        if (!status.ok()) return;
-        Advance(piece.stored.size());
-      }
+  const auto read = [&](int64_t first, int64_t count,
+                        Buffers& buffers) -> absl::StatusOr<uint64_t> {
+    const int64_t values = count * table.width;
+    buffers.values.resize(values);
+    uint64_t bytes = 0;
+    for (size_t vector = 0; vector < vectors.size(); ++vector) {
+      const TensorInfo& tensor = *vectors[vector];
+      buffers.stored.resize(RowBytes(tensor.type, values));
+      RETURN_IF_ERROR(checkpoint_.ReadRows(tensor, first, absl::MakeSpan(buffers.stored)));
+      kernels::DequantizeRow(tensor.type, buffers.stored.data(), values, buffers.values.data());
+      kernels::PackExperts({.shape = table,
+                            .vector = static_cast<int>(vector),
+                            .first = first,
+                            .count = count,
+                            .rows = buffers.values.data()},
+                           Writable(table.records));
+      bytes += buffers.stored.size();
     }
-  });
-  return status;
+    return bytes;
+  };
+  const int64_t row_bytes = RowBytes(vectors.front()->type, table.width);
+  return InPieces(table.num_experts, std::max<int64_t>(1, kTablePieceBytes / row_bytes), read);
 }
 
 absl::Status WeightReader::Values(const TensorInfo& tensor, float* values) {
@@ -216,13 +247,6 @@ absl::Status WeightReader::Read(const TensorInfo& tensor) {
   stored_.resize(tensor.bytes);
   RETURN_IF_ERROR(checkpoint_.Read(tensor, absl::MakeSpan(stored_)));
   Advance(tensor.bytes);
-  return absl::OkStatus();
-}
-
-absl::Status WeightReader::ReadRows(const TensorInfo& tensor, int64_t first,
-                                    absl::Span<uint8_t> stored) {
-  RETURN_IF_ERROR(checkpoint_.ReadRows(tensor, first, stored));
-  Advance(stored.size());
   return absl::OkStatus();
 }
 

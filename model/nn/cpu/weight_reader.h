@@ -40,9 +40,9 @@ struct BatchNorm {
 };
 
 // Reads canonical tensors into the layouts that the kernels want, where a WeightPlacer has decided
-// that they lie: memory that is zero and that nobody reads yet. Beside it one tensor's stored bytes
-// are held at a time; tables of experts, and matrices side by side, are read in pieces. Errors name
-// the tensor.
+// that they lie: memory that is zero and that nobody reads yet. Matrices and tables of experts are
+// read in pieces, each by one thread of the pool; of what is small (norms, routers, sub-keys) one
+// tensor is held at a time. Errors name the tensor.
 class WeightReader {
  public:
   // `progress` is called after every piece, from any thread, one at a time; it may be empty.
@@ -70,7 +70,6 @@ class WeightReader {
 
   absl::Status PackSubKeys(absl::Span<const kernels::SubKeys> sets, const TensorInfo& tensor);
 
-  // Piece by piece, in several threads. The first error, of whatever piece, ends it.
   absl::Status PackExperts(const kernels::ExpertTable& table,
                            absl::Span<const TensorInfo* const> vectors);
 
@@ -78,8 +77,18 @@ class WeightReader {
   absl::Status FiniteValues(const TensorInfo& tensor, float* values);
 
  private:
+  // What a thread reads and converts in.
+  struct Buffers {
+    std::vector<uint8_t> stored;
+    std::vector<float> values;
+  };
+
+  // Calls read(first, count, buffers), which returns the bytes it has read, for pieces of at most
+  // `at_once` that together cover [0, count), in several threads. The first error ends it.
+  template <typename ReadPiece>
+  absl::Status InPieces(int64_t count, int64_t at_once, const ReadPiece& read);
+
   absl::Status Read(const TensorInfo& tensor);  // the whole of it, into stored_
-  absl::Status ReadRows(const TensorInfo& tensor, int64_t first, absl::Span<uint8_t> stored);
   absl::StatusOr<std::vector<float>> FiniteVector(const TensorInfo& tensor);
   void Advance(uint64_t stored_bytes);
 
@@ -87,7 +96,8 @@ class WeightReader {
   kernels::ThreadPool& pool_;
   const ProgressFunction progress_function_;
   LoadProgress progress_;
-  std::vector<uint8_t> stored_;  // what was read last
+  std::vector<uint8_t> stored_;   // what was read last
+  std::vector<Buffers> buffers_;  // [threads]
 };
 
 }  // namespace peerage::nn::cpu
