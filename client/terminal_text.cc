@@ -84,7 +84,7 @@ std::string FormatPercent(double ratio) { return absl::StrFormat("%.1f %%", 100 
 
 std::string FormatThreeDigits(double value) {
   if (value >= 100) return FormatWhole(std::llround(value));
-  return absl::StrFormat(value < 10 ? "%.2f" : "%.1f", value);
+  return absl::StrFormat("%.*f", value < 10 ? 2 : 1, value);
 }
 
 std::string FormatInterval(absl::Duration value) {

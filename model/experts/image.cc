@@ -122,7 +122,7 @@ std::string ShortNumber(uint64_t number) {
   for (const auto& [size, name] : kUnits) {
     if (value < size) continue;
     const double scaled = value / size;
-    std::string digits = absl::StrFormat(scaled < 9.95 ? "%.1f" : "%.0f", scaled);
+    std::string digits = absl::StrFormat("%.*f", scaled < 9.95 ? 1 : 0, scaled);
     return absl::StrCat(absl::StripSuffix(digits, ".0"), name);
   }
   return absl::StrCat(number);

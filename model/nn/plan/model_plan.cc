@@ -49,6 +49,12 @@ class Planner {
   }
 
  private:
+  template <typename Part>
+  Part Counted(Part part) {
+    expert_layers_ += static_cast<int>(part.ExpertLayers().size());
+    return part;
+  }
+
   BlockPlan PlanBlock(size_t layer) {
     const LayerConfig& config = config_.layers[layer];
     PartPlace place{.model = config_,
@@ -80,12 +86,6 @@ class Planner {
             .epsilon = config_.norm_eps,
             .width = config_.hidden_size,
             .weight = std::move(weight)};
-  }
-
-  template <typename Part>
-  Part Counted(Part part) {
-    expert_layers_ += static_cast<int>(part.ExpertLayers().size());
-    return part;
   }
 
   const ModelConfig& config_;
