@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -39,7 +40,7 @@ struct ExpertCount {
 inline uint64_t ExpertScore(float weight) {
   if (!(weight > 0)) return 0;  // NaN, too
   const double cut = std::min(weight, ExpertCount::kMaxWeight);
-  return static_cast<uint64_t>(cut / ExpertCount::kUnit + 0.5);
+  return static_cast<uint64_t>(std::floor(cut / ExpertCount::kUnit + 0.5));
 }
 
 // The experts that a step's tokens picked in one expert layer, in the batch's order of tokens.

@@ -102,7 +102,7 @@ absl::StatusOr<Image> DrawMixtureMap(absl::Span<const MixtureMapLayer> layers) {
   int64_t width = kEdge, height = 0;
   for (const Panel& panel : panels) {
     width += panel.width() + kEdge;
-    height = std::max(height, panel.height() + 2 * kEdge);
+    height = std::max(height, panel.height() + int64_t{2} * kEdge);
   }
   if (width > kMostPixels / height) {
     return absl::OutOfRangeError("a picture cannot hold so many experts");

@@ -190,7 +190,7 @@ absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat(
         "head_dim is ", head_dim, ", and attention takes at most ", kernels::kMaxHeadDim));
   }
-  const int64_t block_bytes = KvCache(plan).block_bytes();
+  const auto block_bytes = static_cast<int64_t>(KvCache(plan).block_bytes());
   if (options.kv_cache_bytes < block_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the KV cache of ", options.kv_cache_bytes, " bytes does not hold one block of ",

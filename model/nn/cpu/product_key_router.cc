@@ -138,7 +138,7 @@ void ProductKeyRouter::ListBest(const Group& group, int half, const Lists& lists
   const size_t at = size_t(half) * group.rows * listed();
   float* log_sum_exp = lists.log_sum_exp + size_t(half) * group.rows;
   const bool joint = score == RouterScore::kJointSoftmax;
-  const float* queries = group.queries + half * (query_width() / 2);
+  const float* queries = group.queries + size_t(half) * (query_width() / 2);
   if (!keys.empty()) {
     return kernels::SubKeyTopK({.keys = keys[keys.size() == 2 ? half : 2 * group.head + half],
                                 .queries = queries,
