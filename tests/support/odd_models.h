@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/config/model_config.h"
+
+namespace peerage {
+
+// Models whose sizes are no multiples of anything that kernels like.
+
+// 3 dense layers: 97 tokens, d 33, 6 heads of 10 on 3 KV heads, 31 hidden values.
+ModelConfig OddConfig();
+
+// Product keys over n * n experts, with queries of 14 values.
+ProductKeyConfig OddKeys(int n, int heads, int top_k);
+
+// The same model with every layer made of one attention and some feed-forward parts.
+ModelConfig OddModel(const AttentionConfig& attention, std::vector<FfnConfig> ffn);
+
+// Models that have, between them, every kind of layer with every choice that its config has.
+struct NamedModel {
+  std::string name;  // letters and digits
+  ModelConfig config;
+};
+std::vector<NamedModel> OddModels();
+
+}  // namespace peerage
