@@ -1,4 +1,4 @@
-#include "tests/unit/nn/reference_sampler.h"
+#include "tests/unit/nn/cpu/reference_sampler.h"
 
 #include <algorithm>
 #include <cmath>

@@ -12,7 +12,7 @@
 
 #include "model/kernels/philox.h"
 #include "tests/unit/kernels/kernel_target.h"
-#include "tests/unit/nn/reference_sampler.h"
+#include "tests/unit/nn/cpu/reference_sampler.h"
 
 namespace peerage::nn::cpu {
 namespace {

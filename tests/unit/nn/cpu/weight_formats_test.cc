@@ -1,8 +1,8 @@
+#include "model/nn/cpu/weight_formats.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
-
-#include "model/nn/cpu/weight_formats.h"
 
 namespace peerage::nn::cpu {
 namespace {

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/support/memory_checkpoint.h"
+
+namespace peerage {
+
+using DoubleRow = std::vector<double>;
+using DoubleRows = std::vector<DoubleRow>;  // [tokens][width]
+
+// y = W x for each row, the matrix by the name of its tensor; its last dimension is that of x.
+DoubleRows MultiplyRows(const MemoryCheckpoint& checkpoint, const std::string& tensor,
+                        const DoubleRows& x);
+
+// What a token's heads pick, as literally as docs/model_format.md says it.
+struct DoublePicks {
+  std::vector<uint32_t> ids;  // [heads][top_k]
+  DoubleRow weights;
+  // The least difference between a sum (or half's score) that was kept and one that was not: what
+  // rounding must stay below for every float path to pick the same.
+  double margin = 0;
+};
+
+// Routing by product keys, brute force in double. `prefix`: "model.layers.0.ffn.peer.".
+DoublePicks PickByProductKeys(const MemoryCheckpoint& checkpoint, const ProductKeyConfig& config,
+                              const std::string& prefix, const DoubleRow& x);
+
+// What PEER and a product-key memory add to the residual stream for a token that reads u.
+DoubleRow PeerOutput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
+                     const std::string& prefix, const DoubleRow& u);
+DoubleRow MemoryOutput(const MemoryCheckpoint& checkpoint, const ProductKeyMemoryConfig& config,
+                       const std::string& prefix, const DoubleRow& u);
+
+double Activated(Activation function, double x);
+
+}  // namespace peerage

@@ -1,0 +1,187 @@
+#include "model/nn/cpu/expert_counters.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+namespace peerage::nn::cpu {
+namespace {
+
+constexpr int kMaxTokens = 257;
+
+// Two layers of block 0, one of block 1, two of block 3.
+std::vector<ExpertLayer> Layers() {
+  return {{.layer = 0, .num_experts = 7, .heads = 1, .top_k = 2},
+          {.layer = 0, .num_experts = 1023, .heads = 3, .top_k = 5},
+          {.layer = 1, .num_experts = 31, .heads = 2, .top_k = 1},
+          {.layer = 3, .num_experts = 1, .heads = 1, .top_k = 1},
+          {.layer = 3, .num_experts = 97, .heads = 1, .top_k = 33}};
+}
+
+// Counters with memory of their own.
+struct LaidCounters {
+  explicit LaidCounters(ExpertCounters::Options options) : counters(Layers(), Capped(options)) {
+    counts = *AllocateFor(Pages::kNormal, [&](Arena& arena) { counters.LayCounters(arena); });
+    picks = *AllocateFor(Pages::kNormal, [&](Arena& arena) { counters.LayPicks(arena); });
+  }
+
+  static ExpertCounters::Options Capped(ExpertCounters::Options options) {
+    options.max_tokens = kMaxTokens;
+    return options;
+  }
+
+  // Random picks of so many tokens in one layer, as a router would leave them.
+  void Pick(int layer, int tokens, uint32_t seed) {
+    const ExpertLayer shape = Layers()[layer];
+    std::mt19937 random(seed);
+    const PickBuffer buffer = counters.picks(layer);
+    for (size_t i = 0; i < size_t(tokens) * shape.picks_per_token(); ++i) {
+      buffer.ids[i] = random() % shape.num_experts;
+      buffer.weights[i] = static_cast<float>(random() % 1000) / 997;
+    }
+  }
+
+  std::vector<ExpertCount> Read(int layer, uint64_t& tokens) const {
+    std::vector<ExpertCount> read(Layers()[layer].num_experts);
+    tokens = counters.Read(layer, absl::MakeSpan(read));
+    return read;
+  }
+
+  ExpertCounters counters;
+  Storage counts, picks;
+};
+
+void CountNaively(const PickBuffer& picks, size_t count, std::vector<ExpertCount>& counts) {
+  for (size_t i = 0; i < count; ++i) {
+    ++counts[picks.ids[i]].selections;
+    counts[picks.ids[i]].score += ExpertScore(picks.weights[i]);
+  }
+}
+
+void ExpectSameCounts(const std::vector<ExpertCount>& actual,
+                      const std::vector<ExpertCount>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t id = 0; id < actual.size(); ++id) {
+    ASSERT_EQ(actual[id].selections, expected[id].selections) << id;
+    ASSERT_EQ(actual[id].score, expected[id].score) << id;
+  }
+}
+
+TEST(ExpertCountersTest, CountByThreadsIsTheNaiveCount) {
+  for (const int threads : {1, 2, 3}) {
+    kernels::ThreadPool pool(threads);
+    LaidCounters laid({});
+    for (int layer = 0; layer < 5; ++layer) {
+      const ExpertLayer shape = Layers()[layer];
+      std::vector<ExpertCount> expected(shape.num_experts);
+      uint64_t expected_tokens = 0, tokens = 0;
+      for (const int step : {1, 0, 33, kMaxTokens}) {
+        laid.Pick(layer, step, 31 * layer + step);
+        laid.counters.Count(pool, layer, step);
+        CountNaively(laid.counters.picks(layer), size_t(step) * shape.picks_per_token(), expected);
+        expected_tokens += step;
+      }
+      ExpectSameCounts(laid.Read(layer, tokens), expected);
+      EXPECT_EQ(tokens, expected_tokens);
+      EXPECT_EQ(laid.counters.Read(layer, {}), expected_tokens);  // the tokens alone
+    }
+  }
+}
+
+// A sum that 32 bits do not hold: weights of 200 are past 256 at the second pick.
+TEST(ExpertCountersTest, CountsPastWhatACounterHolds) {
+  kernels::ThreadPool pool(3);
+  LaidCounters laid({});
+  const PickBuffer picks = laid.counters.picks(4);
+  std::fill_n(picks.ids, 33 * 97, 96u);
+  std::fill_n(picks.weights, 33 * 97, 200.0f);
+  laid.counters.Count(pool, 4, 97);
+  laid.counters.Count(pool, 4, 1);
+  uint64_t tokens = 0;
+  const std::vector<ExpertCount> read = laid.Read(4, tokens);
+  EXPECT_EQ(read[96].selections, 33u * 98);
+  EXPECT_EQ(read[96].score, 33u * 98 * ExpertScore(200));
+  EXPECT_EQ(read[95].selections, 0u);
+}
+
+TEST(ExpertCountersTest, ClearBeginsAnew) {
+  kernels::ThreadPool pool(2);
+  LaidCounters laid({});
+  for (int layer = 0; layer < 5; ++layer) {
+    laid.Pick(layer, 31, layer);
+    std::fill_n(laid.counters.picks(layer).weights, 31, 4000.0f);  // some are spilled
+    laid.counters.Count(pool, layer, 31);
+  }
+  laid.counters.Clear();
+  for (int layer = 0; layer < 5; ++layer) {
+    uint64_t tokens = 1;
+    const std::vector<ExpertCount> read = laid.Read(layer, tokens);
+    EXPECT_EQ(tokens, 0u);
+    ExpectSameCounts(read, std::vector<ExpertCount>(read.size()));
+  }
+
+  laid.Pick(2, 3, 8);
+  laid.counters.Count(pool, 2, 3);
+  std::vector<ExpertCount> expected(31);
+  CountNaively(laid.counters.picks(2), 6, expected);
+  uint64_t tokens = 0;
+  ExpectSameCounts(laid.Read(2, tokens), expected);
+}
+
+TEST(ExpertCountersTest, WhoDoesNotCountReadsZeros) {
+  kernels::ThreadPool pool(1);
+  LaidCounters laid({.count = false});
+  EXPECT_EQ(laid.counts.size(), 0u);
+  laid.Pick(0, 3, 1);
+  laid.counters.Count(pool, 0, 3);
+  std::vector<ExpertCount> read(7, ExpertCount{.selections = 9, .score = 9});
+  EXPECT_EQ(laid.counters.Read(0, absl::MakeSpan(read)), 0u);
+  ExpectSameCounts(read, std::vector<ExpertCount>(7));
+  laid.counters.Clear();
+}
+
+TEST(ExpertCountersTest, WithTracesEveryLayerKeepsItsPicks) {
+  LaidCounters laid({});
+  for (int layer = 0; layer < 5; ++layer) laid.Pick(layer, kMaxTokens, layer);
+
+  for (const int tokens : {0, 1, kMaxTokens}) {
+    const auto reported = laid.counters.Picks(tokens);
+    ASSERT_EQ(reported.size(), 5u);
+    for (int layer = 0; layer < 5; ++layer) {
+      const size_t count = size_t(tokens) * Layers()[layer].picks_per_token();
+      ASSERT_EQ(reported[layer].ids.size(), count);
+      ASSERT_EQ(reported[layer].weights.size(), count);
+      LaidCounters again({});
+      again.Pick(layer, kMaxTokens, layer);
+      EXPECT_TRUE(std::equal(reported[layer].ids.begin(), reported[layer].ids.end(),
+                             again.counters.picks(layer).ids))
+          << layer;
+      EXPECT_EQ(reported[layer].weights.data(), laid.counters.picks(layer).weights);
+    }
+  }
+}
+
+// Blocks use the same room one after the other; the layers of one block have room each.
+TEST(ExpertCountersTest, WithoutTracesBlocksShareRoom) {
+  LaidCounters laid({.trace = false});
+  const auto ids = [&](int layer) { return laid.counters.picks(layer).ids; };
+  EXPECT_EQ(ids(2), ids(0));
+  EXPECT_EQ(ids(3), ids(0));
+  EXPECT_TRUE(laid.counters.Picks(3).empty());
+
+  for (const auto& [first, second] : {std::pair{0, 1}, {3, 4}}) {
+    laid.Pick(first, kMaxTokens, 1);
+    laid.Pick(second, kMaxTokens, 2);
+    const size_t count = kMaxTokens * Layers()[first].picks_per_token();
+    const std::vector<uint32_t> kept(ids(first), ids(first) + count);
+    laid.Pick(first, kMaxTokens, 1);
+    EXPECT_EQ(std::vector<uint32_t>(ids(first), ids(first) + count), kept);
+    EXPECT_GE(ids(second), ids(first) + count);
+  }
+  EXPECT_LT(laid.picks.size(), LaidCounters({}).picks.size());
+}
+
+}  // namespace
+}  // namespace peerage::nn::cpu
