@@ -2,15 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
 #include <string>
 
 namespace peerage {
 namespace {
 
-using Row = std::vector<double>;
-using Rows = std::vector<Row>;  // [tokens][width]
+using Row = DoubleRow;
+using Rows = DoubleRows;
 
 Row Softmax(Row scores) {
   const double most = *std::max_element(scores.begin(), scores.end());
@@ -51,18 +50,27 @@ class ExpertLoop {
                     Norm("model.norm.weight", x));
   }
 
- private:
   void AddBlock(size_t index, Rows& x) const {
-    const LayerConfig& layer = config_.layers[index];
     const std::string prefix = "model.layers." + std::to_string(index) + ".";
     Rows u = Norm(prefix + "input_norm.weight", x);
-    AddAttention(layer.attention, prefix + "attention.", u, x);
+    AddAttention(index, u, x);
     if (!config_.parallel_block) u = Norm(prefix + "post_attention_norm.weight", x);
-    for (const FfnConfig& ffn : layer.ffn) {
-      std::visit([&](const auto& part) { AddFfn(part, prefix + "ffn.", u, x); }, ffn);
+    AddFfn(index, u, x);
+  }
+
+  void AddAttention(size_t index, const Rows& u, Rows& x) const {
+    AddAttention(config_.layers[index].attention,
+                 "model.layers." + std::to_string(index) + ".attention.", u, x);
+  }
+
+  void AddFfn(size_t index, const Rows& u, Rows& x) const {
+    const std::string prefix = "model.layers." + std::to_string(index) + ".ffn.";
+    for (const FfnConfig& ffn : config_.layers[index].ffn) {
+      std::visit([&](const auto& part) { AddFfn(part, prefix, u, x); }, ffn);
     }
   }
 
+ private:
   void AddAttention(const AttentionConfig& attention, const std::string& prefix, const Rows& u,
                     Rows& x) const {
     if (attention.kind == AttentionKind::kDense) {
@@ -88,10 +96,17 @@ class ExpertLoop {
     }
   }
 
-  // This loop knows no product keys.
-  void AddFfn(const PeerConfig&, const std::string&, const Rows&, Rows&) const { std::abort(); }
-  void AddFfn(const ProductKeyMemoryConfig&, const std::string&, const Rows&, Rows&) const {
-    std::abort();
+  void AddFfn(const PeerConfig& peer, const std::string& prefix, const Rows& u, Rows& x) const {
+    Rows y;
+    for (const Row& row : u) y.push_back(PeerOutput(checkpoint_, peer, prefix + "peer.", row));
+    AddScaled({}, y, x);
+  }
+
+  void AddFfn(const ProductKeyMemoryConfig& memory, const std::string& prefix, const Rows& u,
+              Rows& x) const {
+    Rows y;
+    for (const Row& row : u) y.push_back(MemoryOutput(checkpoint_, memory, prefix + "pkm.", row));
+    AddScaled({}, y, x);
   }
 
   // The gate of one expert, token by token.
@@ -159,7 +174,7 @@ class ExpertLoop {
     const Rows up = Multiply(prefix + "up_proj.weight", u);
     for (size_t t = 0; t < u.size(); ++t) {
       for (size_t i = 0; i < up[t].size(); ++i) {
-        gate[t][i] *= up[t][i] / (1 + std::exp(-gate[t][i]));
+        gate[t][i] = Activated(config_.activation, gate[t][i]) * up[t][i];
       }
     }
     return Multiply(prefix + "down_proj.weight", gate);
@@ -180,16 +195,7 @@ class ExpertLoop {
   }
 
   Rows Multiply(const std::string& name, const Rows& x) const {
-    const std::vector<float>& matrix = checkpoint_.values(name);
-    const size_t outputs = checkpoint_.Find(name)->shape[0];
-    Rows y;
-    for (const Row& row : x) {
-      Row& out = y.emplace_back(outputs);
-      for (size_t o = 0; o < outputs; ++o) {
-        out[o] = std::inner_product(row.begin(), row.end(), matrix.begin() + o * row.size(), 0.0);
-      }
-    }
-    return y;
+    return MultiplyRows(checkpoint_, name, x);
   }
 
   const MemoryCheckpoint& checkpoint_;
@@ -197,6 +203,19 @@ class ExpertLoop {
 };
 
 }  // namespace
+
+void AddAttentionLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows& u,
+                      DoubleRows& x) {
+  ExpertLoop(checkpoint).AddAttention(layer, u, x);
+}
+
+void AddFfnLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows& u, DoubleRows& x) {
+  ExpertLoop(checkpoint).AddFfn(layer, u, x);
+}
+
+void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x) {
+  ExpertLoop(checkpoint).AddBlock(layer, x);
+}
 
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
                                        const std::vector<TokenId>& tokens) {

@@ -3,12 +3,21 @@
 #include <vector>
 
 #include "tests/support/memory_checkpoint.h"
+#include "tests/support/product_key_loop.h"
 
 namespace peerage {
 
-// Log-probabilities of tokens[1..] by a forward pass in double that is as literal as
-// docs/model_format.md: one expert after the other, one head after the other, no cache. For models
-// of `dense` and `mixture` parts with silu.
+// A forward pass in double that is as literal as docs/model_format.md: one expert after the other,
+// one head after the other, no cache.
+
+// What a layer's attention, or its feed-forward parts, add to the residual stream x of a whole
+// sequence from position 0 on when they read u; and what the whole layer makes of x.
+void AddAttentionLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows& u,
+                      DoubleRows& x);
+void AddFfnLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows& u, DoubleRows& x);
+void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x);
+
+// Log-probabilities of tokens[1..].
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
                                        const std::vector<TokenId>& tokens);
 
