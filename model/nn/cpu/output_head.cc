@@ -13,8 +13,10 @@ namespace peerage::nn::cpu {
 void OutputHead::Forward(const StepContext& step, absl::Span<Slot> slots, OutputRows& rows) {
   const Workspace& buffers = step.workspace;
   const size_t vocab = projection_.outputs();
+  // Each is made in its place: a copy would not have the room that was reserved.
   if (sampler_scratch_.empty()) {
-    sampler_scratch_.assign(step.pool.threads(), SamplerScratch(vocab));
+    sampler_scratch_.reserve(step.pool.threads());
+    for (int i = 0; i < step.pool.threads(); ++i) sampler_scratch_.emplace_back(vocab);
   }
   for (int first = 0; first < rows.size(); first += Workspace::kLogitRows) {
     const int count = std::min(Workspace::kLogitRows, rows.size() - first);
