@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -12,6 +13,15 @@
 
 namespace peerage {
 
+void ExpectLogprobsNear(const std::vector<float>& actual, const std::vector<float>& expected,
+                        Tolerance tolerance) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    // Equal bits are a difference of 0, and NaN is near nothing.
+    ASSERT_LE(std::fabs(double{actual[i]} - expected[i]), tolerance) << i;
+  }
+}
+
 void ExpectANaNFailsItsOwnSequenceAlone(ModelConfig config, uint32_t seed,
                                         nn::LoadOptions options) {
   config.tied_embeddings = false;
@@ -19,38 +29,45 @@ void ExpectANaNFailsItsOwnSequenceAlone(ModelConfig config, uint32_t seed,
   constexpr TokenId kPoisoned = 66;
   checkpoint.values("model.embed_tokens.weight")[kPoisoned * 32 + 5] =
       std::numeric_limits<float>::quiet_NaN();
-  const auto model = LoadSmall(checkpoint, std::move(options));
+  ExpectATokenFailsItsOwnSequenceAlone(*LoadSmall(checkpoint, std::move(options)), kPoisoned, 0);
+}
+
+void ExpectATokenFailsItsOwnSequenceAlone(LanguageModel& model, TokenId token,
+                                          Tolerance tolerance) {
   const FedSequence healthy{Prompt(8, 5), {0}};
   FedSequence poisoned{Prompt(8, 7), {1}};
-  poisoned.tokens[3] = kPoisoned;
-  const FeedResult alone = Feed(*model, {healthy});
+  poisoned.tokens[3] = token;
+  const FeedResult alone = Feed(model, {healthy});
 
   for (const size_t place : {0, 1}) {
     const FeedResult fed =
-        place == 0 ? Feed(*model, {healthy, poisoned}) : Feed(*model, {poisoned, healthy});
+        place == 0 ? Feed(model, {healthy, poisoned}) : Feed(model, {poisoned, healthy});
 
     EXPECT_TRUE(fed.status[place].ok());
-    EXPECT_EQ(fed.logprobs[place], alone.logprobs[0]);
+    ExpectLogprobsNear(fed.logprobs[place], alone.logprobs[0], tolerance);
     EXPECT_EQ(fed.status[1 - place].code(), absl::StatusCode::kInternal);
     for (size_t l = 0; l < fed.ids.size(); ++l) {
       for (const uint32_t id : fed.ids[l]) {
-        ASSERT_LT(id, model->description().expert_layers[l].num_experts);
+        ASSERT_LT(id, model.description().expert_layers[l].num_experts);
       }
     }
   }
 }
 
 void ExpectAForkContinuesItsOriginsSequence(const Checkpoint& checkpoint) {
-  const auto model = LoadSmall(checkpoint);
+  ExpectAForkContinuesItsOriginsSequence(*LoadSmall(checkpoint), 0);
+}
+
+void ExpectAForkContinuesItsOriginsSequence(LanguageModel& model, Tolerance tolerance) {
   const FedSequence whole{Prompt(50, 11), {0, 1}};
-  const std::vector<float> expected = Feed(*model, {whole}).logprobs[0];
+  const std::vector<float> expected = Feed(model, {whole}).logprobs[0];
 
   // 40 tokens in blocks 4 and 5; the fork shares block 4 and gets a copy of block 5 as 6.
   const std::vector<BlockId> origin = {4, 5}, fork = {4, 6};
   const absl::Span<const TokenId> tokens = whole.tokens;
   const Chunk first{.slot = 0, .tokens = tokens.first(40), .blocks = origin};
-  ASSERT_TRUE(model->Step({.chunks = {&first, 1}}).ok());
-  model->Fork(0, 1, 1);
+  ASSERT_TRUE(model.Step({.chunks = {&first, 1}}).ok());
+  model.Fork(0, 1, 1);
   const BlockCopy copy{5, 6};
   const Chunk rest{
       .slot = 1, .tokens = tokens.subspan(40, 9), .first_position = 40, .blocks = fork};
@@ -58,10 +75,12 @@ void ExpectAForkContinuesItsOriginsSequence(const Checkpoint& checkpoint) {
   for (int i = 0; i < 9; ++i) {
     rows.push_back({.chunk = 0, .row = i, .targets = {&whole.tokens[41 + i], 1}});
   }
-  const auto output = model->Step({.copies = {&copy, 1}, .chunks = {&rest, 1}, .rows = rows});
+  const auto output = model.Step({.copies = {&copy, 1}, .chunks = {&rest, 1}, .rows = rows});
 
   ASSERT_TRUE(output.ok()) << output.status();
-  for (int i = 0; i < 9; ++i) EXPECT_EQ(output->rows[i].tokens[0].logprob, expected[40 + i]) << i;
+  std::vector<float> actual;
+  for (const RowOutput& row : output->rows) actual.push_back(row.tokens[0].logprob);
+  ExpectLogprobsNear(actual, {expected.begin() + 40, expected.end()}, tolerance);
 }
 
 void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::LoadOptions& options) {
