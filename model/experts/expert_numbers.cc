@@ -29,7 +29,7 @@ std::vector<uint32_t> MostUsedExperts(absl::Span<const uint64_t> selections,
     const double score = std::isnan(scores[id]) ? 0 : scores[id];
     return std::make_tuple(~selections[id], -score, id);
   };
-  std::partial_sort(ids.begin(), ids.begin() + count, ids.end(),
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count), ids.end(),
                     [&rank](uint32_t a, uint32_t b) { return rank(a) < rank(b); });
   ids.resize(count);
   return ids;

@@ -56,7 +56,7 @@ void Image::Fill(int x, int y, int width, int height, Colour colour) {
   const int left = std::max(x, 0);
   const int right = std::min(x + width, width_);
   for (int row = std::max(y, 0); row < std::min(y + height, height_); ++row) {
-    const auto begin = pixels_.begin() + static_cast<size_t>(row) * width_;
+    const auto begin = pixels_.begin() + static_cast<int64_t>(row) * width_;
     if (left < right) std::fill(begin + left, begin + right, colour);
   }
 }

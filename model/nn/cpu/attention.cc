@@ -105,7 +105,8 @@ bool Attention::IsGatedOff(const float* head_gates, const AttentionItem& item) c
   if (head_gates == nullptr) return false;
   const int group = shape_.heads / shape_.kv_heads;
   for (int t = 0; t < item.tokens; ++t) {
-    const float* gates = head_gates + size_t(item.row + t) * shape_.heads + item.kv_head * group;
+    const float* gates =
+        head_gates + size_t(item.row + t) * shape_.heads + size_t(item.kv_head) * group;
     if (std::any_of(gates, gates + group, [](float gate) { return gate != 0; })) return false;
   }
   return true;

@@ -9,7 +9,7 @@ using kernels::PackedMatrix;
 
 // Enough pieces that a core taken away costs its share, few enough that claiming is free.
 int TileGrain(int64_t tiles, int threads) {
-  return static_cast<int>(std::max<int64_t>(1, tiles / (threads * 4)));
+  return static_cast<int>(std::max<int64_t>(1, tiles / threads / 4));
 }
 
 kernels::LinearArgs ArgsOf(const PackedMatrix& part, const Activations& input,

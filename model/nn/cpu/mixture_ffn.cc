@@ -166,7 +166,7 @@ void MixtureFfn::AddExpert(const StepContext& step, const Activations& u, int pi
     const int constant = id - first_constant_;
     const float* scores =
         buffers.ffn_logits + token * router_.logits_stride() + router_.num_experts;
-    kernels::AddConstantExpert({.scores = scores + 2 * constant,
+    kernels::AddConstantExpert({.scores = scores + size_t{2} * constant,
                                 .u = own_u,
                                 .v = vectors_[constant],
                                 .width = width,

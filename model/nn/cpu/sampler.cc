@@ -44,7 +44,8 @@ void KeepTop(std::span<const float> logits, size_t k, std::vector<TokenId>& toke
   const Better better{logits};
   tokens.resize(logits.size());
   std::iota(tokens.begin(), tokens.end(), 0);
-  std::nth_element(tokens.begin(), tokens.begin() + k - 1, tokens.end(), better);
+  std::nth_element(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(k) - 1, tokens.end(),
+                   better);
   const TokenId last = tokens[k - 1];
   std::iota(tokens.begin(), tokens.end(), 0);
   std::erase_if(tokens, [&](TokenId token) { return better(last, token); });
@@ -55,7 +56,7 @@ void KeepTop(std::span<const float> logits, size_t k, std::vector<TokenId>& toke
 TokenId LastToReach(uint64_t target, std::span<TokenId> ranked, std::span<const float> weights,
                     const Better& better) {
   while (ranked.size() > 1) {
-    const size_t half = ranked.size() / 2;
+    const auto half = static_cast<ptrdiff_t>(ranked.size() / 2);
     std::nth_element(ranked.begin(), ranked.begin() + half, ranked.end(), better);
     uint64_t upper = 0;
     for (const TokenId token : ranked.first(half)) upper += Units(weights[token]);

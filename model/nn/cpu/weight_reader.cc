@@ -22,8 +22,8 @@ constexpr int64_t kMatrixPieceBytes = int64_t{128} << 10;
 constexpr int64_t kMostPieces = 16;
 int64_t RowsAtOnce(int64_t rows, uint64_t row_bytes) {
   constexpr int64_t kTile = 32;
-  const int64_t wanted =
-      std::max<int64_t>(kMatrixPieceBytes / row_bytes, (rows + kMostPieces - 1) / kMostPieces);
+  const int64_t wanted = std::max(kMatrixPieceBytes / static_cast<int64_t>(row_bytes),
+                                  (rows + kMostPieces - 1) / kMostPieces);
   return (wanted + kTile - 1) / kTile * kTile;
 }
 
@@ -47,6 +47,15 @@ absl::Status CheckFinite(const std::string& name, absl::Span<const float> values
     }
   }
   return absl::OkStatus();
+}
+
+// What a matrix takes of a tensor's rows, which lie at `stored`.
+RowSegment SegmentOf(const ColumnsOfMatrix& columns, const uint8_t* stored) {
+  const TensorInfo& tensor = *columns.tensor;
+  return {.type = tensor.type,
+          .data = stored + RowBytes(tensor.type, columns.first),
+          .stride = RowBytes(tensor.type, tensor.shape[1]),
+          .width = columns.count};
 }
 
 }  // namespace
@@ -87,10 +96,8 @@ absl::Status WeightReader::PackRows(const kernels::PackedMatrix& matrix,
       buffers.stored.resize(count * row_bytes);
       RETURN_IF_ERROR(
           checkpoint_.ReadRows(tensor, part.first + first, absl::MakeSpan(buffers.stored)));
-      const RowSegment segment{.type = tensor.type,
-                               .data = buffers.stored.data(),
-                               .stride = row_bytes,
-                               .width = tensor.shape[1]};
+      const RowSegment segment =
+          SegmentOf({.tensor = &tensor, .count = tensor.shape[1]}, buffers.stored.data());
       cpu::PackRows({.matrix = matrix,
                      .first_output = part.first_output + static_cast<int>(first),
                      .rows = static_cast<int>(count),
@@ -123,11 +130,8 @@ absl::Status WeightReader::PackColumns(const kernels::PackedMatrix& matrix,
     }
     std::vector<RowSegment> segments;
     for (const ColumnsOfMatrix& part : columns) {
-      segments.push_back({.type = part.tensor->type,
-                          .data = buffers.stored.data() + count * row_begins.at(part.tensor) +
-                                  RowBytes(part.tensor->type, part.first),
-                          .stride = RowBytes(part.tensor->type, part.tensor->shape[1]),
-                          .width = part.count});
+      segments.push_back(
+          SegmentOf(part, buffers.stored.data() + count * row_begins.at(part.tensor)));
     }
     cpu::PackRows({.matrix = matrix,
                    .first_output = static_cast<int>(first),
@@ -222,7 +226,7 @@ absl::Status WeightReader::PackExperts(const kernels::ExpertTable& table,
     }
     return bytes;
   };
-  const int64_t row_bytes = RowBytes(vectors.front()->type, table.width);
+  const auto row_bytes = static_cast<int64_t>(RowBytes(vectors.front()->type, table.width));
   return InPieces(table.num_experts, std::max<int64_t>(1, kTablePieceBytes / row_bytes), read);
 }
 

@@ -32,7 +32,7 @@ std::vector<PlannedTensor> AttentionPlan::Tensors() const {
 
 uint64_t AttentionPlan::Flops(int64_t context) const {
   const int64_t query = int64_t{heads} * head_dim, key = int64_t{kv_heads} * head_dim;
-  return 2 * hidden_size * (2 * query + 2 * key) + 2 * context * query;
+  return int64_t{2} * hidden_size * (2 * query + 2 * key) + 2 * context * query;
 }
 
 BufferWidths AttentionPlan::Buffers() const {
@@ -111,7 +111,8 @@ uint64_t MixtureAttentionPlan::IdleParameters() const {
 uint64_t MixtureAttentionPlan::Flops(int64_t context) const {
   const int64_t selected = router.top_k * query_rows();
   const int64_t keys = int64_t{wide.kv_heads} * wide.head_dim;
-  return router.Flops() + 2 * wide.hidden_size * (2 * selected + 2 * keys) + 2 * context * selected;
+  return router.Flops() + int64_t{2} * wide.hidden_size * (2 * selected + 2 * keys) +
+         2 * context * selected;
 }
 
 BufferWidths MixtureAttentionPlan::Buffers() const {

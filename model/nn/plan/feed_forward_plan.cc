@@ -130,7 +130,7 @@ uint64_t MixtureFfnPlan::IdleParameters() const {
 uint64_t MixtureFfnPlan::Flops(int64_t context) const {
   const uint64_t rows = router.num_experts(), hidden = router.weight.shape[1];
   return router.Flops() + (residual.has_value() ? 2 * rows * rows : 0) +
-         selected_ffns() * experts.front().Flops(context) + selected_constants() * 4 * hidden;
+         selected_ffns() * experts.front().Flops(context) + 4 * hidden * selected_constants();
 }
 
 BufferWidths MixtureFfnPlan::Buffers() const {
