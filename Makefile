@@ -57,10 +57,8 @@ format: ## Formats every source with clang-format
 	@git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format -i
 
 .PHONY: tidy
-tidy: setup ## Runs clang-tidy over every source that the clang preset compiles
-	@cmake --preset clang >build/clang.configure.log || { cat build/clang.configure.log; exit 1; }
-	@ninja -C build/clang -j $(JOBS) peerage_proto
-	@run-clang-tidy -quiet -p build/clang -j $(JOBS) '/(base|model|server|client)/.*\.cc$$'
+tidy: setup ## Runs clang-tidy over every source of the product
+	@JOBS=$(JOBS) tools/tidy.sh base model server client
 
 .PHONY: fuzz
 fuzz: setup ## Fuzzes every reader for FUZZ_SECONDS each (60); findings land in build/fuzz

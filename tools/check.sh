@@ -57,15 +57,18 @@ stage "wire contract"
 tools/check_proto.sh
 
 stage "thread-safety analysis (clang)"
-build clang server/engine/all server/experts/all model/kernels/all
+build clang model/all server/all client/all
 
-stage "unit tests under the address and undefined-behaviour sanitizers"
+stage "clang-tidy"
+tools/tidy.sh base model/config model/experts model/nn
+
+stage "unit and model tests under the address and undefined-behaviour sanitizers"
 build asan tests/unit/all tests/fuzz/all
-run_tests asan -L unit
+run_tests asan -L 'unit|model'
 
-stage "engine, server and thread-pool tests under the thread sanitizer"
-build tsan tests/unit/engine/all tests/unit/server/all tests/unit/kernels/all
-for folder in engine server kernels; do
+stage "tests of what several threads touch under the thread sanitizer"
+build tsan tests/unit/{engine,server,kernels,nn}/all
+for folder in engine server kernels nn; do
   run_tests "tsan/tests/unit/$folder"
 done
 

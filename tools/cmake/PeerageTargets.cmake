@@ -21,6 +21,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
+set(CMAKE_CXX_FLAGS_ANALYSIS "")  # for compilers that only read (presets clang and tidy)
 if(PEERAGE_SANITIZE)
   add_compile_options(-fsanitize=${PEERAGE_SANITIZE} -fno-sanitize-recover=all
                       -fno-omit-frame-pointer)
