@@ -64,6 +64,13 @@ tidy: setup ## Runs clang-tidy over every source of the product
 fuzz: setup ## Fuzzes every reader for FUZZ_SECONDS each (60); findings land in build/fuzz
 	@tools/fuzz.sh $(FUZZ_SECONDS)
 
+.PHONY: oracle
+oracle: ## Compares kernels and layers with ATen (LibTorch: 531 MB the first time)
+	@tools/setup.sh torch
+	@cmake --preset oracle >build/oracle.configure.log || { cat build/oracle.configure.log; exit 1; }
+	@ninja -C build/oracle -j $(JOBS) aten_oracle_test
+	@ctest --test-dir build/oracle -L oracle --output-on-failure --no-tests=error
+
 .PHONY: golden
 golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the first time)
 	@tools/setup.sh golden
