@@ -4,6 +4,7 @@ JOBS ?= $(shell nproc)
 MODEL ?= build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 FUZZ_SECONDS ?= 60
+LONG_SECONDS ?= 600
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -33,6 +34,10 @@ programs: setup
 .PHONY: check
 check: setup ## Runs every required test (CI runs this)
 	@JOBS=$(JOBS) tools/check.sh
+
+.PHONY: check-long
+check-long: setup ## Simulates and fuzzes for LONG_SECONDS (600)
+	@JOBS=$(JOBS) tools/check_long.sh $(LONG_SECONDS)
 
 .PHONY: demo
 demo: programs ## Serves a real model, a PEER model and a mixture: chat, scores, expert use

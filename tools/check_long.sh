@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What is worth more time than a merge should wait for: check_long.sh [SECONDS]. It runs as much as
+# the budget (600 s) allows, and refuses nothing when there is no time left.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly budget=${1:-600}
+readonly jobs=${JOBS:-$(nproc)}
+readonly simulation=build/release/tests/scheduler_simulation_test
+readonly fuzz_targets=5
+readonly fuzz_build_seconds=180  # from nothing, on two cores
+
+left() { echo $((budget - SECONDS)); }
+
+# What does not fit is said, and is no failure.
+skip() { echo "check-long: no time for $1 ($(left) s left of $budget)"; }
+
+echo "== more worlds for the scheduler"
+if (($(left) < 60)); then
+  skip "the simulation"
+else
+  cmake --preset release >build/release.configure.log ||
+    { cat build/release.configure.log; exit 1; }
+  ninja -C build/release -j "$jobs" scheduler_simulation_test
+  PEERAGE_SIMULATION_SEEDS=100000 "$simulation"
+fi
+
+echo "== longer fuzzing"
+if ! command -v clang++ >/dev/null; then
+  echo "check-long: fuzzing needs clang++"
+elif (($(left) < fuzz_build_seconds + 10 * fuzz_targets)); then
+  skip "fuzzing"
+else
+  tools/fuzz.sh --build
+  if (($(left) < 10 * fuzz_targets)); then
+    skip "fuzzing"
+  else
+    tools/fuzz.sh $(($(left) / fuzz_targets))
+  fi
+fi
