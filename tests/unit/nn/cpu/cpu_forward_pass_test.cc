@@ -11,7 +11,7 @@ namespace {
 INSTANTIATE_TEST_SUITE_P(Cpu, ForwardPassSuite,
                          testing::Values(DeviceUnderTest{.name = "Cpu",
                                                          .load = nn::cpu::LoadForwardPass,
-                                                         .plan_memory = nn::cpu::PlanMemory,
+                                                         .plan_memory = nn::cpu::MemoryNeedsOf,
                                                          .tolerance = 1e-4,
                                                          .batch_invariant = true}),
                          DeviceName);

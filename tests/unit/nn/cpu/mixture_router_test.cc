@@ -37,7 +37,7 @@ class MixtureRouterTest : public testing::Test {
     bench_ = std::make_unique<LayerBench>(*checkpoint_, LoadOptions{.threads = 2});
     router_ = bench_->Load([&](WeightPlacer& placer) {
       return MixtureRouter::Place(std::get<MixtureFfnPlan>(bench_->plan().blocks[0].ffn[0]).router,
-                                  placer);
+                                  {}, placer);
     });
     bench_->LayBuffers();
     tokens_ = static_cast<int>(logits.size());
@@ -52,7 +52,9 @@ class MixtureRouterTest : public testing::Test {
 
   void Run(const std::vector<float>& u) {
     const StepContext step = bench_->Begin({{tokens_, 0, {0}}});
-    router_.Forward(step, bench_->Input(u));
+    float* logits = step.workspace.mixture.ffn_logits;
+    router_.Project(step, bench_->Input(u), logits);
+    router_.Choose(step, logits);
     picks_ = router_.picks(step);
   }
 

@@ -24,7 +24,9 @@ TEST_F(RouterPlacerTest, RoutersKeepTheirPrecision) {
   checkpoint_.Add("f16", TensorType::kF16, {31, 64});
   for (const WeightsDtype dtype : {WeightsDtype::kAuto, WeightsDtype::kQ4_1}) {
     const auto [direct, plain] = Load(
-        [](WeightPlacer& placer) { return std::pair(placer.Router("bf16"), placer.Router("f16")); },
+        [](WeightPlacer& placer) {
+          return std::pair(placer.Router({"bf16"}), placer.Router({"f16"}));
+        },
         {.weights_dtype = dtype});
     EXPECT_EQ(direct.parts[0].format, WeightFormat::kBF16);
     EXPECT_EQ(direct.outputs(), 30);

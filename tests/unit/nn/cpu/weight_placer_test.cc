@@ -145,7 +145,7 @@ TEST_F(WeightPlacerTest, SaysWhatLoadingChanges) {
     placer.Linear({{{"b", 0, 32}, {"b", 32, 32}}, Join::kColumns});
     placer.Linear({{{"odd", 0, 31}}});
     placer.Linear({{{"q4_0", 0, 1}}});
-    placer.Router("a");
+    placer.Router({"a"});
     placer.Experts(kernels::ExpertKind::kValue, {"down"});
   };
   EXPECT_THAT(PlaceOnly(checkpoint_, {}, place).conversions,

@@ -78,7 +78,7 @@ void PlaceEveryKind(WeightPlacer& placer) {
   };
   placer.Linear({{{"rows", 30, 3}, {"rows", 0, 30}}});
   placer.Linear({{{"columns", 0, 10}, {"columns", 10, 23}}, Join::kColumns});
-  placer.Router("router");
+  placer.Router({"router"});
   placer.FoldedRouter("query", "query_bias",
                       {.epsilon = 1,
                        .weight = vector("weight"),

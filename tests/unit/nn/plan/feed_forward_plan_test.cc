@@ -75,7 +75,7 @@ TEST(MixtureFfnPlanTest, CountsTheExpertsThatATokenMeets) {
   EXPECT_EQ(widths.hidden, 2u * 31);
   EXPECT_EQ(widths.input, 2u * 33);
   EXPECT_EQ(widths.picked, 2u);
-  EXPECT_EQ(widths.gates, 5u);
+  EXPECT_EQ(widths.ffn_gates, 5u);
 }
 
 TEST(PeerPlanTest, OfThePapersLayer) {
