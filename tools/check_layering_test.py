@@ -10,7 +10,7 @@ import check_layering
 CLEAN = {
     "model/token.h": "",
     "model/kernels/norm.h": "",
-    "model/nn/norm_layer.h": '#include "model/kernels/norm.h"\n',
+    "model/nn/cpu/norm_layer.h": '#include "model/kernels/norm.h"\n',
     "tests/oracle/tensors.h": "#include <ATen/core/Tensor.h>\n",
     "server/engine/engine.h": '#include "model/token.h"\n',
     "server/rpc/call.h": '#include <grpcpp/server.h>\n#include "server/engine/engine.h"\n',
@@ -23,7 +23,10 @@ PLANTED = {
     "a model that knows the server": (
         "model/config.cc", '#include "server/engine/engine.h"', "model may not include"),
     "kernels that know layers": (
-        "model/kernels/norm.cc", '#include "model/nn/norm_layer.h"', "model/kernels may not include"),
+        "model/kernels/norm.cc", '#include "model/nn/cpu/norm_layer.h"', "model/kernels may not include"),
+    "a plan that knows a device": (
+        "model/nn/plan/norm.cc", '#include "model/nn/cpu/norm_layer.h"',
+        "model/nn/plan may not include"),
     "a client that knows the model": (
         "client/main.cc", '#include "model/token.h"', "client may not include model/token.h"),
     "torch outside the oracles": ("model/kernels/sum.cc", "#include <ATen/ops/sum.h>", "LibTorch"),
