@@ -1,5 +1,6 @@
 #include "model/nn/cpu/weight_formats.h"
 
+#include "base/choice.h"
 #include "model/kernels/stored_block.h"
 
 namespace peerage::nn::cpu {
@@ -8,6 +9,15 @@ using kernels::ExpertFormat;
 using kernels::WeightFormat;
 
 namespace {
+
+constexpr Choice<WeightFormat> kWeightFormats[] = {{"f32", WeightFormat::kF32},
+                                                   {"bf16", WeightFormat::kBF16},
+                                                   {"q8_0", WeightFormat::kQ8_0},
+                                                   {"q4_1", WeightFormat::kQ4_1}};
+constexpr Choice<ExpertFormat> kExpertFormats[] = {{"f32", ExpertFormat::kF32},
+                                                   {"bf16", ExpertFormat::kBF16},
+                                                   {"int8", ExpertFormat::kInt8},
+                                                   {"int4", ExpertFormat::kInt4}};
 
 bool IsEmbeddingOrHead(const TensorInfo& tensor) {
   return tensor.name == "model.embed_tokens.weight" || tensor.name == "lm_head.weight";
@@ -31,33 +41,8 @@ WeightFormat Requested(const TensorInfo& matrix, WeightsDtype dtype) {
 
 }  // namespace
 
-std::string_view Name(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kF32:
-      return "f32";
-    case WeightFormat::kBF16:
-      return "bf16";
-    case WeightFormat::kQ8_0:
-      return "q8_0";
-    case WeightFormat::kQ4_1:
-      return "q4_1";
-  }
-  return "unknown";
-}
-
-std::string_view Name(ExpertFormat format) {
-  switch (format) {
-    case ExpertFormat::kF32:
-      return "f32";
-    case ExpertFormat::kBF16:
-      return "bf16";
-    case ExpertFormat::kInt8:
-      return "int8";
-    case ExpertFormat::kInt4:
-      return "int4";
-  }
-  return "unknown";
-}
+absl::string_view Name(WeightFormat format) { return ChoiceName(kWeightFormats, format); }
+absl::string_view Name(ExpertFormat format) { return ChoiceName(kExpertFormats, format); }
 
 WeightFormat FormatOf(const TensorInfo& matrix, WeightsDtype dtype) {
   WeightFormat format = Requested(matrix, dtype);

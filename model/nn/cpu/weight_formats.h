@@ -1,7 +1,6 @@
 #pragma once
 
-#include <string_view>
-
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/kernels/experts.h"
 #include "model/kernels/linear.h"
@@ -9,8 +8,8 @@
 
 namespace peerage::nn::cpu {
 
-std::string_view Name(kernels::WeightFormat format);
-std::string_view Name(kernels::ExpertFormat format);
+absl::string_view Name(kernels::WeightFormat format);
+absl::string_view Name(kernels::ExpertFormat format);
 
 // The format a matrix is held in. Embedding and head never go below q8_0; rows that are not whole
 // blocks of 32 stay f32.

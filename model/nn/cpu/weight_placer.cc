@@ -16,9 +16,11 @@ using kernels::ExpertTable;
 using kernels::PackedMatrix;
 using kernels::WeightFormat;
 
-constexpr std::string_view kMatrix = "matrix", kTable = "table";
+constexpr absl::string_view kMatrix = "matrix", kTable = "table";
 
-std::string_view PluralOf(std::string_view what) { return what == kMatrix ? "matrices" : "tables"; }
+absl::string_view PluralOf(absl::string_view what) {
+  return what == kMatrix ? "matrices" : "tables";
+}
 
 // Elements of all dimensions but the last.
 int64_t RowsOf(const TensorInfo& tensor) {
@@ -199,9 +201,8 @@ std::vector<std::string> WeightPlacer::conversions() const {
   std::vector<std::string> texts;
   for (const auto& [conversion, count] : conversions_) {
     const auto& [from, what, to] = conversion;
-    std::string text = std::to_string(count) + " ";
-    text.append(Traits(from).name).append(" ").append(count == 1 ? what : PluralOf(what));
-    texts.push_back(text.append(" to ").append(to));
+    texts.push_back(absl::StrCat(count, " ", Traits(from).name, " ",
+                                 count == 1 ? what : PluralOf(what), " to ", to));
   }
   return texts;
 }

@@ -4,11 +4,11 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <string_view>
 #include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/kernels/product_keys.h"
@@ -89,7 +89,7 @@ class WeightPlacer {
   std::vector<Read> reads_;
   uint64_t bytes_[4] = {};  // of packed matrices, by format
   // (stored type, what it is, to): how many.
-  std::map<std::tuple<TensorType, std::string_view, std::string_view>, int> conversions_;
+  std::map<std::tuple<TensorType, absl::string_view, absl::string_view>, int> conversions_;
 };
 
 }  // namespace peerage::nn::cpu
