@@ -22,7 +22,7 @@ void StopMatcher::Pattern::Advance(char byte) {
   if (stop[matched] == byte) ++matched;
 }
 
-StopMatcher::Result StopMatcher::Append(std::string_view text) {
+StopMatcher::Result StopMatcher::Append(absl::string_view text) {
   size_t longest_prefix = 0;
   for (char byte : text) {
     held_ += byte;

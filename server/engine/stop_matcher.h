@@ -2,8 +2,9 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "absl/strings/string_view.h"
 
 namespace peerage {
 
@@ -24,7 +25,7 @@ class StopMatcher {
   explicit StopMatcher(const std::vector<std::string>& stops);
 
   // Precondition: nothing has matched yet.
-  Result Append(std::string_view text);
+  Result Append(absl::string_view text);
 
   // What was held back.
   std::string Flush();
