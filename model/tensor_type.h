@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace peerage {
 
@@ -37,6 +38,13 @@ constexpr TensorTypeTraits Traits(TensorType type) {
       return {"q6_k", 256, 210};
   }
   return {"unknown", 1, 0};
+}
+
+// Elements of a tensor of this shape; of no dimensions: one.
+constexpr int64_t Elements(std::span<const int64_t> shape) {
+  int64_t elements = 1;
+  for (const int64_t dimension : shape) elements *= dimension;
+  return elements;
 }
 
 // Bytes of a row of `elements` values. Precondition: elements % block_elements == 0.

@@ -65,12 +65,10 @@ class NoiseCheckpoint : public Checkpoint {
  public:
   explicit NoiseCheckpoint(ModelConfig config) : config_(std::move(config)) {
     for (auto& spec : TensorLayout(config_, TensorNaming::kPeerage)) {
-      uint64_t elements = 1;
-      for (const int64_t dim : spec.shape) elements *= dim;
       tensors_.push_back({.name = spec.name,
                           .type = TensorType::kBF16,
                           .shape = spec.shape,
-                          .bytes = 2 * elements});
+                          .bytes = RowBytes(TensorType::kBF16, Elements(spec.shape))});
     }
   }
 

@@ -1,5 +1,7 @@
 #include "model/transform/tensor_values.h"
 
+#include <span>
+
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -9,9 +11,7 @@
 
 namespace peerage::transform {
 int64_t RowElements(const std::vector<int64_t>& shape) {
-  int64_t elements = 1;
-  for (size_t i = 1; i < shape.size(); ++i) elements *= shape[i];
-  return elements;
+  return Elements(std::span(shape).subspan(1));
 }
 
 absl::StatusOr<std::vector<float>> ReadFloatRows(const Checkpoint& checkpoint,

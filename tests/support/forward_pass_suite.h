@@ -81,15 +81,8 @@ TEST_P(ForwardPassSuite, UsageIsWhatTracesSayAndCanBeCleared) {
 
 TEST_P(ForwardPassSuite, WhatIsSwitchedOffIsNotReportedAndChangesNothing) {
   ForEachModel([](const MemoryCheckpoint& checkpoint) {
-    const std::vector<FedSequence> sequences = {{Prompt(20, 11), {0}}};
     const auto silent = LoadModel(checkpoint, {.count_experts = false, .trace_experts = false});
-    const FeedResult answer = Feed(*silent, sequences);
-    const FeedResult expected = Feed(*LoadModel(checkpoint), sequences);
-    ExpectLogprobsNear(answer.logprobs[0], expected.logprobs[0], Invariance());
-    for (size_t l = 0; l < answer.ids.size(); ++l) {
-      EXPECT_TRUE(answer.ids[l].empty());
-      EXPECT_EQ(silent->ReadUsage(static_cast<int>(l), {}), 0u);
-    }
+    ExpectWhatIsSwitchedOffIsNotReported(*silent, *LoadModel(checkpoint), Invariance());
   });
 }
 
@@ -204,15 +197,8 @@ TEST_P(ForwardPassSuite, TheCacheHoldsAsManyBlocksAsSlotsCanUse) {
 
 TEST_P(ForwardPassSuite, LoadingSaysHowFarItIs) {
   ForEachModel([](const MemoryCheckpoint& checkpoint) {
-    uint64_t total = 0;
-    for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.bytes;
-    nn::LoadProgress last;
-    LoadModel(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
-                             EXPECT_GT(progress.loaded, last.loaded);
-                             last = progress;
-                           }});
-    EXPECT_EQ(last.loaded, total);
-    EXPECT_EQ(last.total, total);
+    ExpectLoadingSaysHowFarItIs(
+        checkpoint, [&](const nn::LoadOptions& options) { LoadModel(checkpoint, options); });
   });
 }
 

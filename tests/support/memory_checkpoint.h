@@ -5,35 +5,24 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
-#include "model/checkpoint/checkpoint.h"
+#include "tests/support/checkpoint_in_memory.h"
 
 namespace peerage {
 
 // A checkpoint in memory: random f32 weights for a config, each of which a test may change.
-class MemoryCheckpoint : public Checkpoint {
+class MemoryCheckpoint : public CheckpointInMemory {
  public:
   MemoryCheckpoint(ModelConfig config, uint32_t seed);
 
   std::vector<float>& values(const std::string& name) { return values_.at(name); }
   const std::vector<float>& values(const std::string& name) const { return values_.at(name); }
 
-  const ModelConfig& config() const override { return config_; }
-  const TokenizerSource& tokenizer() const override { return tokenizer_; }
-  absl::Span<const TensorInfo> tensors() const override { return tensors_; }
-  const TensorInfo* Find(absl::string_view name) const override;
-  absl::Status Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const override;
-  absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
-                        absl::Span<uint8_t> bytes) const override;
-  absl::StatusOr<std::string> Fingerprint() const override { return std::string(64, '0'); }
-  absl::Span<const std::string> ignored() const override { return {}; }
-
  private:
+  const uint8_t* Stored(const std::string& name) const override {
+    return reinterpret_cast<const uint8_t*>(values_.at(name).data());
+  }
   void Add(const std::string& name, std::vector<int64_t> shape, uint32_t seed);
 
-  const ModelConfig config_;
-  const TokenizerSource tokenizer_;
-  std::vector<TensorInfo> tensors_;
   std::map<std::string, std::vector<float>> values_;
 };
 

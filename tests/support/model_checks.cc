@@ -90,24 +90,38 @@ void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::Loa
 }
 
 void ExpectWhatIsSwitchedOffIsNotReported(const Checkpoint& checkpoint) {
+  const auto silent = LoadSmall(checkpoint, {.count_experts = false, .trace_experts = false});
+  ExpectWhatIsSwitchedOffIsNotReported(*silent, *LoadSmall(checkpoint), 0);
+}
+
+void ExpectWhatIsSwitchedOffIsNotReported(LanguageModel& silent, LanguageModel& reporting,
+                                          Tolerance tolerance) {
   const std::vector<FedSequence> sequences = {{Prompt(20, 11), {0, 1}}};
-  const auto model = LoadSmall(checkpoint, {.count_experts = false, .trace_experts = false});
 
-  const FeedResult answer = Feed(*model, sequences);
+  const FeedResult answer = Feed(silent, sequences);
 
-  EXPECT_TRUE(answer.ids[0].empty());
-  EXPECT_EQ(model->ReadUsage(0, {}), 0u);
-  EXPECT_EQ(answer.logprobs, Feed(*LoadSmall(checkpoint), sequences).logprobs);
+  ASSERT_EQ(answer.ids.size(), reporting.description().expert_layers.size());
+  for (size_t layer = 0; layer < answer.ids.size(); ++layer) {
+    EXPECT_TRUE(answer.ids[layer].empty());
+    EXPECT_EQ(silent.ReadUsage(static_cast<int>(layer), {}), 0u);
+  }
+  ExpectLogprobsNear(answer.logprobs[0], Feed(reporting, sequences).logprobs[0], tolerance);
 }
 
 void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint) {
+  ExpectLoadingSaysHowFarItIs(
+      checkpoint, [&](const nn::LoadOptions& options) { LoadSmall(checkpoint, options); });
+}
+
+void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint,
+                                 const std::function<void(const nn::LoadOptions&)>& load) {
   uint64_t total = 0;
   for (const TensorInfo& tensor : checkpoint.tensors()) total += tensor.bytes;
   nn::LoadProgress last;
-  LoadSmall(checkpoint, {.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
-                           EXPECT_GT(progress.loaded, last.loaded);
-                           last = progress;
-                         }});
+  load({.threads = 2, .progress = [&](const nn::LoadProgress& progress) {
+          EXPECT_GT(progress.loaded, last.loaded);
+          last = progress;
+        }});
   EXPECT_EQ(last.loaded, total);
   EXPECT_EQ(last.total, total);
 }

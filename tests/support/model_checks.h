@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "model/checkpoint/checkpoint.h"
@@ -32,8 +33,14 @@ void ExpectThePlanIsWhatLoadingTakes(const Checkpoint& checkpoint, const nn::Loa
 
 // Counters and traces are empty then, and the log-probabilities keep their bits.
 void ExpectWhatIsSwitchedOffIsNotReported(const Checkpoint& checkpoint);
+// The same of two models of one checkpoint.
+void ExpectWhatIsSwitchedOffIsNotReported(LanguageModel& silent, LanguageModel& reporting,
+                                          Tolerance tolerance);
 
 // Progress grows with every report and ends at the bytes of all tensors.
 void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint);
+// The same of load(options), which loads the checkpoint.
+void ExpectLoadingSaysHowFarItIs(const Checkpoint& checkpoint,
+                                 const std::function<void(const nn::LoadOptions&)>& load);
 
 }  // namespace peerage

@@ -94,13 +94,13 @@ ModelConfig OddConfig() {
   return config;
 }
 
-ProductKeyConfig OddKeys(int n, int heads, int top_k) {
+ProductKeyConfig OddKeys(int n, int heads, int top_k, int key_dim) {
   ProductKeyConfig keys;
   keys.num_sub_keys = n;
   keys.num_experts = int64_t{n} * n;
   keys.heads = heads;
   keys.top_k = top_k;
-  keys.key_dim = 14;
+  keys.key_dim = key_dim;
   return keys;
 }
 

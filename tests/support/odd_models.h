@@ -12,8 +12,8 @@ namespace peerage {
 // 3 dense layers: 97 tokens, d 33, 6 heads of 10 on 3 KV heads, 31 hidden values.
 ModelConfig OddConfig();
 
-// Product keys over n * n experts, with queries of 14 values.
-ProductKeyConfig OddKeys(int n, int heads, int top_k);
+// Product keys over n * n experts.
+ProductKeyConfig OddKeys(int n, int heads, int top_k, int key_dim = 14);
 
 // The same model with every layer made of one attention and some feed-forward parts.
 ModelConfig OddModel(const AttentionConfig& attention, std::vector<FfnConfig> ffn);

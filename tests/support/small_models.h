@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/tensor_type.h"
 #include "tests/support/gguf_builder.h"
 #include "tests/support/pattern_bytes.h"
 #include "tests/support/safetensors_builder.h"
@@ -57,12 +58,6 @@ inline std::vector<NamedShape> SmallPeerageTensors() {
           {"model.layers.0.ffn.dense.down_proj.weight", {32, 64}},
           {"model.norm.weight", {32}},
           {"lm_head.weight", {8, 32}}};
-}
-
-inline size_t Elements(const std::vector<int64_t>& shape) {
-  size_t elements = 1;
-  for (const int64_t dimension : shape) elements *= static_cast<size_t>(dimension);
-  return elements;
 }
 
 // The tensors as f32, each with bytes of its own.

@@ -1,6 +1,5 @@
 #include "tests/support/tensor_checkpoint.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "model/kernels/stored_block.h"
@@ -9,9 +8,8 @@
 namespace peerage {
 
 void TensorCheckpoint::Add(const std::string& name, TensorType type, std::vector<int64_t> shape) {
-  size_t count = 1;
-  for (const int64_t dimension : shape) count *= dimension;
-  const auto seed = static_cast<uint32_t>(tensors_.size());
+  const size_t count = Elements(shape);
+  const auto seed = static_cast<uint32_t>(tensors().size());
   const std::vector<float> values = RandomValues(count, seed);
   std::vector<uint8_t> bytes(RowBytes(type, count));
   kernels::QuantizeRow(type, values.data(), count, bytes.data());
@@ -20,8 +18,7 @@ void TensorCheckpoint::Add(const std::string& name, TensorType type, std::vector
 
 void TensorCheckpoint::AddBytes(const std::string& name, TensorType type,
                                 std::vector<int64_t> shape, std::vector<uint8_t> bytes) {
-  tensors_.push_back(
-      {.name = name, .type = type, .shape = std::move(shape), .bytes = bytes.size()});
+  Note({.name = name, .type = type, .shape = std::move(shape), .bytes = bytes.size()});
   bytes_[name] = std::move(bytes);
 }
 
@@ -36,23 +33,6 @@ std::vector<float> TensorCheckpoint::values(const std::string& name) const {
 void TensorCheckpoint::Set(const std::string& name, size_t index, float value) {
   const TensorType type = Find(name)->type;
   kernels::QuantizeRow(type, &value, 1, bytes_.at(name).data() + RowBytes(type, index));
-}
-
-const TensorInfo* TensorCheckpoint::Find(absl::string_view name) const {
-  const auto found = std::find_if(tensors_.begin(), tensors_.end(),
-                                  [&](const TensorInfo& tensor) { return tensor.name == name; });
-  return found == tensors_.end() ? nullptr : &*found;
-}
-
-absl::Status TensorCheckpoint::Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const {
-  return ReadRows(tensor, 0, bytes);
-}
-
-absl::Status TensorCheckpoint::ReadRows(const TensorInfo& tensor, int64_t first,
-                                        absl::Span<uint8_t> bytes) const {
-  const size_t row_bytes = tensor.bytes / tensor.shape[0];
-  std::copy_n(bytes_.at(tensor.name).begin() + first * row_bytes, bytes.size(), bytes.begin());
-  return absl::OkStatus();
 }
 
 }  // namespace peerage

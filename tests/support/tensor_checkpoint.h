@@ -5,15 +5,16 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
-#include "model/checkpoint/checkpoint.h"
+#include "tests/support/checkpoint_in_memory.h"
 
 namespace peerage {
 
 // A checkpoint of whatever tensors a test adds, in any type that values can be stored in: what
 // places and reads weights does not ask for a model.
-class TensorCheckpoint : public Checkpoint {
+class TensorCheckpoint : public CheckpointInMemory {
  public:
+  TensorCheckpoint() : CheckpointInMemory(ModelConfig()) {}
+
   // Random values, stored in the type; plain ones, q8_0 or q4_1.
   void Add(const std::string& name, TensorType type, std::vector<int64_t> shape);
   // The stored bytes as they are.
@@ -25,20 +26,8 @@ class TensorCheckpoint : public Checkpoint {
   // Stores one value of a plain tensor anew.
   void Set(const std::string& name, size_t index, float value);
 
-  const ModelConfig& config() const override { return config_; }
-  const TokenizerSource& tokenizer() const override { return tokenizer_; }
-  absl::Span<const TensorInfo> tensors() const override { return tensors_; }
-  const TensorInfo* Find(absl::string_view name) const override;
-  absl::Status Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const override;
-  absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
-                        absl::Span<uint8_t> bytes) const override;
-  absl::StatusOr<std::string> Fingerprint() const override { return std::string(64, '0'); }
-  absl::Span<const std::string> ignored() const override { return {}; }
-
  private:
-  const ModelConfig config_;
-  const TokenizerSource tokenizer_;
-  std::vector<TensorInfo> tensors_;
+  const uint8_t* Stored(const std::string& name) const override { return bytes_.at(name).data(); }
   std::map<std::string, std::vector<uint8_t>> bytes_;
 };
 

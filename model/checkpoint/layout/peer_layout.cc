@@ -1,14 +1,14 @@
 #include "model/checkpoint/layout/peer_layout.h"
 
 #include <algorithm>
-#include <functional>
-#include <numeric>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/types/span.h"
+#include "model/tensor_type.h"
 
 namespace peerage {
 namespace {
@@ -104,9 +104,7 @@ absl::Span<const StoredName> StoredNames(PeerLayout layout) {
 using Shape = std::vector<int64_t>;
 
 Shape OneAxis(const Shape& shape) {
-  const int64_t rows =
-      std::accumulate(shape.begin(), shape.end() - 1, int64_t{1}, std::multiplies<>());
-  return {rows, shape.back()};
+  return {Elements(std::span(shape).first(shape.size() - 1)), shape.back()};
 }
 
 // Of each part, in the order of the names.

@@ -38,9 +38,7 @@ absl::Status CheckPart(const StoredPart& part, TensorRole role, const StoredTens
 TensorInfo InfoOf(TensorSpec spec, const StoredTensor& first_part) {
   TensorInfo info{.name = std::move(spec.name), .shape = std::move(spec.shape)};
   if (OnlyMovesBytes(spec.transform)) info.type = *first_part.type;
-  int64_t elements = 1;
-  for (const int64_t dimension : info.shape) elements *= dimension;
-  info.bytes = RowBytes(info.type, elements);
+  info.bytes = RowBytes(info.type, Elements(info.shape));
   return info;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -24,9 +25,7 @@ absl::string_view PluralOf(absl::string_view what) {
 
 // Elements of all dimensions but the last.
 int64_t RowsOf(const TensorInfo& tensor) {
-  int64_t rows = 1;
-  for (size_t i = 0; i + 1 < tensor.shape.size(); ++i) rows *= tensor.shape[i];
-  return rows;
+  return Elements(std::span(tensor.shape).first(tensor.shape.size() - 1));
 }
 
 }  // namespace
@@ -177,14 +176,14 @@ ExpertTable WeightPlacer::Experts(kernels::ExpertKind kind,
 
 const float* WeightPlacer::Vector(const std::string& tensor) {
   const TensorInfo& info = Info(tensor);
-  float* values = arena_.TakeArray<float>(RowsOf(info) * info.shape.back());
+  float* values = arena_.TakeArray<float>(Elements(info.shape));
   reads_.push_back([=, &info](WeightReader& reader) { return reader.Values(info, values); });
   return values;
 }
 
 const float* WeightPlacer::RouterVector(const std::string& tensor) {
   const TensorInfo& info = Info(tensor);
-  float* values = arena_.TakeArray<float>(RowsOf(info) * info.shape.back());
+  float* values = arena_.TakeArray<float>(Elements(info.shape));
   reads_.push_back([=, &info](WeightReader& reader) { return reader.FiniteValues(info, values); });
   return values;
 }

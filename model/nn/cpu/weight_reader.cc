@@ -33,12 +33,6 @@ constexpr int64_t kTablePieceBytes = int64_t{1} << 20;
 // What a placer has found a place for is const to everybody else.
 uint8_t* Writable(const uint8_t* place) { return const_cast<uint8_t*>(place); }
 
-int64_t Elements(const TensorInfo& tensor) {
-  int64_t elements = 1;
-  for (const int64_t dimension : tensor.shape) elements *= dimension;
-  return elements;
-}
-
 absl::Status CheckFinite(const std::string& name, absl::Span<const float> values) {
   for (const float value : values) {
     if (!std::isfinite(value)) {
@@ -150,7 +144,7 @@ absl::Status WeightReader::PackRouter(const kernels::PackedMatrix& matrix, int f
   std::vector<float> values(matrix.depth);
   std::vector<uint8_t> row(kernels::StoredRowBytes(matrix.format, matrix.depth));
   const size_t stored_bytes = RowBytes(tensor.type, matrix.depth);
-  const int rows = static_cast<int>(Elements(tensor) / matrix.depth);
+  const int rows = static_cast<int>(Elements(tensor.shape) / matrix.depth);
   for (int r = 0; r < rows; ++r) {
     kernels::DequantizeRow(tensor.type, stored_.data() + r * stored_bytes, matrix.depth,
                            values.data());
@@ -232,17 +226,17 @@ absl::Status WeightReader::PackExperts(const kernels::ExpertTable& table,
 
 absl::Status WeightReader::Values(const TensorInfo& tensor, float* values) {
   RETURN_IF_ERROR(Read(tensor));
-  kernels::DequantizeRow(tensor.type, stored_.data(), Elements(tensor), values);
+  kernels::DequantizeRow(tensor.type, stored_.data(), Elements(tensor.shape), values);
   return absl::OkStatus();
 }
 
 absl::Status WeightReader::FiniteValues(const TensorInfo& tensor, float* values) {
   RETURN_IF_ERROR(Values(tensor, values));
-  return CheckFinite(tensor.name, {values, static_cast<size_t>(Elements(tensor))});
+  return CheckFinite(tensor.name, {values, static_cast<size_t>(Elements(tensor.shape))});
 }
 
 absl::StatusOr<std::vector<float>> WeightReader::FiniteVector(const TensorInfo& tensor) {
-  std::vector<float> values(Elements(tensor));
+  std::vector<float> values(Elements(tensor.shape));
   RETURN_IF_ERROR(FiniteValues(tensor, values.data()));
   return values;
 }

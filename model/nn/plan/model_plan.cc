@@ -3,15 +3,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "model/tensor_type.h"
 
 namespace peerage::nn {
 namespace {
-
-uint64_t Elements(const PlannedTensor& tensor) {
-  uint64_t elements = 1;
-  for (const int64_t dimension : tensor.shape) elements *= dimension;
-  return elements;
-}
 
 // The plan of each kind of feed-forward part, and where its tensors are in a layer.
 DenseFfnPlan PlanPart(const DenseFfnConfig& config, PartPlace place) {
@@ -136,7 +131,7 @@ std::vector<ExpertLayer> ModelPlan::ExpertLayers() const {
 
 uint64_t ModelPlan::Parameters() const {
   uint64_t parameters = 0;
-  for (const PlannedTensor& tensor : Tensors()) parameters += Elements(tensor);
+  for (const PlannedTensor& tensor : Tensors()) parameters += Elements(tensor.shape);
   return parameters;
 }
 

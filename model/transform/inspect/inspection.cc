@@ -11,6 +11,7 @@
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/random_access_file.h"
 #include "model/checkpoint/layout/tensor_layout.h"
+#include "model/tensor_type.h"
 
 namespace peerage::transform {
 namespace {
@@ -51,10 +52,8 @@ absl::string_view PartOf(absl::string_view tensor) {
 class PartSizes {
  public:
   void Add(absl::string_view tensor, const std::vector<int64_t>& shape, uint64_t bytes) {
-    uint64_t elements = 1;
-    for (const int64_t dimension : shape) elements *= dimension;
     PartSize& size = Of(PartOf(tensor));
-    size.parameters += elements;
+    size.parameters += Elements(shape);
     size.bytes += bytes;
   }
 

@@ -13,6 +13,8 @@
 #include "hwy/aligned_allocator.h"
 #include "model/kernels/float16.h"
 #include "tests/support/nan.h"
+#include "tests/support/random_values.h"
+#include "tests/unit/kernels/aligned_bytes.h"
 #include "tests/unit/kernels/kernel_target.h"
 
 namespace peerage::kernels {
@@ -43,36 +45,20 @@ std::string Describe(const Shape& s) {
          std::to_string(static_cast<int>(s.activation));
 }
 
-using Bytes = hwy::AlignedFreeUniquePtr<uint8_t[]>;
-
-Bytes Zeroed(size_t bytes) {
-  Bytes memory = hwy::AllocateAligned<uint8_t>(bytes);
-  std::memset(memory.get(), 0, bytes);
-  return memory;
-}
-
-std::vector<float> Gauss(size_t n, uint32_t seed, float scale = 1) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& v : values) v = normal(random) * scale;
-  return values;
-}
-
 // Experts and picks of some tokens.
 class Layer {
  public:
   explicit Layer(const Shape& shape)
       : shape(shape),
-        x(Gauss(shape.tokens * x_stride(), 1)),
-        weights(Gauss(picks() * shape.tokens, 2)),
+        x(RandomValues(shape.tokens * x_stride(), 1)),
+        weights(RandomValues(picks() * shape.tokens, 2)),
         ids(weights.size()) {
     table = {shape.format, shape.kind, shape.width, shape.num_experts, nullptr};
     records = Zeroed(table.Bytes());
     table.records = records.get();
     for (int v = 0; v < table.vectors(); ++v) {
       const float scale = v + 1 < table.vectors() ? 1 / std::sqrt(float(shape.width)) : 1;
-      rows.push_back(Gauss(size_t(shape.num_experts) * shape.width, 3 + v, scale));
+      rows.push_back(RandomValues(size_t(shape.num_experts) * shape.width, 3 + v, scale));
     }
     Pack();
     std::mt19937 random(9);
@@ -117,7 +103,7 @@ class Layer {
 
   std::vector<float> Run(int step = 1000) const {
     std::vector<float> y = Initial();
-    const Bytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(table));
+    const AlignedBytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(table));
     std::memset(scratch.get(), 0xff, ExpertScratchBytes(table));  // NaN
     for (int t = 0; t < shape.tokens; t += step) {
       AddExperts(Args(y), t, std::min(shape.tokens, t + step), scratch.get());
@@ -128,7 +114,7 @@ class Layer {
   // As two threads do that share the heads of a token.
   std::vector<float> RunByHeads(int split) const {
     std::vector<float> y = Initial();
-    const Bytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(table));
+    const AlignedBytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(table));
     for (int t = 0; t < shape.tokens; ++t) {
       std::vector<float> sums(size_t(shape.heads) * shape.width);
       ExpertHeads(Args(y), {t, 0, split}, sums.data(), scratch.get());
@@ -155,7 +141,7 @@ class Layer {
   std::vector<uint32_t> ids;
   std::vector<std::vector<float>> rows;  // of each vector
   ExpertTable table;
-  Bytes records;
+  AlignedBytes records;
 };
 
 double Norm(const std::vector<float>& v) {
@@ -326,7 +312,7 @@ TEST(ExpertsTest, DoNothingForNoTokens) {
   ForEachFormatAndKind([](Shape shape) {
     const Layer layer(shape);
     std::vector<float> y = layer.Initial();
-    const Bytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(layer.table));
+    const AlignedBytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(layer.table));
     AddExperts(layer.Args(y), 1, 1, scratch.get());
     EXPECT_EQ(y, layer.Initial());
   });

@@ -4,24 +4,16 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "tests/support/nan.h"
+#include "tests/support/random_values.h"
 #include "tests/unit/kernels/kernel_target.h"
 
 namespace peerage::kernels {
 namespace {
 
 constexpr int kWidths[] = {0, 1, 3, 15, 16, 31, 33, 257};
-
-std::vector<float> Random(int n, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> gauss;
-  std::vector<float> values(n);
-  for (float& value : values) value = gauss(random);
-  return values;
-}
 
 // The sum [width], with something behind it that must stay.
 std::vector<float> WithGuard(std::vector<float> sum) {
@@ -31,11 +23,11 @@ std::vector<float> WithGuard(std::vector<float> sum) {
 
 TEST(MixtureSumTest, AddsTheBitsOfFusedMultiplyAdds) {
   for (const int width : kWidths) {
-    const std::vector<float> x = Random(width, 1);
-    std::vector<float> expected = WithGuard(Random(width, 2));
+    const std::vector<float> x = RandomValues(width, 1);
+    std::vector<float> expected = WithGuard(RandomValues(width, 2));
     AddScaledReference(0.3f, x.data(), width, expected.data());
     ForEachTarget([&] {
-      std::vector<float> sum = WithGuard(Random(width, 2));
+      std::vector<float> sum = WithGuard(RandomValues(width, 2));
       AddScaled(0.3f, x.data(), width, sum.data());
       EXPECT_EQ(sum, expected) << width;
     });
@@ -43,7 +35,7 @@ TEST(MixtureSumTest, AddsTheBitsOfFusedMultiplyAdds) {
 }
 
 TEST(MixtureSumTest, AColumnsBitsDoNotDependOnTheOthers) {
-  const std::vector<float> u = Random(97, 3), v = Random(97, 4);
+  const std::vector<float> u = RandomValues(97, 3), v = RandomValues(97, 4);
   const float scores[] = {0.5f, -1.25f};
   ForEachTarget([&] {
     std::vector<float> whole(97, 0.5f), shards(97, 0.5f);
@@ -58,7 +50,7 @@ TEST(MixtureSumTest, AColumnsBitsDoNotDependOnTheOthers) {
 
 TEST(MixtureSumTest, AddsConstantExperts) {
   for (const int width : kWidths) {
-    const std::vector<float> u = Random(width, 5), v = Random(width, 6);
+    const std::vector<float> u = RandomValues(width, 5), v = RandomValues(width, 6);
     for (const auto& scores : std::vector<std::vector<float>>{
              {0, 0}, {3, -2}, {-90, 90}, {200, -200}, {-1e30f, -1e30f}}) {
       std::vector<double> expected(width, 0.25);

@@ -16,6 +16,8 @@
 #include "model/kernels/gated_activation.h"
 #include "model/kernels/linear.h"
 #include "model/kernels/stored_block.h"
+#include "tests/support/random_values.h"
+#include "tests/unit/kernels/aligned_bytes.h"
 #include "tests/unit/kernels/kernel_target.h"
 
 namespace peerage::kernels {
@@ -23,22 +25,6 @@ namespace {
 
 constexpr int kTokens = 11;  // a panel of 8, of 2 and of 1
 constexpr int kWidths[] = {1, 3, 31, 33, 97, 257};
-
-using Bytes = hwy::AlignedFreeUniquePtr<uint8_t[]>;
-
-Bytes Zeroed(size_t bytes) {
-  Bytes memory = hwy::AllocateAligned<uint8_t>(bytes);
-  std::memset(memory.get(), 0, bytes);
-  return memory;
-}
-
-std::vector<float> Gauss(size_t n, uint32_t seed, float scale = 1) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& v : values) v = normal(random) * scale;
-  return values;
-}
 
 struct Range {
   int begin = 0;
@@ -84,7 +70,8 @@ class Linears {
       : shape_{format, outputs, depth, nullptr},
         row_bytes_(StoredRowBytes(format, depth)),
         rows_(row_bytes_ * outputs) {
-    const std::vector<float> weights = Gauss(static_cast<size_t>(outputs) * depth, depth, 0.2f);
+    const std::vector<float> weights =
+        RandomValues(static_cast<size_t>(outputs) * depth, depth, 0.2f);
     for (int n = 0; n < outputs; ++n) {
       QuantizeRow(format, &weights[static_cast<size_t>(n) * depth], depth, &rows_[n * row_bytes_]);
     }
@@ -95,7 +82,7 @@ class Linears {
   Table Compute(Range outputs, const Table& x, Epilogue epilogue = Epilogue::kStore) const {
     PackedMatrix shard = shape_;
     shard.outputs = outputs.size();
-    const Bytes tiles = Zeroed(shard.Bytes());
+    const AlignedBytes tiles = Zeroed(shard.Bytes());
     Pack({shard, 0, outputs.size(), &rows_[outputs.begin * row_bytes_]}, tiles.get());
     shard.tiles = tiles.get();
     std::vector<uint8_t> panels(PanelBytes(shard.format, shard.depth, kTokens));
@@ -134,7 +121,7 @@ TEST(OrderOfSumsTest, ALinearLayersOutputsDoNotDependOnTheOthers) {
     for (const int outputs : kWidths) {
       for (const int depth : {1, 33, 257}) {
         const Linears linear(format, outputs, DepthOf(format, depth));
-        const Table x{DepthOf(format, depth), Gauss(kTokens * DepthOf(format, depth), 1)};
+        const Table x{DepthOf(format, depth), RandomValues(kTokens * DepthOf(format, depth), 1)};
         ForEachTarget([&] {
           for (const Epilogue epilogue : {Epilogue::kStore, Epilogue::kAdd}) {
             const Table whole = linear.Compute({0, outputs}, x, epilogue);
@@ -168,7 +155,7 @@ TEST(OrderOfSumsTest, AnFfnsColumnsDoNotDependOnTheOthers) {
       const int hidden_size = DepthOf(format, width);
       const Linears gate(format, hidden_size, kModel), up(format, hidden_size, kModel);
       const Linears down(format, 97, hidden_size);
-      const Table x{kModel, Gauss(kTokens * kModel, 1)};
+      const Table x{kModel, RandomValues(kTokens * kModel, 1)};
       ForEachTarget([&] {
         const Range all{0, hidden_size};
         const Table hidden = Activate(gate.Compute(all, x), up.Compute(all, x));
@@ -198,9 +185,9 @@ Table Attend(Range kv_heads, const AttentionShape& whole, int positions) {
   AttentionShape shape = whole;
   shape.kv_heads = kv_heads.size(), shape.heads = group * kv_heads.size();
   const size_t kv_width = static_cast<size_t>(whole.kv_heads) * whole.head_dim;
-  const std::vector<float> keys = Gauss(kv_width * positions, 1);
-  const std::vector<float> values = Gauss(kv_width * positions, 2);
-  const std::vector<float> q = Gauss(kv_width * group, 3);
+  const std::vector<float> keys = RandomValues(kv_width * positions, 1);
+  const std::vector<float> values = RandomValues(kv_width * positions, 2);
+  const std::vector<float> q = RandomValues(kv_width * group, 3);
   std::vector<int32_t> blocks;
   for (int b = 0; b * kBlockTokens < positions; ++b) blocks.push_back(b);
   std::vector<float> cache(blocks.size() * KvBlockFloats(shape));
@@ -257,14 +244,15 @@ struct Experts {
   int last() const { return table.vectors() - 1; }
 
   ExpertTable table;
-  Bytes records;
+  AlignedBytes records;
 };
 
 Experts MakeExperts(ExpertFormat format, ExpertKind kind, int width) {
   Experts experts(format, kind, width, kExperts);
   for (int v = 0; v < experts.table.vectors(); ++v) {
     const float scale = v == experts.last() ? 1 : 1 / std::sqrt(static_cast<float>(width));
-    const std::vector<float> rows = Gauss(static_cast<size_t>(kExperts) * width, 2 + v, scale);
+    const std::vector<float> rows =
+        RandomValues(static_cast<size_t>(kExperts) * width, 2 + v, scale);
     PackExperts({experts.table, v, 0, kExperts, rows.data()}, experts.records.get());
   }
   return experts;
@@ -290,7 +278,7 @@ ExpertArgs ArgsOf(const ExpertTable& table, const Picks& picks, const std::vecto
 }
 
 std::vector<float> Sum(const ExpertTable& table, const Picks& picks, const std::vector<float>& x) {
-  const Bytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(table));
+  const AlignedBytes scratch = hwy::AllocateAligned<uint8_t>(ExpertScratchBytes(table));
   std::vector<float> y(table.width);
   ExpertArgs args = ArgsOf(table, picks, x);
   args.y = y.data();
@@ -312,7 +300,7 @@ std::vector<float> SumOneByOne(const ExpertTable& table, const Picks& picks,
 
 Picks RandomPicks(uint32_t first_id, uint32_t experts) {
   Picks picks;
-  picks.weights = Gauss(kPicks, 5);
+  picks.weights = RandomValues(kPicks, 5);
   std::mt19937 random(6);
   for (int i = 0; i < kPicks; ++i) picks.ids.push_back(first_id + random() % experts);
   return picks;
@@ -329,7 +317,7 @@ void ForEachNeuronTable(const Check& check) {
       for (const int width : {1, 3, 31, 33, 77, 97, 257, 1100}) {
         SCOPED_TRACE(testing::Message() << "format " << static_cast<int>(format) << ", kind "
                                         << static_cast<int>(kind) << ", width " << width);
-        check(MakeExperts(format, kind, width), Gauss(width, 1));
+        check(MakeExperts(format, kind, width), RandomValues(width, 1));
       }
     }
   }

@@ -10,6 +10,7 @@
 #include "model/nn/load_model.h"
 #include "tests/support/memory_checkpoint.h"
 #include "tests/support/model_checks.h"
+#include "tests/support/odd_models.h"
 #include "tests/support/sequence_feed.h"
 
 namespace peerage {
@@ -17,15 +18,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-ProductKeyConfig Keys(int n, int heads, int top_k) {
-  ProductKeyConfig config;
-  config.num_sub_keys = n;
-  config.num_experts = int64_t{n} * n;
-  config.heads = heads;
-  config.top_k = top_k;
-  config.key_dim = 24;
-  return config;
-}
+ProductKeyConfig Keys(int n, int heads, int top_k) { return OddKeys(n, heads, top_k, 24); }
 
 // Layers of every kind: PEER beside a dense FFN with shared keys, PEER with everything of its own,
 // direct keys, and a product-key memory.

@@ -32,7 +32,7 @@ std::vector<StoredTensor> StoredFor(const ModelConfig& config, TensorNaming nami
                       .type = TensorType::kF32,
                       .shape = spec.parts[0].shape,
                       .offset = stored.size(),
-                      .bytes = 4 * Elements(spec.shape)});
+                      .bytes = sizeof(float) * Elements(spec.shape)});
   }
   std::reverse(stored.begin(), stored.end());
   return stored;

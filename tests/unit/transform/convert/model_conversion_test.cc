@@ -44,7 +44,7 @@ class ModelConversionTest : public ::testing::Test {
     float number = 0.3f;
     for (const auto& [name, shape] : SmallLlamaTensors()) {
       std::string bytes;
-      for (size_t i = 0; i < Elements(shape); ++i) {
+      for (int64_t i = 0; i < Elements(shape); ++i) {
         number = std::fmod(-1.3f * number + 0.1f, 2.0f);
         bytes += LittleEndianBytes(number);
       }
@@ -234,7 +234,7 @@ std::string SafetensorsFilledWith(float value) {
   SafetensorsBuilder builder;
   for (const auto& [name, shape] : SmallLlamaTensors()) {
     std::string bytes;
-    for (size_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(value);
+    for (int64_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(value);
     builder.Add(name, "F32", shape, bytes);
   }
   return builder.Build();

@@ -133,7 +133,7 @@ std::unique_ptr<Checkpoint> OnesWith(const TemporaryDirectory& directory, int he
     if (absl::StrContains(name, "o_proj")) shape[1] = 2 * head_dim;
     const float number = name == tensor ? value : 1;
     std::string bytes;
-    for (size_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(number);
+    for (int64_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(number);
     builder.Add(name, "F32", shape, bytes);
   }
   json config = json::parse(kSmallLlamaConfig);

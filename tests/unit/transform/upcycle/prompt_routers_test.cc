@@ -103,7 +103,7 @@ TEST_F(PromptRoutersTest, NamesTheRouterThatWouldNotBeFinite) {
   SafetensorsBuilder builder;
   for (const auto& [name, shape] : SmallLlamaTensors()) {
     std::string bytes;
-    for (size_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(1e30f);
+    for (int64_t i = 0; i < Elements(shape); ++i) bytes += LittleEndianBytes(1e30f);
     builder.Add(name, "F32", shape, bytes);
   }
   directory_.Write("model.safetensors", builder.Build());
