@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <vector>
 
 namespace peerage {
 
@@ -33,6 +34,14 @@ template <typename Values>
 void AppendLittleEndian(const Values& values, std::string& bytes) {
   bytes.append(reinterpret_cast<const char*>(values.data()),
                values.size() * sizeof(*values.data()));
+}
+
+// Appends the whole values in the bytes to a vector.
+template <typename T>
+void AppendFromLittleEndian(const std::string& bytes, std::vector<T>& values) {
+  const size_t before = values.size(), count = bytes.size() / sizeof(T);
+  values.resize(before + count);
+  std::memcpy(values.data() + before, bytes.data(), count * sizeof(T));
 }
 
 }  // namespace peerage

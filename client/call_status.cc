@@ -4,7 +4,6 @@
 #include <google/rpc/status.pb.h>
 
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/cord.h"

@@ -48,26 +48,14 @@ std::vector<v1::ExpertLayerKind> KindsOf(const v1::Model& model, uint32_t layer)
 }  // namespace
 
 std::string ExpertKindName(v1::ExpertLayerKind kind) {
-  switch (kind) {
-    case v1::EXPERT_LAYER_KIND_PEER:
-      return "peer";
-    case v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY:
-      return "pkm";
-    case v1::EXPERT_LAYER_KIND_MIXTURE_FFN:
-      return "mixture_ffn";
-    case v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION:
-      return "mixture_attention";
-    default:
-      return "unknown";
+  for (const auto& [name, value] : kExpertKinds) {
+    if (value == kind) return std::string(name);
   }
+  return "unknown";
 }
 
 v1::ExpertLayerKind ParseExpertKind(const std::string& name) {
-  for (int value = v1::ExpertLayerKind_MIN; value <= v1::ExpertLayerKind_MAX; ++value) {
-    const auto kind = static_cast<v1::ExpertLayerKind>(value);
-    if (kind != v1::EXPERT_LAYER_KIND_UNSPECIFIED && ExpertKindName(kind) == name) return kind;
-  }
-  return v1::EXPERT_LAYER_KIND_UNSPECIFIED;
+  return FindChoice(kExpertKinds, name).value_or(v1::EXPERT_LAYER_KIND_UNSPECIFIED);
 }
 
 bool IsMixture(v1::ExpertLayerKind kind) {

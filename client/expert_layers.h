@@ -7,13 +7,21 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/choice.h"
 #include "client/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
 #include "peerage/v1/models.pb.h"
 
 namespace peerage::client {
 
-// "peer", "pkm", "mixture_ffn" or "mixture_attention": in tables, and what --kind takes.
+// What kinds of experts are called in tables, and what --kind takes.
+inline constexpr Choice<v1::ExpertLayerKind> kExpertKinds[] = {
+    {"peer", v1::EXPERT_LAYER_KIND_PEER},
+    {"pkm", v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY},
+    {"mixture_ffn", v1::EXPERT_LAYER_KIND_MIXTURE_FFN},
+    {"mixture_attention", v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION}};
+
+// "unknown" for a kind that this client does not know: a newer server may have it.
 std::string ExpertKindName(v1::ExpertLayerKind kind);
 
 // The kind of that name, EXPERT_LAYER_KIND_UNSPECIFIED for any other.

@@ -1,24 +1,11 @@
 #include "client/expert_usage.h"
 
-#include <bit>
-#include <cstring>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/little_endian.h"
 
 namespace peerage::client {
-namespace {
-
-template <typename T>
-void AppendFromLittleEndian(const std::string& bytes, std::vector<T>& values) {
-  static_assert(std::endian::native == std::endian::little);
-  const size_t before = values.size();
-  values.resize(before + bytes.size() / sizeof(T));
-  std::memcpy(values.data() + before, bytes.data(), bytes.size());
-}
-
-}  // namespace
-
 absl::Status ExpertUsage::Add(const v1::GetExpertUsageResponse& response) {
   if (response.has_header()) {
     header = response.header();

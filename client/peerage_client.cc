@@ -5,7 +5,6 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/status_macros.h"
 #include "client/call_status.h"

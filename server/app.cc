@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/choice.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/load_model.h"
@@ -25,12 +26,6 @@ namespace {
 
 // After the engine is drained, results may still be on their way to slow clients.
 constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
-
-// The same code, with what the message is about in front.
-absl::Status Annotate(absl::string_view subject, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(subject, ": ", status.message()));
-}
 
 absl::Status CheckDevice(const ServerConfig& config) {
   if (!absl::StartsWith(config.device, "cuda")) return absl::OkStatus();
@@ -107,8 +102,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& c
   // The context of a Score keeps a slot while its continuations run.
   options.num_slots = 2 * config.max_sequences;
   options.max_step_tokens = config.max_batch_tokens;
-  options.count_experts = config.expert_usage != "off";
-  options.trace_experts = config.expert_trace != "none";
+  options.count_experts = UsageMode(config) != ExpertUsageMode::kOff;
+  options.trace_experts = TraceLevel(config) != ExpertTraceLevel::kNone;
   ASSIGN_OR_RETURN(const nn::MemoryNeeds needs, nn::PlanMemory(checkpoint, options));
   ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, needs));
   spdlog::info("memory: {}", plan.ToString());
@@ -159,12 +154,12 @@ absl::Status App::StartAdmin() {
     return AdminResponse{.content_type = EngineMetrics::kContentType,
                          .body = metrics_.TextExposition()};
   });
-  return Annotate("--admin-listen", admin_->Listen(config_.admin_listen));
+  return At("--admin-listen", admin_->Listen(config_.admin_listen));
 }
 
 absl::Status App::LoadModel() {
   auto opened = OpenCheckpoint(config_.model);
-  RETURN_IF_ERROR(Annotate("--model", opened.status()));
+  RETURN_IF_ERROR(At("--model", opened.status()));
   const Checkpoint& checkpoint = **opened;
   if (!checkpoint.ignored().empty()) {
     spdlog::info("ignored in the model's files: {}", absl::StrJoin(checkpoint.ignored(), ", "));
@@ -175,8 +170,8 @@ absl::Status App::LoadModel() {
   auto model = LoadOntoCpu(config_, checkpoint);
   auto loaded_tokenizer = tokenizer.get();
   const std::string subject = absl::StrCat("--model: ", config_.model);
-  RETURN_IF_ERROR(Annotate(subject, loaded_tokenizer.status()));
-  RETURN_IF_ERROR(Annotate(subject, model.status()));
+  RETURN_IF_ERROR(At(subject, loaded_tokenizer.status()));
+  RETURN_IF_ERROR(At(subject, model.status()));
   tokenizer_ = *std::move(loaded_tokenizer);
   LogModel((*model)->description());
   statistics_ =
@@ -214,7 +209,7 @@ absl::Status App::Serve() {
                                         .observer = &observers_,
                                         .expert_usage = expert_usage_.get(),
                                         .answers = &answers_});
-  RETURN_IF_ERROR(Annotate("--listen", rpc.status()));
+  RETURN_IF_ERROR(At("--listen", rpc.status()));
   rpc_ = *std::move(rpc);
   serving_ = engine_.get();
   return absl::OkStatus();

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "server/config_file.h"
 #include "server/config_options.h"
@@ -94,9 +95,7 @@ absl::Status AddFile(const std::string& path, Settings* settings) {
     return absl::InvalidArgumentError(absl::StrCat("--config: cannot read '", path, "'"));
   }
   absl::StatusOr<std::vector<ConfigFileEntry>> entries = ParseConfigFile(text.str());
-  if (!entries.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", entries.status().message()));
-  }
+  if (!entries.ok()) return At(path, entries.status());
   for (ConfigFileEntry& entry : *entries) {
     if (FindOption(entry.key) == nullptr) {
       return absl::InvalidArgumentError(
@@ -146,10 +145,8 @@ absl::Status SetDefaultModelName(ServerConfig* config) {
   const std::filesystem::path path = std::filesystem::absolute(config->model).lexically_normal();
   const std::string base = (path.has_filename() ? path : path.parent_path()).filename().string();
   const ConfigOption* option = FindOption("model-name");
-  const absl::Status status = option->set(absl::StripSuffix(base, ".gguf"), config);
-  if (status.ok()) return status;
-  return absl::InvalidArgumentError(
-      absl::StrCat("--model-name: its default from --model does not do: ", status.message()));
+  return At("--model-name: its default from --model does not do",
+            option->set(absl::StripSuffix(base, ".gguf"), config));
 }
 
 absl::StatusOr<ServerConfig> Resolve(const Settings& settings) {
@@ -158,9 +155,7 @@ absl::StatusOr<ServerConfig> Resolve(const Settings& settings) {
   for (const ConfigOption& option : ConfigOptions()) {
     const auto it = settings.find(option.name);
     if (it == settings.end()) continue;
-    if (absl::Status status = option.set(it->second.value, &config); !status.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat(it->second.origin, ": ", status.message()));
-    }
+    RETURN_IF_ERROR(At(it->second.origin, option.set(it->second.value, &config)));
   }
   if (config.model.empty()) {
     return absl::InvalidArgumentError("--model: required: a .gguf file or a model directory");

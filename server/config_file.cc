@@ -6,7 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 
 namespace peerage {
@@ -75,10 +75,7 @@ absl::StatusOr<std::vector<ConfigFileEntry>> ParseConfigFile(absl::string_view t
     line = absl::StripAsciiWhitespace(line);
     if (line.empty() || line.front() == '#') continue;
     absl::StatusOr<ConfigFileEntry> entry = ParseLine(line);
-    if (!entry.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("line ", number, ": ", entry.status().message()));
-    }
+    if (!entry.ok()) return At(absl::StrCat("line ", number), entry.status());
     entry->line = number;
     if (!keys.insert(entry->key).second) {
       return absl::InvalidArgumentError(

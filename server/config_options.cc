@@ -1,11 +1,9 @@
 #include "server/config_options.h"
 
-#include <array>
 #include <cmath>
 #include <vector>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"

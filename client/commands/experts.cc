@@ -75,10 +75,12 @@ class ExpertsCommand : public Command {
 
  private:
   void AddLayerOptions() {
+    std::vector<std::string> kinds;
+    for (const auto& kind : kExpertKinds) kinds.emplace_back(kind.name);
     app().add_option("--layer", layer_, "Details of one layer")->type_name("N");
     app()
         .add_option("--kind", kind_, "Only such experts (all; with --layer the kind that it has)")
-        ->check(CLI::IsMember({"peer", "pkm", "mixture_ffn", "mixture_attention"}));
+        ->check(CLI::IsMember(std::move(kinds)));
     app()
         .add_option("--png", png_,
                     "Draw the layer's experts (first sub-key down, second across), or what each "

@@ -28,9 +28,7 @@ class GenerateCommand : public Command {
   }
 
   absl::Status Prepare() override {
-    absl::StatusOr<v1::Prompt> prompt = prompt_.Read();
-    if (!prompt.ok()) return prompt.status();
-    *request_.mutable_prompt() = *std::move(prompt);
+    ASSIGN_OR_RETURN(*request_.mutable_prompt(), prompt_.Read());
     request_.set_model(prompt_.model());
     SetSampling(request_.mutable_sampling());
     SetStopping(request_.mutable_stopping());
@@ -41,9 +39,8 @@ class GenerateCommand : public Command {
 
   absl::StatusOr<int> Run(Client& client) override {
     if (json()) {
-      const auto response = client.Generate(request_);
-      if (!response.ok()) return response.status();
-      std::cout << ToJson(*response);
+      ASSIGN_OR_RETURN(const v1::GenerateResponse response, client.Generate(request_));
+      std::cout << ToJson(response);
       return 0;
     }
     v1::GenerateStreamRequest stream;

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/number_text.h"
+#include "base/status_macros.h"
 #include "client/commands/command.h"
 #include "client/terminal_text.h"
 
@@ -40,9 +41,8 @@ class ModelsCommand : public Command {
       : Command(program, "models", "List the models that the server has") {}
 
   absl::StatusOr<int> Run(Client& client) override {
-    const auto response = client.ListModels();
-    if (!response.ok()) return response.status();
-    std::cout << (json() ? ToJson(*response) : ModelTable(*response));
+    ASSIGN_OR_RETURN(const v1::ListModelsResponse response, client.ListModels());
+    std::cout << (json() ? ToJson(response) : ModelTable(response));
     return 0;
   }
 };

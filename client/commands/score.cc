@@ -27,9 +27,7 @@ class ScoreCommand : public Command {
   }
 
   absl::Status Prepare() override {
-    absl::StatusOr<v1::Prompt> context = context_.Read();
-    if (!context.ok()) return context.status();
-    *request_.mutable_context() = *std::move(context);
+    ASSIGN_OR_RETURN(*request_.mutable_context(), context_.Read());
     request_.set_model(context_.model());
     request_.set_expert_trace(trace_.level());
     for (const std::string& text : continuations_) request_.add_continuations()->set_text(text);
@@ -37,16 +35,15 @@ class ScoreCommand : public Command {
   }
 
   absl::StatusOr<int> Run(Client& client) override {
-    const auto response = client.Score(request_);
-    if (!response.ok()) return response.status();
+    ASSIGN_OR_RETURN(const v1::ScoreResponse response, client.Score(request_));
     if (json()) {
-      std::cout << ToJson(*response);
+      std::cout << ToJson(response);
       return 0;
     }
-    std::cout << ScoreTable(*response, continuations_);
-    if (response->expert_trace().layers_size() == 0) return 0;
+    std::cout << ScoreTable(response, continuations_);
+    if (response.expert_trace().layers_size() == 0) return 0;
     ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
-    std::cout << ExpertTraceLines(response->expert_trace(), ExpertNames(models));
+    std::cout << ExpertTraceLines(response.expert_trace(), ExpertNames(models));
     return 0;
   }
 

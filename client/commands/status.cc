@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "client/commands/command.h"
 #include "client/terminal_text.h"
 
@@ -35,9 +36,8 @@ class StatusCommand : public Command {
       : Command(program, "status", "Show how the server is doing") {}
 
   absl::StatusOr<int> Run(Client& client) override {
-    const auto response = client.GetServerStatus();
-    if (!response.ok()) return response.status();
-    std::cout << (json() ? ToJson(*response) : Describe(*response));
+    ASSIGN_OR_RETURN(const v1::GetServerStatusResponse response, client.GetServerStatus());
+    std::cout << (json() ? ToJson(response) : Describe(response));
     return 0;
   }
 };

@@ -89,7 +89,6 @@ class Engine::Core {
 
   RequestQueue& queue() { return queue_; }
   const ModelDescription& description() const { return description_; }
-  const ModelCapacity& capacity() const { return capacity_.model; }
 
  private:
   absl::StatusOr<RequestHandle> Enqueue(std::unique_ptr<RunningRequest> request, absl::Time now) {
@@ -157,7 +156,5 @@ void Engine::Stop() { core_->Stop(); }
 EngineStatus Engine::status() const { return core_->status(); }
 
 const ModelDescription& Engine::model() const { return core_->description(); }
-
-const ModelCapacity& Engine::capacity() const { return core_->capacity(); }
 
 }  // namespace peerage

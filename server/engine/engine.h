@@ -73,7 +73,6 @@ class Engine {
 
   EngineStatus status() const;
   const ModelDescription& model() const;
-  const ModelCapacity& capacity() const;
 
  private:
   class Core;

@@ -7,7 +7,6 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "absl/types/span.h"
 #include "model/language_model.h"
 #include "model/token.h"
 #include "server/engine/expert_trace.h"

@@ -54,13 +54,12 @@ std::string Scoring::DescribePositions() const {
 }
 
 bool Scoring::HasMoreSequences() const {
-  const bool context_is_next = !request_.context.empty() && context_ == nullptr;
-  return context_is_next || num_started_ < long_ones_.size();
+  return context_is_next() || num_started_ < long_ones_.size();
 }
 
 std::optional<SequencePlan> Scoring::NextSequence() const {
   if (!HasMoreSequences()) return std::nullopt;
-  if (!request_.context.empty() && context_ == nullptr) {
+  if (context_is_next()) {
     return SequencePlan{.positions = context_size()};
   }
   if (context_ != nullptr && context_->computed < context_size()) return std::nullopt;
@@ -71,7 +70,7 @@ std::optional<SequencePlan> Scoring::NextSequence() const {
 
 std::unique_ptr<Sequence> Scoring::StartSequence() {
   auto sequence = std::make_unique<Sequence>();
-  if (!request_.context.empty() && context_ == nullptr) {
+  if (context_is_next()) {
     context_ = sequence.get();
     sequence->tokens = request_.context;
     return sequence;
@@ -119,17 +118,16 @@ void Scoring::DeliverStart() {
   trace_.Start();
   if (!request_.context.empty()) return;
   for (size_t i = 0; i < scores_.size(); ++i) scores_[i].push_back({.token = first_tokens_[i]});
-  scored_tokens_ += static_cast<uint32_t>(scores_.size());
-  DeliverShortOnes();
+  EndFirstTokens();
 }
 
 void Scoring::DeliverFirstTokens(const RowOutput& output) {
   for (size_t i = 0; i < scores_.size(); ++i) scores_[i].push_back(LogprobOf(output, i));
-  scored_tokens_ += static_cast<uint32_t>(scores_.size());
-  DeliverShortOnes();
+  EndFirstTokens();
 }
 
-void Scoring::DeliverShortOnes() {
+void Scoring::EndFirstTokens() {
+  scored_tokens_ += static_cast<uint32_t>(scores_.size());
   for (size_t i = 0; i < scores_.size(); ++i) {
     if (request_.continuations[i].size() == 1) DeliverScore(static_cast<uint32_t>(i));
   }

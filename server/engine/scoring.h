@@ -38,9 +38,11 @@ class Scoring final : public RunningRequest {
  private:
   void DeliverStart() override;
   void DeliverFirstTokens(const RowOutput& output);
-  void DeliverShortOnes();
+  // Every continuation has its first token, and those of one token are done.
+  void EndFirstTokens();
   void DeliverScore(uint32_t continuation);
 
+  bool context_is_next() const { return !request_.context.empty() && context_ == nullptr; }
   int32_t context_size() const { return static_cast<int32_t>(request_.context.size()); }
 
   const ScoreRequest request_;

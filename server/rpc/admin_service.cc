@@ -27,12 +27,6 @@ bool IsLocalClient(absl::string_view address) {
 // One Drain call, waiting for the end of the drain or for its own cancellation.
 class AdminService::DrainReactor final : public SharedReactor<grpc::ServerUnaryReactor> {
  public:
-  static std::shared_ptr<DrainReactor> New() {
-    const std::shared_ptr<DrainReactor> reactor(new DrainReactor);
-    reactor->HoldUntilDone(reactor);
-    return reactor;
-  }
-
   void End(const grpc::Status& status) {
     if (!ended_.exchange(true)) Finish(status);
   }
@@ -40,8 +34,6 @@ class AdminService::DrainReactor final : public SharedReactor<grpc::ServerUnaryR
   void OnCancel() override { End(grpc::Status::CANCELLED); }
 
  private:
-  DrainReactor() = default;
-
   std::atomic<bool> ended_ = false;
 };
 
@@ -64,11 +56,8 @@ AdminService::~AdminService() {
 grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerContext* context,
                                                         const v1::GetServerStatusRequest* request,
                                                         v1::GetServerStatusResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (const absl::Status read = ReadRequestId(*context).status(); !read.ok()) {
-    reactor->Finish(ToGrpcStatus(read, *context));
-    return reactor;
-  }
+  const absl::Status read = ReadRequestId(*context).status();
+  if (!read.ok()) return FinishUnary(read, context);
   const EngineStatus status = backend_.engine->status();
   response->set_version(version_);
   response->set_uptime_seconds(absl::ToDoubleSeconds(backend_.clock->Now() - start_));
@@ -82,14 +71,13 @@ grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerCont
   worker.set_kv_blocks_free(status.kv_blocks_free);
   worker.set_steps(status.steps);
   worker.set_kernel_target(backend_.model->description.kernel_target);
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return FinishUnary(absl::OkStatus(), context);
 }
 
 grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
                                               const v1::DrainRequest* request,
                                               v1::DrainResponse* response) {
-  const std::shared_ptr<DrainReactor> reactor = DrainReactor::New();
+  const std::shared_ptr<DrainReactor> reactor = Held(new DrainReactor);
   absl::Status status = ReadRequestId(*context).status();
   if (!IsLocalClient(context->peer())) {
     status = absl::PermissionDeniedError("Drain is for callers on the server's own machine");

@@ -12,6 +12,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/reactors.h"
 #include "server/rpc/trace_answer.h"
 
 namespace peerage {
@@ -87,11 +88,10 @@ class EngineCall : public ResponseSink {
 };
 
 // Starts a call that gRPC waits for: makes its object, a SharedReactor and an EngineCall, of the
-// request and the arguments, and submits the request.
+// arguments, and submits the request.
 template <typename Call, typename Request, typename... Arguments>
 Call* StartCall(Request request, const Backend& backend, Arguments&&... arguments) {
-  const auto call = std::make_shared<Call>(backend, request, std::forward<Arguments>(arguments)...);
-  call->HoldUntilDone(call);
+  const auto call = Held(new Call(backend, std::forward<Arguments>(arguments)...));
   call->Submit(std::move(request), call);
   return call.get();
 }

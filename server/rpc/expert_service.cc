@@ -99,13 +99,10 @@ grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>* ExpertService::WatchEx
 grpc::ServerUnaryReactor* ExpertService::ResetExpertUsage(
     grpc::CallbackServerContext* context, const v1::ResetExpertUsageRequest* request,
     v1::ResetExpertUsageResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::Status status = ReadRequestId(*context).status();
   status.Update(backend_.model->CheckName(request->model()));
-  if (!status.ok()) {
-    reactor->Finish(ToGrpcStatus(status, *context));
-    return reactor;
-  }
+  if (!status.ok()) return FinishUnary(status, context);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   backend_.expert_usage->Reset([reactor, context](const absl::Status& done) {
     reactor->Finish(ToGrpcStatus(done, *context));
   });

@@ -29,8 +29,7 @@ v1::LayerSummary ToProto(const ExpertLayer& layer, const ExpertLayerSummary& sum
 
 ExpertSummaryCall* ExpertSummaryCall::Start(const Backend& backend, const ExpertSummaryQuery& query,
                                             grpc::CallbackServerContext* context) {
-  const std::shared_ptr<ExpertSummaryCall> reactor(new ExpertSummaryCall(backend, query, context));
-  reactor->HoldUntilDone(reactor);
+  const auto reactor = Held(new ExpertSummaryCall(backend, query, context));
   reactor->Ask();
   return reactor.get();
 }

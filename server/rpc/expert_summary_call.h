@@ -4,7 +4,6 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"

@@ -1,6 +1,5 @@
 #include "server/rpc/expert_usage_call.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,9 +12,7 @@ ExpertUsageCall* ExpertUsageCall::Start(ExpertUsageReader* expert_usage, ExpertU
                                         grpc::CallbackServerContext* context,
                                         const UsageReads& reads) {
   const int others = (*reads)++;
-  const std::shared_ptr<ExpertUsageCall> reactor(
-      new ExpertUsageCall(std::move(query), context, reads));
-  reactor->HoldUntilDone(reactor);
+  const auto reactor = Held(new ExpertUsageCall(std::move(query), context, reads));
   if (others >= kMaxReads) {
     reactor->Answer(absl::ResourceExhaustedError(
         absl::StrCat("expert usage is already being read by ", kMaxReads, " calls")));

@@ -30,8 +30,7 @@ using UsageReads = std::shared_ptr<std::atomic<int>>;
 // have let go of it.
 class ExpertUsageCall final
     : public QueuedStream<grpc::ServerWriteReactor<v1::GetExpertUsageResponse>,
-                          v1::GetExpertUsageResponse>,
-      public std::enable_shared_from_this<ExpertUsageCall> {
+                          v1::GetExpertUsageResponse> {
  public:
   static constexpr uint32_t kChunkExperts = 1 << 15;  // 512 KiB
   static constexpr int kMaxReads = 4;

@@ -7,15 +7,14 @@
 
 namespace peerage {
 
-GenerateStreamCall::GenerateStreamCall(const Backend& backend, const GenerateRequest& request,
-                                       grpc::CallbackServerContext* context,
+GenerateStreamCall::GenerateStreamCall(const Backend& backend, grpc::CallbackServerContext* context,
                                        GenerateStreamStart start)
     : QueuedStream(context, kMaxQueuedTokens),
       EngineCall(backend),
       start_(std::move(start)),
-      gathered_(request.candidates),
-      has_sent_(request.candidates, false) {
-  for (uint32_t i = 0; i < request.candidates; ++i) gathered_[i].set_index(i);
+      gathered_(start_.message.sampling().candidates()),
+      has_sent_(gathered_.size(), false) {
+  for (uint32_t i = 0; i < gathered_.size(); ++i) gathered_[i].set_index(i);
 }
 
 void GenerateStreamCall::OnStarted() {

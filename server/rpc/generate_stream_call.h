@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "peerage/v1/inference.pb.h"
-#include "server/engine/request.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/engine_call.h"
 #include "server/rpc/reactors.h"
@@ -38,8 +37,8 @@ class GenerateStreamCall final
   static constexpr int kMaxQueuedTokens = 256;
 
   // To be made by StartCall.
-  GenerateStreamCall(const Backend& backend, const GenerateRequest& request,
-                     grpc::CallbackServerContext* context, GenerateStreamStart start);
+  GenerateStreamCall(const Backend& backend, grpc::CallbackServerContext* context,
+                     GenerateStreamStart start);
 
   using QueuedStream::OnDone;
 

@@ -25,11 +25,9 @@ namespace {
 template <typename Response>
 grpc::ServerUnaryReactor* Answer(absl::StatusOr<Response> answer,
                                  grpc::CallbackServerContext* context, Response* response) {
-  if (!answer.ok()) return Refuse<grpc::ServerUnaryReactor>(answer.status(), context);
+  if (!answer.ok()) return FinishUnary(answer.status(), context);
   *response = *std::move(answer);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return FinishUnary(absl::OkStatus(), context);
 }
 
 absl::Status AnswerTooLarge() {
@@ -81,7 +79,7 @@ grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext
                                                      const v1::GenerateRequest* request,
                                                      v1::GenerateResponse* response) {
   absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, *context);
-  if (!read.ok()) return Refuse<grpc::ServerUnaryReactor>(read.status(), context);
+  if (!read.ok()) return FinishUnary(read.status(), context);
   *response = NewGenerateResponse(*read, *backend_.model);
   return StartCall<GenerateCall>(*std::move(read), backend_, context, response);
 }
@@ -101,7 +99,7 @@ grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* c
                                                   const v1::ScoreRequest* request,
                                                   v1::ScoreResponse* response) {
   absl::StatusOr<ScoreRequest> read = Read<ScoreRequest>(*request, *context);
-  if (!read.ok()) return Refuse<grpc::ServerUnaryReactor>(read.status(), context);
+  if (!read.ok()) return FinishUnary(read.status(), context);
   *response = NewScoreResponse(*read, *backend_.model);
   return StartCall<ScoreCall>(*std::move(read), backend_, context, response);
 }
@@ -119,16 +117,16 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::S
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
-  const absl::StatusOr<Call> call = ReadCall(*context, *backend_.clock);
-  if (!call.ok()) return Refuse<grpc::ServerUnaryReactor>(call.status(), context);
+  const absl::Status read = ReadRequestId(*context).status();
+  if (!read.ok()) return FinishUnary(read, context);
   return Answer(TokenizePrompt(*request, *backend_.model), context, response);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
-  const absl::StatusOr<Call> call = ReadCall(*context, *backend_.clock);
-  if (!call.ok()) return Refuse<grpc::ServerUnaryReactor>(call.status(), context);
+  const absl::Status read = ReadRequestId(*context).status();
+  if (!read.ok()) return FinishUnary(read, context);
   return Answer(DetokenizeIds(*request, *backend_.model), context, response);
 }
 

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "server/rpc/grpc_status.h"
+#include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/to_proto.h"
 
@@ -38,9 +38,7 @@ grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* 
                                                    v1::ListModelsResponse* response) {
   const absl::Status status = ReadRequestId(*context).status();
   if (status.ok()) *response->add_models() = ToProto(*model_);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status, *context));
-  return reactor;
+  return FinishUnary(status, context);
 }
 
 grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* context,
@@ -49,9 +47,7 @@ grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* co
   absl::Status status = ReadRequestId(*context).status();
   status.Update(model_->CheckName(request->model()));
   if (status.ok()) *response->mutable_model() = ToProto(*model_);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status, *context));
-  return reactor;
+  return FinishUnary(status, context);
 }
 
 }  // namespace peerage

@@ -32,6 +32,14 @@ Reactor* Refuse(const absl::Status& status, grpc::CallbackServerContext* context
   return new RefusedCall<Reactor>(status, *context);
 }
 
+// Finishes a unary call that was answered, or not, while gRPC waited.
+inline grpc::ServerUnaryReactor* FinishUnary(const absl::Status& status,
+                                             grpc::CallbackServerContext* context) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status, *context));
+  return reactor;
+}
+
 // A call's object that others share with gRPC, such as the engine that answers it: it lives until
 // gRPC is done and they have let go of it.
 template <typename Reactor>
@@ -45,6 +53,14 @@ class SharedReactor : public Reactor {
  private:
   std::shared_ptr<SharedReactor> self_;
 };
+
+// A new call's object, which gRPC holds from here on.
+template <typename Call>
+std::shared_ptr<Call> Held(Call* call) {
+  std::shared_ptr<Call> held(call);
+  held->HoldUntilDone(held);
+  return held;
+}
 
 // A streaming call whose answers leave through a queue. Reactor writes Message.
 template <typename Reactor, typename Message>

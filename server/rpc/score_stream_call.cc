@@ -3,7 +3,6 @@
 #include <grpcpp/impl/codegen/proto_utils.h>
 
 #include <string>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -82,9 +81,7 @@ class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared
 
 ScoreStreamCall* ScoreStreamCall::Start(const Backend& backend, Call call,
                                         grpc::CallbackServerContext* context) {
-  const std::shared_ptr<ScoreStreamCall> reactor(
-      new ScoreStreamCall(backend, std::move(call), context));
-  reactor->HoldUntilDone(reactor);
+  const auto reactor = Held(new ScoreStreamCall(backend, std::move(call), context));
   reactor->Proceed();
   return reactor.get();
 }

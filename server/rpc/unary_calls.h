@@ -24,9 +24,7 @@ class UnaryCall : public SharedReactor<grpc::ServerUnaryReactor>,
                   public EngineCall,
                   public std::enable_shared_from_this<UnaryCall<Response>> {
  public:
-  template <typename Request>
-  UnaryCall(const Backend& backend, const Request& request, grpc::CallbackServerContext* context,
-            Response* response)
+  UnaryCall(const Backend& backend, grpc::CallbackServerContext* context, Response* response)
       : EngineCall(backend), context_(context), response_(response) {}
 
   using SharedReactor::OnDone;

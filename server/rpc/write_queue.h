@@ -70,12 +70,6 @@ class WriteQueue {
     return true;
   }
 
-  // True between kWrite and WriteDone.
-  bool writing() const ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
-    return writing_;
-  }
-
   // Stays in place until WriteDone. Precondition: the last action was kWrite.
   const Message& current() const ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);

@@ -48,22 +48,13 @@ class Checker {
     CheckScheduling(request.scheduling());
   }
 
-  void CheckPrompt(const v1::Prompt& prompt, absl::string_view path) {
-    Require(prompt.input_case() != v1::Prompt::INPUT_NOT_SET, path,
-            "must have one of text, token_ids and chat");
-    CheckContext(prompt, path);
+  void Check(const v1::TokenizeRequest& request) {
+    Require(request.has_prompt(), "prompt", "is required");
+    if (request.has_prompt()) CheckPrompt(request.prompt(), "prompt");
   }
 
-  void CheckTokenIds(const google::protobuf::RepeatedField<uint32_t>& ids, absl::string_view path) {
-    for (int i = 0; i < ids.size(); ++i) {
-      if (IsToken(ids[i])) continue;
-      Add(absl::StrCat(path, "[", i, "]"), TokenRule());
-    }
-  }
-
-  void CheckWindow(v1::UsageWindow window) {
-    Require(window == v1::USAGE_WINDOW_RECENT || window == v1::USAGE_WINDOW_TOTAL, "window",
-            "must be USAGE_WINDOW_RECENT or USAGE_WINDOW_TOTAL");
+  void Check(const v1::DetokenizeRequest& request) {
+    CheckTokenIds(request.token_ids(), "token_ids");
   }
 
   void Check(const v1::GetExpertUsageRequest& request) {
@@ -82,13 +73,13 @@ class Checker {
             "interval", "must be a valid duration of 1 second to 1 day");
   }
 
+  absl::Status ToStatus() const { return errors_.ToStatus(); }
+
+ private:
   void Require(bool holds, absl::string_view path, absl::string_view rule) {
     if (!holds) Add(path, rule);
   }
 
-  absl::Status ToStatus() const { return errors_.ToStatus(); }
-
- private:
   void Add(absl::string_view path, absl::string_view rule) {
     errors_.Add(absl::StrCat(prefix_, path), rule);
   }
@@ -97,6 +88,24 @@ class Checker {
 
   std::string TokenRule() const {
     return absl::StrCat("must be below the vocabulary size ", model_.description.vocabulary_size);
+  }
+
+  void CheckPrompt(const v1::Prompt& prompt, absl::string_view path) {
+    Require(prompt.input_case() != v1::Prompt::INPUT_NOT_SET, path,
+            "must have one of text, token_ids and chat");
+    CheckContext(prompt, path);
+  }
+
+  void CheckTokenIds(const google::protobuf::RepeatedField<uint32_t>& ids, absl::string_view path) {
+    for (int i = 0; i < ids.size(); ++i) {
+      if (IsToken(ids[i])) continue;
+      Add(absl::StrCat(path, "[", i, "]"), TokenRule());
+    }
+  }
+
+  void CheckWindow(v1::UsageWindow window) {
+    Require(window == v1::USAGE_WINDOW_RECENT || window == v1::USAGE_WINDOW_TOTAL, "window",
+            "must be USAGE_WINDOW_RECENT or USAGE_WINDOW_TOTAL");
   }
 
   // Like a prompt, but nothing at all is also fine.
@@ -208,58 +217,45 @@ class Checker {
   FieldErrors errors_;
 };
 
+template <typename Request>
+absl::Status ValidateAs(const Request& request, const std::string& model_name,
+                        const ServedModel& model, absl::string_view prefix) {
+  RETURN_IF_ERROR(model.CheckName(model_name));
+  Checker checker(model, prefix);
+  checker.Check(request);
+  return checker.ToStatus();
+}
+
 }  // namespace
 
 absl::Status Validate(const v1::GenerateRequest& request, const ServedModel& model,
                       absl::string_view prefix) {
-  RETURN_IF_ERROR(model.CheckName(request.model()));
-  Checker checker(model, prefix);
-  checker.Check(request);
-  return checker.ToStatus();
+  return ValidateAs(request, request.model(), model, prefix);
 }
 
 absl::Status Validate(const v1::GenerateStreamRequest& request, const ServedModel& model) {
-  RETURN_IF_ERROR(model.CheckName(request.request().model()));
-  Checker checker(model, "request.");
-  checker.Check(request);
-  return checker.ToStatus();
+  return ValidateAs(request, request.request().model(), model, "request.");
 }
 
 absl::Status Validate(const v1::ScoreRequest& request, const ServedModel& model,
                       absl::string_view prefix) {
-  RETURN_IF_ERROR(model.CheckName(request.model()));
-  Checker checker(model, prefix);
-  checker.Check(request);
-  return checker.ToStatus();
+  return ValidateAs(request, request.model(), model, prefix);
 }
 
 absl::Status Validate(const v1::TokenizeRequest& request, const ServedModel& model) {
-  RETURN_IF_ERROR(model.CheckName(request.model()));
-  Checker checker(model, "");
-  checker.Require(request.has_prompt(), "prompt", "is required");
-  if (request.has_prompt()) checker.CheckPrompt(request.prompt(), "prompt");
-  return checker.ToStatus();
+  return ValidateAs(request, request.model(), model, "");
 }
 
 absl::Status Validate(const v1::DetokenizeRequest& request, const ServedModel& model) {
-  RETURN_IF_ERROR(model.CheckName(request.model()));
-  Checker checker(model, "");
-  checker.CheckTokenIds(request.token_ids(), "token_ids");
-  return checker.ToStatus();
+  return ValidateAs(request, request.model(), model, "");
 }
 
 absl::Status Validate(const v1::GetExpertUsageRequest& request, const ServedModel& model) {
-  RETURN_IF_ERROR(model.CheckName(request.model()));
-  Checker checker(model, "");
-  checker.Check(request);
-  return checker.ToStatus();
+  return ValidateAs(request, request.model(), model, "");
 }
 
 absl::Status Validate(const v1::WatchExpertSummaryRequest& request, const ServedModel& model) {
-  RETURN_IF_ERROR(model.CheckName(request.model()));
-  Checker checker(model, "");
-  checker.Check(request);
-  return checker.ToStatus();
+  return ValidateAs(request, request.model(), model, "");
 }
 
 }  // namespace peerage
