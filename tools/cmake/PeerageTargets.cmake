@@ -23,13 +23,15 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
 set(CMAKE_CXX_FLAGS_ANALYSIS "")  # for compilers that only read (presets clang and tidy)
 if(PEERAGE_SANITIZE)
-  set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")  # but see peerage_optimize
   add_compile_options(-fsanitize=${PEERAGE_SANITIZE} -fno-sanitize-recover=all
                       -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${PEERAGE_SANITIZE})
 endif()
-if(PEERAGE_SANITIZE STREQUAL "thread")
-  # What the sanitizer must know of Abseil's locks; the source says why.
+if(PEERAGE_SANITIZE MATCHES "address")
+  set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")  # but see peerage_optimize
+elseif(PEERAGE_SANITIZE STREQUAL "thread")
+  # Optimised: else reference counts are code of the standard library, which tells the sanitizer
+  # nothing. And what it must know of Abseil's locks; the source says why.
   set(abseil_for_tsan ${CMAKE_SOURCE_DIR}/tools/sanitizers/abseil_for_tsan.cc)
   add_library(peerage_abseil_for_tsan OBJECT ${abseil_for_tsan})
   file(STRINGS ${abseil_for_tsan} wrap_lines REGEX "^PEERAGE_WRAP")
