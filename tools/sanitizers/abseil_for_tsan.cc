@@ -4,6 +4,8 @@
 //
 // Conditions of Mutex::Await are evaluated by whichever thread unlocks, inside the real call: what
 // they read there is guarded by the mutex, so reads within a real call are ignored.
+#include <cstdint>
+
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 
@@ -74,3 +76,15 @@ PEERAGE_WRAP(void, _ZN4absl7debian312Notification6NotifyEv, (Notification * noti
              (notification), notification, nullptr)
 PEERAGE_WRAP(void, _ZNK4absl7debian312Notification19WaitForNotificationEv,
              (const Notification* notification), (notification), nullptr, notification)
+
+// A reference of a Status is let go of in Abseil, too. Who lets go of the last one deletes what the
+// others read before they let go of theirs: it must have acquired by then.
+#define PEERAGE_WRAP_UNREF(symbol)                 \
+  extern "C" void __real_##symbol(uintptr_t);      \
+  extern "C" void __wrap_##symbol(uintptr_t rep) { \
+    __tsan_release(reinterpret_cast<void*>(rep));  \
+    __tsan_acquire(reinterpret_cast<void*>(rep));  \
+    __real_##symbol(rep);                          \
+  }
+
+PEERAGE_WRAP_UNREF(_ZN4absl7debian36Status15UnrefNonInlinedEm)
