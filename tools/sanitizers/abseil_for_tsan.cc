@@ -78,13 +78,14 @@ PEERAGE_WRAP(void, _ZNK4absl7debian312Notification19WaitForNotificationEv,
              (const Notification* notification), (notification), nullptr, notification)
 
 // A reference of a Status is let go of in Abseil, too. Who lets go of the last one deletes what the
-// others read before they let go of theirs: it must have acquired by then.
-#define PEERAGE_WRAP_UNREF(symbol)                 \
-  extern "C" void __real_##symbol(uintptr_t);      \
-  extern "C" void __wrap_##symbol(uintptr_t rep) { \
-    __tsan_release(reinterpret_cast<void*>(rep));  \
-    __tsan_acquire(reinterpret_cast<void*>(rep));  \
-    __real_##symbol(rep);                          \
+// others read before they let go of theirs: it must have acquired by then. Weak: not every program
+// has a Status.
+#define PEERAGE_WRAP_UNREF(symbol)                                  \
+  extern "C" __attribute__((weak)) void __real_##symbol(uintptr_t); \
+  extern "C" void __wrap_##symbol(uintptr_t rep) {                  \
+    __tsan_release(reinterpret_cast<void*>(rep));                   \
+    __tsan_acquire(reinterpret_cast<void*>(rep));                   \
+    __real_##symbol(rep);                                           \
   }
 
 PEERAGE_WRAP_UNREF(_ZN4absl7debian36Status15UnrefNonInlinedEm)
