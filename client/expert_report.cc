@@ -37,7 +37,7 @@ void AddRow(const std::string& name, const v1::LayerSummary& layer, Table& table
                 FormatWhole(layer.tokens()), FormatWhole(layer.selections()),
                 FormatPercent(layer.used_ratio()), FormatPercent(layer.used_expected_ratio()),
                 absl::StrFormat("%.3f", layer.unevenness_nats()),
-                absl::StrFormat("%.3f", layer.unevenness_bias_nats()),
+                absl::StrFormat("%.3f", layer.unevenness_expected_nats()),
                 FormatThreeDigits(layer.effective_experts()),
                 soft ? "-" : absl::StrFormat("%.3f", layer.gini()),
                 layer.num_experts() < 100 ? "-" : FormatPercent(layer.top_1_percent_share())});
@@ -65,7 +65,7 @@ std::optional<v1::LayerSummary> MeanOf(const v1::WatchExpertSummaryResponse& sum
   result.set_used_ratio(mean(&Layer::used_ratio));
   result.set_used_expected_ratio(mean(&Layer::used_expected_ratio));
   result.set_unevenness_nats(mean(&Layer::unevenness_nats));
-  result.set_unevenness_bias_nats(mean(&Layer::unevenness_bias_nats));
+  result.set_unevenness_expected_nats(mean(&Layer::unevenness_expected_nats));
   result.set_effective_experts(mean(&Layer::effective_experts));
   result.set_gini(mean(&Layer::gini));
   result.set_top_1_percent_share(mean(&Layer::top_1_percent_share));
@@ -83,7 +83,7 @@ std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary) {
                {"used", Align::kRight},
                {"expected", Align::kRight},
                {"unevenness", Align::kRight},
-               {"bias", Align::kRight},
+               {"expected", Align::kRight},
                {"effective", Align::kRight},
                {"Gini", Align::kRight},
                {"top 1 %", Align::kRight}});

@@ -152,11 +152,11 @@ class LanguageModel {
   // Computes one step. An error means that nothing of the step is usable.
   virtual absl::StatusOr<StepOutput> Step(const StepInput& input) = 0;
 
-  // Copies into `counts` ([num_experts], or empty: the tokens alone are wanted) what one expert
+  // Copies into `counts` ([num_experts], or empty: the totals alone are wanted) what one expert
   // layer (an index into description().expert_layers) counted since the model was loaded or
-  // ClearUsage was called, and returns how many tokens it counted: every token of every step. A
-  // model that does not count returns 0 and writes zeros.
-  virtual uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) = 0;
+  // ClearUsage was called, and returns what it counted beside them: every token of every step. A
+  // model that does not count returns and writes zeros.
+  virtual UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) = 0;
   virtual void ClearUsage() = 0;
 };
 

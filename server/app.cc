@@ -19,7 +19,7 @@
 #include "model/nn/plan/model_plan.h"
 #include "server/available_memory.h"
 #include "server/config_options.h"
-#include "server/memory_plan.h"
+#include "server/metrics/text_exposition.h"
 
 namespace peerage {
 namespace {
@@ -92,8 +92,12 @@ absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& ch
   return PlanMemory(request);
 }
 
-absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& config,
-                                                           const Checkpoint& checkpoint) {
+struct LoadedModel {
+  std::unique_ptr<LanguageModel> model;
+  MemoryPlan memory;
+};
+
+absl::StatusOr<LoadedModel> LoadOntoCpu(const ServerConfig& config, const Checkpoint& checkpoint) {
   nn::LoadOptions options;
   options.weights_dtype = *FindChoice(kWeightsDtypes, config.weights_dtype);
   options.expert_dtype = *FindChoice(kExpertDtypes, config.expert_dtype);
@@ -111,7 +115,8 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> LoadOntoCpu(const ServerConfig& c
     spdlog::info("converting: {}", absl::StrJoin(needs.conversions, ", "));
   }
   options.kv_cache_bytes = plan.kv_cache_bytes;
-  return nn::LoadModel(checkpoint, options);
+  ASSIGN_OR_RETURN(auto model, nn::LoadModel(checkpoint, options));
+  return LoadedModel{std::move(model), plan};
 }
 
 void LogModel(const ModelDescription& model) {
@@ -124,7 +129,12 @@ void LogModel(const ModelDescription& model) {
 }  // namespace
 
 App::App(const ServerConfig& config)
-    : config_(config), sums_(&Clock::Real()), answers_(&Clock::Real()) {}
+    : config_(config),
+      metrics_(config.model_name),
+      process_metrics_(config.model_name),
+      figures_(&Clock::Real(), BackgroundLane::Priority::kLowest),
+      sums_(&Clock::Real()),
+      answers_(&Clock::Real()) {}
 
 // The worker is joined before the lanes end: it gives them work.
 App::~App() {
@@ -145,14 +155,14 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
 // The admin port opens first: probes then see a process that is alive and not ready.
 absl::Status App::StartAdmin() {
   admin_ = std::make_unique<AdminServer>();
-  admin_->Handle("/healthz", [](const AdminRequest&) { return AdminResponse{.body = "ok\n"}; });
+  admin_->Handle("/healthz", [this](const AdminRequest&) { return Health(); });
   admin_->Handle("/readyz", [this](const AdminRequest&) {
     if (Ready()) return AdminResponse{.body = "ready\n"};
     return AdminResponse{.status = 503, .body = "not ready\n"};
   });
   admin_->Handle("/metrics", [this](const AdminRequest&) {
-    return AdminResponse{.content_type = EngineMetrics::kContentType,
-                         .body = metrics_.TextExposition()};
+    return AdminResponse{.content_type = kTextExpositionType,
+                         .body = TextExposition(Collectables())};
   });
   return At("--admin-listen", admin_->Listen(config_.admin_listen));
 }
@@ -167,37 +177,63 @@ absl::Status App::LoadModel() {
   // Vocabulary and weights are read side by side.
   auto tokenizer = std::async(std::launch::async,
                               [&checkpoint] { return Tokenizer::Load(checkpoint.tokenizer()); });
-  auto model = LoadOntoCpu(config_, checkpoint);
+  auto loaded = LoadOntoCpu(config_, checkpoint);
   auto loaded_tokenizer = tokenizer.get();
   const std::string subject = absl::StrCat("--model: ", config_.model);
   RETURN_IF_ERROR(At(subject, loaded_tokenizer.status()));
-  RETURN_IF_ERROR(At(subject, model.status()));
+  RETURN_IF_ERROR(At(subject, loaded.status()));
+  std::unique_ptr<LanguageModel> model = std::move(loaded->model);
   tokenizer_ = *std::move(loaded_tokenizer);
-  LogModel((*model)->description());
-  statistics_ =
-      std::make_unique<ExpertStatistics>(UsageMode(config_), model->get(), Clock::Real().Now());
+  LogModel(model->description());
+  SetMetricsInfo(*model, loaded->memory);
+  const ExpertUsageMode mode = UsageMode(config_);
+  expert_metrics_.emplace(
+      config_.model_name, model->description().expert_layers, mode == ExpertUsageMode::kRecent,
+      mode == ExpertUsageMode::kOff ? ExpertMetricsLevel::kOff
+                                    : *FindChoice(kExpertMetricsLevels, config_.expert_metrics));
+  statistics_ = std::make_unique<ExpertStatistics>(mode, model.get(), Clock::Real().Now());
   EngineOptions options;
   options.max_batch_tokens = config_.max_batch_tokens;
   options.max_sequences = config_.max_sequences;
   options.max_queued_requests = config_.max_queued_requests;
   options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
-  engine_ = std::make_unique<Engine>(options, *std::move(model), tokenizer_.get(), &Clock::Real(),
+  engine_ = std::make_unique<Engine>(options, std::move(model), tokenizer_.get(), &Clock::Real(),
                                      &observers_);
-  expert_usage_ = std::make_unique<ExpertUsageReader>(
-      ExpertUsageParts{engine_.get(), statistics_.get(), &sums_, &Clock::Real()});
+  const auto read_on = [this](BackgroundLane& lane) {
+    return std::make_unique<ExpertUsageReader>(
+        ExpertUsageParts{engine_.get(), statistics_.get(), &lane, &Clock::Real()});
+  };
+  expert_usage_ = read_on(sums_);
+  expert_usage_pages_.emplace(expert_usage_.get(), &engine_->model().expert_layers,
+                              mode == ExpertUsageMode::kRecent);
+  expert_usage_pages_->AddTo(*admin_);
+  usage_for_metrics_ = read_on(figures_);
+  expert_metrics_updates_.emplace(usage_for_metrics_.get(), &figures_, &Clock::Real(),
+                                  &*expert_metrics_);
+  expert_metrics_updates_->Start();
   return absl::OkStatus();
 }
 
-absl::Status App::Serve() {
-  const ModelDescription& model = engine_->model();
+void App::SetMetricsInfo(const LanguageModel& model, const MemoryPlan& memory) {
+  const ModelDescription& description = model.description();
   MetricsInfo info;
   info.version = kVersion;
-  info.model_name = config_.model_name;
-  info.architecture = model.architecture;
-  info.fingerprint = model.fingerprint;
-  info.weights_dtype = model.weights_dtype;
-  info.device = model.device;
+  info.architecture = description.architecture;
+  info.fingerprint = description.fingerprint;
+  info.weights_dtype = description.weights_dtype;
+  info.device = description.device;
+  info.expert_layers = description.expert_layers;
+  info.kv_block_tokens = model.capacity().block_tokens;
+  info.kv_blocks = model.capacity().num_blocks;
+  info.planned_bytes = {{"weights", memory.weights_bytes},
+                        {"kv_cache", memory.kv_cache_bytes},
+                        {"workspace", memory.workspace_bytes},
+                        {"expert_usage", memory.expert_usage_bytes},
+                        {"traces", memory.expert_trace_bytes}};
   metrics_.SetInfo(info);
+}
+
+absl::Status App::Serve() {
   RpcServerOptions options;
   options.listen = config_.listen.ToString();
   options.model_name = config_.model_name;
@@ -213,6 +249,29 @@ absl::Status App::Serve() {
   rpc_ = *std::move(rpc);
   serving_ = engine_.get();
   return absl::OkStatus();
+}
+
+// Those of experts are there once the model is.
+std::vector<const prometheus::Collectable*> App::Collectables() const {
+  std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_};
+  if (serving_ != nullptr) all.push_back(&*expert_metrics_);
+  return all;
+}
+
+// A hung step is a reason to start the process anew; being busy, loading or draining is not.
+AdminResponse App::Health() const {
+  const Engine* engine = serving_;
+  if (engine != nullptr) {
+    const absl::Duration since = Clock::Real().Now() - engine->status().last_turn;
+    if (since > config_.step_timeout) {
+      return {.status = 503,
+              .body = absl::StrCat("the engine has not ended a turn for ",
+                                   absl::FormatDuration(absl::Trunc(since, absl::Seconds(1))),
+                                   " (--step-timeout=", absl::FormatDuration(config_.step_timeout),
+                                   ")\n")};
+    }
+  }
+  return {.body = "ok\n"};
 }
 
 bool App::Ready() const {

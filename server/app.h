@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -13,7 +15,11 @@
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
+#include "server/memory_plan.h"
 #include "server/metrics/engine_metrics.h"
+#include "server/metrics/expert_metrics.h"
+#include "server/metrics/process_metrics.h"
+#include "server/pages/expert_usage_pages.h"
 #include "server/rpc/rpc_server.h"
 
 namespace peerage {
@@ -41,17 +47,26 @@ class App {
 
   absl::Status StartAdmin();
   absl::Status LoadModel();
+  void SetMetricsInfo(const LanguageModel& model, const MemoryPlan& memory);
   absl::Status Serve();
+  std::vector<const prometheus::Collectable*> Collectables() const;
+  AdminResponse Health() const;
   bool Ready() const;
 
   const ServerConfig config_;
   EngineMetrics metrics_;
+  ProcessMetrics process_metrics_;
   ObserverFanOut observers_{{&metrics_}};   // of the engine
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ExpertStatistics> statistics_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ExpertUsageReader> expert_usage_;
+  std::unique_ptr<ExpertUsageReader> usage_for_metrics_;
+  std::optional<ExpertUsagePages> expert_usage_pages_;
+  std::optional<ExpertMetrics> expert_metrics_;
+  std::optional<ExpertMetricsUpdates> expert_metrics_updates_;
+  BackgroundLane figures_;  // for metrics, which nobody waits for
   BackgroundLane sums_;     // over all experts
   BackgroundLane answers_;  // that would hold up the worker
   std::unique_ptr<RpcServer> rpc_;

@@ -29,11 +29,13 @@ struct ServerConfig {
   int32_t max_batch_tokens = 512;
   int32_t max_sequences = 64;
   int32_t max_queued_requests = 256;
-  std::optional<int64_t> kv_cache_mib;   // default: server/memory_plan.h
-  std::string expert_usage = "recent";   // "off", "total" or "recent"
-  std::string expert_trace = "summary";  // "none", "summary" or "full"
+  std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
+  std::string expert_usage = "recent";      // "off", "total" or "recent"
+  std::string expert_metrics = "standard";  // "off", "basic", "standard" or "full"
+  std::string expert_trace = "summary";     // "none", "summary" or "full"
   int32_t max_trace_mib = 3;
   absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration step_timeout = absl::Minutes(2);
   std::string log_level = "info";
 };
 

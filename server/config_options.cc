@@ -101,17 +101,18 @@ absl::Status SetKvCacheMib(absl::string_view value, ServerConfig* config) {
   return absl::OkStatus();
 }
 
-absl::Status SetDrainTimeout(absl::string_view value, ServerConfig* config) {
+absl::Status SetDuration(absl::string_view value, absl::Duration least, absl::Duration* field) {
   absl::Duration duration;
   double seconds = 0;
   const bool parsed = absl::SimpleAtod(value, &seconds)
                           ? std::isfinite(seconds) && (duration = absl::Seconds(seconds), true)
                           : absl::ParseDuration(value, &duration);
-  if (!parsed || duration < absl::ZeroDuration() || duration > absl::Hours(24)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "must be seconds or a duration like 500ms or 30s, 0 to 24h, got '", value, "'"));
+  if (!parsed || duration < least || duration > absl::Hours(24)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be seconds or a duration like 500ms or 30s, ",
+                     absl::FormatDuration(least), " to 24h, got '", value, "'"));
   }
-  config->drain_timeout = duration;
+  *field = duration;
   return absl::OkStatus();
 }
 
@@ -181,6 +182,13 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kExpertUsageModes, &config->expert_usage);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_usage); }},
+    {"expert-metrics", "LEVEL",
+     "How many series /metrics has of experts: off, basic, standard or full; none without "
+     "--expert-usage (standard)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kExpertMetricsLevels, &config->expert_metrics);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.expert_metrics); }},
     {"expert-trace", "LEVEL",
      "The most that a request may ask of the experts it uses: none, summary or full (summary)",
      [](absl::string_view value, ServerConfig* config) {
@@ -193,9 +201,19 @@ constexpr ConfigOption kOptions[] = {
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_trace_mib); }},
     {"drain-timeout", "DURATION", "How long running requests may go on after SIGTERM (30s)",
-     SetDrainTimeout,
+     [](absl::string_view value, ServerConfig* config) {
+       return SetDuration(value, absl::ZeroDuration(), &config->drain_timeout);
+     },
      [](const ServerConfig& config) {
        return QuoteToml(absl::FormatDuration(config.drain_timeout));
+     }},
+    {"step-timeout", "DURATION",
+     "After how long without an end a step counts as hung: /healthz is then 503 (2m)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetDuration(value, absl::Seconds(1), &config->step_timeout);
+     },
+     [](const ServerConfig& config) {
+       return QuoteToml(absl::FormatDuration(config.step_timeout));
      }},
     {"log-level", "LEVEL", "debug, info, warn, error or off (info)",
      [](absl::string_view value, ServerConfig* config) {

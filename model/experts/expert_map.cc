@@ -29,34 +29,45 @@ uint64_t CeilSqrt(uint64_t x) {
 }
 
 // Maps selections to [0, 1].
-class LogScale {
+class Scale {
  public:
-  explicit LogScale(uint64_t max)
-      : log_max_(std::log1p(static_cast<double>(std::max<uint64_t>(max, 1)))) {}
-  double operator()(uint64_t count) const {
-    return std::log1p(static_cast<double>(count)) / log_max_;
-  }
+  Scale(MapScale kind, uint64_t max) : kind_(kind), most_(Value(std::max<uint64_t>(max, 1))) {}
+  double operator()(uint64_t count) const { return Value(count) / most_; }
 
  private:
-  const double log_max_;
+  double Value(uint64_t count) const {
+    const auto value = static_cast<double>(count);
+    return kind_ == MapScale::kLog ? std::log1p(value) : value;
+  }
+
+  const MapScale kind_;
+  const double most_;
 };
 
-// The values that the legend names: 0, 1, 10, 100, ... up to half of `max`, and `max`.
-std::vector<uint64_t> Ticks(uint64_t max) {
+// The values that the legend names: on a logarithmic scale 0, 1, 10, 100, ... up to half of `max`,
+// on a linear one quarters of it, and `max`.
+std::vector<uint64_t> Ticks(MapScale scale, uint64_t max) {
   std::vector<uint64_t> ticks = {0};
-  for (uint64_t tick = 1; tick < max && tick <= max / 2; tick *= 10) ticks.push_back(tick);
+  if (scale == MapScale::kLog) {
+    for (uint64_t tick = 1; tick < max && tick <= max / 2; tick *= 10) ticks.push_back(tick);
+  } else {
+    for (uint64_t quarter = 1; quarter < 4; ++quarter) {
+      const uint64_t tick = max / 4 * quarter + max % 4 * quarter / 4;
+      if (tick > ticks.back()) ticks.push_back(tick);
+    }
+  }
   if (max > 0) ticks.push_back(max);
   return ticks;
 }
 
-void DrawLegend(Image& image, uint64_t max, int top) {
-  const LogScale scale(max);
+void DrawLegend(Image& image, uint64_t max, const MapStyle& style, int top) {
+  const Scale scale(style.scale, max);
   const int length = image.width() - 2 * kMargin;
   for (int x = 0; x < length; ++x) {
-    image.Fill(kMargin + x, top, 1, kBarHeight, HeatColour((x + 0.5) / length));
+    image.Fill(kMargin + x, top, 1, kBarHeight, HeatColour((x + 0.5) / length, style.palette));
   }
   int free_from = 0;  // labels do not overlap: the largest value is written first
-  const std::vector<uint64_t> ticks = Ticks(max);
+  const std::vector<uint64_t> ticks = Ticks(style.scale, max);
   const std::string last = ShortNumber(max);
   const int last_left = kMargin + length - TextWidth(last);
   DrawText(image, last_left, top + kBarHeight + 4, last, kText);
@@ -86,7 +97,8 @@ absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps) {
   return grid;
 }
 
-Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& grid) {
+Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& grid,
+                    const MapStyle& style) {
   const int columns = static_cast<int>(CeilSqrt(grid.maps));
   const int rows = (grid.maps + columns - 1) / columns;
   const int scale = std::max(1, (kSmallestWidth + columns * grid.side - 1) / (columns * grid.side));
@@ -96,7 +108,7 @@ Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& gri
               kBackground);
 
   const uint64_t max = *std::max_element(selections.begin(), selections.end());
-  const LogScale log_scale(max);
+  const Scale shade(style.scale, max);
   for (int map = 0; map < grid.maps; ++map) {
     const int left = kMargin + map % columns * (map_size + kGap);
     const int top = kMargin + map / columns * (map_size + kGap);
@@ -105,10 +117,10 @@ Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& gri
       const int x = left + static_cast<int>(i % grid.side) * scale;
       const int y = top + static_cast<int>(i / grid.side) * scale;
       const uint64_t count = selections[map * grid.experts + i];
-      image.Fill(x, y, scale, scale, HeatColour(log_scale(count)));
+      image.Fill(x, y, scale, scale, HeatColour(shade(count), style.palette));
     }
   }
-  DrawLegend(image, max, legend_top);
+  DrawLegend(image, max, style, legend_top);
   return image;
 }
 

@@ -20,9 +20,17 @@ struct ExpertGrid {
 // experts, OUT_OF_RANGE when the picture would be too large: with more than 8,192 experts across.
 absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps);
 
-// Draws how often each expert was selected, on a logarithmic scale, over a legend with its values.
-// An unused expert is black. An expert is at least one pixel, and the picture 512 pixels wide or
-// more. Precondition: the grid was arranged for so many experts.
-Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& grid);
+enum class MapScale { kLog, kLinear };
+
+struct MapStyle {
+  MapScale scale = MapScale::kLog;
+  Palette palette = Palette::kInferno;
+};
+
+// Draws how often each expert was selected over a legend with the scale's values. An expert is at
+// least one pixel, and the picture 512 pixels wide or more. Precondition: the grid was arranged for
+// so many experts.
+Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& grid,
+                    const MapStyle& style = {});
 
 }  // namespace peerage

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/numeric/int128.h"
 #include "absl/types/span.h"
 
 namespace peerage {
@@ -20,6 +21,7 @@ struct ExpertLayer {
   uint32_t heads = 0;
   uint32_t top_k = 0;                          // per head
   std::vector<std::string> expert_names = {};  // [num_experts], or empty
+  uint32_t expert_sets = 1;                    // heads, when each head has its own experts
 
   uint32_t picks_per_token() const { return heads * top_k; }
 };
@@ -42,6 +44,18 @@ inline uint64_t ExpertScore(float weight) {
   const double cut = std::min(weight, ExpertCount::kMaxWeight);
   return static_cast<uint64_t>(std::floor(cut / ExpertCount::kUnit + 0.5));
 }
+
+// What one expert layer counted beside its experts.
+struct UsageTotals {
+  uint64_t tokens = 0;
+  absl::uint128 squared_scores = 0;  // of every pick's ExpertScore: in units of kUnit^2
+
+  UsageTotals& operator+=(const UsageTotals& other) {
+    tokens += other.tokens;
+    squared_scores += other.squared_scores;
+    return *this;
+  }
+};
 
 // The experts that a step's tokens picked in one expert layer, in the batch's order of tokens.
 struct ExpertPicks {

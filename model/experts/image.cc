@@ -77,18 +77,38 @@ absl::StatusOr<std::string> Image::ToPng() const {
   return png;
 }
 
-Colour HeatColour(double t) {
-  // Control points of matplotlib's "inferno" (CC0), evenly spaced.
-  static constexpr double kPoints[][3] = {{0, 0, 4},      {40, 11, 84},   {101, 21, 110},
-                                          {159, 42, 99},  {212, 72, 66},  {245, 125, 21},
-                                          {250, 193, 39}, {252, 255, 164}};
-  constexpr int kSegments = static_cast<int>(std::size(kPoints)) - 1;
-  const double position = (t > 0 ? std::min(t, 1.0) : 0) * kSegments;
+Colour HeatColour(double t, Palette palette) {
+  using Points = std::array<std::array<double, 3>, 8>;
+  // Control points of matplotlib's "inferno" and "viridis" (CC0), evenly spaced.
+  static constexpr Points kInferno = {{{0, 0, 4},
+                                       {40, 11, 84},
+                                       {101, 21, 110},
+                                       {159, 42, 99},
+                                       {212, 72, 66},
+                                       {245, 125, 21},
+                                       {250, 193, 39},
+                                       {252, 255, 164}}};
+  static constexpr Points kViridis = {{{68, 1, 84},
+                                       {70, 50, 127},
+                                       {54, 92, 141},
+                                       {39, 127, 142},
+                                       {31, 161, 135},
+                                       {74, 194, 109},
+                                       {159, 218, 58},
+                                       {253, 231, 37}}};
+  const double clamped = t > 0 ? std::min(t, 1.0) : 0;
+  Colour colour;
+  if (palette == Palette::kGrey) {
+    colour.fill(static_cast<uint8_t>(std::lround(255 * clamped)));
+    return colour;
+  }
+  const Points& points = palette == Palette::kViridis ? kViridis : kInferno;
+  constexpr int kSegments = static_cast<int>(std::tuple_size_v<Points>) - 1;
+  const double position = clamped * kSegments;
   const int segment = std::min(static_cast<int>(position), kSegments - 1);
   const double part = position - segment;
-  Colour colour;
   for (int i = 0; i < 3; ++i) {
-    const double value = kPoints[segment][i] * (1 - part) + kPoints[segment + 1][i] * part;
+    const double value = points[segment][i] * (1 - part) + points[segment + 1][i] * part;
     colour[i] = static_cast<uint8_t>(std::lround(value));
   }
   return colour;

@@ -33,9 +33,12 @@ class Image {
   std::vector<Colour> pixels_;
 };
 
-// From black through purple and orange to pale yellow as `t` goes from 0 to 1; lightness grows
-// evenly, so that the picture can be read in grey, too. A NaN is black.
-Colour HeatColour(double t);
+// From black through purple and orange to pale yellow, from purple through green to yellow, or
+// through all greys. Lightness grows evenly in each, so that pictures can be read in grey, too.
+enum class Palette { kInferno, kViridis, kGrey };
+
+// The palette's colour as `t` goes from 0 to 1. A NaN is as good as 0.
+Colour HeatColour(double t, Palette palette = Palette::kInferno);
 
 inline constexpr int kTextHeight = 10;
 

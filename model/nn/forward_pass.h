@@ -45,7 +45,7 @@ class ForwardPass {
   virtual absl::Span<const ExpertPicks> Picks() = 0;
 
   // As LanguageModel::ReadUsage and ClearUsage.
-  virtual uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) = 0;
+  virtual UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) = 0;
   virtual void ClearUsage() = 0;
 };
 

@@ -36,7 +36,7 @@ absl::StatusOr<StepOutput> Transformer::Step(const StepInput& input) {
   return output;
 }
 
-uint64_t Transformer::ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) {
+UsageTotals Transformer::ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) {
   return forward_pass_->ReadUsage(expert_layer, counts);
 }
 

@@ -22,7 +22,7 @@ class Transformer : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
-  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
+  UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
   void ClearUsage() override;
 
  private:

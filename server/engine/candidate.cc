@@ -11,9 +11,11 @@ Candidate::Progress Candidate::Append(TokenId token, const Timeline& started, ab
   ++completion_tokens_;
   timeline_.arrival = started.arrival;
   timeline_.scheduled = started.scheduled;
+  const std::optional<absl::Time> last = timeline_.last_token;
   timeline_.MarkToken(now);
 
   Progress progress{.text = detokenizer_.Append(token), .finish = FinishedBy(token)};
+  if (last) progress.since_last = now - *last;
   if (progress.finish) progress.text += detokenizer_.Flush();
   if (completion_tokens_ >= rules_->min_tokens) {
     StopMatcher::Result result = stop_matcher_.Append(progress.text);

@@ -22,6 +22,7 @@ class Candidate {
   struct Progress {
     std::string text;
     std::optional<CandidateFinish> finish;
+    std::optional<absl::Duration> since_last;  // token, if it is not the first
   };
 
   // `rules` and `tokenizer` must outlive the candidate.

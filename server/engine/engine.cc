@@ -84,6 +84,7 @@ class Engine::Core {
             .kv_blocks_total = capacity_.model.num_blocks,
             .kv_blocks_free = worker.kv_blocks_free,
             .steps = worker.steps,
+            .last_turn = worker.last_turn,
             .draining = queue_.closed()};
   }
 
@@ -97,6 +98,7 @@ class Engine::Core {
     refusal.total = now - request->timeline().arrival;
     if (absl::Status status = Admit(std::move(request), now); !status.ok()) {
       refusal.code = status.code();
+      refusal.unfinished_candidates = 0;  // they never began
       observer_->OnRequestDone(refusal);
       return status;
     }

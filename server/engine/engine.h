@@ -31,6 +31,7 @@ struct EngineStatus {
   int32_t kv_blocks_total = 0;
   int32_t kv_blocks_free = 0;
   uint64_t steps = 0;
+  absl::Time last_turn;  // of the worker's loop: its end, at first the start
   bool draining = false;
 };
 

@@ -78,6 +78,11 @@ void Generation::AddRows(const Sequence& sequence, int32_t count, StepBuilder& s
 
 void Generation::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) {
   trace_.Record(sequence.index, result);
+  if (sequence.index == 0) {
+    // Candidate 0 computes all of the prompt; the others compute its last token anew.
+    tokens_.prompt +=
+        std::min(sequence.computed, prompt_size()) - std::min(result.first_position, prompt_size());
+  }
   std::vector<TokenLogprob> prompt_logprobs;
   for (size_t i = 0; i < result.rows.size(); ++i) {
     if (!result.rows[i].sample) prompt_logprobs.push_back(LogprobOf(result.outputs[i], 0));
@@ -99,8 +104,12 @@ void Generation::DeliverStart() {
 
 void Generation::DeliverToken(Sequence& sequence, const RowOutput& output, absl::Time now) {
   const TokenId token = output.tokens[0].token;
-  timeline_.MarkToken(now);
+  MarkToken(now);
   Candidate::Progress progress = candidates_[sequence.index].Append(token, timeline_, now);
+  ++tokens_.generated;
+  if (progress.since_last) {
+    tokens_.inter_token_seconds.push_back(absl::ToDoubleSeconds(*progress.since_last));
+  }
 
   TokenDelta delta{
       .candidate = sequence.index, .text = std::move(progress.text), .tokens = {token}};
@@ -122,14 +131,18 @@ void Generation::DeliverFinish(CandidateFinish finish) {
     finish.trace = trace_.TakePart(finish.candidate);
   }
   ++num_finished_;
+  ++finished_[static_cast<size_t>(finish.reason)];
   sink().OnFinished(std::move(finish));
 }
 
 RequestEvent Generation::Usage() const {
-  RequestEvent event{.kind = RequestKind::kGenerate};
+  RequestEvent event{.kind = RequestKind::kGenerate,
+                     .finished_candidates = finished_,
+                     .unfinished_candidates = request_.candidates - num_finished_};
   if (started()) event.prompt_tokens = static_cast<uint32_t>(request_.prompt.size());
   for (const Candidate& candidate : candidates_) {
     event.completion_tokens += candidate.completion_tokens();
+    event.longest_candidate = std::max(event.longest_candidate, candidate.completion_tokens());
   }
   return event;
 }

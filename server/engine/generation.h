@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@ class Generation final : public RunningRequest {
   const SchedulingParams& scheduling() const override { return request_.scheduling; }
   const SamplingParams& sampling() const override { return request_.sampling; }
   absl::Span<const TokenId> prompt() const override { return request_.prompt; }
+  int64_t prompt_tokens() const override { return prompt_size(); }
   bool traced() const override { return trace_.wanted(); }
   std::optional<SequencePlan> NextSequence() const override;
   bool HasMoreSequences() const override { return candidates_.size() < request_.candidates; }
@@ -48,6 +50,7 @@ class Generation final : public RunningRequest {
   Sequence* first_ = nullptr;          // candidate 0's; used only until the others have forked
   std::vector<Candidate> candidates_;  // [started candidates]
   uint32_t num_finished_ = 0;
+  std::array<uint32_t, 3> finished_ = {};  // by FinishReason
   TraceRecorder trace_;
 };
 

@@ -1,45 +1,82 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/engine/response_sink.h"
 
 namespace peerage {
 
 enum class RequestKind { kGenerate, kScore };
 
+// One step of the model.
 struct StepEvent {
-  absl::Duration duration;
+  absl::Duration duration;     // of the model's call
   int32_t prefill_tokens = 0;  // computed for prompts, contexts and continuations
   int32_t decode_tokens = 0;   // computed for generation
   int32_t sequences = 0;
   int32_t requests_running = 0;
   int32_t requests_waiting = 0;
+};
+
+// What clients got since the last of these events.
+struct TokensEvent {
+  int64_t prompt = 0;     // of prompts and contexts, computed; each once, however many candidates
+  int64_t generated = 0;  // delivered to sinks
+  int64_t scored = 0;     // likewise, of continuations
+  std::vector<double> first_token_seconds = {};  // of requests that got their first one
+  std::vector<double> inter_token_seconds =
+      {};  // between a candidate's tokens, one after the other
+
+  bool empty() const {
+    return prompt == 0 && generated == 0 && scored == 0 && first_token_seconds.empty() &&
+           inter_token_seconds.empty();
+  }
+};
+
+// One turn of the worker's loop, idle turns included.
+struct TurnEvent {
+  absl::Time end;
+  absl::Duration overhead;  // of the turn, without the model's call
+  int32_t parked = 0;       // requests whose readers are behind
+  // Requests that wait, by what the first of them lacks.
+  int32_t waiting_for_slots = 0;
+  int32_t waiting_for_blocks = 0;
+  int64_t waiting_prompt_tokens = 0;
   int32_t kv_blocks_total = 0;
   int32_t kv_blocks_free = 0;
 };
 
+// A request that has ended, or was refused at the door.
 struct RequestEvent {
   RequestKind kind = RequestKind::kGenerate;
   absl::StatusCode code = absl::StatusCode::kOk;
+  bool admitted = false;   // else refused at a door
+  bool scheduled = false;  // it got as far as a step
   uint32_t prompt_tokens = 0;
   uint32_t completion_tokens = 0;
+  uint32_t longest_candidate = 0;                    // tokens
+  std::array<uint32_t, 3> finished_candidates = {};  // by FinishReason
+  uint32_t unfinished_candidates = 0;                // the request's end was theirs
   absl::Duration total;
-  absl::Duration queue;
-  absl::Duration time_to_first_token;  // zero when there was none
+  Timings timings;  // what was not reached is zero
 };
 
 // Named events of the engine. Observers watch, they do not steer.
 //
-// Threads: OnStep from the worker's thread, the others from any; implementations must be safe from
-// many threads and must not block.
+// Threads: OnStep, OnTokens and OnTurn from the worker's thread, the others from any;
+// implementations must be safe from many threads and must not block.
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
   virtual void OnStep(const StepEvent& event) {}
+  // Before the end of the requests that got them is told.
+  virtual void OnTokens(const TokensEvent& event) {}
+  virtual void OnTurn(const TurnEvent& event) {}
   // Requests that were refused at the door and those that ended, with their final code.
   virtual void OnRequestDone(const RequestEvent& event) {}
   // Counts changed without a step: a request came, left or was cancelled.
@@ -55,6 +92,12 @@ class ObserverFanOut final : public EngineObserver {
 
   void OnStep(const StepEvent& event) override {
     for (EngineObserver* observer : observers_) observer->OnStep(event);
+  }
+  void OnTokens(const TokensEvent& event) override {
+    for (EngineObserver* observer : observers_) observer->OnTokens(event);
+  }
+  void OnTurn(const TurnEvent& event) override {
+    for (EngineObserver* observer : observers_) observer->OnTurn(event);
   }
   void OnRequestDone(const RequestEvent& event) override {
     for (EngineObserver* observer : observers_) observer->OnRequestDone(event);

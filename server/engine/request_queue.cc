@@ -70,6 +70,13 @@ bool RequestQueue::closed() const {
   return closed_;
 }
 
+int64_t RequestQueue::waiting_prompt_tokens() const {
+  absl::MutexLock lock(&mu_);
+  int64_t tokens = 0;
+  for (const auto& [key, request] : waiting_) tokens += request->prompt_tokens();
+  return tokens;
+}
+
 QueueNews RequestQueue::TakeNews(absl::Time now) {
   absl::MutexLock lock(&mu_);
   has_news_ = false;

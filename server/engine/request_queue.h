@@ -58,6 +58,7 @@ class RequestQueue {
   bool WaitUntilAllDone(absl::Time deadline);
 
   int32_t num_waiting() const;
+  int64_t waiting_prompt_tokens() const;
   bool closed() const;
 
   // The worker's.

@@ -9,6 +9,13 @@ void RunningRequest::Begin(absl::Time now) {
   DeliverStart();
 }
 
+void RunningRequest::MarkToken(absl::Time now) {
+  if (!timeline_.first_token) {
+    tokens_.first_token_seconds.push_back(absl::ToDoubleSeconds(now - timeline_.arrival));
+  }
+  timeline_.MarkToken(now);
+}
+
 void RunningRequest::UpdateParking(absl::Time now) {
   if (sink_->HasRoom()) {
     parked_since_.reset();

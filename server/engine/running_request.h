@@ -62,6 +62,7 @@ class RunningRequest {
   virtual const SchedulingParams& scheduling() const = 0;
   virtual const SamplingParams& sampling() const = 0;
   virtual absl::Span<const TokenId> prompt() const = 0;  // what penalties look at
+  virtual int64_t prompt_tokens() const = 0;             // of the prompt or context
   virtual bool traced() const { return false; }  // whether its chunks' expert picks are wanted
 
   // Nothing when all have started, or when the next one waits for a result.
@@ -89,6 +90,9 @@ class RunningRequest {
   bool parked() const { return parked_since_.has_value(); }
   absl::Time parked_since() const { return *parked_since_; }
 
+  // What the client got since this was last emptied.
+  TokensEvent& tokens() { return tokens_; }
+
   // The request is to end with this error.
   void Fail(absl::Status status);
   const absl::Status& failure() const { return failure_; }
@@ -105,7 +109,11 @@ class RunningRequest {
   // What goes to the sink before any result.
   virtual void DeliverStart() { sink_->OnStarted(); }
 
+  // The client gets a token, or what a step says of some.
+  void MarkToken(absl::Time now);
+
   Timeline timeline_;
+  TokensEvent tokens_;
 
  private:
   const RequestHandle handle_;

@@ -28,10 +28,10 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   for (SlotId slot = options.num_slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 
-bool Scheduler::Fits(const RequestNeeds& needs) const {
-  return needs.blocks <= blocks_.num_free() &&
-         needs.slots <= static_cast<int64_t>(free_slots_.size()) &&
-         needs.sequences <= free_sequences_;
+Scheduler::Lack Scheduler::WhatLacks(const RequestNeeds& needs) const {
+  const auto free_slots = static_cast<int64_t>(free_slots_.size());
+  if (needs.slots > free_slots || needs.sequences > free_sequences_) return Lack::kSlots;
+  return needs.blocks > blocks_.num_free() ? Lack::kBlocks : Lack::kNothing;
 }
 
 RunningRequest& Scheduler::Admit(std::unique_ptr<RunningRequest> request) {

@@ -52,7 +52,10 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  bool Fits(const RequestNeeds& needs) const;
+  // What a request still waits for: sequences or slots, before blocks.
+  enum class Lack { kNothing, kSlots, kBlocks };
+  Lack WhatLacks(const RequestNeeds& needs) const;
+  bool Fits(const RequestNeeds& needs) const { return WhatLacks(needs) == Lack::kNothing; }
   // Precondition: Fits(request->needs()).
   RunningRequest& Admit(std::unique_ptr<RunningRequest> request);
 

@@ -97,8 +97,9 @@ void Scoring::AddRows(const Sequence& sequence, int32_t count, StepBuilder& step
 
 void Scoring::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) {
   trace_.Record(sequence.index, result);
+  if (&sequence == context_) tokens_.prompt += result.num_tokens;
   if (result.rows.empty()) return;
-  timeline_.MarkToken(now);
+  MarkToken(now);
   if (&sequence == context_) {
     DeliverFirstTokens(result.outputs[0]);
     return;
@@ -140,6 +141,7 @@ void Scoring::DeliverScore(uint32_t continuation) {
     score.trace = trace_.TakePart(continuation);
   }
   ++num_delivered_;
+  tokens_.scored += static_cast<int64_t>(score.tokens.size());
   sink().OnScore(std::move(score));
 }
 

@@ -26,6 +26,7 @@ class Scoring final : public RunningRequest {
   const SchedulingParams& scheduling() const override { return request_.scheduling; }
   const SamplingParams& sampling() const override { return no_sampling_; }
   absl::Span<const TokenId> prompt() const override { return {}; }
+  int64_t prompt_tokens() const override { return context_size(); }
   bool traced() const override { return trace_.wanted(); }
   std::optional<SequencePlan> NextSequence() const override;
   bool HasMoreSequences() const override;

@@ -8,16 +8,29 @@
 #include "base/status_macros.h"
 
 namespace peerage {
+namespace {
+
+constexpr absl::Duration kHeartbeat = absl::Seconds(1);  // turns of an idle worker
+
+void MoveBehind(std::vector<double>& from, std::vector<double>& to) {
+  to.insert(to.end(), from.begin(), from.end());
+  from.clear();
+}
+
+}  // namespace
 
 Worker::Worker(const WorkerParts& parts, const SchedulerOptions& options)
     : parts_(parts), scheduler_(options) {
   absl::MutexLock lock(&mu_);
   status_.kv_blocks_free = scheduler_.num_free_blocks();
+  status_.last_turn = parts.clock->Now();
 }
 
 void Worker::Run() {
   while (!parts_.queue->finished()) {
-    if (!Turn()) parts_.queue->WaitForNews(scheduler_.NextExpiry());
+    if (Turn()) continue;
+    const absl::Time next_beat = parts_.clock->Now() + kHeartbeat;
+    parts_.queue->WaitForNews(std::min(scheduler_.NextExpiry(), next_beat));
   }
 }
 
@@ -27,17 +40,22 @@ bool Worker::Turn() {
   Take(now);
   const Batch& batch = scheduler_.Schedule(/*requests_wait=*/parts_.queue->num_waiting() > 0);
   for (const Sequence* sequence : batch.started) Open(*sequence);
-  if (batch.chunks.empty()) return false;
+  const bool computes = !batch.chunks.empty();
+  ReportTurn(now, computes ? Compute(batch, now) : absl::ZeroDuration());
+  return computes;
+}
 
+absl::Duration Worker::Compute(const Batch& batch, absl::Time now) {
+  const absl::Time begin = parts_.clock->Now();
   const absl::StatusOr<StepOutput> output = Step(batch, now);
   const absl::Time end = parts_.clock->Now();
-  const StepEvent event = Describe(batch, end - now);
+  const StepEvent event = Describe(batch, end - begin);
   Deliver(batch, output, end);
   FinishSequences();
   RemoveDone();
   ReportStep(event);
   AnnounceEnded(end);
-  return true;
+  return end - begin;
 }
 
 WorkerStatus Worker::status() const {
@@ -51,7 +69,11 @@ void Worker::Take(absl::Time now) {
   ended_ = std::move(news.ended);
   AnnounceEnded(now);
   RemoveLeaving(news, now);
-  const auto fits = [this](const RunningRequest& next) { return scheduler_.Fits(next.needs()); };
+  front_lacks_ = Scheduler::Lack::kNothing;
+  const auto fits = [this](const RunningRequest& next) {
+    front_lacks_ = scheduler_.WhatLacks(next.needs());
+    return front_lacks_ == Scheduler::Lack::kNothing;
+  };
   while (std::unique_ptr<RunningRequest> next = parts_.queue->TakeFrontIf(fits)) {
     Admit(std::move(next), now);
   }
@@ -86,6 +108,7 @@ void Worker::Admit(std::unique_ptr<RunningRequest> request, absl::Time now) {
   RunningRequest& running = scheduler_.Admit(std::move(request));
   if (running.HasMoreSequences()) return;
   running.Begin(now);  // nothing to compute: continuations of one token without a context
+  CollectTokens(running);
   Remove(running, absl::OkStatus());
 }
 
@@ -101,7 +124,10 @@ void Worker::Open(const Sequence& sequence) {
 absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
   step_.Clear();
   for (const auto& [sequence, tokens] : batch.chunks) {
-    if (!sequence->request->started()) sequence->request->Begin(now);
+    if (!sequence->request->started()) {
+      sequence->request->Begin(now);
+      CollectTokens(*sequence->request);
+    }
     step_.AddChunk({.slot = sequence->slot,
                     .tokens = sequence->Next(tokens),
                     .first_position = sequence->computed,
@@ -136,6 +162,7 @@ void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& outpu
     const ChunkResult result = step_.ResultOf(static_cast<int32_t>(i), *output);
     sequence->computed += tokens;
     request.Deliver(*sequence, result, now);
+    CollectTokens(request);
   }
 }
 
@@ -179,8 +206,6 @@ void Worker::ReportCounts() {
 void Worker::ReportStep(StepEvent event) {
   reported_ = PublishCounts();
   std::tie(event.requests_running, event.requests_waiting) = reported_;
-  event.kv_blocks_total = scheduler_.num_blocks();
-  event.kv_blocks_free = scheduler_.num_free_blocks();
   {
     absl::MutexLock lock(&mu_);
     ++status_.steps;
@@ -197,14 +222,50 @@ Worker::Counts Worker::PublishCounts() {
   return counts;
 }
 
+void Worker::CollectTokens(RunningRequest& request) {
+  TokensEvent& tokens = request.tokens();
+  tokens_.prompt += std::exchange(tokens.prompt, 0);
+  tokens_.generated += std::exchange(tokens.generated, 0);
+  tokens_.scored += std::exchange(tokens.scored, 0);
+  MoveBehind(tokens.first_token_seconds, tokens_.first_token_seconds);
+  MoveBehind(tokens.inter_token_seconds, tokens_.inter_token_seconds);
+}
+
+void Worker::ReportTokens() {
+  if (tokens_.empty()) return;
+  parts_.observer->OnTokens(tokens_);
+  tokens_.prompt = tokens_.generated = tokens_.scored = 0;
+  tokens_.first_token_seconds.clear();
+  tokens_.inter_token_seconds.clear();
+}
+
+void Worker::ReportTurn(absl::Time begin, absl::Duration model) {
+  const absl::Time end = parts_.clock->Now();
+  TurnEvent event{.end = end, .overhead = end - begin - model};
+  for (const auto& request : scheduler_.running()) event.parked += request->parked() ? 1 : 0;
+  const int32_t waiting = parts_.queue->num_waiting();
+  if (front_lacks_ == Scheduler::Lack::kSlots) event.waiting_for_slots = waiting;
+  if (front_lacks_ == Scheduler::Lack::kBlocks) event.waiting_for_blocks = waiting;
+  event.waiting_prompt_tokens = parts_.queue->waiting_prompt_tokens();
+  event.kv_blocks_total = scheduler_.num_blocks();
+  event.kv_blocks_free = scheduler_.num_free_blocks();
+  {
+    absl::MutexLock lock(&mu_);
+    status_.last_turn = end;
+  }
+  parts_.observer->OnTurn(event);
+}
+
 void Worker::AnnounceEnded(absl::Time now) {
+  ReportTokens();
   for (const auto& [request, status] : ended_) {
     const Timings timings = request->timeline().At(now);
     RequestEvent event = request->Usage();
     event.code = status.code();
     event.total = now - request->timeline().arrival;
-    event.queue = timings.queue;
-    event.time_to_first_token = timings.time_to_first_token;
+    event.admitted = true;
+    event.scheduled = request->started();
+    event.timings = timings;
     parts_.observer->OnRequestDone(event);
     request->sink().OnDone(status, timings);
     parts_.queue->Done();

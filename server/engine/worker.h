@@ -32,6 +32,7 @@ struct WorkerStatus {
   int32_t requests_running = 0;
   int32_t kv_blocks_free = 0;
   uint64_t steps = 0;
+  absl::Time last_turn;  // its end, at first the worker's start; idle ones take one a second
 };
 
 // Drives one model: takes requests from the queue, schedules, steps, delivers.
@@ -66,6 +67,8 @@ class Worker {
   void Open(const Sequence& sequence);
   absl::StatusOr<StepOutput> Step(const Batch& batch, absl::Time now);
   StepEvent Describe(const Batch& batch, absl::Duration duration) const;
+  // Computes a batch; how long the model took.
+  absl::Duration Compute(const Batch& batch, absl::Time now);
   void Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now);
   void FinishSequences();
   void RemoveDone();
@@ -73,7 +76,10 @@ class Worker {
   void Remove(RunningRequest& request, absl::Status status);
   void ReportCounts();
   void ReportStep(StepEvent event);
+  void ReportTokens();
+  void ReportTurn(absl::Time begin, absl::Duration model);
   Counts PublishCounts();
+  void CollectTokens(RunningRequest& request);
   void AnnounceEnded(absl::Time now);
 
   const WorkerParts parts_;
@@ -81,7 +87,9 @@ class Worker {
   Scheduler scheduler_;
   StepBuilder step_;
   std::vector<EndedRequest> ended_;
-  Counts reported_;  // to the observer
+  Counts reported_;                                          // to the observer
+  TokensEvent tokens_;                                       // not reported yet
+  Scheduler::Lack front_lacks_ = Scheduler::Lack::kNothing;  // the first that waits
 
   mutable absl::Mutex mu_;
   WorkerStatus status_ ABSL_GUARDED_BY(mu_);

@@ -1,10 +1,21 @@
 #include "server/experts/background_lane.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <ctime>
 #include <utility>
 
 namespace peerage {
 
-BackgroundLane::BackgroundLane(const Clock* clock) : clock_(clock), thread_([this] { Loop(); }) {}
+absl::Duration ThreadTime() {
+  timespec time = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return absl::DurationFromTimespec(time);
+}
+
+BackgroundLane::BackgroundLane(const Clock* clock, Priority priority)
+    : clock_(clock), priority_(priority), thread_([this] { Loop(); }) {}
 
 BackgroundLane::~BackgroundLane() {
   {
@@ -33,6 +44,8 @@ void BackgroundLane::Wake() {
 }
 
 void BackgroundLane::Loop() {
+  // On Linux priorities are threads'. A failure costs nothing but the priority.
+  if (priority_ == Priority::kLowest) setpriority(PRIO_PROCESS, gettid(), 19);
   while (const std::function<void()> task = Next()) task();
 }
 

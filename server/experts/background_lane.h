@@ -12,17 +12,24 @@
 
 namespace peerage {
 
+// Processor time of the calling thread.
+absl::Duration ThreadTime();
+
 // One thread for work that would hold up a worker or a caller: it runs tasks one after the other,
 // in the order in which they come, and some at a later time. Nothing overtakes a long task, so work
 // of different lengths takes different lanes: the server has one for answers, which take
-// milliseconds, and one for the sums over all experts, which may take seconds.
+// milliseconds, one for the sums over all experts that somebody waits for, which may take seconds,
+// and one of the lowest priority for those that nobody waits for.
 //
 // Threads: safe from many. The destructor runs every task that waits for its turn, drops those that
 // wait for their time, and joins.
 class BackgroundLane {
  public:
+  // Lowest: gets what no other thread wants, and little more.
+  enum class Priority { kNormal, kLowest };
+
   // `clock` must outlive the lane.
-  explicit BackgroundLane(const Clock* clock);
+  explicit BackgroundLane(const Clock* clock, Priority priority = Priority::kNormal);
   ~BackgroundLane();
 
   BackgroundLane(const BackgroundLane&) = delete;
@@ -40,6 +47,7 @@ class BackgroundLane {
   std::function<void()> Next();
 
   const Clock* const clock_;
+  const Priority priority_;
 
   absl::Mutex mu_;
   absl::CondVar changed_;

@@ -10,16 +10,24 @@ double ToScore(absl::uint128 units) { return static_cast<double>(units) * Expert
 
 }  // namespace
 
+UsageTotals UsageSnapshot::SumOfLayer() const {
+  UsageTotals layer = active_->layer;
+  if (previous_ != nullptr) layer += previous_->layer;
+  if (totals_ != nullptr) layer += totals_->layer;
+  return layer;
+}
+
 ExpertUsage UsageSnapshot::Sum() const {
-  const size_t num_experts = active_.experts.size();
-  ExpertUsage usage{.start = start_, .end = end_, .tokens = active_.tokens};
+  const size_t num_experts = active_->experts.size();
+  const UsageTotals layer = SumOfLayer();
+  ExpertUsage usage{.start = start_, .end = end_, .tokens = layer.tokens};
+  usage.squared_scores =
+      static_cast<double>(layer.squared_scores) * ExpertCount::kUnit * ExpertCount::kUnit;
   usage.selections.resize(num_experts);
   usage.score_sums.resize(num_experts);
-  if (previous_ != nullptr) usage.tokens += previous_->tokens;
-  if (totals_ != nullptr) usage.tokens += totals_->tokens;
   for (size_t i = 0; i < num_experts; ++i) {
-    uint64_t selections = active_.experts[i].selections;
-    absl::uint128 score = active_.experts[i].score;
+    uint64_t selections = active_->experts[i].selections;
+    absl::uint128 score = active_->experts[i].score;
     if (previous_ != nullptr) {
       selections += previous_->experts[i].selections;
       score += previous_->experts[i].score;
@@ -30,6 +38,18 @@ ExpertUsage UsageSnapshot::Sum() const {
     }
     usage.selections[i] = selections;
     usage.score_sums[i] = ToScore(score);
+  }
+  return usage;
+}
+
+ExpertUsage UsageSnapshot::SumSinceStart() const {
+  const bool large = active_->experts.size() > kMostNamedExperts;
+  ExpertUsage usage = large ? ExpertUsage{.tokens = SumOfLayer().tokens} : Sum();
+  if (before_reset_ == nullptr) return usage;
+  usage.tokens += before_reset_->layer.tokens;
+  for (size_t i = 0; i < before_reset_->selections.size(); ++i) {
+    usage.selections[i] += before_reset_->selections[i];
+    usage.score_sums[i] += ToScore(before_reset_->scores[i]);
   }
   return usage;
 }
@@ -58,18 +78,18 @@ void ExpertStatistics::Advance(absl::Time now) {
 UsageSnapshot::Slice ExpertStatistics::ReadSlice(int expert_layer) {
   Slice slice;
   slice.experts.resize(model_->description().expert_layers[expert_layer].num_experts);
-  slice.tokens = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
+  slice.layer = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
   return slice;
 }
 
 void ExpertStatistics::EndSlice(int expert_layer) {
   Layer& layer = layers_[expert_layer];
   layer.previous = nullptr;
-  if (model_->ReadUsage(expert_layer, {}) == 0) return;
+  if (model_->ReadUsage(expert_layer, {}).tokens == 0) return;
   Slice usage = ReadSlice(expert_layer);
   auto totals = layer.totals == nullptr ? std::make_shared<Totals>()
                                         : std::make_shared<Totals>(*layer.totals);
-  totals->tokens += usage.tokens;
+  totals->layer += usage.layer;
   totals->selections.resize(usage.experts.size());
   totals->scores.resize(usage.experts.size());
   for (size_t i = 0; i < usage.experts.size(); ++i) {
@@ -84,18 +104,57 @@ void ExpertStatistics::EndSlice(int expert_layer) {
 
 UsageSnapshot ExpertStatistics::Snapshot(int expert_layer, UsageWindow window, absl::Time now) {
   Advance(now);
+  return SnapshotOf(expert_layer, window, now,
+                    std::make_shared<const Slice>(ReadSlice(expert_layer)));
+}
+
+std::array<std::optional<UsageSnapshot>, 2> ExpertStatistics::Snapshots(int expert_layer,
+                                                                        absl::Time now) {
+  Advance(now);
+  const auto active = std::make_shared<const Slice>(ReadSlice(expert_layer));
+  std::array<std::optional<UsageSnapshot>, 2> snapshots;
+  for (const UsageWindow window : {UsageWindow::kRecent, UsageWindow::kTotal}) {
+    if (window == UsageWindow::kRecent && mode_ != ExpertUsageMode::kRecent) continue;
+    snapshots[static_cast<size_t>(window)] = SnapshotOf(expert_layer, window, now, active);
+  }
+  return snapshots;
+}
+
+UsageSnapshot ExpertStatistics::SnapshotOf(int expert_layer, UsageWindow window, absl::Time now,
+                                           std::shared_ptr<const Slice> active) const {
   const Layer& layer = layers_[expert_layer];
   UsageSnapshot snapshot;
   snapshot.end_ = now;
-  snapshot.active_ = ReadSlice(expert_layer);
+  snapshot.active_ = std::move(active);
   if (window == UsageWindow::kRecent) {
     snapshot.start_ = recent_start_;
     snapshot.previous_ = layer.previous;
   } else {
     snapshot.start_ = total_start_;
     snapshot.totals_ = layer.totals;
+    snapshot.before_reset_ = layer.before_reset;
   }
   return snapshot;
+}
+
+std::shared_ptr<const UsageSnapshot::Totals> ExpertStatistics::SinceStart(const Layer& layer,
+                                                                          const Slice& active) {
+  auto sum = std::make_shared<Totals>();
+  sum->layer = active.layer;
+  const size_t experts = active.experts.size() > kMostNamedExperts ? 0 : active.experts.size();
+  for (size_t i = 0; i < experts; ++i) {
+    sum->selections.push_back(active.experts[i].selections);
+    sum->scores.push_back(active.experts[i].score);
+  }
+  for (const auto& earlier : {layer.totals, layer.before_reset}) {
+    if (earlier == nullptr) continue;
+    sum->layer += earlier->layer;
+    for (size_t i = 0; i < experts; ++i) {
+      sum->selections[i] += earlier->selections[i];
+      sum->scores[i] += earlier->scores[i];
+    }
+  }
+  return sum;
 }
 
 void ExpertStatistics::Reset(absl::Time now) {
@@ -103,8 +162,9 @@ void ExpertStatistics::Reset(absl::Time now) {
   total_start_ = now;
   for (int i = 0; i < num_layers(); ++i) {
     const Slice usage = ReadSlice(i);
+    layers_[i].before_reset = SinceStart(layers_[i], usage);
     auto totals = std::make_shared<Totals>();
-    totals->tokens = -usage.tokens;
+    totals->layer = {.tokens = -usage.layer.tokens, .squared_scores = -usage.layer.squared_scores};
     for (const ExpertCount& count : usage.experts) {
       totals->selections.push_back(-count.selections);
       totals->scores.push_back(-absl::uint128(count.score));
@@ -116,7 +176,9 @@ void ExpertStatistics::Reset(absl::Time now) {
 uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode mode) {
   if (mode == ExpertUsageMode::kOff) return 0;
   constexpr uint64_t kTotals = sizeof(uint64_t) + sizeof(absl::uint128);
-  constexpr uint64_t kRead = sizeof(ExpertCount) + sizeof(uint64_t) + sizeof(double);
+  constexpr uint64_t kSum = sizeof(uint64_t) + sizeof(double);
+  constexpr uint64_t kRead = sizeof(ExpertCount) + kSum;
+  constexpr uint64_t kReadWindows = sizeof(ExpertCount) + 2 * kSum;  // for metrics
   const uint64_t previous = mode == ExpertUsageMode::kRecent ? sizeof(ExpertCount) : 0;
   const uint64_t kept = previous + kTotals;
   uint64_t bytes = 0;
@@ -125,7 +187,7 @@ uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode 
     bytes += layer.num_experts * kept;
     largest = std::max<uint64_t>(largest, layer.num_experts);
   }
-  return bytes + largest * kRead;
+  return bytes + largest * (kRead + kReadWindows);
 }
 
 }  // namespace peerage

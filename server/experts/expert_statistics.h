@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/numeric/int128.h"
@@ -13,6 +15,13 @@
 
 namespace peerage {
 
+// What kinds of experts are called in labels and addresses.
+inline constexpr Choice<ExpertLayerKind> kExpertLayerKinds[] = {
+    {"peer", ExpertLayerKind::kPeer},
+    {"pkm", ExpertLayerKind::kProductKeyMemory},
+    {"mixture_ffn", ExpertLayerKind::kMixtureFfn},
+    {"mixture_attention", ExpertLayerKind::kMixtureAttention}};
+
 // Which windows of expert usage are kept.
 enum class ExpertUsageMode { kOff, kTotal, kRecent };  // kRecent: both windows
 
@@ -21,8 +30,20 @@ inline constexpr Choice<ExpertUsageMode> kExpertUsageModes[] = {
     {"total", ExpertUsageMode::kTotal},
     {"recent", ExpertUsageMode::kRecent}};
 
+// How many series there are of a model's experts; each level has those of the one before.
+enum class ExpertMetricsLevel { kOff, kBasic, kStandard, kFull };
+
+inline constexpr Choice<ExpertMetricsLevel> kExpertMetricsLevels[] = {
+    {"off", ExpertMetricsLevel::kOff},
+    {"basic", ExpertMetricsLevel::kBasic},
+    {"standard", ExpertMetricsLevel::kStandard},
+    {"full", ExpertMetricsLevel::kFull}};
+
 // kRecent: the current slice of 2.5 minutes and the one before it. kTotal: since start or reset.
 enum class UsageWindow { kRecent, kTotal };
+
+inline constexpr Choice<UsageWindow> kUsageWindows[] = {{"recent", UsageWindow::kRecent},
+                                                        {"total", UsageWindow::kTotal}};
 
 // How an expert layer was used over a window: by the steps that began in [start, end).
 struct ExpertUsage {
@@ -31,35 +52,47 @@ struct ExpertUsage {
   uint64_t tokens = 0;
   std::vector<uint64_t> selections;  // [num_experts]
   std::vector<double> score_sums;    // [num_experts]: the PEER paper's z'
+  double squared_scores = 0;         // sum of the squared weights of all picks
 };
 
 // What a window consists of: a copy of what the model counts in, and what is kept of earlier. Cheap
-// to take between two steps; Sum belongs on another thread.
+// to take between two steps; Sum belongs on another thread. What is copied is shared by the copies
+// of a snapshot.
 class UsageSnapshot {
  public:
   ExpertUsage Sum() const;
+  // Sum of the total window, and what earlier resets took out of it: for counters, which never
+  // fall. Of layers with more than kMostNamedExperts the tokens alone.
+  // Precondition: a snapshot of the total window.
+  ExpertUsage SumSinceStart() const;
 
  private:
   friend class ExpertStatistics;
 
+  UsageTotals SumOfLayer() const;
+
   // What the model counted before: sums of earlier slices. They are modulo their width, so that a
   // reset can begin with minus what the current slice has counted.
   struct Totals {
-    uint64_t tokens = 0;
+    UsageTotals layer;
     std::vector<uint64_t> selections;
     std::vector<absl::uint128> scores;  // in ExpertCount::kUnit
   };
   struct Slice {
-    uint64_t tokens = 0;
+    UsageTotals layer;
     std::vector<ExpertCount> experts;
   };
 
   absl::Time start_;
   absl::Time end_;
-  Slice active_;
-  std::shared_ptr<const Slice> previous_;  // null: nothing
-  std::shared_ptr<const Totals> totals_;   // null: nothing
+  std::shared_ptr<const Slice> active_;
+  std::shared_ptr<const Slice> previous_;       // null: nothing
+  std::shared_ptr<const Totals> totals_;        // null: nothing
+  std::shared_ptr<const Totals> before_reset_;  // null: nothing
 };
+
+// Experts of a layer that may have series of their own: all of a mixture.
+inline constexpr size_t kMostNamedExperts = 256;
 
 // The windows of a model's expert usage. The model counts into one accumulator for each expert
 // layer; that is the current slice. At the end of a slice it becomes the previous one, is added to
@@ -83,6 +116,8 @@ class ExpertStatistics {
 
   // Precondition: the window is kept; the layer is one of the model's expert layers.
   UsageSnapshot Snapshot(int expert_layer, UsageWindow window, absl::Time now);
+  // Of every window that is kept, by UsageWindow, from one copy.
+  std::array<std::optional<UsageSnapshot>, 2> Snapshots(int expert_layer, absl::Time now);
 
   // Starts a new total window. The recent one goes on.
   void Reset(absl::Time now);
@@ -94,12 +129,17 @@ class ExpertStatistics {
   struct Layer {
     std::shared_ptr<const Slice> previous;
     std::shared_ptr<const Totals> totals;
+    std::shared_ptr<const Totals> before_reset;
   };
 
   int num_layers() const { return static_cast<int>(layers_.size()); }
   // What the model has counted in the current slice.
   Slice ReadSlice(int expert_layer);
   void EndSlice(int expert_layer);
+  // What was counted since the start, if `active` is what counts now.
+  static std::shared_ptr<const Totals> SinceStart(const Layer& layer, const Slice& active);
+  UsageSnapshot SnapshotOf(int expert_layer, UsageWindow window, absl::Time now,
+                           std::shared_ptr<const Slice> active) const;
 
   const ExpertUsageMode mode_;
   LanguageModel* const model_;
@@ -110,7 +150,7 @@ class ExpertStatistics {
 };
 
 // Memory for the windows of these layers, beside what the model counts in: the previous slice and
-// the totals of each, and the copies of one read of the largest layer.
+// the totals of each, and the copies of the largest layer of one read and of one for metrics.
 uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode mode);
 
 }  // namespace peerage

@@ -32,6 +32,25 @@ void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback
   if (!status.ok()) done(status);
 }
 
+void ExpertUsageReader::ReadWindows(int expert_layer, WindowsCallback done) {
+  if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
+    return done(std::move(status));
+  }
+  const absl::Status status = parts_.engine->RunOnWorker([=, this](absl::Time now) {
+    const auto snapshots = std::make_shared<const std::array<std::optional<UsageSnapshot>, 2>>(
+        parts_.statistics->Snapshots(expert_layer, now));
+    parts_.sums->Run([snapshots, done] {
+      const absl::Duration begin = ThreadTime();
+      const auto& [recent, total] = *snapshots;
+      LayerWindows windows{.total = total->Sum(), .since_start = total->SumSinceStart()};
+      if (recent.has_value()) windows.recent = recent->Sum();
+      windows.sum_time = ThreadTime() - begin;
+      done(std::move(windows));
+    });
+  });
+  if (!status.ok()) done(status);
+}
+
 void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
   if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
   parts_.sums->Run([=, this] {
@@ -50,8 +69,13 @@ void ExpertUsageReader::Continue(UsageWindow window) {
   if (layer == parts_.engine->model().expert_layers.size()) return Publish(window);
   Read(static_cast<int>(layer), window, [=, this](absl::StatusOr<ExpertUsage> usage) {
     if (!usage.ok()) return Fail(window, usage.status());
+    const ExpertLayer& shape = parts_.engine->model().expert_layers[layer];
     summaries(window).next.layers.push_back(
-        {usage->tokens, ComputeExpertFigures(usage->selections, usage->score_sums)});
+        {usage->tokens, ComputeExpertFigures({.selections = usage->selections,
+                                              .scores = usage->score_sums,
+                                              .squared_scores = usage->squared_scores,
+                                              .top_k = shape.top_k,
+                                              .expert_sets = shape.expert_sets})});
     Continue(window);
   });
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,14 @@
 #include "server/experts/expert_statistics.h"
 
 namespace peerage {
+
+// One expert layer's windows, and what its counters count.
+struct LayerWindows {
+  std::optional<ExpertUsage> recent;  // where it is kept
+  ExpertUsage total;
+  ExpertUsage since_start;       // UsageSnapshot::SumSinceStart
+  absl::Duration sum_time = {};  // of a processor
+};
 
 struct ExpertLayerSummary {
   uint64_t tokens = 0;
@@ -52,6 +61,10 @@ class ExpertUsageReader {
 
   // Precondition: the layer is one of the model's expert layers.
   void Read(int expert_layer, UsageWindow window, UsageCallback done);
+
+  // Every window of a layer that is kept, from one copy.
+  using WindowsCallback = std::function<void(absl::StatusOr<LayerWindows>)>;
+  void ReadWindows(int expert_layer, WindowsCallback done);
 
   // The figures of all layers. Computed at most once a second, however many ask.
   void Summarize(UsageWindow window, SummaryCallback done);

@@ -88,9 +88,14 @@ class AdminServer::Port {
     const AdminResponse answer =
         route({.path = request.path, .parameters = {request.params.begin(), request.params.end()}});
     response.status = answer.status;
-    response.set_content(answer.body, answer.content_type.c_str());
     for (const auto& [name, value] : answer.headers) {
       response.set_header(name.c_str(), value.c_str());
+    }
+    const std::string tag = response.get_header_value("ETag");
+    if (!tag.empty() && tag == request.get_header_value("If-None-Match")) {
+      response.status = 304;
+    } else {
+      response.set_content(answer.body, answer.content_type.c_str());
     }
   }
 

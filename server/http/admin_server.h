@@ -23,7 +23,8 @@ struct AdminResponse {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-// Called from the port's own threads, several at a time.
+// Called from the port's own threads, several at a time. A response with the header ETag is sent as
+// 304, without its body, to who has that one already (If-None-Match).
 using AdminRoute = std::function<AdminResponse(const AdminRequest&)>;
 
 // The admin port: GET of the paths that are handled; everything else is 404. Two threads of its

@@ -1,20 +1,29 @@
 #pragma once
 
+#include <prometheus/registry.h>
+
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "model/experts/expert_usage.h"
 #include "server/engine/observer.h"
 
 namespace peerage {
 
-// What peerage_build_info and peerage_model_info say.
+// What is known once the model is loaded, and does not change.
 struct MetricsInfo {
   std::string version;
-  std::string model_name;
   std::string architecture;
   std::string fingerprint;
   std::string weights_dtype;
   std::string device;
+  std::vector<ExpertLayer> expert_layers;
+  int32_t kv_block_tokens = 0;
+  int32_t kv_blocks = 0;
+  std::vector<std::pair<std::string, int64_t>> planned_bytes;  // by part
 };
 
 // The engine's events as Prometheus series (docs/metrics.md lists them). Every label comes from a
@@ -24,21 +33,20 @@ struct MetricsInfo {
 // Threads: safe from many threads; an event costs a few atomic additions and short locks.
 class EngineMetrics : public EngineObserver {
  public:
-  // Of TextExposition.
-  static constexpr char kContentType[] = "text/plain; version=0.0.4; charset=utf-8";
-
-  EngineMetrics();
+  // Every series carries the model's name.
+  explicit EngineMetrics(const std::string& model_name);
   ~EngineMetrics() override;
 
-  // Adds the info series. Called once, when the model is known.
+  // Adds the series that say what runs here. Called once, when the model is known.
   void SetInfo(const MetricsInfo& info);
 
   void OnStep(const StepEvent& event) override;
+  void OnTokens(const TokensEvent& event) override;
+  void OnTurn(const TurnEvent& event) override;
   void OnRequestDone(const RequestEvent& event) override;
   void OnQueueChanged(int32_t requests_running, int32_t requests_waiting) override;
 
-  // Every series in the text exposition format 0.0.4.
-  std::string TextExposition() const;
+  const prometheus::Collectable& collectable() const;
 
  private:
   struct Tables;

@@ -7,6 +7,16 @@
 namespace peerage {
 namespace {
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+// What older clients read.
+void SetDeprecated(v1::LayerSummary& layer) {
+  if (layer.selections() == 0) return;
+  layer.set_unevenness_bias_nats((layer.num_experts() - 1.0) /
+                                 (2 * static_cast<double>(layer.selections())));
+}
+#pragma GCC diagnostic pop
+
 v1::LayerSummary ToProto(const ExpertLayer& layer, const ExpertLayerSummary& summary) {
   const ExpertFigures& figures = summary.figures;
   v1::LayerSummary result;
@@ -17,11 +27,12 @@ v1::LayerSummary ToProto(const ExpertLayer& layer, const ExpertLayerSummary& sum
   result.set_selections(figures.selections);
   result.set_used_ratio(figures.used_ratio);
   result.set_used_expected_ratio(figures.used_expected_ratio);
-  result.set_unevenness_nats(figures.unevenness_nats);
-  result.set_unevenness_bias_nats(figures.unevenness_bias_nats);
+  result.set_unevenness_nats(figures.by_score.nats);
+  result.set_unevenness_expected_nats(figures.by_score.expected_nats);
+  SetDeprecated(result);
   result.set_effective_experts(figures.effective_experts);
   result.set_gini(figures.gini);
-  result.set_top_1_percent_share(figures.top_1_percent_share);
+  result.set_top_1_percent_share(figures.top_share[1]);  // kTopShares
   return result;
 }
 

@@ -352,9 +352,11 @@ class CommandTest(unittest.TestCase):
         status, metrics = self.server.get("/metrics")
         self.assertEqual(status, 200)
         self.assertRegex(metrics,
-                         r'peerage_requests_total\{code="OK",method="generate"\} [1-9]')
+                         r'peerage_requests_total\{model_name="smol",code="OK",method="generate"\} [1-9]')
         self.assertRegex(metrics, r'peerage_model_info\{.*model_name="smol".*\} 1')
-        self.assertRegex(metrics, r"peerage_step_seconds_count [1-9]")
+        self.assertRegex(metrics, r'peerage_step_seconds_count\{model_name="smol",phase="decode"\} [1-9]')
+        self.assertRegex(metrics, r'peerage_memory_planned_bytes\{.*part="weights"\} [1-9]')
+        self.assertRegex(metrics, r'process_resident_memory_bytes\{model_name="smol"\} [1-9]')
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ FakeModel::FakeModel(const FakeModelOptions& options)
   description_.num_layers = 1;
   for (const ExpertLayer& layer : options.expert_layers) {
     counts_.emplace_back(layer.num_experts);
+    squared_scores_.push_back(0);
     description_.num_layers = std::max(description_.num_layers, layer.layer + 1);
   }
 }
@@ -215,8 +216,10 @@ void FakeModel::PickExperts(const StepInput& input) {
         Picks picks = PicksOf(layers[layer], chunk.tokens[i], chunk.first_position + i);
         for (size_t pick = 0; pick < picks.ids.size(); ++pick) {
           ExpertCount& count = counts_[layer][picks.ids[pick]];
+          const uint64_t score = ExpertScore(picks.weights[pick]);
           ++count.selections;
-          count.score += ExpertScore(picks.weights[pick]);
+          count.score += score;
+          squared_scores_[layer] += absl::uint128(score) * score;
           if (!chunk.trace) picks.ids[pick] = UINT32_MAX;  // not to be looked at
         }
         AppendTo(picks.ids, layer_picks_[layer].ids);
@@ -228,13 +231,14 @@ void FakeModel::PickExperts(const StepInput& input) {
   for (const Picks& picks : layer_picks_) picks_.push_back({picks.ids, picks.weights});
 }
 
-uint64_t FakeModel::ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) {
+UsageTotals FakeModel::ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) {
   std::copy_n(counts_[expert_layer].begin(), counts.size(), counts.begin());
-  return counted_tokens_;
+  return {.tokens = counted_tokens_, .squared_scores = squared_scores_[expert_layer]};
 }
 
 void FakeModel::ClearUsage() {
   counted_tokens_ = 0;
+  squared_scores_.assign(squared_scores_.size(), 0);
   for (std::vector<ExpertCount>& counts : counts_) counts.assign(counts.size(), {});
 }
 

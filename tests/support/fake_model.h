@@ -53,7 +53,7 @@ class FakeModel final : public LanguageModel {
   void Fork(SlotId from, SlotId to, uint32_t candidate) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
-  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
+  UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
   void ClearUsage() override;
 
   // The gate: while it is shut, a step waits before it begins until it is let through.
@@ -113,6 +113,7 @@ class FakeModel final : public LanguageModel {
   std::vector<absl::Status> chunk_status_;
   uint64_t counted_tokens_ = 0;
   std::vector<std::vector<ExpertCount>> counts_;  // [expert layers, experts]
+  std::vector<absl::uint128> squared_scores_;     // [expert layers]
   std::vector<Picks> layer_picks_;                // [expert layers] of the step's tokens
   std::vector<ExpertPicks> picks_;                // views of them
 

@@ -72,7 +72,7 @@ TEST_P(ForwardPassSuite, UsageIsWhatTracesSayAndCanBeCleared) {
     const auto& layers = model->description().expert_layers;
     for (size_t l = 0; l < layers.size(); ++l) {
       std::vector<ExpertCount> counts(layers[l].num_experts, ExpertCount{.selections = 1});
-      EXPECT_EQ(model->ReadUsage(static_cast<int>(l), absl::MakeSpan(counts)), 0u);
+      EXPECT_EQ(model->ReadUsage(static_cast<int>(l), absl::MakeSpan(counts)).tokens, 0u);
       for (const ExpertCount& count : counts) ASSERT_EQ(count.selections, 0u);
     }
     ExpectUsageIsWhatTracesSay(*model, Feed(*model, {sequences[1]}));

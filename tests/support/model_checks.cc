@@ -103,7 +103,7 @@ void ExpectWhatIsSwitchedOffIsNotReported(LanguageModel& silent, LanguageModel& 
   ASSERT_EQ(answer.ids.size(), reporting.description().expert_layers.size());
   for (size_t layer = 0; layer < answer.ids.size(); ++layer) {
     EXPECT_TRUE(answer.ids[layer].empty());
-    EXPECT_EQ(silent.ReadUsage(static_cast<int>(layer), {}), 0u);
+    EXPECT_EQ(silent.ReadUsage(static_cast<int>(layer), {}).tokens, 0u);
   }
   ExpectLogprobsNear(answer.logprobs[0], Feed(reporting, sequences).logprobs[0], tolerance);
 }

@@ -15,6 +15,14 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     steps_.push_back(event);
   }
+  void OnTokens(const TokensEvent& event) override {
+    absl::MutexLock lock(&mu_);
+    tokens_.push_back(event);
+  }
+  void OnTurn(const TurnEvent& event) override {
+    absl::MutexLock lock(&mu_);
+    turns_.push_back(event);
+  }
   void OnRequestDone(const RequestEvent& event) override {
     absl::MutexLock lock(&mu_);
     requests_.push_back(event);
@@ -24,6 +32,14 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     return steps_;
   }
+  std::vector<TokensEvent> tokens() const {
+    absl::MutexLock lock(&mu_);
+    return tokens_;
+  }
+  std::vector<TurnEvent> turns() const {
+    absl::MutexLock lock(&mu_);
+    return turns_;
+  }
   std::vector<RequestEvent> requests() const {
     absl::MutexLock lock(&mu_);
     return requests_;
@@ -32,6 +48,8 @@ class RecordingObserver final : public EngineObserver {
  private:
   mutable absl::Mutex mu_;
   std::vector<StepEvent> steps_ ABSL_GUARDED_BY(mu_);
+  std::vector<TokensEvent> tokens_ ABSL_GUARDED_BY(mu_);
+  std::vector<TurnEvent> turns_ ABSL_GUARDED_BY(mu_);
   std::vector<RequestEvent> requests_ ABSL_GUARDED_BY(mu_);
 };
 

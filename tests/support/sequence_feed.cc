@@ -93,13 +93,18 @@ void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed) {
   for (size_t l = 0; l < layers.size(); ++l) {
     ASSERT_EQ(fed.ids[l].size(), tokens * layers[l].picks_per_token());
     std::map<uint32_t, ExpertCount> expected;
+    absl::uint128 squared_scores = 0;
     for (size_t i = 0; i < fed.ids[l].size(); ++i) {
       ExpertCount& count = expected[fed.ids[l][i]];
       ++count.selections;
-      count.score += ExpertScore(fed.weights[l][i]);
+      const uint64_t score = ExpertScore(fed.weights[l][i]);
+      count.score += score;
+      squared_scores += absl::uint128(score) * score;
     }
     std::vector<ExpertCount> counts(layers[l].num_experts);
-    EXPECT_EQ(model.ReadUsage(static_cast<int>(l), absl::MakeSpan(counts)), tokens);
+    const UsageTotals totals = model.ReadUsage(static_cast<int>(l), absl::MakeSpan(counts));
+    EXPECT_EQ(totals.tokens, tokens);
+    EXPECT_EQ(totals.squared_scores, squared_scores);
     for (uint32_t id = 0; id < layers[l].num_experts; ++id) {
       ASSERT_EQ(counts[id].selections, expected[id].selections) << l << ", " << id;
       ASSERT_EQ(counts[id].score, expected[id].score) << l << ", " << id;

@@ -136,7 +136,7 @@ class CpuForwardPass final : public ForwardPass {
   }
 
   absl::Span<const ExpertPicks> Picks() override { return counters_.Picks(tokens_); }
-  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
+  UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
     return counters_.Read(expert_layer, counts);
   }
   void ClearUsage() override { counters_.Clear(); }

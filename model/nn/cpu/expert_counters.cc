@@ -9,6 +9,15 @@ namespace {
 // Fewer are counted faster than a second thread is woken.
 constexpr int64_t kPicksWorthSharing = 512;
 
+absl::uint128 SquaredScores(absl::Span<const float> weights) {
+  absl::uint128 sum = 0;
+  for (const float weight : weights) {
+    const absl::uint128 score = ExpertScore(weight);
+    sum += score * score;
+  }
+  return sum;
+}
+
 }  // namespace
 
 ExpertCounters::ExpertCounters(std::vector<ExpertLayer> layers, const Options& options)
@@ -39,6 +48,7 @@ void ExpertCounters::Count(kernels::ThreadPool& pool, int expert_layer, int toke
   if (layer.counters == nullptr) return;
   layer.tokens += tokens;
   layer.spilled.resize(pool.threads());
+  layer.squared_scores.resize(pool.threads());
   const kernels::CountArgs args{.ids = layer.picks.ids,
                                 .weights = layer.picks.weights,
                                 .picks = int64_t{layer.shape.picks_per_token()} * tokens,
@@ -48,6 +58,9 @@ void ExpertCounters::Count(kernels::ThreadPool& pool, int expert_layer, int toke
   pool.For(shares, 1, [&](int64_t begin, int64_t end, int thread) {
     kernels::CountExperts(args, static_cast<uint32_t>(experts * begin / shares),
                           static_cast<uint32_t>(experts * end / shares), layer.spilled[thread]);
+    const int64_t first = args.picks * begin / shares, last = args.picks * end / shares;
+    layer.squared_scores[thread] +=
+        SquaredScores(absl::MakeConstSpan(args.weights + first, last - first));
   });
 }
 
@@ -61,18 +74,20 @@ absl::Span<const ExpertPicks> ExpertCounters::Picks(int tokens) {
   return reported_;
 }
 
-uint64_t ExpertCounters::Read(int expert_layer, absl::Span<ExpertCount> counts) const {
+UsageTotals ExpertCounters::Read(int expert_layer, absl::Span<ExpertCount> counts) const {
   const Layer& layer = layers_[expert_layer];
   if (layer.counters == nullptr) {
     std::fill(counts.begin(), counts.end(), ExpertCount{});
-    return 0;
+    return {};
   }
-  if (counts.empty()) return layer.tokens;
+  UsageTotals totals{.tokens = layer.tokens};
+  for (const absl::uint128 squares : layer.squared_scores) totals.squared_scores += squares;
+  if (counts.empty()) return totals;
   kernels::ReadCounters(layer.counters, counts.size(), counts.data());
   for (const kernels::SpilledCounts& spilled : layer.spilled) {
     kernels::AddSpilled(spilled, counts.data());
   }
-  return layer.tokens;
+  return totals;
 }
 
 void ExpertCounters::Clear() {
@@ -80,6 +95,7 @@ void ExpertCounters::Clear() {
     if (layer.counters == nullptr || layer.tokens == 0) continue;
     std::fill_n(layer.counters, layer.shape.num_experts, kernels::ExpertCounter{});
     layer.spilled.clear();
+    layer.squared_scores.clear();
     layer.tokens = 0;
   }
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/numeric/int128.h"
 #include "absl/types/span.h"
 #include "model/experts/expert_usage.h"
 #include "model/kernels/expert_counting.h"
@@ -47,7 +48,7 @@ class ExpertCounters {
   absl::Span<const ExpertPicks> Picks(int tokens);
 
   // LanguageModel::ReadUsage.
-  uint64_t Read(int expert_layer, absl::Span<ExpertCount> counts) const;
+  UsageTotals Read(int expert_layer, absl::Span<ExpertCount> counts) const;
   void Clear();
 
  private:
@@ -57,6 +58,7 @@ class ExpertCounters {
     uint64_t tokens = 0;
     kernels::ExpertCounter* counters = nullptr;   // [num_experts]; null when nothing is counted
     std::vector<kernels::SpilledCounts> spilled;  // by thread
+    std::vector<absl::uint128> squared_scores;    // by thread
   };
 
   const Options options_;

@@ -27,7 +27,7 @@ v1::LayerSummary PeerSummary(uint32_t index) {
   layer.set_used_ratio(0.1982);
   layer.set_used_expected_ratio(1);
   layer.set_unevenness_nats(2.52);
-  layer.set_unevenness_bias_nats(0.013);
+  layer.set_unevenness_expected_nats(0.013);
   layer.set_effective_experts(329.4);
   layer.set_gini(0.9);
   layer.set_top_1_percent_share(0.405);
@@ -77,12 +77,12 @@ TEST(ExpertLayerTableTest, ShowsEveryFigureOfALayer) {
   summary.add_layers()->set_kind(v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY);
 
   EXPECT_EQ(ExpertLayerTable(summary),
-            "layer  kind  experts  tokens  selections    used  expected  unevenness   bias  "
-            "effective   Gini  top 1 %\n"
-            "    1  peer    4,096   1,234     157,952  19.8 %   100.0 %       2.520  0.013  "
-            "      329  0.900   40.5 %\n"
-            "    0  pkm         0       0           0   0.0 %     0.0 %       0.000  0.000  "
-            "     0.00  0.000        -\n");
+            "layer  kind  experts  tokens  selections    used  expected  unevenness  "
+            "expected  effective   Gini  top 1 %\n"
+            "    1  peer    4,096   1,234     157,952  19.8 %   100.0 %       2.520  "
+            "   0.013        329  0.900   40.5 %\n"
+            "    0  pkm         0       0           0   0.0 %     0.0 %       0.000  "
+            "   0.000       0.00  0.000        -\n");
 }
 
 TEST(ExpertLayerTableTest, EndsWithTheMeanOfSeveralLayers) {
@@ -95,7 +95,7 @@ TEST(ExpertLayerTableTest, EndsWithTheMeanOfSeveralLayers) {
 
   EXPECT_THAT(ExpertLayerTable(summary),
               HasSubstr("\n mean  peer    4,096   1,234     157,952  39.8 %   100.0 %       2.520"
-                        "  0.013        829  0.700   40.5 %\n"));
+                        "     0.013        829  0.700   40.5 %\n"));
 }
 
 TEST(ExpertLayerTableTest, LeavesOutWhatSaysNothingAboutAFewExperts) {

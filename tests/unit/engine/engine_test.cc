@@ -9,6 +9,7 @@
 namespace peerage {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::SizeIs;
 using Code = absl::StatusCode;
 
@@ -150,20 +151,38 @@ TEST_F(EngineTest, TellsTheObserverWhatHappened) {
   EXPECT_EQ(requests[0].prompt_tokens, 5u);
   EXPECT_EQ(requests[0].completion_tokens, 3u);
   EXPECT_EQ(requests[0].total, absl::Seconds(2));
-  EXPECT_EQ(requests[0].queue, absl::Seconds(2));
-  EXPECT_EQ(requests[0].time_to_first_token, absl::Seconds(2));
+  EXPECT_EQ(requests[0].timings.queue, absl::Seconds(2));
+  EXPECT_EQ(requests[0].timings.time_to_first_token, absl::Seconds(2));
   EXPECT_EQ(requests[1].kind, RequestKind::kScore);
   EXPECT_EQ(requests[1].prompt_tokens, 2u);
   EXPECT_EQ(requests[1].completion_tokens, 3u);
   EXPECT_EQ(requests[2].code, Code::kOutOfRange);
   EXPECT_EQ(requests[2].prompt_tokens, 0u);
 
+  TokensEvent tokens;
+  std::vector<double> first_tokens;
+  for (const TokensEvent& event : observer_.tokens()) {
+    tokens.prompt += event.prompt;
+    tokens.generated += event.generated;
+    tokens.scored += event.scored;
+    first_tokens.insert(first_tokens.end(), event.first_token_seconds.begin(),
+                        event.first_token_seconds.end());
+  }
+  EXPECT_EQ(tokens.prompt, 7);
+  EXPECT_EQ(tokens.generated, 3);
+  EXPECT_EQ(tokens.scored, 3);
+  EXPECT_THAT(first_tokens, ElementsAre(2, 0));
+  EXPECT_THAT(requests[0].finished_candidates, ElementsAre(0u, 0u, 1u));
+  EXPECT_EQ(requests[0].longest_candidate, 3u);
+  EXPECT_TRUE(requests[0].admitted);
+  EXPECT_FALSE(requests[2].admitted);
+  EXPECT_FALSE(requests[2].scheduled);
+  EXPECT_EQ(requests[2].unfinished_candidates, 0u);
+
   const std::vector<StepEvent> steps = observer_.steps();
   ASSERT_THAT(steps, SizeIs(5));
   EXPECT_EQ(steps[0].prefill_tokens, 5);
   EXPECT_EQ(steps[0].requests_running, 1);
-  EXPECT_EQ(steps[0].kv_blocks_total, 64);
-  EXPECT_EQ(steps[0].kv_blocks_free, 62);
   EXPECT_EQ(steps[1].decode_tokens, 1);
   EXPECT_EQ(steps[2].decode_tokens, 1);
   EXPECT_EQ(steps[2].requests_running, 0);

@@ -34,13 +34,33 @@ constexpr absl::Duration kSlowReaderTimeout = absl::Milliseconds(80);
 constexpr TokenId kPoison = 26;
 constexpr ExpertLayer kExperts = {.num_experts = 64, .heads = 1, .top_k = 2};
 
-class LastStep final : public EngineObserver {
+// The last step, and the sums of what else was told.
+class SummingObserver final : public EngineObserver {
  public:
   void OnStep(const StepEvent& event) override { step = event; }
-  void OnRequestDone(const RequestEvent& event) override { ++requests_done; }
+  void OnTokens(const TokensEvent& event) override {
+    tokens.prompt += event.prompt;
+    tokens.generated += event.generated;
+    tokens.scored += event.scored;
+    first_tokens += event.first_token_seconds.size();
+    later_tokens += event.inter_token_seconds.size();
+  }
+  void OnTurn(const TurnEvent& event) override { turn = event; }
+  void OnRequestDone(const RequestEvent& event) override {
+    ++requests_done;
+    completion_tokens += event.completion_tokens;
+    candidates += event.unfinished_candidates;
+    for (const uint32_t finished : event.finished_candidates) candidates += finished;
+  }
 
   StepEvent step;
+  TokensEvent tokens;
+  size_t first_tokens = 0;
+  size_t later_tokens = 0;
+  TurnEvent turn;
   int requests_done = 0;
+  int64_t completion_tokens = 0;
+  size_t candidates = 0;
 };
 
 // What the worlds went through, so that a quiet simulation does not pass for a thorough one.
@@ -117,6 +137,7 @@ class Simulation {
                                           .slots = capacity_.model.num_slots,
                                           .sequences = max_sequences_}))
         << "something was not given back";
+    CheckConservation();
   }
 
  private:
@@ -278,6 +299,41 @@ class Simulation {
     CheckAnswers(client, record);
   }
 
+  // What the observer was told adds up to what the clients got.
+  void CheckConservation() {
+    int64_t generated = 0, scored = 0, whole_prompts = 0, prompts = 0;
+    size_t candidates = 0, with_tokens = 0;
+    for (const Client& client : clients_) {
+      const RecordingSink::Record record = client.sink->record();
+      if (!record.status) continue;  // refused
+      size_t prompt = 0;
+      if (const auto* generate = std::get_if<GenerateRequest>(&client.request)) {
+        prompt = generate->prompt.size();
+        candidates += generate->candidates;
+        for (const auto& [i, candidate] : record.candidates) {
+          generated += static_cast<int64_t>(candidate.tokens.size());
+          with_tokens += !candidate.tokens.empty();
+        }
+      } else {
+        prompt = std::get<ScoreRequest>(client.request).context.size();
+        for (const auto& [i, tokens] : record.scores) scored += static_cast<int64_t>(tokens.size());
+      }
+      prompts += static_cast<int64_t>(prompt);
+      if (record.status->ok()) whole_prompts += static_cast<int64_t>(prompt);
+    }
+    const TokensEvent& told = observer_.tokens;
+    EXPECT_EQ(told.generated, generated);
+    EXPECT_EQ(told.scored, scored);
+    EXPECT_GE(told.prompt, whole_prompts);
+    EXPECT_LE(told.prompt, prompts);
+    EXPECT_EQ(observer_.candidates, candidates);
+    EXPECT_EQ(static_cast<int64_t>(observer_.later_tokens + with_tokens), generated);
+    EXPECT_GE(observer_.completion_tokens, generated + scored);
+    EXPECT_EQ(observer_.turn.parked, 0);
+    EXPECT_EQ(observer_.turn.waiting_for_slots + observer_.turn.waiting_for_blocks, 0);
+    EXPECT_EQ(observer_.turn.kv_blocks_free, observer_.turn.kv_blocks_total);
+  }
+
   // Everything delivered is a prefix of the reference; all of it when the status is OK.
   void CheckAnswers(const Client& client, const RecordingSink::Record& record) {
     const bool complete = record.status->ok();
@@ -417,7 +473,7 @@ class Simulation {
   const EngineCapacity capacity_;
   FakeClock clock_;
   FakeTokenizer tokenizer_;
-  LastStep observer_;
+  SummingObserver observer_;
   FakeModel model_;
   RequestQueue queue_;
   Worker worker_;

@@ -31,6 +31,7 @@ class EndlessRequest final : public RunningRequest {
   const SchedulingParams& scheduling() const override { return scheduling_; }
   const SamplingParams& sampling() const override { return sampling_; }
   absl::Span<const TokenId> prompt() const override { return prompt_; }
+  int64_t prompt_tokens() const override { return static_cast<int64_t>(prompt_.size()); }
   std::optional<SequencePlan> NextSequence() const override {
     if (!HasMoreSequences()) return std::nullopt;
     return SequencePlan{.positions = static_cast<int32_t>(prompt_.size())};

@@ -133,5 +133,15 @@ TEST(ExpertMapTest, DrawsUnusedExpertsToo) {
   EXPECT_EQ(image.at(kMargin, kMargin), HeatColour(0));
 }
 
+TEST(ExpertMapTest, DrawsOnALinearScaleInAnotherPalette) {
+  const Image image = DrawExpertMap({100, 25, 0, 50}, GridOf(4),
+                                    {.scale = MapScale::kLinear, .palette = Palette::kGrey});
+  const int cell = 256;
+  EXPECT_EQ(image.at(kMargin, kMargin), (Colour{255, 255, 255}));
+  EXPECT_EQ(image.at(kMargin + cell, kMargin), (Colour{64, 64, 64}));
+  EXPECT_EQ(image.at(kMargin, kMargin + cell), (Colour{0, 0, 0}));
+  EXPECT_EQ(image.at(kMargin + cell, kMargin + cell), (Colour{128, 128, 128}));
+}
+
 }  // namespace
 }  // namespace peerage

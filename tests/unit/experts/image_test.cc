@@ -67,6 +67,19 @@ TEST(HeatColourTest, GrowsLighterAllTheWay) {
   EXPECT_EQ(HeatColour(7), HeatColour(1));
 }
 
+TEST(HeatColourTest, GrowsLighterInEveryPalette) {
+  for (const Palette palette : {Palette::kInferno, Palette::kViridis, Palette::kGrey}) {
+    for (int i = 1; i <= 100; ++i) {
+      EXPECT_GT(Luminance(HeatColour(i / 100.0, palette)),
+                Luminance(HeatColour((i - 1) / 100.0, palette)))
+          << i;
+    }
+  }
+  EXPECT_EQ(HeatColour(0, Palette::kViridis), (Colour{68, 1, 84}));
+  EXPECT_EQ(HeatColour(1, Palette::kViridis), (Colour{253, 231, 37}));
+  EXPECT_EQ(HeatColour(0.5, Palette::kGrey), (Colour{128, 128, 128}));
+}
+
 TEST(PixelTextTest, HasEveryLetterSoThatNamesCanBeRead) {
   for (const char letter : std::string("abcdefghijklmnopqrstuvwxyz0123456789-_%.")) {
     Image image(8, kTextHeight, {255, 255, 255});

@@ -51,9 +51,9 @@ class NotingDevice : public nn::ForwardPass {
   }
 
   absl::Span<const ExpertPicks> Picks() override { return {&picks_, 1}; }
-  uint64_t ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
+  UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
     counts[0].selections = 7;
-    return 31 + expert_layer;
+    return {.tokens = 31u + expert_layer, .squared_scores = 5};
   }
   void ClearUsage() override { ++notes_.cleared; }
 
@@ -128,7 +128,9 @@ TEST_F(TransformerSeamTest, KeepsASlotForEachSequence) {
 
 TEST_F(TransformerSeamTest, AsksTheDeviceForUsage) {
   std::vector<ExpertCount> counts(1);
-  EXPECT_EQ(model_.ReadUsage(2, absl::MakeSpan(counts)), 33u);
+  const UsageTotals totals = model_.ReadUsage(2, absl::MakeSpan(counts));
+  EXPECT_EQ(totals.tokens, 33u);
+  EXPECT_EQ(totals.squared_scores, 5u);
   EXPECT_EQ(counts[0].selections, 7u);
   model_.ClearUsage();
   EXPECT_EQ(notes_.cleared, 1);

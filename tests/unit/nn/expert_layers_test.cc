@@ -87,7 +87,7 @@ TEST(ExpertLayersTest, UsageIsWhatTheTracesSay) {
     ExpectUsageIsWhatTracesSay(*model, answer);
     model->ClearUsage();
     std::vector<ExpertCount> counts(layers[0].num_experts, ExpertCount{.selections = 1});
-    EXPECT_EQ(model->ReadUsage(0, absl::MakeSpan(counts)), 0u);
+    EXPECT_EQ(model->ReadUsage(0, absl::MakeSpan(counts)).tokens, 0u);
     for (const ExpertCount& count : counts) ASSERT_EQ(count.selections, 0u);
   }
 }

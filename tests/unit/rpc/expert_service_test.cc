@@ -94,6 +94,15 @@ grpc::Status Reset(TestServer& server, const v1::ResetExpertUsageRequest& reques
   return server.experts().ResetExpertUsage(&context, request, &response);
 }
 
+double SquaredScores(const v1::LayerTrace& trace) {
+  double sum = 0;
+  for (const float score : Values<float>(trace.scores())) {
+    const double counted = static_cast<double>(ExpertScore(score)) * ExpertCount::kUnit;
+    sum += counted * counted;
+  }
+  return sum;
+}
+
 // Usage counted by hand from full traces.
 class CountedUsage {
  public:
@@ -317,7 +326,12 @@ TEST(ExpertServiceTest, ReadsLayerAfterLayerAsOftenAsOneLikes) {
 
 TEST(ExpertServiceTest, WatchAnswersAtOnceAndThenInEveryInterval) {
   TestServer server(WithExperts());
-  server.ExpectHealthy();
+  v1::GenerateRequest traced = GreedyRequest(1);
+  traced.mutable_output()->set_expert_trace(v1::EXPERT_TRACE_LEVEL_FULL);
+  v1::GenerateResponse response;
+  grpc::ClientContext traced_context;
+  ASSERT_TRUE(server.inference().Generate(&traced_context, traced, &response).ok());
+  const v1::LayerTrace& trace = response.expert_trace().layers(1);
   v1::WatchExpertSummaryRequest request;
   request.set_window(v1::USAGE_WINDOW_TOTAL);
   request.mutable_interval()->set_seconds(3);
@@ -328,20 +342,24 @@ TEST(ExpertServiceTest, WatchAnswersAtOnceAndThenInEveryInterval) {
   EXPECT_EQ(summary.time().seconds(), 1'000'000);
   ASSERT_EQ(summary.layers_size(), 3);
   const Usage usage = GetUsage(server, UsageRequest(kLayers[1], v1::USAGE_WINDOW_TOTAL));
-  const ExpertFigures figures = ComputeExpertFigures(usage.selections, usage.score_sums);
+  const ExpertFigures figures = ComputeExpertFigures({.selections = usage.selections,
+                                                      .scores = usage.score_sums,
+                                                      .squared_scores = SquaredScores(trace),
+                                                      .top_k = 4});
   const v1::LayerSummary& layer = summary.layers(1);
   EXPECT_EQ(layer.layer(), 1);
   EXPECT_EQ(layer.kind(), v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY);
   EXPECT_EQ(layer.num_experts(), 64);
-  EXPECT_EQ(layer.tokens(), 2);
-  EXPECT_EQ(layer.selections(), 8);
+  EXPECT_EQ(layer.tokens(), trace.tokens());
+  EXPECT_EQ(layer.selections(), 4 * trace.tokens());
   EXPECT_EQ(layer.used_ratio(), figures.used_ratio);
   EXPECT_EQ(layer.used_expected_ratio(), figures.used_expected_ratio);
-  EXPECT_EQ(layer.unevenness_nats(), figures.unevenness_nats);
-  EXPECT_EQ(layer.unevenness_bias_nats(), figures.unevenness_bias_nats);
+  EXPECT_EQ(layer.unevenness_nats(), figures.by_score.nats);
+  EXPECT_NEAR(layer.unevenness_expected_nats(), figures.by_score.expected_nats, 1e-9);
+  EXPECT_GT(layer.unevenness_expected_nats(), 0);
   EXPECT_EQ(layer.effective_experts(), figures.effective_experts);
   EXPECT_EQ(layer.gini(), figures.gini);
-  EXPECT_EQ(layer.top_1_percent_share(), figures.top_1_percent_share);
+  EXPECT_EQ(layer.top_1_percent_share(), figures.top_share[1]);
 
   for (int i = 1; i <= 3; ++i) {
     server.ExpectHealthy();

@@ -59,6 +59,7 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.expert_trace, "summary");
   EXPECT_EQ(config.max_trace_mib, 3);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
+  EXPECT_EQ(config.step_timeout, absl::Minutes(2));
 }
 
 TEST(ConfigTest, LetsAFlagBeatTheEnvironmentAndTheEnvironmentBeatTheFile) {
@@ -123,9 +124,11 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"max-queued-requests", "0"}, Value{"max-queued-requests", "1000001"},
         Value{"kv-cache-mib", "0"}, Value{"kv-cache-mib", "16777217"},
         Value{"kv-cache-mib", "99999999999999999999"}, Value{"expert-usage", "on"},
-        Value{"expert-trace", "all"}, Value{"max-trace-mib", "0"}, Value{"max-trace-mib", "4"},
-        Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"},
-        Value{"drain-timeout", "nan"}, Value{"drain-timeout", "soon"}, Value{"log-level", "loud"}));
+        Value{"expert-metrics", "all"}, Value{"expert-trace", "all"}, Value{"max-trace-mib", "0"},
+        Value{"max-trace-mib", "4"}, Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"},
+        Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
+        Value{"drain-timeout", "soon"}, Value{"step-timeout", "0.9"}, Value{"step-timeout", "25h"},
+        Value{"log-level", "loud"}));
 
 class AcceptedValueTest : public ::testing::TestWithParam<Value> {};
 
@@ -147,10 +150,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Value{"max-queued-requests", "1"}, Value{"max-queued-requests", "1000000"},
                       Value{"kv-cache-mib", "1"}, Value{"kv-cache-mib", "16777216"},
                       Value{"kv-cache-mib", "auto"}, Value{"expert-usage", "off"},
-                      Value{"expert-usage", "total"}, Value{"expert-trace", "none"},
-                      Value{"expert-trace", "full"}, Value{"max-trace-mib", "1"},
-                      Value{"max-trace-mib", "3"}, Value{"drain-timeout", "0"},
-                      Value{"drain-timeout", "24h"}, Value{"log-level", "off"}));
+                      Value{"expert-usage", "total"}, Value{"expert-metrics", "full"},
+                      Value{"expert-trace", "none"}, Value{"expert-trace", "full"},
+                      Value{"max-trace-mib", "1"}, Value{"max-trace-mib", "3"},
+                      Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
+                      Value{"step-timeout", "1s"}, Value{"log-level", "off"}));
 
 TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {
   EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=500ms"}).drain_timeout,
@@ -204,10 +208,11 @@ TEST(ConfigTest, NamesTheModelAfterItsFileOrDirectory) {
 }
 
 TEST(ConfigTest, PrintsAConfigurationThatResolvesToItself) {
-  const auto first = ParseCommandLine(
-      {"--model=/odd \"path\\with#all/m.gguf", "--print-config", "--kv-cache-mib=7",
-       "--listen=[::1]:0", "--drain-timeout=1.5", "--device=cuda:0,cuda:1", "--threads=3"},
-      {});
+  const auto first =
+      ParseCommandLine({"--model=/odd \"path\\with#all/m.gguf", "--print-config",
+                        "--kv-cache-mib=7", "--listen=[::1]:0", "--drain-timeout=1.5",
+                        "--step-timeout=90", "--device=cuda:0,cuda:1", "--threads=3"},
+                       {});
   ASSERT_TRUE(first.ok()) << first.status();
   ASSERT_TRUE(first->print.has_value());
 
@@ -216,6 +221,7 @@ TEST(ConfigTest, PrintsAConfigurationThatResolvesToItself) {
   EXPECT_EQ(PrintConfig(second), *first->print);
   EXPECT_EQ(second.model, first->config.model);
   EXPECT_EQ(second.drain_timeout, absl::Milliseconds(1500));
+  EXPECT_EQ(second.step_timeout, absl::Seconds(90));
 }
 
 TEST(ConfigTest, ExplainsItselfWithoutAModel) {

@@ -2,12 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <prometheus/metric_family.h>
+#include <sys/resource.h>
 
 #include <fstream>
+#include <map>
 #include <regex>
 #include <set>
 #include <sstream>
 #include <string>
+
+#include "server/metrics/expert_metrics.h"
+#include "server/metrics/process_metrics.h"
+#include "server/metrics/text_exposition.h"
 
 namespace peerage {
 namespace {
@@ -31,106 +38,238 @@ std::set<std::string> MatchesOf(const std::string& text, const std::string& patt
   return matches;
 }
 
-TEST(EngineMetricsTest, ExposesExactlyTheSeriesThatTheDocumentationLists) {
-  EngineMetrics metrics;
-  metrics.SetInfo(MetricsInfo());
-  const std::string documentation = ReadFile("docs/metrics.md");
-
-  // Rows of its table: | `name` | type | labels | meaning |
-  EXPECT_EQ(MatchesOf(documentation, R"(\| `(peerage_[a-z0-9_]+)` \| [a-z]+ \|)"),
-            MatchesOf(metrics.TextExposition(), R"(# TYPE (\S+) )"));
+std::string TextOf(const EngineMetrics& metrics) {
+  return TextExposition({&metrics.collectable()});
 }
 
-TEST(EngineMetricsTest, HasEverySeriesBeforeTheFirstRequest) {
-  EngineMetrics metrics;
-  const std::string text = metrics.TextExposition();
-  EXPECT_THAT(text, HasSubstr("peerage_requests_total{code=\"OK\",method=\"generate\"} 0"));
-  EXPECT_THAT(text,
-              HasSubstr("peerage_requests_total{code=\"UNAUTHENTICATED\",method=\"score\"} 0"));
-  EXPECT_THAT(text, HasSubstr("peerage_kv_cache_usage_ratio 0"));
+// What a test model has.
+MetricsInfo Info() {
+  MetricsInfo info;
+  info.version = "1.2";
+  info.architecture = "a\"b";
+  info.expert_layers = {{.num_experts = 49, .heads = 3, .top_k = 5}};
+  info.kv_block_tokens = 16;
+  info.kv_blocks = 77;
+  info.planned_bytes = {{"weights", 1'000'000}, {"kv_cache", 5}};
+  return info;
+}
+
+TEST(EngineMetricsTest, ExposesExactlyTheSeriesThatTheDocumentationLists) {
+  EngineMetrics metrics("m");
+  metrics.SetInfo(Info());
+  const ProcessMetrics process("m");
+  const ExpertMetrics experts("m",
+                              {{.kind = ExpertLayerKind::kMixtureFfn,
+                                .num_experts = 2,
+                                .heads = 1,
+                                .top_k = 1,
+                                .expert_names = {"a", "b"}}},
+                              /*recent=*/true, ExpertMetricsLevel::kFull);
+  const std::string documentation = ReadFile("docs/metrics.md");
+
+  // Rows of its tables: | `name` | type | labels | meaning |
+  EXPECT_EQ(
+      MatchesOf(documentation, R"(\| `([a-z0-9_]+)` \| [a-z]+ \|)"),
+      MatchesOf(TextExposition({&metrics.collectable(), &process, &experts}), R"(# TYPE (\S+) )"));
+}
+
+TEST(EngineMetricsTest, HasEverySeriesBeforeTheFirstRequestWithTheModelsName) {
+  const EngineMetrics metrics("m");
+  const std::string text = TextOf(metrics);
+  EXPECT_THAT(text, HasSubstr("peerage_requests_total{model_name=\"m\",code=\"OK\","
+                              "method=\"generate\"} 0"));
+  EXPECT_THAT(text, HasSubstr("code=\"UNAUTHENTICATED\",method=\"score\"} 0"));
+  EXPECT_THAT(text, HasSubstr("peerage_kv_cache_usage_ratio{model_name=\"m\"} 0"));
+  EXPECT_THAT(text, HasSubstr("peerage_inter_token_latency_seconds_count{model_name=\"m\"} 0"));
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line[0] == '#') continue;
+    EXPECT_THAT(line, HasSubstr("model_name=\"m\""));
+  }
 }
 
 TEST(EngineMetricsTest, CountsRequestsByMethodAndCode) {
-  EngineMetrics metrics;
-  RequestEvent generated;
-  generated.prompt_tokens = 7;
-  generated.completion_tokens = 3;
-  generated.total = absl::Seconds(2);
-  generated.queue = absl::Milliseconds(2);
-  generated.time_to_first_token = absl::Milliseconds(15);
+  EngineMetrics metrics("m");
+  RequestEvent generated{.admitted = true,
+                         .scheduled = true,
+                         .prompt_tokens = 7,
+                         .completion_tokens = 3,
+                         .longest_candidate = 3,
+                         .finished_candidates = {0, 1, 2},
+                         .total = absl::Seconds(2)};
+  generated.timings = {.queue = absl::Milliseconds(2),
+                       .prefill = absl::Milliseconds(30),
+                       .decode = absl::Milliseconds(8),
+                       .time_to_first_token = absl::Milliseconds(32)};
   metrics.OnRequestDone(generated);
   RequestEvent refused;
   refused.kind = RequestKind::kScore;
   refused.code = absl::StatusCode::kResourceExhausted;
-  refused.prompt_tokens = 1;
-  refused.completion_tokens = 50;
   metrics.OnRequestDone(refused);
 
-  const std::string text = metrics.TextExposition();
-  EXPECT_THAT(text, HasSubstr("peerage_requests_total{code=\"OK\",method=\"generate\"} 1"));
-  EXPECT_THAT(text,
-              HasSubstr("peerage_requests_total{code=\"RESOURCE_EXHAUSTED\",method=\"score\"} 1"));
-  EXPECT_THAT(text, HasSubstr("peerage_prompt_tokens_total 8"));
-  EXPECT_THAT(text, HasSubstr("peerage_generation_tokens_total 3"));
-  EXPECT_THAT(text, HasSubstr("peerage_time_to_first_token_seconds_count 1"));
-  EXPECT_THAT(text, HasSubstr("peerage_time_to_first_token_seconds_bucket{le=\"0.01\"} 0"));
-  EXPECT_THAT(text, HasSubstr("peerage_time_to_first_token_seconds_bucket{le=\"0.02\"} 1"));
-  EXPECT_THAT(text, HasSubstr("peerage_request_queue_seconds_count 2"));
-  EXPECT_THAT(text, HasSubstr("peerage_request_e2e_seconds_sum 2"));
+  const std::string text = TextOf(metrics);
+  const auto has = [&text](const std::string& name, const std::string& labels, const char* value) {
+    EXPECT_THAT(text, HasSubstr(name + "{model_name=\"m\"" + labels + "} " + value + "\n"));
+  };
+  has("peerage_requests_total", ",code=\"OK\",method=\"generate\"", "1");
+  has("peerage_requests_total", ",code=\"RESOURCE_EXHAUSTED\",method=\"score\"", "1");
+  has("peerage_requests_refused_total", ",reason=\"queue_full\"", "1");
+  has("peerage_requests_refused_total", ",reason=\"draining\"", "0");
+  has("peerage_candidates_finished_total", ",reason=\"stop\"", "1");
+  has("peerage_candidates_finished_total", ",reason=\"length\"", "2");
+  has("peerage_request_prompt_tokens_sum", "", "7");
+  has("peerage_request_generation_tokens_sum", "", "3");
+  has("peerage_request_queue_seconds_count", "", "1");
+  has("peerage_request_prefill_seconds_count", "", "1");
+  has("peerage_request_time_per_output_token_seconds_sum", "", "0.004");
+  has("peerage_request_e2e_seconds_sum", ",method=\"generate\"", "2");
+}
+
+TEST(EngineMetricsTest, TellsWhereCancelledRequestsWere) {
+  EngineMetrics metrics("m");
+  RequestEvent event{.code = absl::StatusCode::kCancelled, .unfinished_candidates = 2};
+  metrics.OnRequestDone(event);
+  event.scheduled = true;
+  metrics.OnRequestDone(event);
+  metrics.OnRequestDone(event);
+  event.timings.time_to_first_token = absl::Seconds(1);
+  metrics.OnRequestDone(event);
+  event.code = absl::StatusCode::kDeadlineExceeded;
+  metrics.OnRequestDone(event);
+  event.code = absl::StatusCode::kInternal;
+  event.unfinished_candidates = 1;
+  metrics.OnRequestDone(event);
+
+  const std::string text = TextOf(metrics);
+  EXPECT_THAT(text, HasSubstr("stage=\"queue\"} 1"));
+  EXPECT_THAT(text, HasSubstr("stage=\"prefill\"} 2"));
+  EXPECT_THAT(text, HasSubstr("stage=\"decode\"} 1"));
+  EXPECT_THAT(text, HasSubstr("reason=\"cancelled\"} 8"));
+  EXPECT_THAT(text, HasSubstr("reason=\"deadline\"} 2"));
+  EXPECT_THAT(text, HasSubstr("reason=\"error\"} 1"));
 }
 
 TEST(EngineMetricsTest, FoldsACodeFromOutsideTheSetIntoUnknown) {
-  EngineMetrics metrics;
+  EngineMetrics metrics("m");
   RequestEvent event;
   event.code = static_cast<absl::StatusCode>(99);
   metrics.OnRequestDone(event);
-  EXPECT_THAT(metrics.TextExposition(),
-              HasSubstr("peerage_requests_total{code=\"UNKNOWN\",method=\"generate\"} 1"));
+  EXPECT_THAT(TextOf(metrics), HasSubstr("code=\"UNKNOWN\",method=\"generate\"} 1"));
 }
 
-TEST(EngineMetricsTest, ShowsTheLastStep) {
-  EngineMetrics metrics;
+TEST(EngineMetricsTest, TakesAllTokensOfATurnIn) {
+  EngineMetrics metrics("m");
+  metrics.OnTokens({.prompt = 5,
+                    .generated = 3,
+                    .scored = 4,
+                    .first_token_seconds = {0.02, 100},
+                    .inter_token_seconds = {0.001, 0.0011, 0.0055}});
+  metrics.OnTokens({.prompt = 1});
+
+  const std::string text = TextOf(metrics);
+  const auto has = [&text](const std::string& line) { EXPECT_THAT(text, HasSubstr(line + "\n")); };
+  has("peerage_prompt_tokens_total{model_name=\"m\"} 6");
+  has("peerage_generation_tokens_total{model_name=\"m\"} 3");
+  has("peerage_scored_tokens_total{model_name=\"m\"} 4");
+  has("peerage_time_to_first_token_seconds_bucket{model_name=\"m\",le=\"0.01\"} 0");
+  has("peerage_time_to_first_token_seconds_bucket{model_name=\"m\",le=\"0.02\"} 1");
+  has("peerage_time_to_first_token_seconds_bucket{model_name=\"m\",le=\"80\"} 1");
+  has("peerage_time_to_first_token_seconds_bucket{model_name=\"m\",le=\"+Inf\"} 2");
+  has("peerage_inter_token_latency_seconds_bucket{model_name=\"m\",le=\"0.001\"} 1");
+  has("peerage_inter_token_latency_seconds_bucket{model_name=\"m\",le=\"0.002\"} 2");
+  has("peerage_inter_token_latency_seconds_bucket{model_name=\"m\",le=\"0.006\"} 3");
+  has("peerage_inter_token_latency_seconds_sum{model_name=\"m\"} 0.0076");
+}
+
+TEST(EngineMetricsTest, ShowsTheLastStepAndTurn) {
+  EngineMetrics metrics("m");
   metrics.OnStep({.duration = absl::Milliseconds(3),
                   .prefill_tokens = 30,
                   .decode_tokens = 2,
+                  .sequences = 3,
                   .requests_running = 3,
-                  .requests_waiting = 4,
+                  .requests_waiting = 4});
+  metrics.OnTurn({.end = absl::FromUnixMillis(1'500),
+                  .overhead = absl::Milliseconds(250),
+                  .parked = 1,
+                  .waiting_for_blocks = 4,
+                  .waiting_prompt_tokens = 31,
                   .kv_blocks_total = 10,
                   .kv_blocks_free = 4});
 
-  const std::string text = metrics.TextExposition();
-  EXPECT_THAT(text, HasSubstr("peerage_requests_running 3"));
-  EXPECT_THAT(text, HasSubstr("peerage_requests_waiting 4"));
-  EXPECT_THAT(text, HasSubstr("peerage_kv_cache_usage_ratio 0.6"));
-  EXPECT_THAT(text, HasSubstr("peerage_kv_cache_blocks{state=\"used\"} 6"));
-  EXPECT_THAT(text, HasSubstr("peerage_kv_cache_blocks{state=\"free\"} 4"));
-  EXPECT_THAT(text, HasSubstr("peerage_step_tokens_sum 32"));
-  EXPECT_THAT(text, HasSubstr("peerage_step_seconds_bucket{le=\"0.002\"} 0"));
-  EXPECT_THAT(text, HasSubstr("peerage_step_seconds_bucket{le=\"0.005\"} 1"));
+  const std::string text = TextOf(metrics);
+  const auto has = [&text](const std::string& name, const std::string& labels, const char* value) {
+    EXPECT_THAT(text, HasSubstr(name + "{model_name=\"m\"" + labels + "} " + value + "\n"));
+  };
+  has("peerage_requests_running", "", "3");
+  has("peerage_requests_waiting", "", "4");
+  has("peerage_requests_waiting_by_reason", ",reason=\"kv_blocks\"", "4");
+  has("peerage_requests_waiting_by_reason", ",reason=\"slots\"", "0");
+  has("peerage_queued_prompt_tokens", "", "31");
+  has("peerage_streams_parked", "", "1");
+  has("peerage_engine_heartbeat_timestamp_seconds", "", "1.5");
+  has("peerage_engine_overhead_seconds_total", "", "0.25");
+  has("peerage_kv_cache_usage_ratio", "", "0.6");
+  has("peerage_kv_cache_blocks", ",state=\"used\"", "6");
+  has("peerage_kv_cache_blocks", ",state=\"free\"", "4");
+  has("peerage_step_tokens_sum", "", "32");
+  has("peerage_step_sequences_sum", "", "3");
+  has("peerage_step_seconds_bucket", ",phase=\"mixed\",le=\"0.002\"", "0");
+  has("peerage_step_seconds_bucket", ",phase=\"mixed\",le=\"0.005\"", "1");
+  has("peerage_step_seconds_count", ",phase=\"decode\"", "0");
 }
 
-TEST(EngineMetricsTest, EscapesWhatTheModelIsCalled) {
-  EngineMetrics metrics;
-  MetricsInfo info;
-  info.version = "1.2";
-  info.model_name = "a\"b";
-  metrics.SetInfo(info);
-  const std::string text = metrics.TextExposition();
+TEST(EngineMetricsTest, TellsWhatRunsHere) {
+  EngineMetrics metrics("a\"b");
+  metrics.SetInfo(Info());
+  const std::string text = TextOf(metrics);
   EXPECT_THAT(text, HasSubstr("version=\"1.2\""));
   EXPECT_THAT(text, HasSubstr("model_name=\"a\\\"b\""));
+  EXPECT_THAT(text, HasSubstr("experts=\"49\",fingerprint=\"\",heads=\"3\",top_k=\"5\""));
+  EXPECT_THAT(text, HasSubstr("block_size=\"16\",num_blocks=\"77\"} 1"));
+  EXPECT_THAT(text, HasSubstr("part=\"weights\"} 1000000"));
 }
 
 TEST(ObserverFanOutTest, TellsEveryObserverOfEveryEvent) {
-  EngineMetrics first;
-  EngineMetrics second;
+  EngineMetrics first("m");
+  EngineMetrics second("m");
   ObserverFanOut observers({&first, &second});
   observers.OnStep({.decode_tokens = 2});
-  observers.OnRequestDone({.prompt_tokens = 7});
+  observers.OnTokens({.prompt = 7});
+  observers.OnTurn({.parked = 6});
+  observers.OnRequestDone({.code = absl::StatusCode::kCancelled});
   observers.OnQueueChanged(3, 4);
-  EXPECT_THAT(first.TextExposition(), HasSubstr("peerage_step_tokens_sum 2"));
-  EXPECT_THAT(first.TextExposition(), HasSubstr("peerage_prompt_tokens_total 7"));
-  EXPECT_THAT(first.TextExposition(), HasSubstr("peerage_requests_waiting 4"));
-  EXPECT_EQ(first.TextExposition(), second.TextExposition());
+  for (const char* line :
+       {"peerage_step_tokens_sum{model_name=\"m\"} 2", "peerage_streams_parked{model_name=\"m\"} 6",
+        "peerage_prompt_tokens_total{model_name=\"m\"} 7", "stage=\"queue\"} 1",
+        "peerage_requests_waiting{model_name=\"m\"} 4"}) {
+    EXPECT_THAT(TextOf(first), HasSubstr(line));
+  }
+  EXPECT_EQ(TextOf(first), TextOf(second));
+}
+
+TEST(ProcessMetricsTest, TellOfThisProcess) {
+  const ProcessMetrics metrics("m");
+  std::map<std::string, double> values;
+  for (const prometheus::MetricFamily& family : metrics.Collect()) {
+    ASSERT_EQ(family.metric.size(), 1u);
+    const prometheus::ClientMetric& metric = family.metric[0];
+    values[family.name] =
+        family.type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value;
+  }
+  EXPECT_EQ(values.size(), 6u);
+  EXPECT_GT(values["process_resident_memory_bytes"], 1e6);
+  rusage usage = {};
+  ASSERT_EQ(getrusage(RUSAGE_SELF, &usage), 0);
+  const double seconds =
+      static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+      1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+  EXPECT_NEAR(values["process_cpu_seconds_total"], seconds, 0.1);  // both count in ticks
+  EXPECT_GE(values["process_open_fds"], 3);
+  EXPECT_GE(values["process_max_fds"], values["process_open_fds"]);
+  EXPECT_GE(values["process_threads"], 1);
+  // A system's clock may be anything, but the process began after the machine did.
+  EXPECT_GT(values["process_start_time_seconds"], 1e9);
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ class CountingModel final : public LanguageModel {
     ++tokens_;
     ++counts_[expert].selections;
     counts_[expert].score += ExpertScore(weight);
+    squared_scores_ += absl::uint128(ExpertScore(weight)) * ExpertScore(weight);
   }
   void SetCount(uint32_t expert, ExpertCount count) { counts_[expert] = count; }
 
@@ -37,12 +38,13 @@ class CountingModel final : public LanguageModel {
   void Fork(SlotId, SlotId, uint32_t) override {}
   void Close(SlotId) override {}
   absl::StatusOr<StepOutput> Step(const StepInput&) override { return StepOutput{}; }
-  uint64_t ReadUsage(int, absl::Span<ExpertCount> counts) override {
+  UsageTotals ReadUsage(int, absl::Span<ExpertCount> counts) override {
     std::copy_n(counts_.begin(), counts.size(), counts.begin());
-    return tokens_;
+    return {.tokens = tokens_, .squared_scores = squared_scores_};
   }
   void ClearUsage() override {
     tokens_ = 0;
+    squared_scores_ = 0;
     counts_.assign(counts_.size(), {});
   }
 
@@ -50,6 +52,7 @@ class CountingModel final : public LanguageModel {
   ModelDescription description_;
   ModelCapacity capacity_;
   uint64_t tokens_ = 0;
+  absl::uint128 squared_scores_ = 0;
   std::vector<ExpertCount> counts_ = std::vector<ExpertCount>(3);
 };
 
@@ -178,7 +181,7 @@ TEST(ExpertStatisticsModeTest, OffTouchesNothing) {
   ExpertStatistics statistics(ExpertUsageMode::kOff, &model, kStart);
   model.Pick(1, 1);
   statistics.Advance(kStart + 10 * kSlice);
-  EXPECT_EQ(model.ReadUsage(0, {}), 1u);
+  EXPECT_EQ(model.ReadUsage(0, {}).tokens, 1u);
 }
 
 // Random picks, pauses and resets, against windows that are recounted from the whole history.
@@ -217,11 +220,11 @@ TEST_F(ExpertStatisticsTest, EqualsARecountAtAnyTime) {
   }
 }
 
-TEST(ExpertUsageBytesTest, CountsSlicesTotalsAndOneRead) {
+TEST(ExpertUsageBytesTest, CountsSlicesTotalsAndTwoReads) {
   const std::vector<ExpertLayer> layers = {{.num_experts = 1000}, {.num_experts = 10}};
   EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kOff), 0u);
-  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kTotal), 1010u * 24 + 1000 * 32);
-  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kRecent), 1010u * (16 + 24) + 1000 * 32);
+  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kTotal), 1010u * 24 + 1000 * 80);
+  EXPECT_EQ(ExpertUsageBytes(layers, ExpertUsageMode::kRecent), 1010u * (16 + 24) + 1000 * 80);
   EXPECT_EQ(ExpertUsageBytes({}, ExpertUsageMode::kRecent), 0u);
 }
 

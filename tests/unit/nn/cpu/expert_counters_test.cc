@@ -45,7 +45,7 @@ struct LaidCounters {
 
   std::vector<ExpertCount> Read(int layer, uint64_t& tokens) const {
     std::vector<ExpertCount> read(Layers()[layer].num_experts);
-    tokens = counters.Read(layer, absl::MakeSpan(read));
+    tokens = counters.Read(layer, absl::MakeSpan(read)).tokens;
     return read;
   }
 
@@ -77,15 +77,24 @@ TEST(ExpertCountersTest, CountByThreadsIsTheNaiveCount) {
       const ExpertLayer shape = Layers()[layer];
       std::vector<ExpertCount> expected(shape.num_experts);
       uint64_t expected_tokens = 0, tokens = 0;
+      absl::uint128 squared_scores = 0;
       for (const int step : {1, 0, 33, kMaxTokens}) {
         laid.Pick(layer, step, 31 * layer + step);
         laid.counters.Count(pool, layer, step);
-        CountNaively(laid.counters.picks(layer), size_t(step) * shape.picks_per_token(), expected);
+        const PickBuffer picks = laid.counters.picks(layer);
+        const size_t count = size_t(step) * shape.picks_per_token();
+        CountNaively(picks, count, expected);
+        for (size_t i = 0; i < count; ++i) {
+          squared_scores +=
+              absl::uint128(ExpertScore(picks.weights[i])) * ExpertScore(picks.weights[i]);
+        }
         expected_tokens += step;
       }
       ExpectSameCounts(laid.Read(layer, tokens), expected);
       EXPECT_EQ(tokens, expected_tokens);
-      EXPECT_EQ(laid.counters.Read(layer, {}), expected_tokens);  // the tokens alone
+      const UsageTotals totals = laid.counters.Read(layer, {});
+      EXPECT_EQ(totals.tokens, expected_tokens);
+      EXPECT_EQ(totals.squared_scores, squared_scores);
     }
   }
 }
@@ -119,6 +128,7 @@ TEST(ExpertCountersTest, ClearBeginsAnew) {
     uint64_t tokens = 1;
     const std::vector<ExpertCount> read = laid.Read(layer, tokens);
     EXPECT_EQ(tokens, 0u);
+    EXPECT_EQ(laid.counters.Read(layer, {}).squared_scores, 0u);
     ExpectSameCounts(read, std::vector<ExpertCount>(read.size()));
   }
 
@@ -137,7 +147,7 @@ TEST(ExpertCountersTest, WhoDoesNotCountReadsZeros) {
   laid.Pick(0, 3, 1);
   laid.counters.Count(pool, 0, 3);
   std::vector<ExpertCount> read(7, ExpertCount{.selections = 9, .score = 9});
-  EXPECT_EQ(laid.counters.Read(0, absl::MakeSpan(read)), 0u);
+  EXPECT_EQ(laid.counters.Read(0, absl::MakeSpan(read)).tokens, 0u);
   ExpectSameCounts(read, std::vector<ExpertCount>(7));
   laid.counters.Clear();
 }

@@ -133,7 +133,7 @@ TEST_F(MixtureRouterTest, LargeLogitsDoNotOverflow) {
 TEST_F(MixtureRouterTest, CountsWhatItPicked) {
   Load({{3, 2, 1}, {3, 1, 2}, {1, 2, 3}}, 1, true);
   std::vector<ExpertCount> counts(3);
-  EXPECT_EQ(bench_->counters().Read(0, absl::MakeSpan(counts)), 3u);
+  EXPECT_EQ(bench_->counters().Read(0, absl::MakeSpan(counts)).tokens, 3u);
   EXPECT_EQ(counts[0].selections, 2u);
   EXPECT_EQ(counts[1].selections, 0u);
   EXPECT_EQ(counts[2].selections, 1u);

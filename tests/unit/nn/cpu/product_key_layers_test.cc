@@ -195,7 +195,7 @@ TEST(PeerTest, CountsEveryPick) {
       tokens += count;
     }
     std::vector<ExpertCount> counts(25);
-    EXPECT_EQ(peer.bench().counters().Read(0, absl::MakeSpan(counts)), tokens);
+    EXPECT_EQ(peer.bench().counters().Read(0, absl::MakeSpan(counts)).tokens, tokens);
     uint64_t selections = 0;
     for (const ExpertCount& count : counts) selections += count.selections;
     EXPECT_EQ(selections, tokens * 2 * 3);

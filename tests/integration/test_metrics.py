@@ -1,0 +1,198 @@
+"""What /metrics says of a real model at rest, beside what the clients of a mixed load saw."""
+
+import collections
+import concurrent.futures
+import pathlib
+import re
+import unittest
+
+import grpc
+
+import stubs
+from server_process import LIMIT_SECONDS as TIMEOUT
+from server_process import Server
+
+stubs.load_stubs()
+from peerage.v1 import inference_pb2 as inference  # noqa: E402
+from peerage.v1 import inference_pb2_grpc  # noqa: E402
+
+MODEL = pathlib.Path(__file__).parents[1] / "golden" / "models" / "peer_small"
+PAGE = (MODEL / "held_out.txt").read_text()
+SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
+
+
+def scrape(server):
+    """Values by name and the labels that are not model_name."""
+    status, text = server.get("/metrics")
+    assert status == 200, status
+    values = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        name, labels, value = SAMPLE.fullmatch(line).groups()
+        named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        assert named.pop("model_name") == "peer_small", line
+        values[name, tuple(sorted(named.items()))] = float(value)
+    return values
+
+
+def prompt(number):
+    return PAGE[300 * number:300 * number + 200]
+
+
+class Client:
+    """Calls of one load, and what came back."""
+
+    def __init__(self, stub):
+        self.stub = stub
+
+    def generate(self, number, candidates=1):
+        request = inference.GenerateRequest()
+        request.prompt.text = prompt(number)
+        request.sampling.candidates = candidates
+        request.stopping.max_tokens = 3 + number % 7
+        answer = self.stub.Generate(request, timeout=TIMEOUT)
+        return {"code": "OK", "method": "generate", "prompt": answer.usage.prompt_tokens,
+                "generated": sum(len(c.token_ids) for c in answer.candidates),
+                "candidates": candidates}
+
+    def score(self, number):
+        request = inference.ScoreRequest()
+        request.context.text = prompt(number)
+        for text in (" and it came to pass", " Amen."):
+            request.continuations.add(text=text)
+        answer = self.stub.Score(request, timeout=TIMEOUT)
+        return {"code": "OK", "method": "score", "prompt": answer.usage.prompt_tokens,
+                "scored": answer.usage.completion_tokens}
+
+    def cancel_a_stream(self, number):
+        """Reads one token of a stream, then cancels it."""
+        request = inference.GenerateStreamRequest()
+        request.request.prompt.text = prompt(number)
+        request.request.stopping.max_tokens = 300
+        request.request.stopping.ignore_eos = True
+        stream = self.stub.GenerateStream(request, timeout=TIMEOUT)
+        received = 0
+        for event in stream:
+            received += len(event.delta.token_ids)
+            if received:
+                break
+        stream.cancel()
+        return {"code": "CANCELLED", "method": "generate", "candidates": 1}
+
+    def ask_for_too_much(self, number):
+        request = inference.GenerateRequest()
+        request.prompt.text = prompt(number)
+        request.stopping.max_tokens = 1_000_000
+        try:
+            self.stub.Generate(request, timeout=TIMEOUT)
+        except grpc.RpcError as error:
+            return {"code": error.code().name, "method": "generate"}
+        raise AssertionError("it was not refused")
+
+
+class MetricsTest(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(Server(model=MODEL))
+        cls.channel = grpc.insecure_channel(cls.server.grpc)
+        cls.addClassCleanup(cls.channel.close)
+        cls.stub = inference_pb2_grpc.InferenceServiceStub(cls.channel)
+
+    def at_rest(self, requests):
+        """The series once so many requests have ended."""
+        while True:
+            values = scrape(self.server)
+            ended = sum(v for (name, _), v in values.items() if name == "peerage_requests_total")
+            if ended >= requests:
+                return values
+
+    def test_series_at_rest_are_what_clients_saw(self):
+        before = scrape(self.server)
+        client = Client(self.stub)
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            calls = [pool.submit(client.generate, i) for i in range(8)]
+            calls += [pool.submit(client.generate, i, candidates=3) for i in range(8, 10)]
+            calls += [pool.submit(client.score, i) for i in range(8)]
+            calls += [pool.submit(client.cancel_a_stream, i) for i in range(3)]
+            calls += [pool.submit(client.ask_for_too_much, i) for i in range(2)]
+            seen = [call.result() for call in calls]
+        after = self.at_rest(len(seen))
+
+        def grown(name, **labels):
+            key = name, tuple(sorted(labels.items()))
+            return after[key] - before[key]
+
+        def total(name):
+            return sum(value - before[key] for key, value in after.items() if key[0] == name)
+
+        calls = collections.Counter((s["method"], s["code"]) for s in seen)
+        for (method, code), count in calls.items():
+            self.assertEqual(grown("peerage_requests_total", method=method, code=code), count)
+        self.assertEqual(total("peerage_requests_total"), len(seen))
+        refused = calls["generate", "OUT_OF_RANGE"]
+        self.assertEqual(grown("peerage_requests_refused_total", reason="too_large"), refused)
+        self.assertEqual(total("peerage_requests_refused_total"), refused)
+        self.assertEqual(total("peerage_requests_cancelled_total"), calls["generate", "CANCELLED"])
+        self.assertEqual(total("peerage_candidates_finished_total"),
+                         sum(s.get("candidates", 0) for s in seen))
+        self.assertEqual(grown("peerage_candidates_finished_total", reason="cancelled"),
+                         calls["generate", "CANCELLED"])
+        self.assertEqual(grown("peerage_scored_tokens_total"),
+                         sum(s.get("scored", 0) for s in seen))
+        # Who cancels may have got less than was sent to it.
+        self.assertGreaterEqual(grown("peerage_generation_tokens_total"),
+                                sum(s.get("generated", 0) for s in seen)
+                                + calls["generate", "CANCELLED"])
+        self.assertGreaterEqual(grown("peerage_prompt_tokens_total"),
+                                sum(s.get("prompt", 0) for s in seen))
+        started = len(seen) - refused
+        self.assertEqual(grown("peerage_request_queue_seconds_count"), started)
+        self.assertEqual(grown("peerage_time_to_first_token_seconds_count"), started)
+        self.assertEqual(grown("peerage_inter_token_latency_seconds_count"),
+                         grown("peerage_generation_tokens_total")
+                         - sum(s.get("candidates", 0) for s in seen))
+        for gauge in ("requests_running", "requests_waiting", "queued_prompt_tokens",
+                      "streams_parked", "kv_cache_usage_ratio"):
+            self.assertEqual(after[f"peerage_{gauge}", ()], 0, gauge)
+
+    def test_every_family_is_described(self):
+        text = self.server.get("/metrics")[1]
+        described = re.findall(r"# HELP (\w+) \S", text)
+        typed = re.findall(r"# TYPE (\w+) (?:counter|gauge|histogram)$", text, re.MULTILINE)
+        self.assertEqual(described, typed)
+        self.assertEqual(len(set(typed)), len(typed))
+        self.assertIn("peerage_expert_unevenness_expected_nats", typed)
+        for name in typed:
+            self.assertRegex(name, "^(peerage|process)_")
+
+    def test_levels_of_expert_metrics(self):
+        for options, experts in ((("--expert-metrics", "off"), False),
+                                 (("--expert-usage", "off"), False),
+                                 (("--expert-metrics", "basic"), True)):
+            with Server(*options, model=MODEL) as server:
+                names = {name for name, _ in scrape(server)}
+                self.assertEqual("peerage_expert_used_ratio" in names, experts, options)
+                self.assertNotIn("peerage_expert_gini", names)
+
+
+class HungStepTest(unittest.TestCase):
+    """A step that takes longer than --step-timeout is told by /healthz while it lasts."""
+
+    def test_healthz_tells_of_it(self):
+        with Server("--step-timeout", "1s", "--max-batch-tokens", "8192") as server:
+            self.assertEqual(server.get("/healthz"), (200, "ok\n"))
+            call = server.start("score", "word " * 4000, "-c", " end")
+            status, body = 200, ""
+            while status == 200 and call.poll() is None:
+                status, body = server.get("/healthz")
+            _, error = call.communicate(timeout=TIMEOUT)
+            self.assertEqual(call.returncode, 0, error)
+            self.assertEqual(status, 503, "a step over thousands of tokens ended within a second")
+            self.assertRegex(body, r"not ended a turn for .*--step-timeout=1s")
+            self.assertEqual(server.get("/healthz"), (200, "ok\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()

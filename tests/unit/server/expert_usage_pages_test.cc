@@ -1,0 +1,168 @@
+#include "server/pages/expert_usage_pages.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <httplib.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "model/experts/expert_map.h"
+#include "model/experts/expert_numbers.h"
+#include "server/http/admin_server.h"
+#include "tests/unit/engine/engine_fixture.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// An engine that has answered one request, and the pages of its experts on a port.
+class ExpertUsagePagesTest : public EngineTest {
+ protected:
+  ExpertUsagePagesTest() {
+    Start({.every_turn = [this](absl::Time now) { statistics_->Advance(now); }},
+          {.expert_layers = layers_}, [this](FakeModel* model) {
+            statistics_ =
+                std::make_unique<ExpertStatistics>(ExpertUsageMode::kRecent, model, clock_.Now());
+          });
+    sums_.emplace(&clock_);
+    reader_.emplace(ExpertUsageParts{engine_.get(), statistics_.get(), &*sums_, &clock_});
+    pages_.emplace(&*reader_, &layers_, /*recent=*/true);
+    pages_->AddTo(*server_);
+    EXPECT_TRUE(server_->Listen({"127.0.0.1", 0}).ok());
+    Generate();
+  }
+
+  // As the server stops.
+  ~ExpertUsagePagesTest() override {
+    server_.reset();
+    engine_->Stop();
+    sums_.reset();
+  }
+
+  void Generate() {
+    ASSERT_EQ(Submit(EngineTest::Generate({1, 2, 3, 4}, 5)).sink->WaitDone(), absl::OkStatus());
+  }
+
+  httplib::Result Get(const std::string& path, const httplib::Headers& headers = {}) {
+    httplib::Result result =
+        httplib::Client("127.0.0.1", server_->address().port).Get(path.c_str(), headers);
+    EXPECT_TRUE(result) << path;
+    return result;
+  }
+
+  ExpertUsage Usage(int layer) {
+    std::optional<ExpertUsage> usage;
+    absl::Notification done;
+    reader_->Read(layer, UsageWindow::kTotal, [&](absl::StatusOr<ExpertUsage> read) {
+      usage = *std::move(read);
+      done.Notify();
+    });
+    done.WaitForNotification();
+    return *std::move(usage);
+  }
+
+  const std::vector<ExpertLayer> layers_ = {
+      {.layer = 2, .num_experts = 2 * 9, .heads = 2, .top_k = 2, .expert_sets = 2},
+      {.layer = 3,
+       .kind = ExpertLayerKind::kMixtureAttention,
+       .num_experts = 3,
+       .heads = 1,
+       .top_k = 3,
+       .expert_names = {"law", "<base>", "maths"}},
+      {.layer = 3, .kind = ExpertLayerKind::kPeer, .num_experts = 7, .heads = 1, .top_k = 3}};
+  std::unique_ptr<ExpertStatistics> statistics_;
+  std::optional<BackgroundLane> sums_;
+  std::optional<ExpertUsageReader> reader_;
+  std::optional<ExpertUsagePages> pages_;
+  std::unique_ptr<AdminServer> server_ = std::make_unique<AdminServer>();
+};
+
+TEST_F(ExpertUsagePagesTest, DrawTheMap) {
+  const auto response =
+      Get("/experts/usage.png?layer=2&scale=linear&palette=grey&window=total&t=1");
+  EXPECT_EQ(response->status, 200);
+  EXPECT_EQ(response->get_header_value("Content-Type"), "image/png");
+  const Image image = DrawExpertMap(Usage(0).selections, *ArrangeExperts(18, 2),
+                                    {.scale = MapScale::kLinear, .palette = Palette::kGrey});
+  EXPECT_EQ(response->body, *image.ToPng());
+}
+
+TEST_F(ExpertUsagePagesTest, GiveTheNumbers) {
+  const ExpertUsage usage = Usage(0);
+  EXPECT_EQ(Get("/experts/usage.npy")->body, ToNpy(usage.selections, usage.score_sums));
+
+  const auto json = nlohmann::json::parse(Get("/experts/usage.json?layer=2")->body);
+  EXPECT_EQ(json["kind"], "peer");
+  EXPECT_EQ(json["window"], "recent");
+  EXPECT_EQ(json["tokens"], 8);
+  EXPECT_EQ(json["selections"], 8 * 4);
+  std::vector<uint64_t> rows(3), columns(3);
+  for (size_t i = 0; i < 18; ++i) {
+    rows[i % 9 / 3] += usage.selections[i];
+    columns[i % 3] += usage.selections[i];
+  }
+  EXPECT_EQ(json["rows"], rows);
+  EXPECT_EQ(json["columns"], columns);
+  EXPECT_EQ(json["lorenz"].size(), 101u);
+  EXPECT_EQ(json["lorenz"][0], 0);
+  EXPECT_EQ(json["lorenz"][100], 1);
+  EXPECT_EQ(json["hottest"][0]["id"],
+            MostUsedExperts(usage.selections, usage.score_sums, 1).front());
+  EXPECT_FALSE(json.contains("names"));
+}
+
+TEST_F(ExpertUsagePagesTest, TellKindsOfALayerApart) {
+  const auto mixture =
+      nlohmann::json::parse(Get("/experts/usage.json?layer=3&kind=mixture_attention")->body);
+  EXPECT_EQ(mixture["names"], (std::vector<std::string>{"law", "<base>", "maths"}));
+  EXPECT_EQ(mixture["shares"].size(), 3u);
+  EXPECT_FALSE(mixture.contains("rows"));
+  const auto peer = nlohmann::json::parse(Get("/experts/usage.json?layer=3&kind=peer")->body);
+  EXPECT_EQ(peer["num_experts"], 7);
+  EXPECT_FALSE(peer.contains("rows")) << "7 is no square";
+}
+
+TEST_F(ExpertUsagePagesTest, ComeOnlyWhenTheyHaveChanged) {
+  const std::string path = "/experts/usage.png?layer=2";
+  const std::string tag = Get(path)->get_header_value("ETag");
+  EXPECT_THAT(tag, StartsWith("\""));
+  const auto same = Get(path + "&t=17", {{"If-None-Match", tag}});
+  EXPECT_EQ(same->status, 304);
+  EXPECT_EQ(same->body, "");
+  EXPECT_NE(Get(path + "&palette=grey")->get_header_value("ETag"), tag);
+  Generate();
+  const auto changed = Get(path, {{"If-None-Match", tag}});
+  EXPECT_EQ(changed->status, 200);
+  EXPECT_NE(changed->get_header_value("ETag"), tag);
+}
+
+TEST_F(ExpertUsagePagesTest, NameWhatIsWrong) {
+  const auto error = [this](const std::string& query) {
+    const auto response = Get("/experts/usage.png?" + query);
+    EXPECT_EQ(response->status, 400) << query;
+    return response->body;
+  };
+  EXPECT_THAT(error("layer=0"), HasSubstr("layers 2 (peer), 3 (mixture_attention), 3 (peer)"));
+  EXPECT_THAT(error("layer=x"), HasSubstr("layer: no such experts"));
+  EXPECT_THAT(error("layer=2&kind=pkm"), HasSubstr("layer: no such experts"));
+  EXPECT_THAT(error("kind=dense"), HasSubstr("kind: is \"dense\", not peer, pkm, mixture_ffn or"));
+  EXPECT_THAT(error("window=week"), HasSubstr("window: is \"week\", not recent or total"));
+  EXPECT_THAT(error("scale=cubic"), HasSubstr("not log or linear"));
+  EXPECT_THAT(error("palette=jet"), HasSubstr("not inferno, viridis or grey"));
+  EXPECT_THAT(error("colour=red"), HasSubstr("is no parameter"));
+}
+
+TEST_F(ExpertUsagePagesTest, TellThatTheEngineStops) {
+  engine_->Stop();
+  EXPECT_EQ(Get("/experts/usage.json")->status, 503);
+}
+
+}  // namespace
+}  // namespace peerage
