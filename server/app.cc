@@ -204,8 +204,9 @@ absl::Status App::LoadModel() {
         ExpertUsageParts{engine_.get(), statistics_.get(), &lane, &Clock::Real()});
   };
   expert_usage_ = read_on(sums_);
-  expert_usage_pages_.emplace(expert_usage_.get(), &engine_->model().expert_layers,
-                              mode == ExpertUsageMode::kRecent);
+  expert_usage_pages_.emplace(
+      expert_usage_.get(), &engine_->model().expert_layers,
+      ExpertUsagePages::Options{.model_name = config_.model_name, .mode = mode});
   expert_usage_pages_->AddTo(*admin_);
   usage_for_metrics_ = read_on(figures_);
   expert_metrics_updates_.emplace(usage_for_metrics_.get(), &figures_, &Clock::Real(),

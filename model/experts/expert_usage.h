@@ -24,6 +24,13 @@ struct ExpertLayer {
   uint32_t expert_sets = 1;                    // heads, when each head has its own experts
 
   uint32_t picks_per_token() const { return heads * top_k; }
+  bool is_mixture() const {
+    return kind == ExpertLayerKind::kMixtureFfn || kind == ExpertLayerKind::kMixtureAttention;
+  }
+  // Its name, or its index where it has none.
+  std::string expert_name(uint32_t id) const {
+    return expert_names.empty() ? std::to_string(id) : expert_names[id];
+  }
 };
 
 // How often an expert was picked and the sum of the weights it was picked with, in fixed point:

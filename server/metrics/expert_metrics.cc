@@ -27,11 +27,6 @@ constexpr int kUsageBuckets = 17;  // 0, 1, 2-3, ... and all from 2^15 on
 const prometheus::Histogram::BucketBoundaries kStatsSeconds = {.0001, .0005, .001, .005, .01,
                                                                .05,   .1,    .5,   1,    5};
 
-bool IsMixture(const ExpertLayer& layer) {
-  return layer.kind == ExpertLayerKind::kMixtureFfn ||
-         layer.kind == ExpertLayerKind::kMixtureAttention;
-}
-
 std::string UsageBucket(int bucket) {
   if (bucket < 2) return absl::StrCat(bucket);
   const uint64_t first = uint64_t{1} << (bucket - 1);
@@ -123,10 +118,9 @@ class ExpertMetrics::LayerSeries {
   void AddCounters(const ExpertUsage& since_start) {
     Counter("peerage_expert_selections_total", "Selections of experts, by all tokens and heads.",
             {}, static_cast<double>(since_start.tokens) * layer_.picks_per_token());
-    if (!IsMixture(layer_) || layer_.num_experts > kMostNamedExperts) return;
-    for (size_t i = 0; i < layer_.num_experts; ++i) {
-      const Labels expert = {
-          {"expert", layer_.expert_names.empty() ? absl::StrCat(i) : layer_.expert_names[i]}};
+    if (!layer_.is_mixture() || layer_.num_experts > kMostNamedExperts) return;
+    for (uint32_t i = 0; i < layer_.num_experts; ++i) {
+      const Labels expert = {{"expert", layer_.expert_name(i)}};
       Counter("peerage_mixture_expert_selections_total", "Selections of a mixture's expert.",
               expert, static_cast<double>(since_start.selections[i]));
       Counter("peerage_mixture_expert_score_total", "Sum of the weights of those selections.",

@@ -19,6 +19,7 @@
 #include "model/experts/expert_map.h"
 #include "model/experts/expert_numbers.h"
 #include "server/experts/expert_statistics.h"
+#include "server/pages/page_files.h"
 
 namespace peerage {
 namespace {
@@ -79,7 +80,11 @@ std::vector<double> LorenzCurve(std::vector<uint64_t> selections) {
   for (const uint64_t count : selections) sums.push_back(sums.back() + static_cast<double>(count));
   std::vector<double> curve;
   for (size_t i = 0; i <= kLorenzPoints; ++i) {
-    const double sum = sums[selections.size() * i / kLorenzPoints];
+    // Between two experts on the line from one to the other.
+    const double at = static_cast<double>(selections.size() * i) / kLorenzPoints;
+    const auto below = static_cast<size_t>(at);
+    const double above = sums[std::min(below + 1, selections.size())];
+    const double sum = std::lerp(sums[below], above, at - static_cast<double>(below));
     curve.push_back(sums.back() > 0 ? sum / sums.back() : 0);
   }
   return curve;
@@ -90,7 +95,7 @@ ordered_json Hottest(const ExpertLayer& layer, const ExpertUsage& usage, uint64_
   for (const uint32_t id : MostUsedExperts(usage.selections, usage.score_sums, kHottest)) {
     if (usage.selections[id] == 0) break;
     ordered_json& expert = hottest.emplace_back(ordered_json{{"id", id}});
-    if (!layer.expert_names.empty()) expert["name"] = layer.expert_names[id];
+    if (layer.is_mixture()) expert["name"] = layer.expert_name(id);
     expert["selections"] = usage.selections[id];
     expert["share"] = static_cast<double>(usage.selections[id]) / static_cast<double>(selections);
   }
@@ -154,8 +159,10 @@ absl::StatusOr<AdminResponse> WriteJson(const Query& query, const ExpertUsage& u
       {"hottest", Hottest(layer, usage, figures.selections)},
   };
   AddSubKeys(layer, usage, json);
-  if (!layer.expert_names.empty()) {
-    json["names"] = layer.expert_names;
+  if (layer.is_mixture()) {
+    for (uint32_t id = 0; id < layer.num_experts; ++id) {
+      json["names"].push_back(layer.expert_name(id));
+    }
     json["shares"] = ScoreShares(usage.score_sums);
   }
   return AdminResponse{
@@ -173,6 +180,51 @@ void ExpertUsagePages::AddTo(AdminServer& server) {
   add("/experts/usage.png", &WritePng<Query>);
   add("/experts/usage.npy", &WriteNpy<Query>);
   add("/experts/usage.json", &WriteJson<Query>);
+  server.Handle("/experts/layers.json", [this](const AdminRequest&) {
+    return AdminResponse{.content_type = "application/json", .body = Layers()};
+  });
+  const auto add_file = [&](const char* path, const char* type, const char* text) {
+    server.Handle(path, [type, text](const AdminRequest&) {
+      return AdminResponse{
+          .content_type = type,
+          .body = text,
+          .headers = {{"Content-Security-Policy",
+                       "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+                       "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                       "frame-ancestors 'none'"},
+                      {"X-Content-Type-Options", "nosniff"},
+                      {"Cache-Control", "no-cache"}}};
+    });
+  };
+  add_file("/experts", "text/html; charset=utf-8", kExpertsHtml);
+  add_file("/experts/page.css", "text/css; charset=utf-8", kExpertsCss);
+  add_file("/experts/page.js", "text/javascript; charset=utf-8", kExpertsJs);
+}
+
+std::string ExpertUsagePages::Layers() const {
+  ordered_json json = {{"model", options_.model_name},
+                       {"windows", ordered_json::array()},
+                       {"layers", ordered_json::array()}};
+  for (const auto& [name, window] : kUsageWindows) {
+    const bool kept = window == UsageWindow::kRecent ? options_.mode == ExpertUsageMode::kRecent
+                                                     : options_.mode != ExpertUsageMode::kOff;
+    if (kept) json["windows"].push_back(name);
+  }
+  for (const ExpertLayer& layer : layers_) {
+    ordered_json& one = json["layers"].emplace_back(
+        ordered_json{{"layer", layer.layer},
+                     {"kind", ChoiceName(kExpertLayerKinds, layer.kind)},
+                     {"num_experts", layer.num_experts},
+                     {"expert_sets", layer.expert_sets},
+                     {"heads", layer.heads},
+                     {"top_k", layer.top_k}});
+    if (layer.is_mixture()) {
+      for (uint32_t id = 0; id < layer.num_experts; ++id) {
+        one["names"].push_back(layer.expert_name(id));
+      }
+    }
+  }
+  return json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 absl::StatusOr<int> ExpertUsagePages::FindLayer(const AdminRequest& request) const {
@@ -212,8 +264,10 @@ absl::StatusOr<ExpertUsagePages::Query> ExpertUsagePages::Parse(const AdminReque
   Query query;
   ASSIGN_OR_RETURN(query.index, FindLayer(request));
   query.layer = layers_[query.index];
-  ASSIGN_OR_RETURN(query.window, FindIn(kUsageWindows, request, "window",
-                                        recent_ ? UsageWindow::kRecent : UsageWindow::kTotal));
+  ASSIGN_OR_RETURN(query.window,
+                   FindIn(kUsageWindows, request, "window",
+                          options_.mode == ExpertUsageMode::kRecent ? UsageWindow::kRecent
+                                                                    : UsageWindow::kTotal));
   ASSIGN_OR_RETURN(query.style.scale, FindIn(kMapScales, request, "scale", MapScale::kLog));
   ASSIGN_OR_RETURN(query.style.palette, FindIn(kPalettes, request, "palette", Palette::kInferno));
   return query;

@@ -1,15 +1,20 @@
 #pragma once
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "model/experts/expert_usage.h"
+#include "server/experts/expert_statistics.h"
 #include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
 
 namespace peerage {
 
-// The use of one expert layer as files of the admin port, for people and for programs:
+// How experts are used, on the admin port, for people and for programs:
 //
+//   /experts             a page that shows all of it, without a request to anywhere else
+//   /experts/layers.json the model's expert layers, and which windows are kept
 //   /experts/usage.png   the map; of ?scale= log or linear and ?palette= inferno, viridis or grey
 //   /experts/usage.npy   float64 [2, num_experts]: selections, and sums of weights
 //   /experts/usage.json  bounds and figures of the window, and sums over sub-keys
@@ -21,9 +26,15 @@ namespace peerage {
 // Threads: safe from many; each answer waits for the reader's lane.
 class ExpertUsagePages {
  public:
-  // Both must outlive the pages. `recent` says whether that window is kept.
-  ExpertUsagePages(ExpertUsageReader* usage, const std::vector<ExpertLayer>* layers, bool recent)
-      : usage_(*usage), layers_(*layers), recent_(recent) {}
+  struct Options {
+    std::string model_name;
+    ExpertUsageMode mode = ExpertUsageMode::kRecent;  // which windows are kept
+  };
+
+  // `usage` and `layers` must outlive the pages.
+  ExpertUsagePages(ExpertUsageReader* usage, const std::vector<ExpertLayer>* layers,
+                   Options options)
+      : usage_(*usage), layers_(*layers), options_(std::move(options)) {}
 
   // Adds the paths; the pages must outlive the server.
   void AddTo(AdminServer& server);
@@ -35,11 +46,12 @@ class ExpertUsagePages {
   absl::StatusOr<Query> Parse(const AdminRequest& request) const;
   absl::StatusOr<int> FindLayer(const AdminRequest& request) const;
   absl::StatusOr<ExpertUsage> Read(int layer, UsageWindow window);
+  std::string Layers() const;
   AdminResponse Answer(const AdminRequest& request, Writer write);
 
   ExpertUsageReader& usage_;
   const std::vector<ExpertLayer>& layers_;
-  const bool recent_;
+  const Options options_;
 };
 
 }  // namespace peerage

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 #include <httplib.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -19,7 +22,9 @@
 namespace peerage {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 // An engine that has answered one request, and the pages of its experts on a port.
@@ -33,7 +38,7 @@ class ExpertUsagePagesTest : public EngineTest {
           });
     sums_.emplace(&clock_);
     reader_.emplace(ExpertUsageParts{engine_.get(), statistics_.get(), &*sums_, &clock_});
-    pages_.emplace(&*reader_, &layers_, /*recent=*/true);
+    pages_.emplace(&*reader_, &layers_, ExpertUsagePages::Options{.model_name = "m"});
     pages_->AddTo(*server_);
     EXPECT_TRUE(server_->Listen({"127.0.0.1", 0}).ok());
     Generate();
@@ -113,6 +118,10 @@ TEST_F(ExpertUsagePagesTest, GiveTheNumbers) {
   EXPECT_EQ(json["lorenz"].size(), 101u);
   EXPECT_EQ(json["lorenz"][0], 0);
   EXPECT_EQ(json["lorenz"][100], 1);
+  std::vector<uint64_t> sorted = usage.selections;
+  std::sort(sorted.begin(), sorted.end());  // of 18: point 75 lies between the 13th and the 14th
+  const double below = std::accumulate(sorted.begin(), sorted.begin() + 13, 0.0);
+  EXPECT_NEAR(json["lorenz"][75], (below + 0.5 * static_cast<double>(sorted[13])) / 32, 1e-12);
   EXPECT_EQ(json["hottest"][0]["id"],
             MostUsedExperts(usage.selections, usage.score_sums, 1).front());
   EXPECT_FALSE(json.contains("names"));
@@ -157,6 +166,37 @@ TEST_F(ExpertUsagePagesTest, NameWhatIsWrong) {
   EXPECT_THAT(error("scale=cubic"), HasSubstr("not log or linear"));
   EXPECT_THAT(error("palette=jet"), HasSubstr("not inferno, viridis or grey"));
   EXPECT_THAT(error("colour=red"), HasSubstr("is no parameter"));
+}
+
+TEST_F(ExpertUsagePagesTest, ListTheLayers) {
+  const auto json = nlohmann::json::parse(Get("/experts/layers.json")->body);
+  EXPECT_EQ(json["model"], "m");
+  EXPECT_EQ(json["windows"], (std::vector<std::string>{"recent", "total"}));
+  ASSERT_EQ(json["layers"].size(), 3u);
+  EXPECT_EQ(json["layers"][0]["expert_sets"], 2);
+  EXPECT_EQ(json["layers"][1]["names"][1], "<base>");
+  EXPECT_FALSE(json["layers"][2].contains("names"));
+}
+
+// Nothing but this server's files, and no script in the page itself.
+TEST_F(ExpertUsagePagesTest, ShowThePage) {
+  const auto page = Get("/experts");
+  EXPECT_EQ(page->status, 200);
+  EXPECT_EQ(page->get_header_value("Content-Type"), "text/html; charset=utf-8");
+  const std::string policy = page->get_header_value("Content-Security-Policy");
+  EXPECT_THAT(policy, StartsWith("default-src 'none'; script-src 'self';"));
+  EXPECT_THAT(policy, Not(HasSubstr("unsafe")));
+  EXPECT_THAT(page->body, Not(HasSubstr("://")));
+  EXPECT_THAT(page->body, Not(ContainsRegex(" on[a-z]+=")));
+  EXPECT_THAT(page->body, Not(HasSubstr("style=")));
+  for (const auto& [path, type] : {std::pair("/experts/page.js", "text/javascript; charset=utf-8"),
+                                   std::pair("/experts/page.css", "text/css; charset=utf-8")}) {
+    EXPECT_THAT(page->body, HasSubstr(path));
+    const auto file = Get(path);
+    EXPECT_EQ(file->get_header_value("Content-Type"), type);
+    EXPECT_THAT(file->body, Not(HasSubstr("://")));
+    EXPECT_GT(file->body.size(), 500u);
+  }
 }
 
 TEST_F(ExpertUsagePagesTest, TellThatTheEngineStops) {
