@@ -42,6 +42,14 @@ std::string TextOf(const EngineMetrics& metrics) {
   return TextExposition({&metrics.collectable()});
 }
 
+// Expects series in an exposition, of the model "m".
+struct SeriesOf {
+  void operator()(const std::string& name, const std::string& labels, const char* value) const {
+    EXPECT_THAT(text, HasSubstr(name + "{model_name=\"m\"" + labels + "} " + value + "\n"));
+  }
+  const std::string& text;
+};
+
 // What a test model has.
 MetricsInfo Info() {
   MetricsInfo info;
@@ -108,9 +116,7 @@ TEST(EngineMetricsTest, CountsRequestsByMethodAndCode) {
   metrics.OnRequestDone(refused);
 
   const std::string text = TextOf(metrics);
-  const auto has = [&text](const std::string& name, const std::string& labels, const char* value) {
-    EXPECT_THAT(text, HasSubstr(name + "{model_name=\"m\"" + labels + "} " + value + "\n"));
-  };
+  const SeriesOf has{text};
   has("peerage_requests_total", ",code=\"OK\",method=\"generate\"", "1");
   has("peerage_requests_total", ",code=\"RESOURCE_EXHAUSTED\",method=\"score\"", "1");
   has("peerage_requests_refused_total", ",reason=\"queue_full\"", "1");
@@ -198,9 +204,7 @@ TEST(EngineMetricsTest, ShowsTheLastStepAndTurn) {
                   .kv_blocks_free = 4});
 
   const std::string text = TextOf(metrics);
-  const auto has = [&text](const std::string& name, const std::string& labels, const char* value) {
-    EXPECT_THAT(text, HasSubstr(name + "{model_name=\"m\"" + labels + "} " + value + "\n"));
-  };
+  const SeriesOf has{text};
   has("peerage_requests_running", "", "3");
   has("peerage_requests_waiting", "", "4");
   has("peerage_requests_waiting_by_reason", ",reason=\"kv_blocks\"", "4");
