@@ -26,6 +26,11 @@ release: setup ## Builds what ships, in build/release/bin
 	@cmake --preset release >build/release.configure.log || { cat build/release.configure.log; exit 1; }
 	@ninja -C build/release -j $(JOBS)
 
+.PHONY: package
+package: programs ## Makes a Debian package of the programs, in build/package
+	@cd build/release && cpack -B ../package >../package.log || { cat ../package.log; exit 1; }
+	@ls build/package/*.deb
+
 .PHONY: programs
 programs: setup
 	@cmake --preset release >build/release.configure.log || { cat build/release.configure.log; exit 1; }

@@ -10,6 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
+ROOT_OF_TESTS = pathlib.Path(__file__).resolve().parents[1]
 BIN = pathlib.Path(os.environ.get("PEERAGE_BIN", "build/release/bin"))
 MODEL = os.environ.get(
     "PEERAGE_TEST_MODEL", "build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -17,8 +18,8 @@ LIMIT_SECONDS = 60  # nothing here takes long unless it hangs
 READY = re.compile(r"peerage-server ready grpc=(\S+) admin=(\S+) model=(\S+)\n")
 
 
-def server_command(*options, model=MODEL):
-    return [str(BIN / "peerage-server"), "--model", str(model), "--listen", "127.0.0.1:0",
+def server_command(*options, model=MODEL, bin=BIN):
+    return [str(bin / "peerage-server"), "--model", str(model), "--listen", "127.0.0.1:0",
             "--admin-listen", "127.0.0.1:0", *options]
 
 
@@ -40,9 +41,10 @@ def read_line(stream):
 class Server:
     """A running server. Leaving the `with` block ends it however it is."""
 
-    def __init__(self, *options, model=MODEL, environment=None):
+    def __init__(self, *options, model=MODEL, environment=None, bin=BIN):
+        self.bin = bin
         self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(server_command(*options, model=model), env=environment or {},
+        self.process = subprocess.Popen(server_command(*options, model=model, bin=bin), env=environment or {},
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.ready_line = read_line(self.process.stdout)
         match = READY.fullmatch(self.ready_line)
@@ -85,7 +87,7 @@ class Server:
                 return error.code, error.read().decode()
 
     def command(self, name, *arguments):
-        return [str(BIN / "peerage"), name, "--server", self.grpc, *arguments]
+        return [str(self.bin / "peerage"), name, "--server", self.grpc, *arguments]
 
     def run(self, name, *arguments, text_in=None):
         """A finished `peerage NAME ...` with this server."""

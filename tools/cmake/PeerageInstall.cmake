@@ -1,0 +1,23 @@
+# `cmake --install BUILD [--prefix DIR]` and DESTDIR: programs, contract, documents, and what deploy/
+# has. Nothing refers to the folder in which it was built. `make package` makes a Debian package of it.
+include(GNUInstallDirs)
+set(peerage_share ${CMAKE_INSTALL_DATADIR}/peerage)
+install(TARGETS peerage-server peerage peerage-model RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY proto/peerage DESTINATION ${peerage_share}/proto FILES_MATCHING PATTERN "*.proto")
+install(DIRECTORY deploy/prometheus deploy/grafana DESTINATION ${peerage_share}
+        PATTERN "*.py" EXCLUDE PATTERN "__pycache__" EXCLUDE)
+install(FILES deploy/systemd/peerage.toml DESTINATION ${peerage_share})
+install(FILES deploy/systemd/peerage.service DESTINATION lib/systemd/system)
+install(FILES README.md LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN "adr" EXCLUDE)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME peerage)
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "gRPC server for language models of PEER and BAM layers")
+set(CPACK_PACKAGE_CONTACT "Peerage developers")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)  # the libraries that the programs link, with their versions
+include(CPack)
