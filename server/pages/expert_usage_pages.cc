@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -273,15 +274,22 @@ absl::StatusOr<ExpertUsagePages::Query> ExpertUsagePages::Parse(const AdminReque
   return query;
 }
 
+// The engine may be within a long step, and the admin port has few threads: those that tell that it
+// hangs must not wait for it.
 absl::StatusOr<ExpertUsage> ExpertUsagePages::Read(int layer, UsageWindow window) {
-  std::optional<absl::StatusOr<ExpertUsage>> result;
-  absl::Notification done;
-  usage_.Read(layer, window, [&](absl::StatusOr<ExpertUsage> usage) {
-    result = std::move(usage);
-    done.Notify();
+  struct Pending {
+    absl::Notification done;
+    absl::StatusOr<ExpertUsage> usage;
+  };
+  const auto pending = std::make_shared<Pending>();  // the reader may come back to it later
+  usage_.Read(layer, window, [pending](absl::StatusOr<ExpertUsage> usage) {
+    pending->usage = std::move(usage);
+    pending->done.Notify();
   });
-  done.WaitForNotification();
-  return *std::move(result);
+  if (!pending->done.WaitForNotificationWithTimeout(options_.longest_wait)) {
+    return absl::UnavailableError("the engine is busy with a long step; try again");
+  }
+  return std::move(pending->usage);
 }
 
 AdminResponse ExpertUsagePages::Answer(const AdminRequest& request, Writer write) {

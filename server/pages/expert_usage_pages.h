@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "model/experts/expert_usage.h"
 #include "server/experts/expert_statistics.h"
 #include "server/experts/expert_usage_reader.h"
@@ -21,7 +22,8 @@ namespace peerage {
 //
 // each of ?layer=, ?kind= (where a layer has several) and ?window= recent or total. What is missing
 // is the first layer and the recent window, or the total one where that is not kept. Errors are one
-// line of text that names the parameter: 400, and 503 when the engine is stopping.
+// line of text that names the parameter: 400, and 503 when the engine is stopping, or within a step
+// for longer than Options::longest_wait.
 //
 // Threads: safe from many; each answer waits for the reader's lane.
 class ExpertUsagePages {
@@ -29,6 +31,7 @@ class ExpertUsagePages {
   struct Options {
     std::string model_name;
     ExpertUsageMode mode = ExpertUsageMode::kRecent;  // which windows are kept
+    absl::Duration longest_wait = absl::Seconds(2);   // for a step that runs
   };
 
   // `usage` and `layers` must outlive the pages.

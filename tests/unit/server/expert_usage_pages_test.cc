@@ -199,6 +199,22 @@ TEST_F(ExpertUsagePagesTest, ShowThePage) {
   }
 }
 
+TEST_F(ExpertUsagePagesTest, DoNotWaitForAStepThatHangs) {
+  ExpertUsagePages impatient(&*reader_, &layers_, {.longest_wait = absl::ZeroDuration()});
+  AdminServer other;
+  impatient.AddTo(other);
+  ASSERT_TRUE(other.Listen({"127.0.0.1", 0}).ok());
+  const Call held = SubmitAndHold(EngineTest::Generate({1, 2}, 3));
+  const auto response =
+      httplib::Client("127.0.0.1", other.address().port).Get("/experts/usage.json");
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->status, 503);
+  EXPECT_THAT(response->body, HasSubstr("busy with a long step"));
+  model_->OpenGate();
+  EXPECT_EQ(held.sink->WaitDone(), absl::OkStatus());
+  EXPECT_EQ(Get("/experts/usage.json")->status, 200);
+}
+
 TEST_F(ExpertUsagePagesTest, TellThatTheEngineStops) {
   engine_->Stop();
   EXPECT_EQ(Get("/experts/usage.json")->status, 503);
