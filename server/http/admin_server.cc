@@ -86,17 +86,14 @@ class AdminServer::Port {
       return;
     }
     const AdminResponse answer =
-        route({.path = request.path, .parameters = {request.params.begin(), request.params.end()}});
+        route({.path = request.path,
+               .parameters = {request.params.begin(), request.params.end()},
+               .known_tag = request.get_header_value("If-None-Match")});
     response.status = answer.status;
     for (const auto& [name, value] : answer.headers) {
       response.set_header(name.c_str(), value.c_str());
     }
-    const std::string tag = response.get_header_value("ETag");
-    if (!tag.empty() && tag == request.get_header_value("If-None-Match")) {
-      response.status = 304;
-    } else {
-      response.set_content(answer.body, answer.content_type.c_str());
-    }
+    if (answer.status != 304) response.set_content(answer.body, answer.content_type.c_str());
   }
 
   ListenAddress address_;

@@ -14,6 +14,7 @@ namespace peerage {
 struct AdminRequest {
   std::string path;
   std::vector<std::pair<std::string, std::string>> parameters;  // of the query, decoded
+  std::string known_tag = {};  // If-None-Match: the ETag of what the caller has
 };
 
 struct AdminResponse {
@@ -23,8 +24,7 @@ struct AdminResponse {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-// Called from the port's own threads, several at a time. A response with the header ETag is sent as
-// 304, without its body, to who has that one already (If-None-Match).
+// Called from the port's own threads, several at a time.
 using AdminRoute = std::function<AdminResponse(const AdminRequest&)>;
 
 // The admin port: GET of the paths that are handled; everything else is 404. Two threads of its

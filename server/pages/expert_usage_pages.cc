@@ -296,16 +296,18 @@ AdminResponse ExpertUsagePages::Answer(const AdminRequest& request, Writer write
   const auto answer = [&]() -> absl::StatusOr<AdminResponse> {
     ASSIGN_OR_RETURN(const Query query, Parse(request));
     ASSIGN_OR_RETURN(const ExpertUsage usage, Read(query.index, query.window));
-    ASSIGN_OR_RETURN(AdminResponse response, write(query, usage));
     // Counts change with tokens, and with the bounds that a slice's end or a reset moves.
     std::string parameters;
     for (const auto& [name, value] : request.parameters) {
       if (name != "t") absl::StrAppend(&parameters, name, "=", value, "&");
     }
-    response.headers = {
-        {"ETag", absl::StrCat("\"", absl::ToUnixNanos(usage.start), "-", usage.tokens, "-",
-                              std::hash<std::string>()(parameters), "\"")},
-        {"Cache-Control", "no-cache"}};
+    const std::string tag = absl::StrCat("\"", absl::ToUnixNanos(usage.start), "-", usage.tokens,
+                                         "-", std::hash<std::string>()(parameters), "\"");
+    AdminResponse response{.status = 304};
+    if (request.known_tag != tag) {
+      ASSIGN_OR_RETURN(response, write(query, usage));
+    }
+    response.headers = {{"ETag", tag}, {"Cache-Control", "no-cache"}};
     return response;
   }();
   if (answer.ok()) return *answer;

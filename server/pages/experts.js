@@ -1,6 +1,7 @@
 // The page of expert usage: everything it shows comes from /experts/*.json and .npy of this server.
 
-const PERIOD = 5000;  // ms between two looks
+const PERIOD = 5000;  // ms between two looks, at least
+const SHARE = 0.02;   // of the time that looking may take: a million experts are work for the server
 const $ = (id) => document.getElementById(id);
 const state = {layers: [], usage: [], chosen: 0, counts: null, cursor: null};
 
@@ -229,8 +230,15 @@ async function begin() {
   $("map").addEventListener("keydown", move);
   window.addEventListener("resize", showLayer);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showLayer);
-  await update();
-  setInterval(() => { if ($("live").checked && !document.hidden) update(); }, PERIOD);
+  let pause = PERIOD;
+  while (true) {
+    const begun = performance.now();
+    if ($("live").checked && !document.hidden || state.counts === null) {
+      await update();
+      pause = Math.max(PERIOD, (performance.now() - begun) / SHARE);
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
 }
 
 begin().catch((error) => { $("state").textContent = `No answer: ${error.message}`; });
