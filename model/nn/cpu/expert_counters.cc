@@ -9,13 +9,16 @@ namespace {
 // Fewer are counted faster than a second thread is woken.
 constexpr int64_t kPicksWorthSharing = 512;
 
+// Of ExpertScore(weight), which here needs no call: what is cut is positive, and the product exact.
 absl::uint128 SquaredScores(absl::Span<const float> weights) {
-  absl::uint128 sum = 0;
+  constexpr double kUnitsOfOne = 1 / ExpertCount::kUnit;
+  unsigned __int128 sum = 0;
   for (const float weight : weights) {
-    const absl::uint128 score = ExpertScore(weight);
-    sum += score * score;
+    const double cut = weight > 0 ? std::min(weight, ExpertCount::kMaxWeight) : 0;
+    const auto score = static_cast<uint64_t>(cut * kUnitsOfOne + 0.5);
+    sum += static_cast<unsigned __int128>(score) * score;
   }
-  return sum;
+  return absl::MakeUint128(static_cast<uint64_t>(sum >> 64), static_cast<uint64_t>(sum));
 }
 
 }  // namespace

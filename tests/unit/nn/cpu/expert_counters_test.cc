@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <random>
 #include <vector>
 
@@ -80,6 +82,10 @@ TEST(ExpertCountersTest, CountByThreadsIsTheNaiveCount) {
       absl::uint128 squared_scores = 0;
       for (const int step : {1, 0, 33, kMaxTokens}) {
         laid.Pick(layer, step, 31 * layer + step);
+        if (step == kMaxTokens) {  // what no router should give
+          const std::array<float, 4> odd = {NAN, -2, 5000, 0x1p-25f};
+          std::copy(odd.begin(), odd.end(), laid.counters.picks(layer).weights);
+        }
         laid.counters.Count(pool, layer, step);
         const PickBuffer picks = laid.counters.picks(layer);
         const size_t count = size_t(step) * shape.picks_per_token();
