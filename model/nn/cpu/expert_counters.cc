@@ -9,13 +9,14 @@ namespace {
 // Fewer are counted faster than a second thread is woken.
 constexpr int64_t kPicksWorthSharing = 512;
 
-// Of ExpertScore(weight), which here needs no call: what is cut is positive, and the product exact.
+// Of ExpertScore(weight), which here needs no call: nothing is negative, so a cast rounds down.
 absl::uint128 SquaredScores(absl::Span<const float> weights) {
   constexpr double kUnitsOfOne = 1 / ExpertCount::kUnit;
   unsigned __int128 sum = 0;
   for (const float weight : weights) {
     const double cut = weight > 0 ? std::min(weight, ExpertCount::kMaxWeight) : 0;
-    const auto score = static_cast<uint64_t>(cut * kUnitsOfOne + 0.5);
+    const double rounded = cut * kUnitsOfOne + 0.5;
+    const auto score = static_cast<uint64_t>(rounded);
     sum += static_cast<unsigned __int128>(score) * score;
   }
   return absl::MakeUint128(static_cast<uint64_t>(sum >> 64), static_cast<uint64_t>(sum));
