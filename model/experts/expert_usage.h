@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -49,7 +48,8 @@ struct ExpertCount {
 inline uint64_t ExpertScore(float weight) {
   if (!(weight > 0)) return 0;  // NaN, too
   const double cut = std::min(weight, ExpertCount::kMaxWeight);
-  return static_cast<uint64_t>(std::floor(cut / ExpertCount::kUnit + 0.5));
+  const double rounded = cut / ExpertCount::kUnit + 0.5;  // exact, and not negative
+  return static_cast<uint64_t>(rounded);
 }
 
 // What one expert layer counted beside its experts.

@@ -9,17 +9,13 @@ namespace {
 // Fewer are counted faster than a second thread is woken.
 constexpr int64_t kPicksWorthSharing = 512;
 
-// Of ExpertScore(weight), which here needs no call: nothing is negative, so a cast rounds down.
 absl::uint128 SquaredScores(absl::Span<const float> weights) {
-  constexpr double kUnitsOfOne = 1 / ExpertCount::kUnit;
-  unsigned __int128 sum = 0;
+  absl::uint128 sum = 0;
   for (const float weight : weights) {
-    const double cut = weight > 0 ? std::min(weight, ExpertCount::kMaxWeight) : 0;
-    const double rounded = cut * kUnitsOfOne + 0.5;
-    const auto score = static_cast<uint64_t>(rounded);
-    sum += static_cast<unsigned __int128>(score) * score;
+    const absl::uint128 score = ExpertScore(weight);
+    sum += score * score;
   }
-  return absl::MakeUint128(static_cast<uint64_t>(sum >> 64), static_cast<uint64_t>(sum));
+  return sum;
 }
 
 }  // namespace
