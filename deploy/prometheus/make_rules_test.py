@@ -13,14 +13,6 @@ SERVER = 'job="peerage",instance="a:9091",model_name="m"'
 LAYER = SERVER + ',layer="3",kind="peer"'
 
 
-class Load:
-    """Series over minutes, with Prometheus' notation for their values."""
-
-    def __init__(self, minutes, **series):
-        self.minutes = minutes
-        self.series = series  # by what a test calls them: (name{labels}, values)
-
-
 def server(name, values, labels=""):
     return f"{name}{{{SERVER}{',' if labels else ''}{labels}}}", values
 
