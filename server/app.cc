@@ -187,10 +187,8 @@ absl::Status App::LoadModel() {
   LogModel(model->description());
   SetMetricsInfo(*model, loaded->memory);
   const ExpertUsageMode mode = UsageMode(config_);
-  expert_metrics_.emplace(
-      config_.model_name, model->description().expert_layers, mode == ExpertUsageMode::kRecent,
-      mode == ExpertUsageMode::kOff ? ExpertMetricsLevel::kOff
-                                    : *FindChoice(kExpertMetricsLevels, config_.expert_metrics));
+  expert_metrics_.emplace(config_.model_name, model->description().expert_layers, mode,
+                          *FindChoice(kExpertMetricsLevels, config_.expert_metrics));
   statistics_ = std::make_unique<ExpertStatistics>(mode, model.get(), Clock::Real().Now());
   EngineOptions options;
   options.max_batch_tokens = config_.max_batch_tokens;

@@ -10,6 +10,14 @@ double ToScore(absl::uint128 units) { return static_cast<double>(units) * Expert
 
 }  // namespace
 
+ExpertFigures FiguresOf(const ExpertLayer& layer, const ExpertUsage& usage) {
+  return ComputeExpertFigures({.selections = usage.selections,
+                               .scores = usage.score_sums,
+                               .squared_scores = usage.squared_scores,
+                               .top_k = layer.top_k,
+                               .expert_sets = layer.expert_sets});
+}
+
 UsageTotals UsageSnapshot::SumOfLayer() const {
   UsageTotals layer = active_->layer;
   if (previous_ != nullptr) layer += previous_->layer;
@@ -114,7 +122,7 @@ std::array<std::optional<UsageSnapshot>, 2> ExpertStatistics::Snapshots(int expe
   const auto active = std::make_shared<const Slice>(ReadSlice(expert_layer));
   std::array<std::optional<UsageSnapshot>, 2> snapshots;
   for (const UsageWindow window : {UsageWindow::kRecent, UsageWindow::kTotal}) {
-    if (window == UsageWindow::kRecent && mode_ != ExpertUsageMode::kRecent) continue;
+    if (!IsKept(window, mode_)) continue;
     snapshots[static_cast<size_t>(window)] = SnapshotOf(expert_layer, window, now, active);
   }
   return snapshots;

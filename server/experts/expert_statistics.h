@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/choice.h"
+#include "model/experts/expert_figures.h"
 #include "model/experts/expert_usage.h"
 #include "model/language_model.h"
 
@@ -54,6 +55,14 @@ struct ExpertUsage {
   std::vector<double> score_sums;    // [num_experts]: the PEER paper's z'
   double squared_scores = 0;         // sum of the squared weights of all picks
 };
+
+// Whether such a window is there.
+inline bool IsKept(UsageWindow window, ExpertUsageMode mode) {
+  return window == UsageWindow::kRecent ? mode == ExpertUsageMode::kRecent
+                                        : mode != ExpertUsageMode::kOff;
+}
+
+ExpertFigures FiguresOf(const ExpertLayer& layer, const ExpertUsage& usage);
 
 // What a window consists of: a copy of what the model counts in, and what is kept of earlier. Cheap
 // to take between two steps; Sum belongs on another thread. What is copied is shared by the copies

@@ -15,7 +15,7 @@ absl::Status ExpertUsageReader::CheckWindow(UsageWindow window) const {
     return absl::FailedPreconditionError(
         "expert usage is not counted: the server runs with --expert-usage=off");
   }
-  if (mode == ExpertUsageMode::kTotal && window == UsageWindow::kRecent) {
+  if (!IsKept(window, mode)) {
     return absl::FailedPreconditionError(
         "the recent window is not kept: the server runs with --expert-usage=total");
   }
@@ -70,12 +70,7 @@ void ExpertUsageReader::Continue(UsageWindow window) {
   Read(static_cast<int>(layer), window, [=, this](absl::StatusOr<ExpertUsage> usage) {
     if (!usage.ok()) return Fail(window, usage.status());
     const ExpertLayer& shape = parts_.engine->model().expert_layers[layer];
-    summaries(window).next.layers.push_back(
-        {usage->tokens, ComputeExpertFigures({.selections = usage->selections,
-                                              .scores = usage->score_sums,
-                                              .squared_scores = usage->squared_scores,
-                                              .top_k = shape.top_k,
-                                              .expert_sets = shape.expert_sets})});
+    summaries(window).next.layers.push_back({usage->tokens, FiguresOf(shape, *usage)});
     Continue(window);
   });
 }

@@ -100,10 +100,14 @@ void AddRefusals(std::vector<MetricRow<RequestEvent>>& rows) {
   }
 }
 
+bool HasFirstToken(const RequestEvent& event) {
+  return event.timings.time_to_first_token > absl::ZeroDuration();
+}
+
 // How far a request came.
 const char* StageOf(const RequestEvent& event) {
   if (!event.scheduled) return "queue";
-  return event.timings.time_to_first_token == absl::ZeroDuration() ? "prefill" : "decode";
+  return HasFirstToken(event) ? "decode" : "prefill";
 }
 
 void AddCancellations(std::vector<MetricRow<RequestEvent>>& rows) {
@@ -145,10 +149,6 @@ void AddCandidates(std::vector<MetricRow<RequestEvent>>& rows) {
                     },
                     {{"reason", reason}}});
   }
-}
-
-bool HasFirstToken(const RequestEvent& event) {
-  return event.timings.time_to_first_token > absl::ZeroDuration();
 }
 
 std::vector<MetricRow<RequestEvent>> RequestRows() {

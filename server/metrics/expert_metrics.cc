@@ -27,6 +27,16 @@ constexpr int kUsageBuckets = 17;  // 0, 1, 2-3, ... and all from 2^15 on
 const prometheus::Histogram::BucketBoundaries kStatsSeconds = {.0001, .0005, .001, .005, .01,
                                                                .05,   .1,    .5,   1,    5};
 
+prometheus::Histogram& AddStage(const char* stage, const std::string& model_name,
+                                prometheus::Registry& registry) {
+  return prometheus::BuildHistogram()
+      .Name("peerage_expert_stats_seconds")
+      .Help("Processor time that these figures take, a layer and stage.")
+      .Labels({{"model_name", model_name}})
+      .Register(registry)
+      .Add({{"stage", stage}}, kStatsSeconds);
+}
+
 std::string UsageBucket(int bucket) {
   if (bucket < 2) return absl::StrCat(bucket);
   const uint64_t first = uint64_t{1} << (bucket - 1);
@@ -129,11 +139,7 @@ class ExpertMetrics::LayerSeries {
   }
 
   ExpertFigures AddWindow(const std::string& window, const ExpertUsage& usage) {
-    const ExpertFigures figures = ComputeExpertFigures({.selections = usage.selections,
-                                                        .scores = usage.score_sums,
-                                                        .squared_scores = usage.squared_scores,
-                                                        .top_k = layer_.top_k,
-                                                        .expert_sets = layer_.expert_sets});
+    const ExpertFigures figures = FiguresOf(layer_, usage);
     const Labels of_window = {{"window", window}};
     Gauge("peerage_expert_window_seconds", "Length of a window of expert usage.", of_window,
           absl::ToDoubleSeconds(usage.end - usage.start));
@@ -191,22 +197,19 @@ class ExpertMetrics::LayerSeries {
 };
 
 ExpertMetrics::ExpertMetrics(const std::string& model_name, std::vector<ExpertLayer> layers,
-                             bool recent, ExpertMetricsLevel level)
+                             ExpertUsageMode mode, ExpertMetricsLevel level)
     : model_name_(model_name),
-      layers_(level == kOff ? std::vector<ExpertLayer>() : std::move(layers)),
+      layers_(level == kOff || mode == ExpertUsageMode::kOff ? std::vector<ExpertLayer>()
+                                                             : std::move(layers)),
       level_(level),
-      seconds_(prometheus::BuildHistogram()
-                   .Name("peerage_expert_stats_seconds")
-                   .Help("Processor time that these figures take, a layer and stage.")
-                   .Labels({{"model_name", model_name}})
-                   .Register(costs_)),
-      sum_seconds_(seconds_.Add({{"stage", "sum"}}, kStatsSeconds)),
-      figure_seconds_(seconds_.Add({{"stage", "figures"}}, kStatsSeconds)) {
+      sum_seconds_(AddStage("sum", model_name, costs_)),
+      figure_seconds_(AddStage("figures", model_name, costs_)) {
   if (layers_.empty()) return;
   for (const ExpertLayer& layer : layers_) {
     ExpertUsage unused;
     unused.selections.resize(layer.num_experts);
     unused.score_sums.resize(layer.num_experts);
+    const bool recent = IsKept(UsageWindow::kRecent, mode);
     Add({.recent = recent ? std::optional(unused) : std::nullopt,
          .total = unused,
          .since_start = unused});

@@ -25,9 +25,9 @@ namespace peerage {
 // Threads: Collect is safe from many; rounds belong to one thread.
 class ExpertMetrics final : public prometheus::Collectable {
  public:
-  // Shows an unused model at first. `recent` says whether that window is kept.
-  ExpertMetrics(const std::string& model_name, std::vector<ExpertLayer> layers, bool recent,
-                ExpertMetricsLevel level);
+  // Shows an unused model at first; nothing where nothing is counted.
+  ExpertMetrics(const std::string& model_name, std::vector<ExpertLayer> layers,
+                ExpertUsageMode mode, ExpertMetricsLevel level);
 
   const std::vector<ExpertLayer>& layers() const { return layers_; }  // none when off
 
@@ -49,8 +49,7 @@ class ExpertMetrics final : public prometheus::Collectable {
   const std::vector<ExpertLayer> layers_;
   const ExpertMetricsLevel level_;
   prometheus::Registry costs_;
-  prometheus::Family<prometheus::Histogram>& seconds_;  // in costs_
-  prometheus::Histogram& sum_seconds_;
+  prometheus::Histogram& sum_seconds_;  // in costs_, as the next
   prometheus::Histogram& figure_seconds_;
   std::shared_ptr<Families> next_;  // of the round
   size_t num_updated_ = 0;

@@ -16,13 +16,20 @@
 #include "base/choice.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
-#include "model/experts/expert_figures.h"
 #include "model/experts/expert_map.h"
 #include "model/experts/expert_numbers.h"
 #include "server/experts/expert_statistics.h"
 #include "server/pages/page_files.h"
 
 namespace peerage {
+
+struct ExpertUsagePages::Query {
+  int index = 0;  // of the layer
+  ExpertLayer layer;
+  UsageWindow window = UsageWindow::kRecent;
+  MapStyle style;
+};
+
 namespace {
 
 using nlohmann::ordered_json;
@@ -91,6 +98,17 @@ std::vector<double> LorenzCurve(std::vector<uint64_t> selections) {
   return curve;
 }
 
+std::vector<std::string> ExpertNames(const ExpertLayer& layer) {
+  std::vector<std::string> names;
+  for (uint32_t id = 0; id < layer.num_experts; ++id) names.push_back(layer.expert_name(id));
+  return names;
+}
+
+AdminResponse JsonResponse(const ordered_json& json) {
+  return {.content_type = "application/json",
+          .body = json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n"};
+}
+
 ordered_json Hottest(const ExpertLayer& layer, const ExpertUsage& usage, uint64_t selections) {
   ordered_json hottest = ordered_json::array();
   for (const uint32_t id : MostUsedExperts(usage.selections, usage.score_sums, kHottest)) {
@@ -103,19 +121,8 @@ ordered_json Hottest(const ExpertLayer& layer, const ExpertUsage& usage, uint64_
   return hottest;
 }
 
-}  // namespace
-
-struct ExpertUsagePages::Query {
-  int index = 0;  // of the layer
-  ExpertLayer layer;
-  UsageWindow window = UsageWindow::kRecent;
-  MapStyle style;
-};
-
-namespace {
-
-template <typename Query>
-absl::StatusOr<AdminResponse> WritePng(const Query& query, const ExpertUsage& usage) {
+absl::StatusOr<AdminResponse> WritePng(const ExpertUsagePages::Query& query,
+                                       const ExpertUsage& usage) {
   ASSIGN_OR_RETURN(
       const ExpertGrid grid,
       ArrangeExperts(query.layer.num_experts, static_cast<int>(query.layer.expert_sets)));
@@ -123,20 +130,16 @@ absl::StatusOr<AdminResponse> WritePng(const Query& query, const ExpertUsage& us
   return AdminResponse{.content_type = "image/png", .body = std::move(png)};
 }
 
-template <typename Query>
-absl::StatusOr<AdminResponse> WriteNpy(const Query& query, const ExpertUsage& usage) {
+absl::StatusOr<AdminResponse> WriteNpy(const ExpertUsagePages::Query& query,
+                                       const ExpertUsage& usage) {
   return AdminResponse{.content_type = "application/octet-stream",
                        .body = ToNpy(usage.selections, usage.score_sums)};
 }
 
-template <typename Query>
-absl::StatusOr<AdminResponse> WriteJson(const Query& query, const ExpertUsage& usage) {
+absl::StatusOr<AdminResponse> WriteJson(const ExpertUsagePages::Query& query,
+                                        const ExpertUsage& usage) {
   const ExpertLayer& layer = query.layer;
-  const ExpertFigures figures = ComputeExpertFigures({.selections = usage.selections,
-                                                      .scores = usage.score_sums,
-                                                      .squared_scores = usage.squared_scores,
-                                                      .top_k = layer.top_k,
-                                                      .expert_sets = layer.expert_sets});
+  const ExpertFigures figures = FiguresOf(layer, usage);
   ordered_json json = {
       {"layer", layer.layer},
       {"kind", ChoiceName(kExpertLayerKinds, layer.kind)},
@@ -161,14 +164,10 @@ absl::StatusOr<AdminResponse> WriteJson(const Query& query, const ExpertUsage& u
   };
   AddSubKeys(layer, usage, json);
   if (layer.is_mixture()) {
-    for (uint32_t id = 0; id < layer.num_experts; ++id) {
-      json["names"].push_back(layer.expert_name(id));
-    }
+    json["names"] = ExpertNames(layer);
     json["shares"] = ScoreShares(usage.score_sums);
   }
-  return AdminResponse{
-      .content_type = "application/json",
-      .body = json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n"};
+  return JsonResponse(json);
 }
 
 }  // namespace
@@ -178,12 +177,10 @@ void ExpertUsagePages::AddTo(AdminServer& server) {
     server.Handle(path,
                   [this, write](const AdminRequest& request) { return Answer(request, write); });
   };
-  add("/experts/usage.png", &WritePng<Query>);
-  add("/experts/usage.npy", &WriteNpy<Query>);
-  add("/experts/usage.json", &WriteJson<Query>);
-  server.Handle("/experts/layers.json", [this](const AdminRequest&) {
-    return AdminResponse{.content_type = "application/json", .body = Layers()};
-  });
+  add("/experts/usage.png", WritePng);
+  add("/experts/usage.npy", WriteNpy);
+  add("/experts/usage.json", WriteJson);
+  server.Handle("/experts/layers.json", [this](const AdminRequest&) { return Layers(); });
   const auto add_file = [&](const char* path, const char* type, const char* text) {
     server.Handle(path, [type, text](const AdminRequest&) {
       return AdminResponse{
@@ -202,14 +199,12 @@ void ExpertUsagePages::AddTo(AdminServer& server) {
   add_file("/experts/page.js", "text/javascript; charset=utf-8", kExpertsJs);
 }
 
-std::string ExpertUsagePages::Layers() const {
+AdminResponse ExpertUsagePages::Layers() const {
   ordered_json json = {{"model", options_.model_name},
                        {"windows", ordered_json::array()},
                        {"layers", ordered_json::array()}};
   for (const auto& [name, window] : kUsageWindows) {
-    const bool kept = window == UsageWindow::kRecent ? options_.mode == ExpertUsageMode::kRecent
-                                                     : options_.mode != ExpertUsageMode::kOff;
-    if (kept) json["windows"].push_back(name);
+    if (IsKept(window, options_.mode)) json["windows"].push_back(name);
   }
   for (const ExpertLayer& layer : layers_) {
     ordered_json& one = json["layers"].emplace_back(
@@ -219,13 +214,9 @@ std::string ExpertUsagePages::Layers() const {
                      {"expert_sets", layer.expert_sets},
                      {"heads", layer.heads},
                      {"top_k", layer.top_k}});
-    if (layer.is_mixture()) {
-      for (uint32_t id = 0; id < layer.num_experts; ++id) {
-        one["names"].push_back(layer.expert_name(id));
-      }
-    }
+    if (layer.is_mixture()) one["names"] = ExpertNames(layer);
   }
-  return json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return JsonResponse(json);
 }
 
 absl::StatusOr<int> ExpertUsagePages::FindLayer(const AdminRequest& request) const {
@@ -236,20 +227,16 @@ absl::StatusOr<int> ExpertUsagePages::FindLayer(const AdminRequest& request) con
                    FindIn(kExpertLayerKinds, request, "kind", ExpertLayerKind::kPeer));
   uint32_t number = layers_[0].layer;
   const bool is_number = !index.has_value() || absl::SimpleAtoi(*index, &number);
-  std::vector<int> found;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    if (!is_number || layers_[i].layer != number) continue;
-    if (!kind_name.has_value() || layers_[i].kind == kind) found.push_back(static_cast<int>(i));
-  }
-  if (found.empty()) {
-    const auto append = [](std::string* out, const ExpertLayer& layer) {
-      absl::StrAppend(out, layer.layer, " (", ChoiceName(kExpertLayerKinds, layer.kind), ")");
-    };
-    return absl::InvalidArgumentError(
-        absl::StrCat("layer: no such experts; the model has them in layers ",
-                     absl::StrJoin(layers_, ", ", append)));
-  }
-  return found[0];
+  const auto found = std::find_if(layers_.begin(), layers_.end(), [&](const ExpertLayer& layer) {
+    return is_number && layer.layer == number && (!kind_name.has_value() || layer.kind == kind);
+  });
+  if (found != layers_.end()) return static_cast<int>(found - layers_.begin());
+  const auto append = [](std::string* out, const ExpertLayer& layer) {
+    absl::StrAppend(out, layer.layer, " (", ChoiceName(kExpertLayerKinds, layer.kind), ")");
+  };
+  return absl::InvalidArgumentError(
+      absl::StrCat("layer: no such experts; the model has them in layers ",
+                   absl::StrJoin(layers_, ", ", append)));
 }
 
 absl::StatusOr<ExpertUsagePages::Query> ExpertUsagePages::Parse(const AdminRequest& request) const {
@@ -267,8 +254,8 @@ absl::StatusOr<ExpertUsagePages::Query> ExpertUsagePages::Parse(const AdminReque
   query.layer = layers_[query.index];
   ASSIGN_OR_RETURN(query.window,
                    FindIn(kUsageWindows, request, "window",
-                          options_.mode == ExpertUsageMode::kRecent ? UsageWindow::kRecent
-                                                                    : UsageWindow::kTotal));
+                          IsKept(UsageWindow::kRecent, options_.mode) ? UsageWindow::kRecent
+                                                                      : UsageWindow::kTotal));
   ASSIGN_OR_RETURN(query.style.scale, FindIn(kMapScales, request, "scale", MapScale::kLog));
   ASSIGN_OR_RETURN(query.style.palette, FindIn(kPalettes, request, "palette", Palette::kInferno));
   return query;

@@ -39,17 +39,19 @@ class ExpertUsagePages {
                    Options options)
       : usage_(*usage), layers_(*layers), options_(std::move(options)) {}
 
+  // What a request for a layer's usage asks for.
+  struct Query;
+
   // Adds the paths; the pages must outlive the server.
   void AddTo(AdminServer& server);
 
  private:
-  struct Query;
   using Writer = absl::StatusOr<AdminResponse> (*)(const Query&, const ExpertUsage&);
 
   absl::StatusOr<Query> Parse(const AdminRequest& request) const;
   absl::StatusOr<int> FindLayer(const AdminRequest& request) const;
   absl::StatusOr<ExpertUsage> Read(int layer, UsageWindow window);
-  std::string Layers() const;
+  AdminResponse Layers() const;
   AdminResponse Answer(const AdminRequest& request, Writer write);
 
   ExpertUsageReader& usage_;

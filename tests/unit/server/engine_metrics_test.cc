@@ -72,7 +72,7 @@ TEST(EngineMetricsTest, ExposesExactlyTheSeriesThatTheDocumentationLists) {
                                 .heads = 1,
                                 .top_k = 1,
                                 .expert_names = {"a", "b"}}},
-                              /*recent=*/true, ExpertMetricsLevel::kFull);
+                              ExpertUsageMode::kRecent, ExpertMetricsLevel::kFull);
   const std::string documentation = ReadFile("docs/metrics.md");
 
   // Rows of its tables: | `name` | type | labels | meaning |

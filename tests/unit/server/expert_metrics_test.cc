@@ -69,7 +69,8 @@ ExpertUsage Usage(std::vector<uint64_t> selections, uint64_t tokens, absl::Durat
 }
 
 TEST(ExpertMetricsTest, ShowAnUnusedModelAtFirst) {
-  const ExpertMetrics metrics("m", Layers(), /*recent=*/true, ExpertMetricsLevel::kStandard);
+  const ExpertMetrics metrics("m", Layers(), ExpertUsageMode::kRecent,
+                              ExpertMetricsLevel::kStandard);
   const Values values = ValuesOf(metrics);
   EXPECT_EQ(values.at("peerage_expert_selections_total,kind=peer,layer=3"), 0);
   EXPECT_EQ(values.at("peerage_expert_count,kind=peer,layer=3"), 12);
@@ -83,7 +84,7 @@ TEST(ExpertMetricsTest, ShowAnUnusedModelAtFirst) {
 TEST(ExpertMetricsTest, NumberExpertsWithoutNames) {
   const ExpertMetrics metrics(
       "m", {{.kind = ExpertLayerKind::kMixtureAttention, .num_experts = 3, .heads = 1, .top_k = 3}},
-      /*recent=*/false, ExpertMetricsLevel::kBasic);
+      ExpertUsageMode::kTotal, ExpertMetricsLevel::kBasic);
   const Values values = ValuesOf(metrics);
   EXPECT_TRUE(values.contains(
       "peerage_mixture_expert_score_total,expert=2,kind=mixture_attention,layer=0"));
@@ -93,7 +94,7 @@ TEST(ExpertMetricsTest, NumberExpertsWithoutNames) {
 }
 
 TEST(ExpertMetricsTest, ShowWhatWindowsSay) {
-  ExpertMetrics metrics("m", Layers(), true, ExpertMetricsLevel::kFull);
+  ExpertMetrics metrics("m", Layers(), ExpertUsageMode::kRecent, ExpertMetricsLevel::kFull);
   const LayerWindows peer = {
       .recent = Usage({0, 0, 0, 0, 0, 4, 0, 0, 0, 2, 1, 1}, 2, absl::Seconds(30)),
       .total = Usage({1, 0, 3, 0, 0, 8, 2, 2, 2, 2, 2, 2}, 6, absl::Seconds(90)),
@@ -162,7 +163,7 @@ TEST(ExpertMetricsTest, AreFew) {
   const auto series = [&layers](ExpertMetricsLevel level) {
     size_t count = 0;
     for (const prometheus::MetricFamily& family :
-         ExpertMetrics("m", layers, true, level).Collect()) {
+         ExpertMetrics("m", layers, ExpertUsageMode::kRecent, level).Collect()) {
       for (const prometheus::ClientMetric& metric : family.metric) {
         const bool histogram = family.type == prometheus::MetricType::Histogram;
         count += histogram ? metric.histogram.bucket.size() + 2 : 1;
@@ -217,7 +218,7 @@ class ExpertMetricsUpdatesTest : public EngineTest {
     done.WaitForNotification();
   }
 
-  ExpertMetrics metrics_{"m", Layers(), true, ExpertMetricsLevel::kStandard};
+  ExpertMetrics metrics_{"m", Layers(), ExpertUsageMode::kRecent, ExpertMetricsLevel::kStandard};
   std::unique_ptr<ExpertStatistics> statistics_;
   std::optional<BackgroundLane> lane_;
   std::unique_ptr<ExpertUsageReader> reader_;
