@@ -34,7 +34,7 @@ elseif(PEERAGE_SANITIZE STREQUAL "thread")
   # nothing. And what it must know of Abseil's locks; the source says why.
   set(abseil_for_tsan ${CMAKE_SOURCE_DIR}/tools/sanitizers/abseil_for_tsan.cc)
   add_library(peerage_abseil_for_tsan OBJECT ${abseil_for_tsan})
-  file(STRINGS ${abseil_for_tsan} wrap_lines REGEX "^PEERAGE_WRAP")
+  file(STRINGS ${abseil_for_tsan} wrap_lines REGEX "_ZN")
   foreach(line ${wrap_lines})
     string(REGEX MATCH "_Z[A-Za-z0-9_]+" symbol "${line}")
     add_link_options(-Wl,--wrap=${symbol})

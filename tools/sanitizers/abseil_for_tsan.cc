@@ -51,13 +51,30 @@ using absl::Time;
     return __real_##symbol arguments;                                           \
   }
 
+// These are all the calls of the three classes that lock, unlock, wait or wake a waiter.
 PEERAGE_WRAP(void, _ZN4absl7debian35Mutex4LockEv, (Mutex * mu), (mu), nullptr, mu)
 PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex7TryLockEv, (Mutex * mu), (mu), nullptr, mu)
 PEERAGE_WRAP(void, _ZN4absl7debian35Mutex6UnlockEv, (Mutex * mu), (mu), mu, nullptr)
 PEERAGE_WRAP(void, _ZN4absl7debian35Mutex10ReaderLockEv, (Mutex * mu), (mu), nullptr, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex13ReaderTryLockEv, (Mutex * mu), (mu), nullptr, mu)
 PEERAGE_WRAP(void, _ZN4absl7debian35Mutex12ReaderUnlockEv, (Mutex * mu), (mu), mu, nullptr)
 PEERAGE_WRAP(void, _ZN4absl7debian35Mutex8LockWhenERKNS0_9ConditionE,
              (Mutex * mu, const Condition& condition), (mu, condition), nullptr, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex19LockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE,
+             (Mutex * mu, const Condition& condition, Duration timeout), (mu, condition, timeout),
+             nullptr, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE,
+             (Mutex * mu, const Condition& condition, Time deadline), (mu, condition, deadline),
+             nullptr, mu)
+PEERAGE_WRAP(void, _ZN4absl7debian35Mutex14ReaderLockWhenERKNS0_9ConditionE,
+             (Mutex * mu, const Condition& condition), (mu, condition), nullptr, mu)
+PEERAGE_WRAP(bool,
+             _ZN4absl7debian35Mutex25ReaderLockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE,
+             (Mutex * mu, const Condition& condition, Duration timeout), (mu, condition, timeout),
+             nullptr, mu)
+PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex26ReaderLockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE,
+             (Mutex * mu, const Condition& condition, Time deadline), (mu, condition, deadline),
+             nullptr, mu)
 PEERAGE_WRAP(void, _ZN4absl7debian35Mutex5AwaitERKNS0_9ConditionE,
              (Mutex * mu, const Condition& condition), (mu, condition), mu, mu)
 PEERAGE_WRAP(bool, _ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE,
@@ -76,6 +93,12 @@ PEERAGE_WRAP(void, _ZN4absl7debian312Notification6NotifyEv, (Notification * noti
              (notification), notification, nullptr)
 PEERAGE_WRAP(void, _ZNK4absl7debian312Notification19WaitForNotificationEv,
              (const Notification* notification), (notification), nullptr, notification)
+PEERAGE_WRAP(bool, _ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE,
+             (const Notification* notification, Duration timeout), (notification, timeout), nullptr,
+             notification)
+PEERAGE_WRAP(bool, _ZNK4absl7debian312Notification31WaitForNotificationWithDeadlineENS0_4TimeE,
+             (const Notification* notification, Time deadline), (notification, deadline), nullptr,
+             notification)
 
 // A reference of a Status is let go of in Abseil, too. Who lets go of the last one deletes what the
 // others read before they let go of theirs: it must have acquired by then. Weak: not every program
