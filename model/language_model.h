@@ -157,6 +157,9 @@ class LanguageModel {
   // ClearUsage was called, and returns what it counted beside them: every token of every step. A
   // model that does not count returns and writes zeros.
   virtual UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) = 0;
+  // Copies into `counts` ([heads][2 halves][num_sub_keys]) how often each sub-key of an expert
+  // layer with product keys led to a pick, of one token in kTokensPerSample since then.
+  virtual void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) = 0;
   virtual void ClearUsage() = 0;
 };
 

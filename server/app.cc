@@ -19,6 +19,7 @@
 #include "model/nn/plan/model_plan.h"
 #include "server/available_memory.h"
 #include "server/config_options.h"
+#include "server/experts/expert_baseline.h"
 #include "server/metrics/text_exposition.h"
 
 namespace peerage {
@@ -187,8 +188,17 @@ absl::Status App::LoadModel() {
   LogModel(model->description());
   SetMetricsInfo(*model, loaded->memory);
   const ExpertUsageMode mode = UsageMode(config_);
-  expert_metrics_.emplace(config_.model_name, model->description().expert_layers, mode,
-                          *FindChoice(kExpertMetricsLevels, config_.expert_metrics));
+  ExpertMetrics::Options expert_metrics{
+      .model_name = config_.model_name,
+      .layers = model->description().expert_layers,
+      .mode = mode,
+      .level = *FindChoice(kExpertMetricsLevels, config_.expert_metrics)};
+  if (!config_.expert_baseline.empty()) {
+    ASSIGN_OR_RETURN(expert_metrics.baseline,
+                     At("--expert-baseline",
+                        ReadExpertBaseline(config_.expert_baseline, expert_metrics.layers)));
+  }
+  expert_metrics_.emplace(std::move(expert_metrics));
   statistics_ = std::make_unique<ExpertStatistics>(mode, model.get(), Clock::Real().Now());
   EngineOptions options;
   options.max_batch_tokens = config_.max_batch_tokens;

@@ -32,6 +32,7 @@ struct ServerConfig {
   std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
   std::string expert_usage = "recent";      // "off", "total" or "recent"
   std::string expert_metrics = "standard";  // "off", "basic", "standard" or "full"
+  std::string expert_baseline;              // an .npy file, or none
   std::string expert_trace = "summary";     // "none", "summary" or "full"
   int32_t max_trace_mib = 3;
   absl::Duration drain_timeout = absl::Seconds(30);

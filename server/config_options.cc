@@ -189,6 +189,13 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kExpertMetricsLevels, &config->expert_metrics);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_metrics); }},
+    {"expert-baseline", "FILE",
+     "Usage that /metrics measures drift against, as `peerage experts --npy FILE` writes it (none)",
+     [](absl::string_view value, ServerConfig* config) {
+       config->expert_baseline = std::string(value);
+       return absl::OkStatus();
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.expert_baseline); }},
     {"expert-trace", "LEVEL",
      "The most that a request may ask of the experts it uses: none, summary or full (summary)",
      [](absl::string_view value, ServerConfig* config) {

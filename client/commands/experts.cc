@@ -55,16 +55,15 @@ class ExpertsCommand : public Command {
   }
 
   absl::Status Prepare() override {
-    const bool needs_layer = !npy_.empty() || maps_ != 1;
-    if (needs_layer && !layer_.has_value()) {
-      return absl::InvalidArgumentError("--npy and --maps need --layer");
+    if (maps_ != 1 && !layer_.has_value()) {
+      return absl::InvalidArgumentError("--maps needs --layer");
     }
     if (watch_option_->count() == 0) return absl::OkStatus();
     if (layer_.has_value()) {
       return absl::InvalidArgumentError("--watch is for all layers: leave out --layer");
     }
-    if (png_.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError("--watch draws nothing: leave out --png");
+    if (png_.empty() && npy_.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("--watch writes no files: leave out --png and --npy");
   }
 
   absl::StatusOr<int> Run(Client& client) override {
@@ -91,7 +90,9 @@ class ExpertsCommand : public Command {
                     "Draw so many maps: the heads, when each has its own experts (1)")
         ->check(CLI::Range(1, 1024));
     app()
-        .add_option("--npy", npy_, "Write selections and score sums: float64 [2, experts]")
+        .add_option("--npy", npy_,
+                    "Write selections and score sums: float64 [2, experts], of the layer or of all "
+                    "layers one after the other")
         ->type_name("FILE");
   }
 
@@ -135,6 +136,7 @@ class ExpertsCommand : public Command {
   absl::Status ShowSummary(Client& client, v1::WatchExpertSummaryResponse summary,
                            const ExpertNames& names) {
     RETURN_IF_ERROR(KeepKind(summary));
+    if (!npy_.empty()) RETURN_IF_ERROR(WriteNpy(client, summary));
     std::vector<MixtureLayer> mixtures;
     if (!json() || !png_.empty()) {
       ASSIGN_OR_RETURN(mixtures, ReadMixtures(client, summary));
@@ -150,6 +152,18 @@ class ExpertsCommand : public Command {
     std::cout << (json() ? ToJson(summary) : ExpertSummaryText(summary, mixtures, names))
               << std::flush;
     return absl::OkStatus();
+  }
+
+  // Of all layers, one after the other.
+  absl::Status WriteNpy(Client& client, const v1::WatchExpertSummaryResponse& summary) {
+    std::vector<uint64_t> selections;
+    std::vector<double> scores;
+    for (const v1::LayerSummary& layer : summary.layers()) {
+      ASSIGN_OR_RETURN(const ExpertUsage usage, ReadUsage(client, layer.layer(), layer.kind()));
+      selections.insert(selections.end(), usage.selections.begin(), usage.selections.end());
+      scores.insert(scores.end(), usage.score_sums.begin(), usage.score_sums.end());
+    }
+    return WriteFile(npy_, ToNpy(selections, scores));
   }
 
   absl::Status KeepKind(v1::WatchExpertSummaryResponse& summary) const {

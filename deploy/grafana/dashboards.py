@@ -186,9 +186,9 @@ def latency(title, name, description):
                   (quantile(0.99, name), "p99")], width=8)
 
 
-def heat(title, name, unit, description, width=8):
+def heat(title, name, unit, description, width=8, labels="F"):
     return Panel("heatmap", title, unit, description,
-                 [(f"sum by (le) (increase({name}_bucket{{F}}[$__rate_interval]))", "{{le}}")], width)
+                 [(f"sum by (le) (increase({name}_bucket{{{labels}}}[$__rate_interval]))", "{{le}}")], width)
 
 
 def attained(title, name, slo, description):
@@ -323,8 +323,11 @@ def experts():
             Panel("stat", "Drift", "suffix: nats", "Of the recent window from the total.",
                   [('max(peerage_expert_drift_nats{L,against="total"})', "")],
                   steps=[("green", None), ("orange", 0.1), ("red", 0.2)], **worst),
-            Panel("stat", "Selections", "suffix: /s", "Selections of experts, a second.",
-                  [("sum(rate(peerage_expert_selections_total{L}[$__rate_interval]))", "")], **worst),
+            Panel("stat", "Reuse in a step", "percentunit",
+                  "Selections of experts that another token or head of the step had read already.",
+                  [("1 - " + over("sum(rate(peerage_expert_step_distinct_total{L}[$__rate_interval]))",
+                                  "sum(rate(peerage_expert_selections_total{L}[$__rate_interval]))"), "")],
+                  **worst),
             Panel("stat", "Age of the figures", "s", "Since they were computed.",
                   [("time() - min(peerage_expert_stats_timestamp_seconds{F} > 0)", "")],
                   steps=[("green", None), ("orange", 60), ("red", 300)], **worst)]),
@@ -340,7 +343,7 @@ def experts():
                  f'avg by ({BY_LAYER}) (peerage_expert_effective{{L{recent},weighting="score"}})'),
                 ("Gini", "none", f"avg by ({BY_LAYER}) (peerage_expert_gini{{L{recent}}})"),
                 ("drift", "none", f'avg by ({BY_LAYER}) (peerage_expert_drift_nats{{L,against="total"}})'),
-                ("selections", "short", f"sum by ({BY_LAYER}) (peerage_expert_window_selections{{L{recent}}})")],
+                ("selections", "short", f"sum by ({BY_LAYER}) (increase(peerage_expert_selections_total{{L}}[$__rate_interval]))")],
                 link=("layer", "/d/peerage-experts?var-layer=${__value.text}&${__url_time_range}"))]),
         ("Over time", [
             Panel("timeseries", "Used, and by chance", "percentunit", "Of the recent window.",
@@ -351,6 +354,25 @@ def experts():
                   reference=[(1.06, "paper, query batch norm"), (1.52, "paper, without")]),
             Panel("timeseries", "Drift from the total", "none", "Jensen-Shannon divergence in nats.",
                   [('peerage_expert_drift_nats{L,against="total"}', "{{layer}} {{kind}}")], width=8, height=8)]),
+        ("Routers", [
+            heat("What the picked experts weigh", "peerage_router_topk_mass_ratio", "percentunit",
+                 "Share of softmax over all experts that those picked have; 1 token in 16.", labels="L"),
+            heat("Entropy", "peerage_router_entropy_ratio", "percentunit",
+                 "Of softmax over all experts, of ln N: 0 is sure, 1 is even; 1 token in 16.", labels="L"),
+            Panel("timeseries", "Expert bytes a token", "bytes",
+                  "Records that steps read, each once a step, by tokens computed.",
+                  [(over("sum(rate(peerage_expert_bytes_read_total{L}[$__rate_interval]))",
+                         rate("peerage_prompt_tokens_total") + " + " + rate("peerage_generation_tokens_total")),
+                    "")], width=8),
+            table("Heads", "Use of each head's sub-keys, the worse half; near 0 is a dead head. With "
+                           "--expert-metrics full.", [
+                ("used", "percentunit", f"min by ({BY_LAYER}, head) (peerage_subkey_used_ratio{{L}})"),
+                ("entropy", "percentunit", f"min by ({BY_LAYER}, head) (peerage_subkey_entropy_ratio{{L}})")],
+                width=8),
+            heat("Rows", "peerage_expert_row_selections", "none",
+                 "Selections by the first sub-key, in blocks of neighbours.", labels="L"),
+            heat("Columns", "peerage_expert_column_selections", "none",
+                 "Selections by the second sub-key, in blocks of neighbours.", labels="L")]),
         ("Hot experts", [
             table("Hottest ten", "Of the total window, a row a rank.", [
                 ("expert", "none", f"max by ({BY_LAYER}, rank) (peerage_expert_hot_index{{L}})"),

@@ -42,9 +42,9 @@ def used(ratio, expected):
             layer("peerage_expert_used_expected_ratio", f"{expected}x60", 'window="recent"')]
 
 
-def drift(nats, selections):
-    return [layer("peerage_expert_drift_nats", f"{nats}x60", 'against="total"'),
-            layer("peerage_expert_window_selections", f"{selections}x60", 'window="recent"'),
+def drift(nats, per_minute, against="total"):
+    return [layer("peerage_expert_drift_nats", f"{nats}x60", f'against="{against}"'),
+            layer("peerage_expert_selections_total", f"0+{per_minute}x60"),
             layer("peerage_expert_count", "1024x60")]
 
 
@@ -58,7 +58,17 @@ def uneven(yesterday, today, expected):
 def hottest(share, experts, selections):
     return [layer("peerage_expert_hot_share_ratio", f"{share}x30", 'rank="1"'),
             layer("peerage_expert_count", f"{experts}x30"),
-            layer("peerage_expert_window_selections", f"{selections}x30", 'window="total"')]
+            layer("peerage_expert_selections_total", f"{selections}x30"),
+            layer("peerage_router_topk_mass_ratio_count", f"{selections / 32 / 16}x30")]
+
+
+def heads(row, column, selections):
+    return [layer("peerage_subkey_used_ratio", "0.9x30", 'head="0",axis="row"'),
+            layer("peerage_subkey_used_ratio", "0.9x30", 'head="0",axis="column"'),
+            layer("peerage_subkey_used_ratio", f"{row}x30", 'head="1",axis="row"'),
+            layer("peerage_subkey_used_ratio", f"{column}x30", 'head="1",axis="column"'),
+            layer("peerage_expert_selections_total", f"{selections}x30"),
+            layer("peerage_expert_count", "1048576x30")]
 
 
 # Alert: the minute to look at, then (whether it fires, series).
@@ -92,16 +102,22 @@ CASES = {
         (False, used(0.001, 0.05))]),
     "PeerageExpertDrift": (30, [
         (True, drift(0.5, 100000)),
+        (True, drift(0.5, 100000, "baseline")),
         (False, drift(0.05, 100000)),
         (False, drift(0.5, 100))]),
     "PeerageExpertUnevennessRising": (1490, [
         (True, uneven(0.4, 1.6, 0.1)),
         (False, uneven(1.5, 1.6, 0.1))]),
+    "PeerageSubKeyHeadDead": (20, [
+        (True, heads(0.02, 0.9, 10000000)),
+        (True, heads(0.9, 0.01, 10000000)),
+        (False, heads(0.9, 0.8, 10000000)),
+        (False, heads(0.02, 0.02, 1000))]),
     "PeerageHotExpertShareHigh": (20, [
-        (True, hottest(0.4, 4096, 100000)),
-        (False, hottest(0.01, 4096, 100000)),
-        (False, hottest(0.4, 4, 100000)),
-        (False, hottest(0.4, 4096, 10))]),
+        (True, hottest(0.04, 4096, 100000)),
+        (False, hottest(0.02, 4096, 100000)),
+        (False, hottest(0.04, 4, 100000)),
+        (False, hottest(0.04, 4096, 10))]),
     "PeerageExpertStatsStale": (20, [
         (True, [server("peerage_expert_stats_timestamp_seconds", "60x30")]),
         (False, [server("peerage_expert_stats_timestamp_seconds", "1+60x30")]),

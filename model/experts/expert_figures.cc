@@ -116,6 +116,21 @@ double ExpectedUnevenness(double num_experts, double selections) {
   return std::min(std::max(0.0, sum / mean - std::log(mean)), std::log(num_experts));
 }
 
+SubKeyFigures ComputeSubKeyFigures(absl::Span<const uint64_t> picks) {
+  double sum = 0, moment = 0, used = 0;
+  for (const uint64_t count : picks) {
+    if (count == 0) continue;
+    const auto c = static_cast<double>(count);
+    ++used;
+    sum += c;
+    moment += c * std::log(c);
+  }
+  const auto n = static_cast<double>(picks.size());
+  if (sum == 0 || n < 2) return {.used_ratio = used / n};
+  const double entropy = std::max(0.0, std::log(sum) - moment / sum);
+  return {.used_ratio = used / n, .entropy_ratio = entropy / std::log(n)};
+}
+
 double ExpertDrift(absl::Span<const uint64_t> a, absl::Span<const uint64_t> b) {
   assert(a.size() == b.size());
   const auto sum = [](absl::Span<const uint64_t> counts) {

@@ -55,6 +55,14 @@ ExpertFigures ComputeExpertFigures(const LayerUsage& usage);
 // Precondition: both are positive.
 double ExpectedUnevenness(double num_experts, double selections);
 
+// How evenly one head uses the sub-keys of one half, by the picks that each led to [n]. Zeros where
+// nothing was picked: a dead head.
+struct SubKeyFigures {
+  double used_ratio = 0;     // sub-keys with a pick / n
+  double entropy_ratio = 0;  // entropy of their shares / ln n: 1 is even
+};
+SubKeyFigures ComputeSubKeyFigures(absl::Span<const uint64_t> picks);
+
 // How differently two windows use the experts, by their selections [N]: the Jensen-Shannon
 // divergence of both shares in nats, 0 (alike) to ln 2 (nothing in common). 0 when one is empty.
 double ExpertDrift(absl::Span<const uint64_t> a, absl::Span<const uint64_t> b);

@@ -4,9 +4,13 @@
 #include <bit>
 #include <cassert>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <tuple>
 
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace peerage {
@@ -15,6 +19,22 @@ namespace {
 void AppendDoubles(absl::Span<const double> values, std::string& bytes) {
   static_assert(std::endian::native == std::endian::little);
   bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double));
+}
+
+template <typename T>
+T NumberAt(absl::string_view bytes, size_t offset) {
+  T number;
+  std::memcpy(&number, bytes.data() + offset, sizeof number);
+  return number;
+}
+
+// (2, experts)
+bool ReadShape(absl::string_view header, uint64_t* experts) {
+  constexpr absl::string_view kShape = "'shape': (2, ";
+  const size_t at = header.find(kShape);
+  if (at == absl::string_view::npos) return false;
+  header.remove_prefix(at + kShape.size());
+  return absl::SimpleAtoi(header.substr(0, header.find(')')), experts);
 }
 
 }  // namespace
@@ -63,6 +83,38 @@ std::string ToNpy(absl::Span<const uint64_t> selections, absl::Span<const double
   AppendDoubles(std::vector<double>(selections.begin(), selections.end()), bytes);
   AppendDoubles(scores, bytes);
   return bytes;
+}
+
+absl::StatusOr<ExpertNumbers> FromNpy(absl::string_view bytes) {
+  constexpr size_t kBefore = 10;
+  if (bytes.size() < kBefore || !absl::StartsWith(bytes, "\x93NUMPY\x01")) {
+    return absl::InvalidArgumentError("is no NumPy file of format 1.0");
+  }
+  const size_t header_size = NumberAt<uint16_t>(bytes, 8);
+  const absl::string_view header = bytes.substr(kBefore, header_size);
+  uint64_t experts = 0;
+  if (!absl::StrContains(header, "'descr': '<f8'") ||
+      !absl::StrContains(header, "'fortran_order': False") || !ReadShape(header, &experts)) {
+    return absl::InvalidArgumentError(
+        "must hold float64 numbers of shape [2, experts], row by row");
+  }
+  const size_t first = kBefore + header_size;
+  if (bytes.size() < first || (bytes.size() - first) / (2 * sizeof(double)) != experts ||
+      (bytes.size() - first) % (2 * sizeof(double)) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("has not the 2 * ", experts, " numbers that its header tells of"));
+  }
+  ExpertNumbers numbers;
+  for (uint64_t i = 0; i < experts; ++i) {
+    const auto count = NumberAt<double>(bytes, first + i * sizeof(double));
+    if (!(count >= 0 && count <= 0x1p53) || count != std::floor(count)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("selections of expert ", i, " are no count: ", count));
+    }
+    numbers.selections.push_back(static_cast<uint64_t>(count));
+    numbers.scores.push_back(NumberAt<double>(bytes, first + (experts + i) * sizeof(double)));
+  }
+  return numbers;
 }
 
 }  // namespace peerage

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
 namespace peerage {
@@ -29,5 +31,13 @@ std::vector<double> ScoreShares(absl::Span<const double> scores);
 // The bytes of a NumPy file (format 1.0): float64 [2, num_experts], selections and scores. Counts
 // beyond 2^53 are rounded.
 std::string ToNpy(absl::Span<const uint64_t> selections, absl::Span<const double> scores);
+
+// What ToNpy wrote, or NumPy in the same form. INVALID_ARGUMENT for everything else, and for
+// selections that are no counts up to 2^53.
+struct ExpertNumbers {
+  std::vector<uint64_t> selections;
+  std::vector<double> scores;
+};
+absl::StatusOr<ExpertNumbers> FromNpy(absl::string_view bytes);
 
 }  // namespace peerage

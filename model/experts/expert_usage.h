@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -21,6 +23,7 @@ struct ExpertLayer {
   uint32_t top_k = 0;                          // per head
   std::vector<std::string> expert_names = {};  // [num_experts], or empty
   uint32_t expert_sets = 1;                    // heads, when each head has its own experts
+  uint32_t num_sub_keys = 0;                   // of a half; 0: they are not found by product keys
 
   uint32_t picks_per_token() const { return heads * top_k; }
   bool is_mixture() const {
@@ -52,15 +55,60 @@ inline uint64_t ExpertScore(float weight) {
   return static_cast<uint64_t>(rounded);
 }
 
-// What one expert layer counted beside its experts.
+// What is too dear to compute for all tokens is computed for one in so many, the first included.
+inline constexpr uint64_t kTokensPerSample = 16;
+
+// Ratios by size, as a histogram has them.
+struct RatioCounts {
+  static constexpr std::array<double, 9> kBounds = {.001, .01, .1, .3, .5, .7, .9, .97, 1};
+
+  std::array<uint64_t, kBounds.size()> counts = {};  // at most this bound, and above the one before
+  uint64_t sum = 0;                                  // in units of ExpertCount::kUnit
+
+  // Precondition: 0 to 1.
+  void Add(float ratio) {
+    ++counts[std::lower_bound(kBounds.begin(), kBounds.end() - 1, ratio) - kBounds.begin()];
+    sum += ExpertScore(ratio);
+  }
+  RatioCounts& operator+=(const RatioCounts& other) {
+    for (size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
+    sum += other.sum;
+    return *this;
+  }
+  RatioCounts operator-() const {
+    RatioCounts negative{.sum = -sum};
+    for (size_t i = 0; i < counts.size(); ++i) negative.counts[i] = -counts[i];
+    return negative;
+  }
+};
+
+// What one expert layer counted beside its experts. Sums are modulo their width: what is taken out
+// of them may be added before it.
 struct UsageTotals {
   uint64_t tokens = 0;
   absl::uint128 squared_scores = 0;  // of every pick's ExpertScore: in units of kUnit^2
+  uint64_t step_distinct = 0;        // different experts of each step
+  uint64_t bytes_read = 0;           // their records; 0 for mixtures
+  // One token in kTokensPerSample, and one of its heads, each in turn; kernels/router_figures.h.
+  RatioCounts kept_mass = {};
+  RatioCounts router_entropy = {};
 
   UsageTotals& operator+=(const UsageTotals& other) {
     tokens += other.tokens;
     squared_scores += other.squared_scores;
+    step_distinct += other.step_distinct;
+    bytes_read += other.bytes_read;
+    kept_mass += other.kept_mass;
+    router_entropy += other.router_entropy;
     return *this;
+  }
+  UsageTotals operator-() const {
+    return {.tokens = -tokens,
+            .squared_scores = -squared_scores,
+            .step_distinct = -step_distinct,
+            .bytes_read = -bytes_read,
+            .kept_mass = -kept_mass,
+            .router_entropy = -router_entropy};
   }
 };
 

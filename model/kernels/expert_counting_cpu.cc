@@ -34,8 +34,8 @@ HWY_INLINE uint64_t FixedPoint(float weight) {
 // Picks whose counters are on their way.
 class PendingPicks {
  public:
-  PendingPicks(ExpertCounter* counters, SpilledCounts& spilled)
-      : counters_(counters), spilled_(spilled) {}
+  PendingPicks(const CountArgs& args, SpilledCounts& spilled)
+      : counters_(args.counters), step_(args.step), spilled_(spilled) {}
 
   HWY_INLINE void Append(hn::Vec<DU> ids, hn::Vec<DF> weights, hn::Mask<DU> wanted) {
     const size_t count = hn::CountTrue(DU(), wanted);
@@ -55,18 +55,23 @@ class PendingPicks {
       ExpertCounter& counter = counters_[ids_[i]];
       const uint64_t selections = counter.selections + uint64_t{1};
       const uint64_t score = counter.score + FixedPoint(weights_[i]);
-      if (HWY_UNLIKELY((selections | score) > kMost)) {
+      different_ += counter.step != step_;
+      if (HWY_UNLIKELY(selections > ExpertCounter::kMostSelections || score > kMostScore)) {
         Spill(ids_[i], {selections, score});
-        counter = {};
+        counter = {.selections = 0, .step = step_, .score = 0};
       } else {
-        counter = {static_cast<uint32_t>(selections), static_cast<uint32_t>(score)};
+        counter = {.selections = static_cast<uint32_t>(selections),
+                   .step = step_,
+                   .score = static_cast<uint32_t>(score)};
       }
     }
     size_ = 0;
   }
 
+  int64_t different() const { return different_; }  // of the experts counted
+
  private:
-  static constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
+  static constexpr uint64_t kMostScore = std::numeric_limits<uint32_t>::max();
 
   HWY_NOINLINE void Spill(uint32_t id, const ExpertCount& count) {
     ExpertCount& spilled = spilled_[id];
@@ -75,18 +80,20 @@ class PendingPicks {
   }
 
   ExpertCounter* counters_;
+  const uint32_t step_;
   SpilledCounts& spilled_;
+  int64_t different_ = 0;
   size_t size_ = 0;
   uint32_t ids_[kListed + kLanes];  // a whole vector is stored behind the last
   float weights_[kListed + kLanes];
 };
 
-void CountExpertsTarget(const CountArgs& args, uint32_t first_id, uint32_t end_id,
-                        SpilledCounts& spilled) {
+int64_t CountExpertsTarget(const CountArgs& args, uint32_t first_id, uint32_t end_id,
+                           SpilledCounts& spilled) {
   const DU du;
   const DF df;
   const auto first = hn::Set(du, first_id), size = hn::Set(du, end_id - first_id);
-  PendingPicks pending(args.counters, spilled);
+  PendingPicks pending(args, spilled);
   for (int64_t i = 0; i < args.picks; i += kLanes) {
     const auto there = FirstLanes(du, args.picks - i);
     const auto ids = LoadFirst(du, args.ids + i, args.picks - i);
@@ -98,6 +105,7 @@ void CountExpertsTarget(const CountArgs& args, uint32_t first_id, uint32_t end_i
     pending.Append(ids, hn::IfThenElseZero(positive, cut), inside);
   }
   pending.Count();
+  return pending.different();
 }
 
 }  // namespace
@@ -110,9 +118,9 @@ namespace peerage::kernels {
 
 HWY_EXPORT(CountExpertsTarget);
 
-void CountExperts(const CountArgs& args, uint32_t first_id, uint32_t end_id,
-                  SpilledCounts& spilled) {
-  HWY_DYNAMIC_DISPATCH(CountExpertsTarget)(args, first_id, end_id, spilled);
+int64_t CountExperts(const CountArgs& args, uint32_t first_id, uint32_t end_id,
+                     SpilledCounts& spilled) {
+  return HWY_DYNAMIC_DISPATCH(CountExpertsTarget)(args, first_id, end_id, spilled);
 }
 
 }  // namespace peerage::kernels

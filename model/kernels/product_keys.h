@@ -56,6 +56,9 @@ struct SubKeyTopKArgs {
   uint8_t* scratch = nullptr;    // SubKeyTopKScratch(n, width) bytes, 64-byte aligned
 };
 size_t SubKeyTopKScratch(int n, int width);
+// All scores of one query, the same ones: f32 [SubKeyScoreStride(n)], of which n are scores.
+size_t SubKeyScoreStride(int n);
+void ScoreSubKeys(const SubKeys& keys, const float* query, float* scores);
 void SubKeyTopK(const SubKeyTopKArgs& args);
 void SubKeyTopKReference(const SubKeyTopKArgs& args);  // scores in fp32 chains too: same bits
 

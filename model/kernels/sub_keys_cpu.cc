@@ -41,9 +41,6 @@ constexpr int kMaxRowsAtOnce = 32;
 constexpr int kMinRowsAtOnce = 6;            // what linear layers compute at once
 constexpr size_t kScoresAtOnce = 64 * 1024;  // of f32: with the sub-keys' tiles they fit the L2
 
-// Whole tiles, each row at a multiple of 64 bytes.
-size_t ScoreStride(int n) { return (size_t(n) + kOutputs - 1) / kOutputs * kOutputs; }
-
 int RowsAtOnce(int n) {
   return std::clamp(static_cast<int>(kScoresAtOnce / n), kMinRowsAtOnce, kMaxRowsAtOnce);
 }
@@ -80,22 +77,27 @@ struct Block {
   float* values(int r) const { return args.values + (first + r) * args.out_stride; }
   int32_t* ids(int r) const { return args.ids + (first + r) * args.out_stride; }
   FindArgs find(int r) const {
-    return {scores + r * ScoreStride(args.keys.n), args.keys.n, args.k};
+    return {scores + r * SubKeyScoreStride(args.keys.n), args.keys.n, args.k};
   }
 };
 
-void RunExactly(const Block& block) {
-  const SubKeys& keys = block.args.keys;
+// Queries of so many rows, [rows][stride].
+void Score(const SubKeys& keys, const float* queries, size_t stride, int rows, float* scores) {
   const PackedMatrix tiles = SubKeyTiles(keys);
   Linear({.weights = tiles,
-          .x = block.query(0),
-          .x_stride = block.args.stride,
-          .tokens = block.rows,
-          .y = block.scores,
-          .y_stride = ScoreStride(keys.n)},
+          .x = queries,
+          .x_stride = stride,
+          .tokens = rows,
+          .y = scores,
+          .y_stride = SubKeyScoreStride(keys.n)},
          0, tiles.num_tiles());
+}
+
+void RunExactly(const Block& block) {
+  const SubKeys& keys = block.args.keys;
+  Score(keys, block.query(0), block.args.stride, block.rows, block.scores);
   for (int r = 0; r < block.rows; ++r) {
-    const float* scores = block.scores + r * ScoreStride(keys.n);
+    const float* scores = block.scores + r * SubKeyScoreStride(keys.n);
     TopK({scores, 0, 1, keys.n, block.args.k, block.values(r), block.ids(r)});
     if (block.args.log_sum_exp == nullptr) continue;
     block.args.log_sum_exp[block.first + r] = LogSumExp(std::span(scores, keys.n));
@@ -111,7 +113,7 @@ void RunApproximately(const Block& block, uint32_t* rounded) {
                       .rows = block.rows,
                       .rounded = rounded,
                       .scores = block.scores,
-                      .score_stride = ScoreStride(args.keys.n)});
+                      .score_stride = SubKeyScoreStride(args.keys.n)});
   for (int r = 0; r < block.rows; ++r) {
     FindArgs find = block.find(r);
     find.tolerance = BF16Tolerance(args.keys, block.query(r));
@@ -120,7 +122,7 @@ void RunApproximately(const Block& block, uint32_t* rounded) {
       Rescore({args.keys, block.query(r), candidates.count, candidates.sources, candidates.values});
       SelectBest(candidates, args.k, block.values(r), block.ids(r));
     } else {
-      RunExactly({args, block.first + r, 1, block.scores + r * ScoreStride(args.keys.n)});
+      RunExactly({args, block.first + r, 1, block.scores + r * SubKeyScoreStride(args.keys.n)});
     }
   }
 }
@@ -150,13 +152,21 @@ void PackSubKeys(const SubKeys& shape, const uint8_t* rows, uint8_t* data) {
 
 size_t SubKeyTopKScratch(int n, int width) {
   const int rows = RowsAtOnce(n);
-  return (ScoreStride(n) + RoundedStride(width)) * rows * sizeof(float);
+  return (SubKeyScoreStride(n) + RoundedStride(width)) * rows * sizeof(float);
+}
+
+// Whole tiles, each row at a multiple of 64 bytes.
+size_t SubKeyScoreStride(int n) { return (size_t(n) + kOutputs - 1) / kOutputs * kOutputs; }
+
+void ScoreSubKeys(const SubKeys& keys, const float* query, float* scores) {
+  Score(keys, query, keys.width, 1, scores);
 }
 
 void SubKeyTopK(const SubKeyTopKArgs& args) {
   const int rows_at_once = RowsAtOnce(args.keys.n);
   auto* scores = reinterpret_cast<float*>(args.scratch);
-  auto* rounded = reinterpret_cast<uint32_t*>(scores + ScoreStride(args.keys.n) * rows_at_once);
+  auto* rounded =
+      reinterpret_cast<uint32_t*>(scores + SubKeyScoreStride(args.keys.n) * rows_at_once);
   const bool approximately = UsesBF16(args.keys) && args.log_sum_exp == nullptr &&
                              HasBF16Arithmetic() && HWY_DYNAMIC_DISPATCH(MayUseBF16Arithmetic)();
   for (int r = 0; r < args.rows; r += rows_at_once) {

@@ -44,8 +44,9 @@ class ForwardPass {
   // next Run.
   virtual absl::Span<const ExpertPicks> Picks() = 0;
 
-  // As LanguageModel::ReadUsage and ClearUsage.
+  // As LanguageModel's.
   virtual UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) = 0;
+  virtual void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) = 0;
   virtual void ClearUsage() = 0;
 };
 

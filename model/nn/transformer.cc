@@ -40,6 +40,10 @@ UsageTotals Transformer::ReadUsage(int expert_layer, absl::Span<ExpertCount> cou
   return forward_pass_->ReadUsage(expert_layer, counts);
 }
 
+void Transformer::ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) {
+  forward_pass_->ReadSubKeys(expert_layer, counts);
+}
+
 void Transformer::ClearUsage() { forward_pass_->ClearUsage(); }
 
 }  // namespace peerage::nn

@@ -23,6 +23,7 @@ class Transformer : public LanguageModel {
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
   UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
+  void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) override;
   void ClearUsage() override;
 
  private:

@@ -1,10 +1,16 @@
 #include "server/experts/expert_statistics.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace peerage {
 namespace {
+
+void Add(absl::Span<const uint64_t> more, std::vector<uint64_t>& sums) {
+  sums.resize(std::max(sums.size(), more.size()));
+  for (size_t i = 0; i < more.size(); ++i) sums[i] += more[i];
+}
 
 double ToScore(absl::uint128 units) { return static_cast<double>(units) * ExpertCount::kUnit; }
 
@@ -16,6 +22,40 @@ ExpertFigures FiguresOf(const ExpertLayer& layer, const ExpertUsage& usage) {
                                .squared_scores = usage.squared_scores,
                                .top_k = layer.top_k,
                                .expert_sets = layer.expert_sets});
+}
+
+SubKeyBlocks SubKeyBlocks::Of(const ExpertLayer& layer, absl::Span<const uint64_t> selections) {
+  const uint32_t n = layer.num_sub_keys;
+  if (n == 0) return {};
+  SubKeyBlocks sums;
+  const std::vector<uint32_t> bounds = Bounds(layer);
+  std::vector<uint64_t> rows(n), columns(n);
+  for (size_t first = 0, row = 0; first < selections.size(); first += n, row = (row + 1) % n) {
+    for (size_t j = 0; j < n; ++j) {
+      rows[row] += selections[first + j];
+      columns[j] += selections[first + j];
+    }
+  }
+  uint32_t first = 0;
+  for (const uint32_t bound : bounds) {
+    sums.rows.push_back(std::accumulate(&rows[first], &rows[bound] + 1, uint64_t{0}));
+    sums.columns.push_back(std::accumulate(&columns[first], &columns[bound] + 1, uint64_t{0}));
+    first = bound + 1;
+  }
+  return sums;
+}
+
+std::vector<uint32_t> SubKeyBlocks::Bounds(const ExpertLayer& layer) {
+  const uint32_t n = layer.num_sub_keys, blocks = std::min(n, kBlocks);
+  std::vector<uint32_t> bounds;
+  for (uint32_t i = 1; i <= blocks; ++i) bounds.push_back(n * i / blocks - 1);
+  return bounds;
+}
+
+SubKeyBlocks& SubKeyBlocks::operator+=(const SubKeyBlocks& other) {
+  Add(other.rows, rows);
+  Add(other.columns, columns);
+  return *this;
 }
 
 UsageTotals UsageSnapshot::SumOfLayer() const {
@@ -47,19 +87,27 @@ ExpertUsage UsageSnapshot::Sum() const {
     usage.selections[i] = selections;
     usage.score_sums[i] = ToScore(score);
   }
+  Add(active_->sub_keys, usage.sub_keys);
+  if (previous_ != nullptr) Add(previous_->sub_keys, usage.sub_keys);
+  if (totals_ != nullptr) Add(totals_->sub_keys, usage.sub_keys);
   return usage;
 }
 
-ExpertUsage UsageSnapshot::SumSinceStart() const {
-  const bool large = active_->experts.size() > kMostNamedExperts;
-  ExpertUsage usage = large ? ExpertUsage{.tokens = SumOfLayer().tokens} : Sum();
-  if (before_reset_ == nullptr) return usage;
-  usage.tokens += before_reset_->layer.tokens;
-  for (size_t i = 0; i < before_reset_->selections.size(); ++i) {
-    usage.selections[i] += before_reset_->selections[i];
-    usage.score_sums[i] += ToScore(before_reset_->scores[i]);
+UsageSinceStart UsageSnapshot::SumSinceStart() const {
+  UsageSinceStart sum{.totals = SumOfLayer()};
+  if (active_->experts.size() <= kMostNamedExperts) {
+    ExpertUsage usage = Sum();
+    sum.selections = std::move(usage.selections);
+    sum.score_sums = std::move(usage.score_sums);
   }
-  return usage;
+  if (before_reset_ == nullptr) return sum;
+  sum.totals += before_reset_->layer;
+  sum.before_reset = before_reset_->blocks;
+  for (size_t i = 0; i < before_reset_->selections.size(); ++i) {
+    sum.selections[i] += before_reset_->selections[i];
+    sum.score_sums[i] += ToScore(before_reset_->scores[i]);
+  }
+  return sum;
 }
 
 ExpertStatistics::ExpertStatistics(ExpertUsageMode mode, LanguageModel* model, absl::Time start)
@@ -85,8 +133,10 @@ void ExpertStatistics::Advance(absl::Time now) {
 
 UsageSnapshot::Slice ExpertStatistics::ReadSlice(int expert_layer) {
   Slice slice;
-  slice.experts.resize(model_->description().expert_layers[expert_layer].num_experts);
+  slice.experts.resize(shape(expert_layer).num_experts);
   slice.layer = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
+  slice.sub_keys.resize(size_t{2} * shape(expert_layer).heads * shape(expert_layer).num_sub_keys);
+  model_->ReadSubKeys(expert_layer, absl::MakeSpan(slice.sub_keys));
   return slice;
 }
 
@@ -104,6 +154,7 @@ void ExpertStatistics::EndSlice(int expert_layer) {
     totals->selections[i] += usage.experts[i].selections;
     totals->scores[i] += usage.experts[i].score;
   }
+  Add(usage.sub_keys, totals->sub_keys);
   layer.totals = std::move(totals);
   if (mode_ == ExpertUsageMode::kRecent) {
     layer.previous = std::make_shared<const Slice>(std::move(usage));
@@ -145,23 +196,29 @@ UsageSnapshot ExpertStatistics::SnapshotOf(int expert_layer, UsageWindow window,
   return snapshot;
 }
 
-std::shared_ptr<const UsageSnapshot::Totals> ExpertStatistics::SinceStart(const Layer& layer,
-                                                                          const Slice& active) {
+std::shared_ptr<const UsageSnapshot::Totals> ExpertStatistics::SinceStart(
+    int expert_layer, const Slice& active) const {
+  const Layer& layer = layers_[expert_layer];
   auto sum = std::make_shared<Totals>();
   sum->layer = active.layer;
-  const size_t experts = active.experts.size() > kMostNamedExperts ? 0 : active.experts.size();
-  for (size_t i = 0; i < experts; ++i) {
-    sum->selections.push_back(active.experts[i].selections);
-    sum->scores.push_back(active.experts[i].score);
+  for (const ExpertCount& count : active.experts) {
+    sum->selections.push_back(count.selections);
+    sum->scores.push_back(count.score);
   }
   for (const auto& earlier : {layer.totals, layer.before_reset}) {
     if (earlier == nullptr) continue;
     sum->layer += earlier->layer;
-    for (size_t i = 0; i < experts; ++i) {
-      sum->selections[i] += earlier->selections[i];
-      sum->scores[i] += earlier->scores[i];
-    }
+    sum->blocks += earlier->blocks;
+    Add(earlier->selections, sum->selections);
+    for (size_t i = 0; i < earlier->scores.size(); ++i) sum->scores[i] += earlier->scores[i];
   }
+  SubKeyBlocks blocks = SubKeyBlocks::Of(shape(expert_layer), sum->selections);
+  if (active.experts.size() > kMostNamedExperts) {  // these are the total window's alone
+    blocks += sum->blocks;
+    sum->selections.clear();
+    sum->scores.clear();
+  }
+  sum->blocks = std::move(blocks);
   return sum;
 }
 
@@ -170,13 +227,14 @@ void ExpertStatistics::Reset(absl::Time now) {
   total_start_ = now;
   for (int i = 0; i < num_layers(); ++i) {
     const Slice usage = ReadSlice(i);
-    layers_[i].before_reset = SinceStart(layers_[i], usage);
+    layers_[i].before_reset = SinceStart(i, usage);
     auto totals = std::make_shared<Totals>();
-    totals->layer = {.tokens = -usage.layer.tokens, .squared_scores = -usage.layer.squared_scores};
+    totals->layer = -usage.layer;
     for (const ExpertCount& count : usage.experts) {
       totals->selections.push_back(-count.selections);
       totals->scores.push_back(-absl::uint128(count.score));
     }
+    for (const uint64_t count : usage.sub_keys) totals->sub_keys.push_back(-count);
     layers_[i].totals = std::move(totals);
   }
 }
@@ -192,7 +250,8 @@ uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode 
   uint64_t bytes = 0;
   uint64_t largest = 0;
   for (const ExpertLayer& layer : layers) {
-    bytes += layer.num_experts * kept;
+    const uint64_t sub_keys = uint64_t{2} * layer.heads * layer.num_sub_keys;
+    bytes += layer.num_experts * kept + sub_keys * 4 * sizeof(uint64_t);  // slices, totals, a sum
     largest = std::max<uint64_t>(largest, layer.num_experts);
   }
   return bytes + largest * (kRead + kReadWindows);

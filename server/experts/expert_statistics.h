@@ -54,6 +54,30 @@ struct ExpertUsage {
   std::vector<uint64_t> selections;  // [num_experts]
   std::vector<double> score_sums;    // [num_experts]: the PEER paper's z'
   double squared_scores = 0;         // sum of the squared weights of all picks
+  std::vector<uint64_t> sub_keys;    // LanguageModel::ReadSubKeys
+};
+
+// Selections of a layer with product keys by blocks of neighbouring sub-keys: kBlocks of them, or
+// one a sub-key where there are fewer.
+struct SubKeyBlocks {
+  static constexpr uint32_t kBlocks = 16;
+
+  std::vector<uint64_t> rows;  // by the first sub-key; empty: nothing
+  std::vector<uint64_t> columns;
+
+  static SubKeyBlocks Of(const ExpertLayer& layer, absl::Span<const uint64_t> selections);
+  // The last sub-key of each block.
+  static std::vector<uint32_t> Bounds(const ExpertLayer& layer);
+  SubKeyBlocks& operator+=(const SubKeyBlocks& other);
+};
+
+// What counters, which never fall, show of a layer: everything since the server's start.
+struct UsageSinceStart {
+  UsageTotals totals;
+  // [num_experts] of layers with at most kMostNamedExperts.
+  std::vector<uint64_t> selections;
+  std::vector<double> score_sums;
+  SubKeyBlocks before_reset;  // what the total window no longer has
 };
 
 // Whether such a window is there.
@@ -70,10 +94,9 @@ ExpertFigures FiguresOf(const ExpertLayer& layer, const ExpertUsage& usage);
 class UsageSnapshot {
  public:
   ExpertUsage Sum() const;
-  // Sum of the total window, and what earlier resets took out of it: for counters, which never
-  // fall. Of layers with more than kMostNamedExperts the tokens alone.
+  // Of the total window, and of what earlier resets took out of it.
   // Precondition: a snapshot of the total window.
-  ExpertUsage SumSinceStart() const;
+  UsageSinceStart SumSinceStart() const;
 
  private:
   friend class ExpertStatistics;
@@ -86,10 +109,13 @@ class UsageSnapshot {
     UsageTotals layer;
     std::vector<uint64_t> selections;
     std::vector<absl::uint128> scores;  // in ExpertCount::kUnit
+    std::vector<uint64_t> sub_keys;
+    SubKeyBlocks blocks;  // of what resets took out alone
   };
   struct Slice {
     UsageTotals layer;
     std::vector<ExpertCount> experts;
+    std::vector<uint64_t> sub_keys;
   };
 
   absl::Time start_;
@@ -145,8 +171,11 @@ class ExpertStatistics {
   // What the model has counted in the current slice.
   Slice ReadSlice(int expert_layer);
   void EndSlice(int expert_layer);
+  const ExpertLayer& shape(int expert_layer) const {
+    return model_->description().expert_layers[expert_layer];
+  }
   // What was counted since the start, if `active` is what counts now.
-  static std::shared_ptr<const Totals> SinceStart(const Layer& layer, const Slice& active);
+  std::shared_ptr<const Totals> SinceStart(int expert_layer, const Slice& active) const;
   UsageSnapshot SnapshotOf(int expert_layer, UsageWindow window, absl::Time now,
                            std::shared_ptr<const Slice> active) const;
 

@@ -22,7 +22,7 @@ namespace peerage {
 struct LayerWindows {
   std::optional<ExpertUsage> recent;  // where it is kept
   ExpertUsage total;
-  ExpertUsage since_start;       // UsageSnapshot::SumSinceStart
+  UsageSinceStart since_start;
   absl::Duration sum_time = {};  // of a processor
 };
 

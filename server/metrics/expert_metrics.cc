@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <limits>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -58,13 +60,14 @@ std::array<uint64_t, kUsageBuckets> ExpertsByUsage(absl::Span<const uint64_t> se
 // Families in the order in which they were first added to.
 class ExpertMetrics::Families {
  public:
-  void Add(MetricType type, const char* name, const char* help, const Labels& labels,
-           double value) {
+  // What a series shows is up to the caller.
+  prometheus::ClientMetric& Add(MetricType type, const char* name, const char* help,
+                                const Labels& labels) {
     const auto [it, is_new] = index_.emplace(name, families_.size());
     if (is_new) families_.push_back({name, help, type, {}});
     prometheus::ClientMetric& metric = families_[it->second].metric.emplace_back();
     for (const auto& [label, text] : labels) metric.label.push_back({label, text});
-    (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+    return metric;
   }
 
   const std::vector<prometheus::MetricFamily>& all() const { return families_; }
@@ -77,14 +80,15 @@ class ExpertMetrics::Families {
 // Adds the series of one layer.
 class ExpertMetrics::LayerSeries {
  public:
-  LayerSeries(const std::string& model_name, const ExpertLayer& layer, ExpertMetricsLevel level,
-              Families& families)
-      : layer_(layer),
-        level_(level),
+  LayerSeries(const Options& options, size_t index, Families& families)
+      : layer_(options.layers[index]),
+        level_(options.level),
         families_(families),
-        labels_{{"model_name", model_name},
-                {"layer", absl::StrCat(layer.layer)},
-                {"kind", std::string(ChoiceName(kExpertLayerKinds, layer.kind))}} {}
+        labels_{{"model_name", options.model_name},
+                {"layer", absl::StrCat(layer_.layer)},
+                {"kind", std::string(ChoiceName(kExpertLayerKinds, layer_.kind))}} {
+    if (!options.baseline.empty()) baseline_ = options.baseline[index];
+  }
 
   void Add(const LayerWindows& windows) {
     AddCounters(windows.since_start);
@@ -97,13 +101,14 @@ class ExpertMetrics::LayerSeries {
     Gauge("peerage_expert_unused_expected", "What an even router would leave unused by chance.", {},
           (1 - total.used_expected_ratio) * layer_.num_experts);
     if (windows.recent.has_value()) {
-      Gauge("peerage_expert_drift_nats",
-            "Jensen-Shannon divergence of the recent window's selections from others.",
-            {{"against", "total"}},
-            ExpertDrift(windows.recent->selections, windows.total.selections));
+      const absl::Span<const uint64_t> recent = windows.recent->selections;
+      AddDrift("total", ExpertDrift(recent, windows.total.selections));
+      if (!baseline_.empty()) AddDrift("baseline", ExpertDrift(recent, baseline_));
     }
     AddHottest(windows.total, total.selections);
+    AddRouter(windows.since_start.totals);
     if (level_ < kFull) return;
+    AddSubKeys(windows);
     const auto experts = ExpertsByUsage(windows.total.selections);
     for (int bucket = 0; bucket < kUsageBuckets; ++bucket) {
       Gauge("peerage_experts_by_usage", "Experts by their selections in the total window.",
@@ -118,16 +123,29 @@ class ExpertMetrics::LayerSeries {
     return labels;
   }
   void Gauge(const char* name, const char* help, const Labels& more, double value) {
-    families_.Add(MetricType::Gauge, name, help, With(more), value);
+    families_.Add(MetricType::Gauge, name, help, With(more)).gauge.value = value;
   }
   void Counter(const char* name, const char* help, const Labels& more, double value) {
-    families_.Add(MetricType::Counter, name, help, With(more), value);
+    families_.Add(MetricType::Counter, name, help, With(more)).counter.value = value;
+  }
+
+  // `bounds` are ascending; `counts` [bounds]: of values at most a bound and above the one before.
+  void Histogram(const char* name, const char* help, const Labels& more,
+                 absl::Span<const double> bounds, absl::Span<const uint64_t> counts, double sum) {
+    auto& histogram = families_.Add(MetricType::Histogram, name, help, With(more)).histogram;
+    for (size_t i = 0; i < bounds.size(); ++i) {
+      histogram.sample_count += counts[i];
+      histogram.bucket.push_back({histogram.sample_count, bounds[i]});
+    }
+    histogram.bucket.push_back({histogram.sample_count, std::numeric_limits<double>::infinity()});
+    histogram.sample_sum = sum;
   }
 
   // Every token picks as many.
-  void AddCounters(const ExpertUsage& since_start) {
+  void AddCounters(const UsageSinceStart& since_start) {
+    const UsageTotals& totals = since_start.totals;
     Counter("peerage_expert_selections_total", "Selections of experts, by all tokens and heads.",
-            {}, static_cast<double>(since_start.tokens) * layer_.picks_per_token());
+            {}, static_cast<double>(totals.tokens) * layer_.picks_per_token());
     if (!layer_.is_mixture() || layer_.num_experts > kMostNamedExperts) return;
     for (uint32_t i = 0; i < layer_.num_experts; ++i) {
       const Labels expert = {{"expert", layer_.expert_name(i)}};
@@ -138,13 +156,64 @@ class ExpertMetrics::LayerSeries {
     }
   }
 
+  void AddDrift(const char* against, double nats) {
+    Gauge("peerage_expert_drift_nats",
+          "Jensen-Shannon divergence of the recent window's selections from others.",
+          {{"against", against}}, nats);
+  }
+
+  // What steps read, and how sure the router was.
+  void AddRouter(const UsageTotals& totals) {
+    Counter("peerage_expert_step_distinct_total", "Different experts of each step, summed.", {},
+            static_cast<double>(totals.step_distinct));
+    if (!layer_.is_mixture()) {
+      Counter("peerage_expert_bytes_read_total",
+              "Records of each step's different experts, summed.", {},
+              static_cast<double>(totals.bytes_read));
+    }
+    AddRatios("peerage_router_topk_mass_ratio",
+              "What softmax over all experts gives to those picked, of 1 token in 16.",
+              totals.kept_mass);
+    AddRatios("peerage_router_entropy_ratio",
+              "Entropy of softmax over all experts / ln N, of 1 token in 16.",
+              totals.router_entropy);
+  }
+  void AddRatios(const char* name, const char* help, const RatioCounts& ratios) {
+    Histogram(name, help, {}, RatioCounts::kBounds, ratios.counts,
+              static_cast<double>(ratios.sum) * ExpertCount::kUnit);
+  }
+
+  void AddSubKeys(const LayerWindows& windows) {
+    const uint32_t n = layer_.num_sub_keys;
+    if (n == 0) return;
+    const absl::Span<const uint64_t> picks = windows.total.sub_keys;
+    for (size_t half = 0; half < size_t{2} * layer_.heads; ++half) {
+      const SubKeyFigures figures = ComputeSubKeyFigures(picks.subspan(half * n, n));
+      const Labels labels = {{"head", absl::StrCat(half / 2)},
+                             {"axis", half % 2 == 0 ? "row" : "column"}};
+      Gauge("peerage_subkey_used_ratio",
+            "Share of a head's sub-keys that led to a pick, of 1 token in 16.", labels,
+            figures.used_ratio);
+      Gauge("peerage_subkey_entropy_ratio", "Entropy of their shares / ln n.", labels,
+            figures.entropy_ratio);
+    }
+    SubKeyBlocks blocks = SubKeyBlocks::Of(layer_, windows.total.selections);
+    blocks += windows.since_start.before_reset;
+    AddBlocks("peerage_expert_row_selections", "Selections by the first sub-key.", blocks.rows);
+    AddBlocks("peerage_expert_column_selections", "Selections by the second sub-key.",
+              blocks.columns);
+  }
+  // The sum is that of the blocks' last sub-keys, which is of no use.
+  void AddBlocks(const char* name, const char* help, absl::Span<const uint64_t> counts) {
+    const std::vector<uint32_t> last = SubKeyBlocks::Bounds(layer_);
+    const std::vector<double> bounds(last.begin(), last.end());
+    Histogram(name, help, {}, bounds, counts,
+              std::inner_product(bounds.begin(), bounds.end(), counts.begin(), 0.0));
+  }
+
   ExpertFigures AddWindow(const std::string& window, const ExpertUsage& usage) {
     const ExpertFigures figures = FiguresOf(layer_, usage);
     const Labels of_window = {{"window", window}};
-    Gauge("peerage_expert_window_seconds", "Length of a window of expert usage.", of_window,
-          absl::ToDoubleSeconds(usage.end - usage.start));
-    Gauge("peerage_expert_window_selections", "Selections in a window.", of_window,
-          static_cast<double>(figures.selections));
     Gauge("peerage_expert_used_ratio", "Share of the experts with a selection.", of_window,
           figures.used_ratio);
     Gauge("peerage_expert_used_expected_ratio", "The same of an even router, by chance.", of_window,
@@ -194,32 +263,55 @@ class ExpertMetrics::LayerSeries {
   const ExpertMetricsLevel level_;
   Families& families_;
   const Labels labels_;
+  absl::Span<const uint64_t> baseline_;  // empty: none
 };
 
-ExpertMetrics::ExpertMetrics(const std::string& model_name, std::vector<ExpertLayer> layers,
-                             ExpertUsageMode mode, ExpertMetricsLevel level)
-    : model_name_(model_name),
-      layers_(level == kOff || mode == ExpertUsageMode::kOff ? std::vector<ExpertLayer>()
-                                                             : std::move(layers)),
-      level_(level),
-      sum_seconds_(AddStage("sum", model_name, costs_)),
-      figure_seconds_(AddStage("figures", model_name, costs_)) {
-  if (layers_.empty()) return;
-  for (const ExpertLayer& layer : layers_) {
+ExpertMetrics::ExpertMetrics(Options options)
+    : options_([&options] {
+        if (options.level == kOff || options.mode == ExpertUsageMode::kOff) options.layers.clear();
+        return std::move(options);
+      }()),
+      sum_seconds_(AddStage("sum", options_.model_name, costs_)),
+      figure_seconds_(AddStage("figures", options_.model_name, costs_)) {
+  if (layers().empty()) return;
+  for (const ExpertLayer& layer : layers()) {
     ExpertUsage unused;
     unused.selections.resize(layer.num_experts);
     unused.score_sums.resize(layer.num_experts);
-    const bool recent = IsKept(UsageWindow::kRecent, mode);
+    unused.sub_keys.resize(size_t{2} * layer.heads * layer.num_sub_keys);
+    const bool recent = IsKept(UsageWindow::kRecent, options_.mode);
     Add({.recent = recent ? std::optional(unused) : std::nullopt,
          .total = unused,
-         .since_start = unused});
+         .since_start = {.selections = unused.selections, .score_sums = unused.score_sums}});
   }
   EndRound(absl::UnixEpoch());
 }
 
 void ExpertMetrics::Add(const LayerWindows& windows) {
   if (next_ == nullptr) next_ = std::make_shared<Families>();
-  LayerSeries(model_name_, layers_[num_updated_++], level_, *next_).Add(windows);
+  const size_t index = num_updated_++;
+  LayerSeries(options_, index, *next_).Add(windows);
+  const auto add_window = [&](const char* window, const ExpertUsage& usage) {
+    WindowTotals& totals = window_totals_[window];
+    totals.length = usage.end - usage.start;
+    totals.selections += usage.tokens * layers()[index].picks_per_token();
+  };
+  if (windows.recent.has_value()) add_window("recent", *windows.recent);
+  add_window("total", windows.total);
+}
+
+void ExpertMetrics::AddWindowTotals() {
+  for (const auto& [window, totals] : window_totals_) {
+    const Labels labels = {{"model_name", options_.model_name}, {"window", window}};
+    next_
+        ->Add(MetricType::Gauge, "peerage_expert_window_seconds",
+              "Length of a window of expert usage.", labels)
+        .gauge.value = absl::ToDoubleSeconds(totals.length);
+    next_
+        ->Add(MetricType::Gauge, "peerage_expert_window_selections",
+              "Selections in a window, of all layers.", labels)
+        .gauge.value = static_cast<double>(totals.selections);
+  }
 }
 
 void ExpertMetrics::Update(const LayerWindows& windows) {
@@ -232,12 +324,16 @@ void ExpertMetrics::Update(const LayerWindows& windows) {
 void ExpertMetrics::AbandonRound() {
   next_ = nullptr;
   num_updated_ = 0;
+  window_totals_.clear();
 }
 
 void ExpertMetrics::EndRound(absl::Time now) {
-  next_->Add(MetricType::Gauge, "peerage_expert_stats_timestamp_seconds",
-             "When the figures of experts were computed, in seconds since 1970.",
-             {{"model_name", model_name_}}, absl::ToDoubleSeconds(now - absl::UnixEpoch()));
+  AddWindowTotals();
+  next_
+      ->Add(MetricType::Gauge, "peerage_expert_stats_timestamp_seconds",
+            "When the figures of experts were computed, in seconds since 1970.",
+            {{"model_name", options_.model_name}})
+      .gauge.value = absl::ToDoubleSeconds(now - absl::UnixEpoch());
   {
     absl::MutexLock lock(&mu_);
     latest_ = next_;

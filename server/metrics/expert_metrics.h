@@ -4,6 +4,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,11 +26,18 @@ namespace peerage {
 // Threads: Collect is safe from many; rounds belong to one thread.
 class ExpertMetrics final : public prometheus::Collectable {
  public:
+  struct Options {
+    std::string model_name;
+    std::vector<ExpertLayer> layers;  // the model's
+    ExpertUsageMode mode = ExpertUsageMode::kRecent;
+    ExpertMetricsLevel level = ExpertMetricsLevel::kStandard;
+    // Selections that drift is measured against, [layers][num_experts]; empty: none.
+    std::vector<std::vector<uint64_t>> baseline = {};
+  };
   // Shows an unused model at first; nothing where nothing is counted.
-  ExpertMetrics(const std::string& model_name, std::vector<ExpertLayer> layers,
-                ExpertUsageMode mode, ExpertMetricsLevel level);
+  explicit ExpertMetrics(Options options);
 
-  const std::vector<ExpertLayer>& layers() const { return layers_; }  // none when off
+  const std::vector<ExpertLayer>& layers() const { return options_.layers; }  // none when off
 
   // A round: the windows of each layer in order, and the end, which shows all of them.
   void Update(const LayerWindows& windows);
@@ -42,17 +50,22 @@ class ExpertMetrics final : public prometheus::Collectable {
  private:
   class Families;
   class LayerSeries;
+  // What windows say of all layers together.
+  struct WindowTotals {
+    absl::Duration length;
+    uint64_t selections = 0;
+  };
 
   void Add(const LayerWindows& windows);
+  void AddWindowTotals();
 
-  const std::string model_name_;
-  const std::vector<ExpertLayer> layers_;
-  const ExpertMetricsLevel level_;
+  const Options options_;
   prometheus::Registry costs_;
   prometheus::Histogram& sum_seconds_;  // in costs_, as the next
   prometheus::Histogram& figure_seconds_;
   std::shared_ptr<Families> next_;  // of the round
   size_t num_updated_ = 0;
+  std::map<std::string, WindowTotals> window_totals_;  // by window
 
   mutable absl::Mutex mu_;
   std::shared_ptr<const Families> latest_ ABSL_GUARDED_BY(mu_);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "model/experts/expert_usage.h"
@@ -30,6 +31,8 @@ bool Contains(const std::vector<TokenId>& ids, TokenId token) {
   return std::find(ids.begin(), ids.end(), token) != ids.end();
 }
 
+constexpr uint64_t kRecordBytes = 192;
+
 }  // namespace
 
 FakeModel::FakeModel(const FakeModelOptions& options)
@@ -43,7 +46,8 @@ FakeModel::FakeModel(const FakeModelOptions& options)
   description_.num_layers = 1;
   for (const ExpertLayer& layer : options.expert_layers) {
     counts_.emplace_back(layer.num_experts);
-    squared_scores_.push_back(0);
+    totals_.emplace_back();
+    sub_keys_.emplace_back(size_t{2} * layer.heads * layer.num_sub_keys);
     description_.num_layers = std::max(description_.num_layers, layer.layer + 1);
   }
 }
@@ -209,37 +213,62 @@ void FakeModel::Write(const Chunk& chunk) {
 void FakeModel::PickExperts(const StepInput& input) {
   const std::vector<ExpertLayer>& layers = options_.expert_layers;
   layer_picks_.assign(layers.size(), {});
-  for (const Chunk& chunk : input.chunks) {
-    counted_tokens_ += chunk.tokens.size();
-    for (size_t i = 0; i < chunk.tokens.size(); ++i) {
-      for (size_t layer = 0; layer < layers.size(); ++layer) {
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    std::set<uint32_t> different;
+    for (const Chunk& chunk : input.chunks) {
+      for (size_t i = 0; i < chunk.tokens.size(); ++i) {
         Picks picks = PicksOf(layers[layer], chunk.tokens[i], chunk.first_position + i);
-        for (size_t pick = 0; pick < picks.ids.size(); ++pick) {
-          ExpertCount& count = counts_[layer][picks.ids[pick]];
-          const uint64_t score = ExpertScore(picks.weights[pick]);
-          ++count.selections;
-          count.score += score;
-          squared_scores_[layer] += absl::uint128(score) * score;
-          if (!chunk.trace) picks.ids[pick] = UINT32_MAX;  // not to be looked at
-        }
+        Count(layer, picks);
+        different.insert(picks.ids.begin(), picks.ids.end());
+        // Not to be looked at.
+        if (!chunk.trace) picks.ids.assign(picks.ids.size(), UINT32_MAX);
         AppendTo(picks.ids, layer_picks_[layer].ids);
         AppendTo(picks.weights, layer_picks_[layer].weights);
       }
     }
+    totals_[layer].step_distinct += different.size();
+    totals_[layer].bytes_read += different.size() * kRecordBytes;
   }
   picks_.clear();
   for (const Picks& picks : layer_picks_) picks_.push_back({picks.ids, picks.weights});
 }
 
+void FakeModel::Count(size_t layer, const Picks& picks) {
+  const ExpertLayer& shape = options_.expert_layers[layer];
+  UsageTotals& totals = totals_[layer];
+  const bool sample = totals.tokens++ % kTokensPerSample == 0;
+  if (sample) {
+    totals.kept_mass.Add(0.25f);
+    totals.router_entropy.Add(0.75f);
+  }
+  for (size_t pick = 0; pick < picks.ids.size(); ++pick) {
+    ExpertCount& count = counts_[layer][picks.ids[pick]];
+    const uint64_t score = ExpertScore(picks.weights[pick]);
+    ++count.selections;
+    count.score += score;
+    totals.squared_scores += absl::uint128(score) * score;
+    const uint32_t n = shape.num_sub_keys;
+    if (!sample || n == 0) continue;
+    const uint32_t expert = picks.ids[pick] % (shape.num_experts / shape.expert_sets);
+    uint64_t* rows = sub_keys_[layer].data() + pick / shape.top_k * 2 * n;
+    ++rows[expert / n];
+    ++rows[n + expert % n];
+  }
+}
+
 UsageTotals FakeModel::ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) {
   std::copy_n(counts_[expert_layer].begin(), counts.size(), counts.begin());
-  return {.tokens = counted_tokens_, .squared_scores = squared_scores_[expert_layer]};
+  return totals_[expert_layer];
+}
+
+void FakeModel::ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) {
+  std::copy_n(sub_keys_[expert_layer].begin(), counts.size(), counts.begin());
 }
 
 void FakeModel::ClearUsage() {
-  counted_tokens_ = 0;
-  squared_scores_.assign(squared_scores_.size(), 0);
+  totals_.assign(totals_.size(), {});
   for (std::vector<ExpertCount>& counts : counts_) counts.assign(counts.size(), {});
+  for (std::vector<uint64_t>& counts : sub_keys_) counts.assign(counts.size(), 0);
 }
 
 void FakeModel::Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot) {

@@ -54,6 +54,7 @@ class FakeModel final : public LanguageModel {
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
   UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;
+  void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) override;
   void ClearUsage() override;
 
   // The gate: while it is shut, a step waits before it begins until it is let through.
@@ -97,6 +98,7 @@ class FakeModel final : public LanguageModel {
   std::vector<TokenId> ReadHistory(const Chunk& chunk);
   void Write(const Chunk& chunk);
   void CheckChunks(const StepInput& input);
+  void Count(size_t layer, const Picks& picks);  // of one token
   void PickExperts(const StepInput& input);
   void Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot);
 
@@ -111,9 +113,9 @@ class FakeModel final : public LanguageModel {
   std::vector<std::vector<TokenAlternative>> alternatives_;  // [rows]
   std::vector<RowOutput> rows_;
   std::vector<absl::Status> chunk_status_;
-  uint64_t counted_tokens_ = 0;
   std::vector<std::vector<ExpertCount>> counts_;  // [expert layers, experts]
-  std::vector<absl::uint128> squared_scores_;     // [expert layers]
+  std::vector<UsageTotals> totals_;               // [expert layers]
+  std::vector<std::vector<uint64_t>> sub_keys_;   // [expert layers, heads * 2 * num_sub_keys]
   std::vector<Picks> layer_picks_;                // [expert layers] of the step's tokens
   std::vector<ExpertPicks> picks_;                // views of them
 

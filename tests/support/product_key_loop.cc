@@ -115,6 +115,14 @@ class ProductKeyLoop {
     const double all = LogOfSumOfExps(scores[0]) + LogOfSumOfExps(scores[1]);
     const double kept = LogOfSumOfExps(weights);
     for (const double sum : weights) picks.weights.push_back(Weight(sum, kept, all));
+    picks.kept_mass.push_back(std::exp(kept - all));
+    double entropy = 0;
+    for (const double first : scores[0]) {
+      for (const double second : scores[1]) {
+        entropy -= std::exp(first + second - all) * (first + second - all);
+      }
+    }
+    picks.entropy.push_back(entropy);
   }
 
   double Weight(double sum, double log_of_kept, double log_of_all) const {

@@ -21,6 +21,9 @@ struct DoublePicks {
   // The least difference between a sum (or half's score) that was kept and one that was not: what
   // rounding must stay below for every float path to pick the same.
   double margin = 0;
+  // Of softmax over all experts of a head, [heads]: the sum over those it picks, and the entropy.
+  DoubleRow kept_mass = {};
+  DoubleRow entropy = {};
 };
 
 // Routing by product keys, brute force in double. `prefix`: "model.layers.0.ffn.peer.".

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "model/experts/expert_usage.h"
@@ -43,6 +44,22 @@ FeedStep StepAt(const std::vector<FedSequence>& sequences, size_t at, size_t chu
 template <typename T>
 void Append(absl::Span<const T> values, std::vector<T>& all) {
   all.insert(all.end(), values.begin(), values.end());
+}
+
+void ExpectSubKeysAreWhatTracesSay(LanguageModel& model, int expert_layer,
+                                   const std::vector<uint32_t>& ids) {
+  const ExpertLayer& layer = model.description().expert_layers[expert_layer];
+  const uint32_t n = layer.num_sub_keys;
+  std::vector<uint64_t> expected(size_t{2} * layer.heads * n), counts(expected.size());
+  for (size_t i = 0; n > 0 && i < ids.size(); ++i) {
+    const size_t token = i / layer.picks_per_token(), head = i / layer.top_k % layer.heads;
+    if (token % kTokensPerSample != 0) continue;
+    const uint32_t expert = ids[i] % (layer.num_experts / layer.expert_sets);
+    ++expected[2 * head * n + expert / n];
+    ++expected[(2 * head + 1) * n + expert % n];
+  }
+  model.ReadSubKeys(expert_layer, absl::MakeSpan(counts));
+  EXPECT_EQ(counts, expected) << "expert layer " << expert_layer;
 }
 
 }  // namespace
@@ -105,6 +122,13 @@ void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed) {
     const UsageTotals totals = model.ReadUsage(static_cast<int>(l), absl::MakeSpan(counts));
     EXPECT_EQ(totals.tokens, tokens);
     EXPECT_EQ(totals.squared_scores, squared_scores);
+    // Steps of any size have at most as many different experts as picks, and at least one.
+    EXPECT_LE(totals.step_distinct, fed.ids[l].size());
+    EXPECT_GE(totals.step_distinct, expected.size());
+    const uint64_t samples = (tokens + kTokensPerSample - 1) / kTokensPerSample;
+    const auto& entropies = totals.router_entropy.counts;
+    EXPECT_LE(std::accumulate(entropies.begin(), entropies.end(), uint64_t{0}), samples);
+    ExpectSubKeysAreWhatTracesSay(model, static_cast<int>(l), fed.ids[l]);
     for (uint32_t id = 0; id < layers[l].num_experts; ++id) {
       ASSERT_EQ(counts[id].selections, expected[id].selections) << l << ", " << id;
       ASSERT_EQ(counts[id].score, expected[id].score) << l << ", " << id;

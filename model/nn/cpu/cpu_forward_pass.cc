@@ -139,6 +139,9 @@ class CpuForwardPass final : public ForwardPass {
   UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
     return counters_.Read(expert_layer, counts);
   }
+  void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) override {
+    counters_.ReadSubKeys(expert_layer, counts);
+  }
   void ClearUsage() override { counters_.Clear(); }
 
  private:

@@ -1,6 +1,7 @@
 #include "model/nn/cpu/expert_counters.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace peerage::nn::cpu {
@@ -18,10 +19,13 @@ absl::uint128 SquaredScores(absl::Span<const float> weights) {
   return sum;
 }
 
+// Of all heads, both halves.
+size_t NumSubKeys(const ExpertLayer& layer) { return size_t{2} * layer.heads * layer.num_sub_keys; }
+
 }  // namespace
 
 ExpertCounters::ExpertCounters(std::vector<ExpertLayer> layers, const Options& options)
-    : options_(options) {
+    : options_(options), samples_(options.max_tokens / kTokensPerSample + 1) {
   for (ExpertLayer& layer : layers) layers_.push_back({.shape = std::move(layer)});
 }
 
@@ -29,6 +33,7 @@ void ExpertCounters::LayCounters(Arena& arena) {
   if (!options_.count) return;
   for (Layer& layer : layers_) {
     layer.counters = arena.TakeArray<kernels::ExpertCounter>(layer.shape.num_experts);
+    layer.sub_keys = arena.TakeArray<uint64_t>(NumSubKeys(layer.shape));
   }
 }
 
@@ -43,25 +48,82 @@ void ExpertCounters::LayPicks(Arena& arena) {
   }
 }
 
-void ExpertCounters::Count(kernels::ThreadPool& pool, int expert_layer, int tokens) {
+void ExpertCounters::BeginStep(Layer& layer) {
+  if (layer.step == kernels::ExpertCounter::kLastStep) {
+    kernels::ForgetSteps(layer.counters, layer.shape.num_experts);
+    layer.step = 0;
+  }
+  ++layer.step;
+}
+
+void ExpertCounters::Count(kernels::ThreadPool& pool, int expert_layer, int tokens,
+                           size_t record_bytes) {
   Layer& layer = layers_[expert_layer];
   if (layer.counters == nullptr) return;
-  layer.tokens += tokens;
-  layer.spilled.resize(pool.threads());
-  layer.squared_scores.resize(pool.threads());
+  BeginStep(layer);
+  layer.shares.resize(pool.threads());
   const kernels::CountArgs args{.ids = layer.picks.ids,
                                 .weights = layer.picks.weights,
                                 .picks = int64_t{layer.shape.picks_per_token()} * tokens,
-                                .counters = layer.counters};
+                                .counters = layer.counters,
+                                .step = layer.step};
   const uint64_t experts = layer.shape.num_experts;
-  const int64_t shares = args.picks < kPicksWorthSharing ? 1 : pool.threads();
-  pool.For(shares, 1, [&](int64_t begin, int64_t end, int thread) {
-    kernels::CountExperts(args, static_cast<uint32_t>(experts * begin / shares),
-                          static_cast<uint32_t>(experts * end / shares), layer.spilled[thread]);
-    const int64_t first = args.picks * begin / shares, last = args.picks * end / shares;
-    layer.squared_scores[thread] +=
-        SquaredScores(absl::MakeConstSpan(args.weights + first, last - first));
+  const int64_t parts = args.picks < kPicksWorthSharing ? 1 : pool.threads();
+  pool.For(parts, 1, [&](int64_t begin, int64_t end, int thread) {
+    Share& share = layer.shares[thread];
+    const int64_t distinct =
+        kernels::CountExperts(args, static_cast<uint32_t>(experts * begin / parts),
+                              static_cast<uint32_t>(experts * end / parts), share.spilled);
+    share.step_distinct += distinct;
+    const int64_t first = args.picks * begin / parts, last = args.picks * end / parts;
+    share.squared_scores += SquaredScores(absl::MakeConstSpan(args.weights + first, last - first));
   });
+  CountSubKeys(layer, tokens);
+  layer.totals.tokens += tokens;
+  layer.record_bytes = record_bytes;
+}
+
+int ExpertCounters::FirstSample(const Layer& layer) {
+  return static_cast<int>(-layer.totals.tokens % kTokensPerSample);
+}
+
+void ExpertCounters::CountSubKeys(Layer& layer, int tokens) {
+  const ExpertLayer& shape = layer.shape;
+  const uint32_t n = shape.num_sub_keys;
+  if (n == 0) return;
+  const uint32_t experts_of_set = shape.num_experts / shape.expert_sets;
+  for (int token = FirstSample(layer); token < tokens; token += kTokensPerSample) {
+    const uint32_t* id = layer.picks.ids + size_t(token) * shape.picks_per_token();
+    for (uint32_t head = 0; head < shape.heads; ++head) {
+      uint64_t* rows = layer.sub_keys + size_t{2} * head * n;
+      for (uint32_t k = 0; k < shape.top_k; ++k, ++id) {
+        const uint32_t expert = *id % experts_of_set;
+        ++rows[expert / n];
+        ++rows[n + expert % n];
+      }
+    }
+  }
+}
+
+void ExpertCounters::Observe(kernels::ThreadPool& pool, int expert_layer, int tokens,
+                             RouterFiguresOf figures) {
+  Layer& layer = layers_[expert_layer];
+  const int first = FirstSample(layer);
+  if (layer.counters == nullptr || first >= tokens) return;
+  constexpr int kStride = kTokensPerSample;
+  const uint64_t before = (layer.totals.tokens + first) / kTokensPerSample;
+  const int samples = (tokens - first + kStride - 1) / kStride;
+  pool.For(samples, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int token = first + static_cast<int>(i) * kStride;
+      samples_[i] = figures(token, static_cast<int>((before + i) % layer.shape.heads), thread);
+    }
+  });
+  for (int i = 0; i < samples; ++i) {
+    if (std::isnan(samples_[i].kept_mass) || std::isnan(samples_[i].entropy)) continue;
+    layer.totals.kept_mass.Add(samples_[i].kept_mass);
+    layer.totals.router_entropy.Add(samples_[i].entropy);
+  }
 }
 
 absl::Span<const ExpertPicks> ExpertCounters::Picks(int tokens) {
@@ -80,23 +142,35 @@ UsageTotals ExpertCounters::Read(int expert_layer, absl::Span<ExpertCount> count
     std::fill(counts.begin(), counts.end(), ExpertCount{});
     return {};
   }
-  UsageTotals totals{.tokens = layer.tokens};
-  for (const absl::uint128 squares : layer.squared_scores) totals.squared_scores += squares;
+  UsageTotals totals = layer.totals;
+  for (const Share& share : layer.shares) {
+    totals.squared_scores += share.squared_scores;
+    totals.step_distinct += share.step_distinct;
+  }
+  totals.bytes_read = totals.step_distinct * layer.record_bytes;
   if (counts.empty()) return totals;
   kernels::ReadCounters(layer.counters, counts.size(), counts.data());
-  for (const kernels::SpilledCounts& spilled : layer.spilled) {
-    kernels::AddSpilled(spilled, counts.data());
-  }
+  for (const Share& share : layer.shares) kernels::AddSpilled(share.spilled, counts.data());
   return totals;
+}
+
+void ExpertCounters::ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) const {
+  const Layer& layer = layers_[expert_layer];
+  if (layer.counters == nullptr) {
+    std::fill(counts.begin(), counts.end(), 0);
+  } else {
+    std::copy_n(layer.sub_keys, counts.size(), counts.begin());
+  }
 }
 
 void ExpertCounters::Clear() {
   for (Layer& layer : layers_) {
-    if (layer.counters == nullptr || layer.tokens == 0) continue;
+    if (layer.counters == nullptr || layer.totals.tokens == 0) continue;
     std::fill_n(layer.counters, layer.shape.num_experts, kernels::ExpertCounter{});
-    layer.spilled.clear();
-    layer.squared_scores.clear();
-    layer.tokens = 0;
+    std::fill_n(layer.sub_keys, NumSubKeys(layer.shape), 0);
+    layer.shares.clear();
+    layer.totals = {};
+    layer.step = 0;
   }
 }
 

@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/numeric/int128.h"
 #include "absl/types/span.h"
 #include "model/experts/expert_usage.h"
 #include "model/kernels/expert_counting.h"
+#include "model/kernels/router_figures.h"
 #include "model/kernels/thread_pool.h"
 #include "model/nn/cpu/storage.h"
 
@@ -40,8 +42,15 @@ class ExpertCounters {
   // will.
   PickBuffer picks(int expert_layer) const { return layers_[expert_layer].picks; }
 
-  // Counts what the layer wrote. Exact: threads take disjoint experts.
-  void Count(kernels::ThreadPool& pool, int expert_layer, int tokens);
+  // Counts what the layer wrote. Exact: threads take disjoint experts. `record_bytes` are what an
+  // expert that was picked had read for it, once however many tokens picked it.
+  void Count(kernels::ThreadPool& pool, int expert_layer, int tokens, size_t record_bytes = 0);
+
+  // Takes in how sure the layer's router was, of one token in kTokensPerSample. To be called once a
+  // step, before Count.
+  using RouterFiguresOf =
+      absl::FunctionRef<kernels::RouterFigures(int token, int head, int thread)>;
+  void Observe(kernels::ThreadPool& pool, int expert_layer, int tokens, RouterFiguresOf figures);
 
   // The picks of all layers in a step of so many tokens; none without `trace`. Valid until the next
   // step.
@@ -49,21 +58,37 @@ class ExpertCounters {
 
   // LanguageModel::ReadUsage.
   UsageTotals Read(int expert_layer, absl::Span<ExpertCount> counts) const;
+  // LanguageModel::ReadSubKeys.
+  void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) const;
   void Clear();
 
  private:
+  // What one thread counted beside the counters.
+  struct Share {
+    kernels::SpilledCounts spilled;
+    absl::uint128 squared_scores = 0;
+    uint64_t step_distinct = 0;
+  };
   struct Layer {
     ExpertLayer shape;
     PickBuffer picks;
-    uint64_t tokens = 0;
-    kernels::ExpertCounter* counters = nullptr;   // [num_experts]; null when nothing is counted
-    std::vector<kernels::SpilledCounts> spilled;  // by thread
-    std::vector<absl::uint128> squared_scores;    // by thread
+    kernels::ExpertCounter* counters = nullptr;  // [num_experts]; null when nothing is counted
+    uint32_t step = 0;                           // the last one, as counters hold it
+    size_t record_bytes = 0;                     // of an expert
+    UsageTotals totals;                          // without those of the shares
+    std::vector<Share> shares;                   // by thread
+    uint64_t* sub_keys = nullptr;                // [heads][2 halves][num_sub_keys]
   };
+
+  // The first token of a step that is a sample; every kTokensPerSample-th after it is one, too.
+  static int FirstSample(const Layer& layer);
+  static void CountSubKeys(Layer& layer, int tokens);
+  static void BeginStep(Layer& layer);
 
   const Options options_;
   std::vector<Layer> layers_;
   std::vector<ExpertPicks> reported_;
+  std::vector<kernels::RouterFigures> samples_;  // room for those of a step
 };
 
 }  // namespace peerage::nn::cpu

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 namespace peerage::nn::cpu {
 
@@ -26,6 +27,11 @@ void MixtureRouter::Choose(const StepContext& step, float* logits) const {
       const size_t first = size_t(token) * top_k;
       Pick(logits + token * logits_stride(), {all.ids + first, all.weights + first});
     }
+  });
+  step.counters.Observe(step.pool, expert_layer, step.tokens(), [&](int token, int, int) {
+    const std::span<const float> gates(logits + token * logits_stride(), num_experts);
+    const std::span<const uint32_t> ids(all.ids + size_t(token) * top_k, top_k);
+    return kernels::GateFigures(gates, ids);
   });
   step.counters.Count(step.pool, expert_layer, step.tokens());
 }

@@ -1,5 +1,6 @@
 #include "model/nn/cpu/product_key_router.h"
 
+#include <algorithm>
 #include <span>
 
 #include "model/kernels/logits.h"
@@ -64,7 +65,9 @@ size_t ProductKeyRouter::ScratchBytes() const {
   const size_t rows = size_t{kMaxPartTokens} * (heads_differ() ? 1 : heads);
   const size_t kernel_bytes =
       keys.empty() ? 0 : kernels::SubKeyTopKScratch(num_sub_keys, query_width() / 2);
-  return Lists::Bytes(rows, listed()) + kernel_bytes;
+  const size_t figures_bytes =
+      4 * Arena::Padded(kernels::SubKeyScoreStride(num_sub_keys) * sizeof(float));
+  return std::max(Lists::Bytes(rows, listed()) + kernel_bytes, figures_bytes);
 }
 
 void ProductKeyRouter::Route(const Part& part, float* queries, const PickBuffer& picks,
@@ -88,6 +91,28 @@ void ProductKeyRouter::Route(const Part& part, float* queries, const PickBuffer&
   for (int head = part.first_head; head < part.end_head; ++head) {
     RouteGroup(group(head, tokens, heads), scratch);
   }
+}
+
+kernels::RouterFigures ProductKeyRouter::FiguresOf(int token, int head, const float* queries,
+                                                   const PickBuffer& picks,
+                                                   uint8_t* scratch) const {
+  const size_t n = num_sub_keys, row = size_t(token) * heads + head;
+  const float* query = queries + row * query_width();
+  float* room = reinterpret_cast<float*>(scratch);
+  kernels::ProductKeyFiguresArgs args{
+      .ids = {picks.ids + row * top_k, static_cast<size_t>(top_k)},
+      .first_id = head_offset * head,
+      .scratch = {room + 2 * kernels::SubKeyScoreStride(num_sub_keys), 2 * n}};
+  for (int half = 0; half < 2; ++half) {
+    const float* scores = query + half * (query_width() / 2);
+    if (!keys.empty()) {
+      float* computed = room + half * kernels::SubKeyScoreStride(num_sub_keys);
+      kernels::ScoreSubKeys(keys_of(head, half), scores, computed);
+      scores = computed;
+    }
+    args.scores[half] = {scores, n};
+  }
+  return kernels::ProductKeyFigures(args);
 }
 
 void ProductKeyRouter::FinishQueries(const Part& part, float* queries) const {
@@ -140,7 +165,7 @@ void ProductKeyRouter::ListBest(const Group& group, int half, const Lists& lists
   const bool joint = score == RouterScore::kJointSoftmax;
   const float* queries = group.queries + size_t(half) * (query_width() / 2);
   if (!keys.empty()) {
-    return kernels::SubKeyTopK({.keys = keys[keys.size() == 2 ? half : 2 * group.head + half],
+    return kernels::SubKeyTopK({.keys = keys_of(group.head, half),
                                 .queries = queries,
                                 .stride = group.stride,
                                 .rows = group.rows,

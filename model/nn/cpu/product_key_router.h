@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/kernels/product_keys.h"
+#include "model/kernels/router_figures.h"
 #include "model/nn/cpu/expert_counters.h"
 #include "model/nn/cpu/linear_layer.h"
 #include "model/nn/cpu/weight_placer.h"
@@ -55,6 +56,9 @@ struct ProductKeyRouter {
   size_t ScratchBytes() const;
   // Overwrites the part's queries. `scratch` is 64-byte aligned and one thread's own.
   void Route(const Part& part, float* queries, const PickBuffer& picks, uint8_t* scratch) const;
+  // How sure it was of one head's picks, from what Route left of the queries.
+  kernels::RouterFigures FiguresOf(int token, int head, const float* queries,
+                                   const PickBuffer& picks, uint8_t* scratch) const;
 
  private:
   // Rows of (token, head) that meet the same sub-keys and the same experts.
@@ -72,6 +76,9 @@ struct ProductKeyRouter {
   void FinishQueries(const Part& part, float* queries) const;
 
   int listed() const { return top_k < num_sub_keys ? top_k : num_sub_keys; }
+  const kernels::SubKeys& keys_of(int head, int half) const {
+    return keys[keys.size() == 2 ? half : 2 * head + half];
+  }
   bool heads_differ() const { return keys.size() != 2 || head_offset != 0; }
   int query_width() const { return query.outputs() / heads; }
 };

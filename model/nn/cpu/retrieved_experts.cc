@@ -11,7 +11,13 @@ void RetrievedExperts::Forward(const StepContext& step, const Activations& input
   } else {
     ForwardTokens(step, input);
   }
-  step.counters.Count(step.pool, router.expert_layer, input.tokens);
+  const PickBuffer picks = step.counters.picks(router.expert_layer);
+  step.counters.Observe(step.pool, router.expert_layer, input.tokens,
+                        [&](int token, int head, int thread) {
+                          return router.FiguresOf(token, head, step.workspace.queries, picks,
+                                                  step.workspace.expert_scratch_of(thread));
+                        });
+  step.counters.Count(step.pool, router.expert_layer, input.tokens, table.RecordBytes());
 }
 
 size_t RetrievedExperts::ScratchBytes() const {

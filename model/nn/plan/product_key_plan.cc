@@ -81,7 +81,8 @@ ExpertLayer ProductKeyRouterPlan::AsExpertLayer(ExpertLayerKind kind) const {
           .num_experts = static_cast<uint32_t>(config.table_rows()),
           .heads = static_cast<uint32_t>(config.heads),
           .top_k = static_cast<uint32_t>(config.top_k),
-          .expert_sets = static_cast<uint32_t>(config.per_head_experts ? config.heads : 1)};
+          .expert_sets = static_cast<uint32_t>(config.per_head_experts ? config.heads : 1),
+          .num_sub_keys = static_cast<uint32_t>(config.num_sub_keys)};
 }
 
 uint64_t ProductKeyRouterPlan::Flops() const {

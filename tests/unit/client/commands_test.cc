@@ -31,10 +31,10 @@ TEST(ExpertsCommandTest, RefusesFlagsThatDoNot) {
     const char* line;
     const char* message;
   } cases[] = {
-      {"experts --npy a.npy", "--npy and --maps need --layer"},
-      {"experts --maps 2", "--npy and --maps need --layer"},
+      {"experts --maps 2", "--maps needs --layer"},
       {"experts --watch --layer 0", "--watch is for all layers: leave out --layer"},
-      {"experts --watch --png a.png", "--watch draws nothing: leave out --png"},
+      {"experts --watch --png a.png", "--watch writes no files: leave out --png and --npy"},
+      {"experts --watch --npy a.npy", "--watch writes no files: leave out --png and --npy"},
   };
   for (const auto& [line, message] : cases) {
     EXPECT_EQ(Prepare(AddExperts, line), absl::InvalidArgumentError(message)) << line;

@@ -102,5 +102,48 @@ TEST(NpyTest, RoundsCountsThatADoubleCannotHold) {
   EXPECT_TRUE(std::isnan(values[2])) << "as it came";
 }
 
+TEST(NpyTest, IsReadAsItWasWritten) {
+  for (const size_t experts : {0, 1, 257}) {
+    std::vector<uint64_t> selections;
+    std::vector<double> scores;
+    for (size_t i = 0; i < experts; ++i) {
+      selections.push_back(i * i * i);
+      scores.push_back(-0.25 * static_cast<double>(i));
+    }
+    const auto numbers = FromNpy(ToNpy(selections, scores));
+    ASSERT_TRUE(numbers.ok()) << numbers.status();
+    EXPECT_EQ(numbers->selections, selections);
+    EXPECT_EQ(numbers->scores, scores);
+  }
+}
+
+TEST(NpyTest, RefusesWhatIsNoUsage) {
+  const std::string good = ToNpy({1, 2, 3}, {0.5, 0.5, 0.5});
+  const auto with = [&good](const std::string& from, const std::string& to) {
+    std::string bytes = good;
+    bytes.replace(bytes.find(from), from.size(), to);
+    return bytes;
+  };
+  std::string fraction = good, negative = good, nan = good;
+  const double odd[] = {0.5, -1, kNan};
+  std::memcpy(fraction.data() + DataOffset(good), &odd[0], sizeof(double));
+  std::memcpy(negative.data() + DataOffset(good), &odd[1], sizeof(double));
+  std::memcpy(nan.data() + DataOffset(good), &odd[2], sizeof(double));
+  for (const std::string& bytes :
+       {std::string(), good.substr(0, 9), good.substr(0, 40), good.substr(0, good.size() - 1),
+        good + "x", good + std::string(16, 0), with("NUMPY", "NUMPI"), with("<f8", "<f4"),
+        with("False", "True "), with("(2, 3)", "(3, 2)"), with("(2, 3)", "(2, 4)"),
+        with("(2, 3)", "(6,)  "), with("(2, 3)", "(2, -)"), fraction, negative, nan}) {
+    EXPECT_EQ(FromNpy(bytes).status().code(), absl::StatusCode::kInvalidArgument) << bytes;
+  }
+  // Every cut and every changed byte of the header is either refused or read.
+  for (size_t i = 0; i < good.size(); ++i) {
+    EXPECT_FALSE(FromNpy(good.substr(0, i)).ok()) << i;
+    std::string bytes = good;
+    bytes[i] ^= 0x15;
+    (void)FromNpy(bytes);
+  }
+}
+
 }  // namespace
 }  // namespace peerage

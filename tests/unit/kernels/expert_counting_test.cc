@@ -14,7 +14,8 @@
 namespace peerage::kernels {
 namespace {
 
-constexpr uint32_t kFull = std::numeric_limits<uint32_t>::max();
+constexpr uint32_t kFull = ExpertCounter::kMostSelections;
+constexpr uint32_t kFullScore = std::numeric_limits<uint32_t>::max();
 
 struct Picks {
   Picks(int count, uint32_t num_experts) : ids(count), weights(count) {
@@ -40,10 +41,11 @@ class Counters {
  public:
   explicit Counters(int experts, ExpertCounter initial = {}) : counters_(experts, initial) {}
 
-  void Count(CountArgs args, uint32_t first_id, uint32_t end_id) {
+  int64_t Count(CountArgs args, uint32_t first_id, uint32_t end_id) {
     args.counters = counters_.data();
-    CountExperts(args, first_id, end_id, spilled_);
+    return CountExperts(args, first_id, end_id, spilled_);
   }
+  void ForgetSteps() { kernels::ForgetSteps(counters_.data(), counters_.size()); }
 
   std::vector<ExpertCount> Read() const {
     std::vector<ExpertCount> counts(counters_.size());
@@ -84,6 +86,42 @@ TEST(ExpertCountingTest, CountsEveryPickOnceHoweverIdsAreSplit) {
       }
     });
   }
+}
+
+TEST(ExpertCountingTest, CountsTheDifferentExpertsOfAStep) {
+  constexpr int kExperts = 1000;
+  for (const int count : {0, 1, 15, 17, 129, 2049}) {
+    const Picks picks(count, kExperts);
+    std::vector<ExpertCount> counts(kExperts);
+    const int64_t expected = CountExpertsReference(picks.Args(), 0, kExperts, counts.data());
+    ForEachTarget([&] {
+      Counters counters(kExperts);
+      for (const uint32_t step : {1u, 2u, ExpertCounter::kLastStep}) {
+        CountArgs args = picks.Args();
+        args.step = step;
+        int64_t different = 0;
+        for (const uint32_t first : {0, 400}) {
+          different += counters.Count(args, first, first == 0 ? 400 : kExperts);
+        }
+        EXPECT_EQ(different, expected) << count;
+        EXPECT_EQ(counters.Count(args, 0, kExperts), 0) << "this step has had them";
+      }
+      counters.ForgetSteps();
+      EXPECT_EQ(counters.Count(picks.Args(), 0, kExperts), expected);
+    });
+  }
+}
+
+// An expert whose counter is emptied within a step stays one expert.
+TEST(ExpertCountingTest, CountsAnExpertThatSpillsOnce) {
+  const std::vector<uint32_t> ids(100, 2);
+  const std::vector<float> weights(ids.size(), 100.0f);
+  ForEachTarget([&] {
+    Counters counters(3);
+    EXPECT_EQ(counters.Count({.ids = ids.data(), .weights = weights.data(), .picks = 100}, 0, 3),
+              1);
+    EXPECT_EQ(counters.Read()[2].selections, 100u);
+  });
 }
 
 TEST(ExpertCountingTest, TouchesOnlyItsRange) {
@@ -159,8 +197,11 @@ TEST(ExpertCountingTest, SkipsTheHighestIds) {
 }
 
 TEST(ExpertCountingTest, LosesNothingWhereACounterIsFull) {
-  const ExpertCounter kNearlyFull[] = {
-      {kFull, 0}, {kFull - 1, 5}, {7, kFull}, {7, kFull - (1u << 24)}, {kFull, kFull}};
+  const ExpertCounter kNearlyFull[] = {{.selections = kFull, .score = 0},
+                                       {.selections = kFull - 1, .score = 5},
+                                       {.selections = 7, .score = kFullScore},
+                                       {.selections = 7, .score = kFullScore - (1u << 24)},
+                                       {.selections = kFull, .score = kFullScore}};
   for (const ExpertCounter& initial : kNearlyFull) {
     const Picks picks(300, 8);
     std::vector<ExpertCount> expected(8, {initial.selections, initial.score});
@@ -178,10 +219,10 @@ TEST(ExpertCountingTest, SpillsNothingWhileItFits) {
   const uint32_t id = 0;
   const float one = 1;
   ForEachTarget([&] {
-    Counters counters(1, {kFull - 1, kFull - (1u << 24)});
+    Counters counters(1, {.selections = kFull - 1, .score = kFullScore - (1u << 24)});
     counters.Count({.ids = &id, .weights = &one, .picks = 1}, 0, 1);
     EXPECT_EQ(counters.counter(0).selections, kFull);
-    EXPECT_EQ(counters.counter(0).score, kFull);
+    EXPECT_EQ(counters.counter(0).score, kFullScore);
     EXPECT_TRUE(counters.spilled().empty());
   });
 }

@@ -55,6 +55,9 @@ class NotingDevice : public nn::ForwardPass {
     counts[0].selections = 7;
     return {.tokens = 31u + expert_layer, .squared_scores = 5};
   }
+  void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) override {
+    counts[0] = 50u + expert_layer;
+  }
   void ClearUsage() override { ++notes_.cleared; }
 
  private:
@@ -132,6 +135,9 @@ TEST_F(TransformerSeamTest, AsksTheDeviceForUsage) {
   EXPECT_EQ(totals.tokens, 33u);
   EXPECT_EQ(totals.squared_scores, 5u);
   EXPECT_EQ(counts[0].selections, 7u);
+  std::vector<uint64_t> sub_keys(1);
+  model_.ReadSubKeys(2, absl::MakeSpan(sub_keys));
+  EXPECT_EQ(sub_keys[0], 52u);
   model_.ClearUsage();
   EXPECT_EQ(notes_.cleared, 1);
 }

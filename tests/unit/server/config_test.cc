@@ -140,21 +140,20 @@ TEST_P(AcceptedValueTest, KeepsTheEdgesOfItsRange) {
 
 INSTANTIATE_TEST_SUITE_P(
     EveryOption, AcceptedValueTest,
-    ::testing::Values(Value{"model-name", "A-z_0.9"}, Value{"model-name", std::string(128, 'a')},
-                      Value{"listen", "[::1]:0"}, Value{"listen", "localhost:65535"},
-                      Value{"device", "cpu"}, Value{"device", "cuda:0,cuda:1"},
-                      Value{"threads", "1"}, Value{"threads", "1024"},
-                      Value{"weights-dtype", "q8_0"}, Value{"expert-dtype", "int4"},
-                      Value{"max-batch-tokens", "1"}, Value{"max-batch-tokens", "65536"},
-                      Value{"max-sequences", "1"}, Value{"max-sequences", "4096"},
-                      Value{"max-queued-requests", "1"}, Value{"max-queued-requests", "1000000"},
-                      Value{"kv-cache-mib", "1"}, Value{"kv-cache-mib", "16777216"},
-                      Value{"kv-cache-mib", "auto"}, Value{"expert-usage", "off"},
-                      Value{"expert-usage", "total"}, Value{"expert-metrics", "full"},
-                      Value{"expert-trace", "none"}, Value{"expert-trace", "full"},
-                      Value{"max-trace-mib", "1"}, Value{"max-trace-mib", "3"},
-                      Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
-                      Value{"step-timeout", "1s"}, Value{"log-level", "off"}));
+    ::testing::Values(
+        Value{"model-name", "A-z_0.9"}, Value{"model-name", std::string(128, 'a')},
+        Value{"listen", "[::1]:0"}, Value{"listen", "localhost:65535"}, Value{"device", "cpu"},
+        Value{"device", "cuda:0,cuda:1"}, Value{"threads", "1"}, Value{"threads", "1024"},
+        Value{"weights-dtype", "q8_0"}, Value{"expert-dtype", "int4"},
+        Value{"max-batch-tokens", "1"}, Value{"max-batch-tokens", "65536"},
+        Value{"max-sequences", "1"}, Value{"max-sequences", "4096"},
+        Value{"max-queued-requests", "1"}, Value{"max-queued-requests", "1000000"},
+        Value{"kv-cache-mib", "1"}, Value{"kv-cache-mib", "16777216"},
+        Value{"kv-cache-mib", "auto"}, Value{"expert-usage", "off"}, Value{"expert-usage", "total"},
+        Value{"expert-metrics", "full"}, Value{"expert-baseline", "usage.npy"},
+        Value{"expert-trace", "none"}, Value{"expert-trace", "full"}, Value{"max-trace-mib", "1"},
+        Value{"max-trace-mib", "3"}, Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
+        Value{"step-timeout", "1s"}, Value{"log-level", "off"}));
 
 TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {
   EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=500ms"}).drain_timeout,

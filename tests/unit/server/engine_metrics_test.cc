@@ -66,13 +66,15 @@ TEST(EngineMetricsTest, ExposesExactlyTheSeriesThatTheDocumentationLists) {
   EngineMetrics metrics("m");
   metrics.SetInfo(Info());
   const ProcessMetrics process("m");
-  const ExpertMetrics experts("m",
-                              {{.kind = ExpertLayerKind::kMixtureFfn,
-                                .num_experts = 2,
-                                .heads = 1,
-                                .top_k = 1,
-                                .expert_names = {"a", "b"}}},
-                              ExpertUsageMode::kRecent, ExpertMetricsLevel::kFull);
+  const ExpertMetrics experts(
+      {.model_name = "m",
+       .layers = {{.num_experts = 4, .heads = 1, .top_k = 1, .num_sub_keys = 2},
+                  {.kind = ExpertLayerKind::kMixtureFfn,
+                   .num_experts = 2,
+                   .heads = 1,
+                   .top_k = 1,
+                   .expert_names = {"a", "b"}}},
+       .level = ExpertMetricsLevel::kFull});
   const std::string documentation = ReadFile("docs/metrics.md");
 
   // Rows of its tables: | `name` | type | labels | meaning |

@@ -22,13 +22,25 @@ const absl::Time kStart = absl::FromUnixSeconds(1'000'000);
 // Counts what a test tells it to.
 class CountingModel final : public LanguageModel {
  public:
-  CountingModel() { description_.expert_layers = {{.num_experts = 3, .heads = 1, .top_k = 1}}; }
+  explicit CountingModel(ExpertLayer layer = {.num_experts = 3, .heads = 1, .top_k = 1})
+      : counts_(layer.num_experts), sub_keys_(size_t{2} * layer.num_sub_keys) {
+    description_.expert_layers = {layer};
+  }
+
+  const ExpertLayer& layer() const { return description_.expert_layers[0]; }
 
   void Pick(uint32_t expert, float weight) {
-    ++tokens_;
+    ++totals_.tokens;
+    ++totals_.step_distinct;
+    totals_.bytes_read += 64;
+    totals_.kept_mass.Add(weight);
+    totals_.router_entropy.Add(weight / 2);
     ++counts_[expert].selections;
     counts_[expert].score += ExpertScore(weight);
-    squared_scores_ += absl::uint128(ExpertScore(weight)) * ExpertScore(weight);
+    totals_.squared_scores += absl::uint128(ExpertScore(weight)) * ExpertScore(weight);
+    for (uint32_t half = 0, n = layer().num_sub_keys; n > 0 && half < 2; ++half) {
+      ++sub_keys_[half * n + (half == 0 ? expert / n : expert % n)];
+    }
   }
   void SetCount(uint32_t expert, ExpertCount count) { counts_[expert] = count; }
 
@@ -40,20 +52,23 @@ class CountingModel final : public LanguageModel {
   absl::StatusOr<StepOutput> Step(const StepInput&) override { return StepOutput{}; }
   UsageTotals ReadUsage(int, absl::Span<ExpertCount> counts) override {
     std::copy_n(counts_.begin(), counts.size(), counts.begin());
-    return {.tokens = tokens_, .squared_scores = squared_scores_};
+    return totals_;
+  }
+  void ReadSubKeys(int, absl::Span<uint64_t> counts) override {
+    std::copy_n(sub_keys_.begin(), counts.size(), counts.begin());
   }
   void ClearUsage() override {
-    tokens_ = 0;
-    squared_scores_ = 0;
+    totals_ = {};
     counts_.assign(counts_.size(), {});
+    sub_keys_.assign(sub_keys_.size(), 0);
   }
 
  private:
   ModelDescription description_;
   ModelCapacity capacity_;
-  uint64_t tokens_ = 0;
-  absl::uint128 squared_scores_ = 0;
-  std::vector<ExpertCount> counts_ = std::vector<ExpertCount>(3);
+  UsageTotals totals_;
+  std::vector<ExpertCount> counts_;
+  std::vector<uint64_t> sub_keys_;
 };
 
 class ExpertStatisticsTest : public ::testing::Test {
@@ -218,6 +233,73 @@ TEST_F(ExpertStatisticsTest, EqualsARecountAtAnyTime) {
               recount(history, [](const Pick& pick) { return !pick.before_reset; }))
         << "step " << i;
   }
+}
+
+// What counters show goes on through slices and resets, sub-keys follow the total window.
+TEST(ExpertStatisticsCountersTest, EqualARecountOfEverything) {
+  for (const uint32_t n : {3u, 20u}) {  // 20: more experts than are kept by name
+    CountingModel model({.num_experts = n * n, .heads = 1, .top_k = 1, .num_sub_keys = n});
+    ExpertStatistics statistics(ExpertUsageMode::kRecent, &model, kStart);
+    std::mt19937 random(n);
+    std::vector<uint64_t> since_start(n * n), sub_keys(2 * n);
+    UsageTotals totals;
+    absl::Time now = kStart;
+    for (int i = 0; i < 400; ++i) {
+      now += absl::Seconds(random() % 60);
+      if (random() % 40 == 0) {
+        statistics.Reset(now);
+        sub_keys.assign(2 * n, 0);
+      }
+      const uint32_t expert = random() % (n * n);
+      statistics.Advance(now);
+      model.Pick(expert, 0.5f);
+      ++since_start[expert];
+      ++sub_keys[expert / n];
+      ++sub_keys[n + expert % n];
+      totals += {.tokens = 1, .step_distinct = 1, .bytes_read = 64};
+      totals.kept_mass.Add(0.5f);
+      totals.router_entropy.Add(0.25f);
+
+      const UsageSnapshot snapshot = statistics.Snapshot(0, UsageWindow::kTotal, now);
+      const ExpertUsage usage = snapshot.Sum();
+      const UsageSinceStart sum = snapshot.SumSinceStart();
+      ASSERT_EQ(usage.sub_keys, sub_keys) << i;
+      ASSERT_EQ(sum.totals.tokens, totals.tokens) << i;
+      ASSERT_EQ(sum.totals.step_distinct, totals.step_distinct);
+      ASSERT_EQ(sum.totals.bytes_read, totals.bytes_read);
+      ASSERT_EQ(sum.totals.kept_mass.counts, totals.kept_mass.counts);
+      ASSERT_EQ(sum.totals.router_entropy.counts, totals.router_entropy.counts);
+      ASSERT_EQ(sum.totals.router_entropy.sum, totals.router_entropy.sum);
+      SubKeyBlocks blocks = SubKeyBlocks::Of(model.layer(), usage.selections);
+      blocks += sum.before_reset;
+      const SubKeyBlocks expected = SubKeyBlocks::Of(model.layer(), since_start);
+      ASSERT_EQ(blocks.rows, expected.rows) << i;
+      ASSERT_EQ(blocks.columns, expected.columns) << i;
+      if (n == 3) {
+        ASSERT_EQ(sum.selections, since_start);
+      } else {
+        ASSERT_TRUE(sum.selections.empty());
+      }
+    }
+  }
+}
+
+TEST(SubKeyBlocksTest, DivideSubKeysEvenly) {
+  const ExpertLayer layer{.num_experts = 18 * 18 * 2, .expert_sets = 2, .num_sub_keys = 18};
+  std::vector<uint64_t> selections(layer.num_experts);
+  selections[0] = 1;                     // row 0, column 0
+  selections[18 * 18 - 1] = 2;           // row 17, column 17
+  selections[18 * 18 + 18 * 8 + 9] = 4;  // of the second set: row 8, column 9
+  const SubKeyBlocks blocks = SubKeyBlocks::Of(layer, selections);
+  const std::vector<uint32_t> bounds = SubKeyBlocks::Bounds(layer);
+  ASSERT_EQ(bounds.size(), 16u);
+  EXPECT_EQ(bounds.front(), 0u);
+  EXPECT_EQ(bounds[7], 8u);
+  EXPECT_EQ(bounds.back(), 17u);
+  EXPECT_EQ(blocks.rows, (std::vector<uint64_t>{1, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 2}));
+  EXPECT_EQ(blocks.columns,
+            (std::vector<uint64_t>{1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 2}));
+  EXPECT_TRUE(SubKeyBlocks::Of({.num_experts = 3}, {{1, 2, 3}}).rows.empty());
 }
 
 TEST(ExpertUsageBytesTest, CountsSlicesTotalsAndTwoReads) {

@@ -6,7 +6,11 @@
 #include <array>
 #include <cmath>
 #include <random>
+#include <set>
+#include <utility>
 #include <vector>
+
+#include "absl/synchronization/mutex.h"
 
 namespace peerage::nn::cpu {
 namespace {
@@ -15,11 +19,12 @@ constexpr int kMaxTokens = 257;
 
 // Two layers of block 0, one of block 1, two of block 3.
 std::vector<ExpertLayer> Layers() {
-  return {{.layer = 0, .num_experts = 7, .heads = 1, .top_k = 2},
-          {.layer = 0, .num_experts = 1023, .heads = 3, .top_k = 5},
-          {.layer = 1, .num_experts = 31, .heads = 2, .top_k = 1},
-          {.layer = 3, .num_experts = 1, .heads = 1, .top_k = 1},
-          {.layer = 3, .num_experts = 97, .heads = 1, .top_k = 33}};
+  return {
+      {.layer = 0, .num_experts = 7, .heads = 1, .top_k = 2},
+      {.layer = 0, .num_experts = 1024, .heads = 3, .top_k = 5, .num_sub_keys = 32},
+      {.layer = 1, .num_experts = 50, .heads = 2, .top_k = 1, .expert_sets = 2, .num_sub_keys = 5},
+      {.layer = 3, .num_experts = 1, .heads = 1, .top_k = 1},
+      {.layer = 3, .num_experts = 97, .heads = 1, .top_k = 33}};
 }
 
 // Counters with memory of their own.
@@ -62,6 +67,21 @@ void CountNaively(const PickBuffer& picks, size_t count, std::vector<ExpertCount
   }
 }
 
+// Of every 16th token; those of the picks are numbered from `tokens.first` to `tokens.second`.
+void CountSubKeysNaively(const ExpertLayer& shape, const PickBuffer& picks,
+                         std::pair<uint64_t, uint64_t> tokens, std::vector<uint64_t>& counts) {
+  const uint32_t n = shape.num_sub_keys;
+  for (uint64_t token = tokens.first; n > 0 && token < tokens.second; ++token) {
+    if (token % 16 != 0) continue;
+    for (uint32_t i = 0; i < shape.picks_per_token(); ++i) {
+      const uint32_t id = picks.ids[(token - tokens.first) * shape.picks_per_token() + i];
+      const uint32_t head = i / shape.top_k, expert = id % (n * n);
+      ++counts[(2 * head) * n + expert / n];
+      ++counts[(2 * head + 1) * n + expert % n];
+    }
+  }
+}
+
 void ExpectSameCounts(const std::vector<ExpertCount>& actual,
                       const std::vector<ExpertCount>& expected) {
   ASSERT_EQ(actual.size(), expected.size());
@@ -78,7 +98,8 @@ TEST(ExpertCountersTest, CountByThreadsIsTheNaiveCount) {
     for (int layer = 0; layer < 5; ++layer) {
       const ExpertLayer shape = Layers()[layer];
       std::vector<ExpertCount> expected(shape.num_experts);
-      uint64_t expected_tokens = 0, tokens = 0;
+      uint64_t expected_tokens = 0, tokens = 0, distinct = 0;
+      std::vector<uint64_t> sub_keys(size_t{2} * shape.heads * shape.num_sub_keys);
       absl::uint128 squared_scores = 0;
       for (const int step : {1, 0, 33, kMaxTokens}) {
         laid.Pick(layer, step, 31 * layer + step);
@@ -86,10 +107,12 @@ TEST(ExpertCountersTest, CountByThreadsIsTheNaiveCount) {
           const std::array<float, 4> odd = {NAN, -2, 5000, 0x1p-25f};
           std::copy(odd.begin(), odd.end(), laid.counters.picks(layer).weights);
         }
-        laid.counters.Count(pool, layer, step);
+        laid.counters.Count(pool, layer, step, /*record_bytes=*/192);
         const PickBuffer picks = laid.counters.picks(layer);
         const size_t count = size_t(step) * shape.picks_per_token();
         CountNaively(picks, count, expected);
+        CountSubKeysNaively(shape, picks, {expected_tokens, expected_tokens + step}, sub_keys);
+        distinct += std::set<uint32_t>(picks.ids, picks.ids + count).size();
         for (size_t i = 0; i < count; ++i) {
           squared_scores +=
               absl::uint128(ExpertScore(picks.weights[i])) * ExpertScore(picks.weights[i]);
@@ -101,7 +124,60 @@ TEST(ExpertCountersTest, CountByThreadsIsTheNaiveCount) {
       const UsageTotals totals = laid.counters.Read(layer, {});
       EXPECT_EQ(totals.tokens, expected_tokens);
       EXPECT_EQ(totals.squared_scores, squared_scores);
+      EXPECT_EQ(totals.step_distinct, distinct);
+      EXPECT_EQ(totals.bytes_read, distinct * 192);
+      std::vector<uint64_t> read(sub_keys.size());
+      laid.counters.ReadSubKeys(layer, absl::MakeSpan(read));
+      EXPECT_EQ(read, sub_keys) << layer;
     }
+  }
+}
+
+// More steps than a counter can tell apart.
+TEST(ExpertCountersTest, CountsTheDifferentExpertsOfEveryStep) {
+  kernels::ThreadPool pool(1);
+  LaidCounters laid({});
+  const PickBuffer picks = laid.counters.picks(0);
+  constexpr uint64_t kSteps = 2 * 4095 + 3;
+  for (uint64_t step = 0; step < kSteps; ++step) {
+    picks.ids[0] = step % 7;
+    picks.ids[1] = step % 2 == 0 ? step % 7 : (step + 1) % 7;
+    laid.counters.Count(pool, 0, 1);
+  }
+  EXPECT_EQ(laid.counters.Read(0, {}).step_distinct, kSteps + kSteps / 2);
+}
+
+// One token in 16 over all steps, however they are cut, and each head in its turn.
+TEST(ExpertCountersTest, ObservesOneTokenInSixteen) {
+  for (const int threads : {1, 3}) {
+    kernels::ThreadPool pool(threads);
+    LaidCounters laid({});
+    std::vector<std::pair<uint64_t, int>> seen;
+    uint64_t before = 0;
+    for (const int step : {1, 5, 0, 9, 2, 64, kMaxTokens, 1}) {
+      absl::Mutex mu;
+      laid.counters.Observe(pool, 1, step, [&](int token, int head, int thread) {
+        absl::MutexLock lock(&mu);
+        EXPECT_LT(thread, threads);
+        seen.emplace_back(before + token, head);
+        const bool unknown = before + token == 16;
+        return kernels::RouterFigures{.kept_mass = unknown ? NAN : 0.5f, .entropy = 0.25f};
+      });
+      laid.counters.Count(pool, 1, step);
+      before += step;
+    }
+    std::sort(seen.begin(), seen.end());
+    ASSERT_EQ(seen.size(), (before + 15) / 16);
+    for (size_t i = 0; i < seen.size(); ++i) {
+      EXPECT_EQ(seen[i].first, 16 * i);
+      EXPECT_EQ(seen[i].second, static_cast<int>(i % 3));
+    }
+    const UsageTotals totals = laid.counters.Read(1, {});
+    const uint64_t known = seen.size() - 1;
+    EXPECT_EQ(totals.kept_mass.sum, known << 23);
+    EXPECT_EQ(totals.router_entropy.sum, known << 22);
+    EXPECT_EQ(totals.kept_mass.counts[4], known);       // up to 0.5
+    EXPECT_EQ(totals.router_entropy.counts[3], known);  // up to 0.3
   }
 }
 
@@ -140,7 +216,7 @@ TEST(ExpertCountersTest, ClearBeginsAnew) {
 
   laid.Pick(2, 3, 8);
   laid.counters.Count(pool, 2, 3);
-  std::vector<ExpertCount> expected(31);
+  std::vector<ExpertCount> expected(50);
   CountNaively(laid.counters.picks(2), 6, expected);
   uint64_t tokens = 0;
   ExpectSameCounts(laid.Read(2, tokens), expected);

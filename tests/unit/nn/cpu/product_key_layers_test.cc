@@ -63,7 +63,10 @@ void ExpectNaive(Bench& bench, const ProductKeyConfig& keys, const std::string& 
                  int tokens) {
   const std::vector<float> u = RandomValues(tokens * kHidden, 100 + tokens);
   const std::vector<float> x = RandomValues(tokens * kHidden, 101 + tokens);
+  const UsageTotals before = bench.bench().counters().Read(0, {});
   const std::vector<float> y = bench.Run(u, x);
+  const UsageTotals after = bench.bench().counters().Read(0, {});
+  double kept_mass = 0, entropy = 0;  // of one token in 16
   DoubleRows expected = ToRows(x, kHidden);
   AddFfnLoop(bench.checkpoint(), 0, ToRows(u, kHidden), expected);
   ExpectRowsNear(y, expected, kClose);
@@ -79,7 +82,16 @@ void ExpectNaive(Bench& bench, const ProductKeyConfig& keys, const std::string& 
       ASSERT_EQ(reported[0].ids[t * picks + i], naive.ids[i]) << t << ", " << i;
       ASSERT_NEAR(reported[0].weights[t * picks + i], naive.weights[i], 1e-5) << t << ", " << i;
     }
+    const uint64_t number = before.tokens + t;
+    if (number % 16 != 0) continue;
+    kept_mass += naive.kept_mass[number / 16 % keys.heads];
+    entropy += naive.entropy[number / 16 % keys.heads] / std::log(keys.num_experts);
   }
+  const auto grown = [](uint64_t from, uint64_t to) {
+    return static_cast<double>(to - from) * ExpertCount::kUnit;
+  };
+  EXPECT_NEAR(grown(before.kept_mass.sum, after.kept_mass.sum), kept_mass, 1e-5);
+  EXPECT_NEAR(grown(before.router_entropy.sum, after.router_entropy.sum), entropy, 1e-5);
 }
 
 // Each way to have keys with each score and norm of queries.
