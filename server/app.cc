@@ -60,6 +60,13 @@ ExpertTraceLevel TraceLevel(const ServerConfig& config) {
   return *FindChoice(kExpertTraceLevels, config.expert_trace);
 }
 
+// Picks leave the model only where it may trace.
+bool CountsDistinctExperts(const ServerConfig& config) {
+  return UsageMode(config) != ExpertUsageMode::kOff &&
+         TraceLevel(config) != ExpertTraceLevel::kNone &&
+         *FindChoice(kExpertMetricsLevels, config.expert_metrics) >= ExpertMetricsLevel::kStandard;
+}
+
 uint64_t MaxTraceBytes(const ServerConfig& config) {
   return static_cast<uint64_t>(config.max_trace_mib) << 20;
 }
@@ -204,6 +211,7 @@ absl::Status App::LoadModel() {
   options.max_batch_tokens = config_.max_batch_tokens;
   options.max_sequences = config_.max_sequences;
   options.max_queued_requests = config_.max_queued_requests;
+  options.count_distinct_experts = CountsDistinctExperts(config_);
   options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
   engine_ = std::make_unique<Engine>(options, std::move(model), tokenizer_.get(), &Clock::Real(),
                                      &observers_);
@@ -232,6 +240,7 @@ void App::SetMetricsInfo(const LanguageModel& model, const MemoryPlan& memory) {
   info.weights_dtype = description.weights_dtype;
   info.device = description.device;
   info.expert_layers = description.expert_layers;
+  info.distinct_experts = CountsDistinctExperts(config_) && !info.expert_layers.empty();
   info.kv_block_tokens = model.capacity().block_tokens;
   info.kv_blocks = model.capacity().num_blocks;
   info.planned_bytes = {{"weights", memory.weights_bytes},

@@ -364,6 +364,8 @@ def experts():
                   [(over("sum(rate(peerage_expert_bytes_read_total{L}[$__rate_interval]))",
                          rate("peerage_prompt_tokens_total") + " + " + rate("peerage_generation_tokens_total")),
                     "")], width=8),
+            heat("Experts a request", "peerage_request_distinct_experts", "short",
+                 "Different experts that requests used, over all layers."),
             table("Heads", "Use of each head's sub-keys, the worse half; near 0 is a dead head. With "
                            "--expert-metrics full.", [
                 ("used", "percentunit", f"min by ({BY_LAYER}, head) (peerage_subkey_used_ratio{{L}})"),

@@ -44,7 +44,8 @@ class Engine::Core {
                  .clock = clock,
                  .observer = observer,
                  .queue = &queue_,
-                 .every_turn = options.every_turn},
+                 .every_turn = options.every_turn,
+                 .count_distinct_experts = options.count_distinct_experts},
                 MakeSchedulerOptions(options, capacity_.model)),
         thread_([this] { worker_.Run(); }) {}
 

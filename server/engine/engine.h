@@ -23,6 +23,8 @@ struct EngineOptions {
   // Run by the worker at the beginning of each of its turns, before its tasks and its step: for
   // what keeps pace with the model. May be null.
   WorkerTask every_turn = nullptr;
+  // Whether RequestEvent tells of distinct experts. The model must have been loaded with traces.
+  bool count_distinct_experts = false;
 };
 
 struct EngineStatus {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -62,6 +63,7 @@ struct RequestEvent {
   uint32_t longest_candidate = 0;                    // tokens
   std::array<uint32_t, 3> finished_candidates = {};  // by FinishReason
   uint32_t unfinished_candidates = 0;                // the request's end was theirs
+  std::optional<uint64_t> distinct_experts;          // over all layers, where they are counted
   absl::Duration total;
   Timings timings;  // what was not reached is zero
 };

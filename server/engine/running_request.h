@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
+#include "server/engine/distinct_experts.h"
 #include "server/engine/observer.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
@@ -104,6 +105,7 @@ class RunningRequest {
   // Started and not finished; the scheduler's bookkeeping.
   std::vector<std::unique_ptr<Sequence>> sequences;
   ReservedResources reserved;
+  DistinctExperts distinct_experts;  // the worker's count
 
  protected:
   // What goes to the sink before any result.

@@ -20,7 +20,10 @@ void MoveBehind(std::vector<double>& from, std::vector<double>& to) {
 }  // namespace
 
 Worker::Worker(const WorkerParts& parts, const SchedulerOptions& options)
-    : parts_(parts), scheduler_(options) {
+    : parts_(parts),
+      counted_(parts.count_distinct_experts ? ExpertSample(parts.model->description().expert_layers)
+                                            : ExpertSample()),
+      scheduler_(options) {
   absl::MutexLock lock(&mu_);
   status_.kv_blocks_free = scheduler_.num_free_blocks();
   status_.last_turn = parts.clock->Now();
@@ -132,7 +135,7 @@ absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
                     .tokens = sequence->Next(tokens),
                     .first_position = sequence->computed,
                     .blocks = sequence->blocks,
-                    .trace = sequence->request->traced()});
+                    .trace = sequence->request->traced() || !counted_.empty()});
     sequence->request->AddRows(*sequence, tokens, step_);
   }
   return parts_.model->Step(step_.Input(batch.copies));
@@ -161,6 +164,7 @@ void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& outpu
     if (!request.failure().ok()) continue;
     const ChunkResult result = step_.ResultOf(static_cast<int32_t>(i), *output);
     sequence->computed += tokens;
+    if (!counted_.empty()) request.distinct_experts.Add(counted_, result);
     request.Deliver(*sequence, result, now);
     CollectTokens(request);
   }
@@ -266,6 +270,9 @@ void Worker::AnnounceEnded(absl::Time now) {
     event.admitted = true;
     event.scheduled = request->started();
     event.timings = timings;
+    if (!counted_.empty() && event.scheduled) {
+      event.distinct_experts = request->distinct_experts.Count(counted_);
+    }
     parts_.observer->OnRequestDone(event);
     request->sink().OnDone(status, timings);
     parts_.queue->Done();

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "model/language_model.h"
 #include "server/engine/clock.h"
+#include "server/engine/distinct_experts.h"
 #include "server/engine/observer.h"
 #include "server/engine/request_queue.h"
 #include "server/engine/scheduler.h"
@@ -25,7 +26,8 @@ struct WorkerParts {
   const Clock* clock = nullptr;
   EngineObserver* observer = nullptr;
   RequestQueue* queue = nullptr;
-  WorkerTask every_turn = nullptr;  // EngineOptions::every_turn
+  WorkerTask every_turn = nullptr;  // EngineOptions', as the next
+  bool count_distinct_experts = false;
 };
 
 struct WorkerStatus {
@@ -83,6 +85,7 @@ class Worker {
   void AnnounceEnded(absl::Time now);
 
   const WorkerParts parts_;
+  const ExpertSample counted_;  // of no experts when distinct ones are not counted
 
   Scheduler scheduler_;
   StepBuilder step_;

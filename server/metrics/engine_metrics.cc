@@ -32,6 +32,7 @@ const Buckets kQueueSeconds = {.0005, .001, .0025, .005, .01, .025, .05, .1,
 const Buckets kTotalSeconds = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300};
 const Buckets kStepSeconds = {.0001, .0002, .0005, .001, .002, .005, .01, .02,
                               .05,   .1,    .2,    .5,   1,    2,    5,   10};
+const Buckets kDistinctExperts = {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576};
 const Buckets kStepTokens = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 const Buckets kStepSequences = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
 const Buckets kRequestTokens = {1,   2,    5,    10,   20,    50,    100,   200,
@@ -149,6 +150,18 @@ void AddCandidates(std::vector<MetricRow<RequestEvent>>& rows) {
                     },
                     {{"reason", reason}}});
   }
+}
+
+std::vector<MetricRow<RequestEvent>> DistinctExpertsRows() {
+  return {{kHistogram,
+           "peerage_request_distinct_experts",
+           "Different experts that a request used, over all layers.",
+           [](const RequestEvent& event) -> std::optional<double> {
+             if (!event.distinct_experts.has_value()) return std::nullopt;
+             return static_cast<double>(*event.distinct_experts);
+           },
+           {},
+           kDistinctExperts}};
 }
 
 std::vector<MetricRow<RequestEvent>> RequestRows() {
@@ -359,6 +372,7 @@ struct EngineMetrics::Tables {
   const Labels labels;  // of every series
   prometheus::Registry registry;
   MetricTable<RequestEvent> requests{registry, labels, RequestRows()};
+  std::optional<MetricTable<RequestEvent>> distinct_experts;
   MetricTable<TokensEvent> tokens{registry, labels, TokensRows()};
   MetricTable<QueueEvent> queue{registry, labels, QueueRows()};
   MetricTable<TurnEvent> turns{registry, labels, TurnRows()};
@@ -372,6 +386,9 @@ EngineMetrics::~EngineMetrics() = default;
 
 void EngineMetrics::SetInfo(const MetricsInfo& info) {
   MetricTable<MetricsInfo>(tables_->registry, tables_->labels, InfoRows(info)).Record(info);
+  if (info.distinct_experts) {
+    tables_->distinct_experts.emplace(tables_->registry, tables_->labels, DistinctExpertsRows());
+  }
 }
 
 void EngineMetrics::OnStep(const StepEvent& event) {
@@ -383,7 +400,10 @@ void EngineMetrics::OnTokens(const TokensEvent& event) { tables_->tokens.Record(
 
 void EngineMetrics::OnTurn(const TurnEvent& event) { tables_->turns.Record(event); }
 
-void EngineMetrics::OnRequestDone(const RequestEvent& event) { tables_->requests.Record(event); }
+void EngineMetrics::OnRequestDone(const RequestEvent& event) {
+  tables_->requests.Record(event);
+  if (tables_->distinct_experts.has_value()) tables_->distinct_experts->Record(event);
+}
 
 void EngineMetrics::OnQueueChanged(int32_t requests_running, int32_t requests_waiting) {
   tables_->queue.Record({requests_running, requests_waiting});

@@ -21,6 +21,7 @@ struct MetricsInfo {
   std::string weights_dtype;
   std::string device;
   std::vector<ExpertLayer> expert_layers;
+  bool distinct_experts = false;  // whether requests' events tell of them
   int32_t kv_block_tokens = 0;
   int32_t kv_blocks = 0;
   std::vector<std::pair<std::string, int64_t>> planned_bytes;  // by part

@@ -58,8 +58,9 @@ def scrape_of(server, tokens):
 
 def generate(server, prompts):
     """The picks [tokens, heads, top_k] and weights of each step, by layer, of requests one after the
-    other: each has a step for its prompt, then one for each token but the last."""
-    steps = {layer: [] for layer in LAYERS}
+    other: each has a step for its prompt, then one for each token but the last. And how many
+    different experts each request used."""
+    steps, distinct = {layer: [] for layer in LAYERS}, []
     with grpc.insecure_channel(server.grpc) as channel:
         stub = inference_pb2_grpc.InferenceServiceStub(channel)
         for number, prompt in enumerate(prompts):
@@ -69,14 +70,16 @@ def generate(server, prompts):
             request.stopping.max_tokens = 9
             request.output.expert_trace = experts.EXPERT_TRACE_LEVEL_FULL
             answer = stub.Generate(request, timeout=TIMEOUT)
+            distinct.append(0)
             for part in answer.expert_trace.layers:
                 shape = (part.tokens, HEADS, TOP_K)
                 ids = numpy.frombuffer(part.expert_ids, "<u4").reshape(shape)
                 weights = numpy.frombuffer(part.scores, "<f4").reshape(shape)
+                distinct[-1] += len(numpy.unique(ids))
                 first = answer.usage.prompt_tokens
                 bounds = [0, first, *range(first + 1, part.tokens + 1)]
                 steps[part.layer] += [(ids[a:b], weights[a:b]) for a, b in zip(bounds, bounds[1:])]
-    return steps
+    return steps, distinct
 
 
 def pages(text, count, length=400):
@@ -104,7 +107,7 @@ class FiguresTest(unittest.TestCase):
             "--expert-trace", "full", "--expert-metrics", "full", "--expert-dtype", "f32", model=MODEL))
 
     def test_are_what_traces_say(self):
-        steps = generate(self.server, pages(ENGLISH, 12))
+        steps, distinct = generate(self.server, pages(ENGLISH, 12))
         tokens = sum(len(ids) for ids, _ in steps[1])
         values = scrape_of(self.server, tokens)
         for layer in LAYERS:
@@ -114,6 +117,14 @@ class FiguresTest(unittest.TestCase):
             for layer in LAYERS:
                 self.assertEqual(value(values, f"peerage_{name}_count", layer=layer),
                                  math.ceil(tokens / 16))
+
+        def of_requests(suffix, **labels):
+            labels = {"model_name": "peer_small"} | labels
+            return values[f"peerage_request_distinct_experts_{suffix}", frozenset(labels.items())]
+        self.assertEqual(of_requests("count"), len(distinct))
+        self.assertEqual(of_requests("sum"), sum(distinct))
+        for bound in (256, 1024, 4096):
+            self.assertEqual(of_requests("bucket", le=str(bound)), sum(d <= bound for d in distinct))
 
     def check_layer(self, values, layer, steps):
         def of(name, **labels):
@@ -226,7 +237,7 @@ class IllModelsTest(unittest.TestCase):
 
     def values_of(self, model, *options, prompts=PROMPTS):
         with Server("--expert-trace", "full", "--expert-metrics", "full", *options, model=model) as server:
-            steps = generate(server, prompts)
+            steps, _ = generate(server, prompts)
             values = scrape_of(server, sum(len(ids) for ids, _ in steps[1]))
             baseline = pathlib.Path(self.folder) / "baseline.npy"
             written = server.run("experts", "--window", "total", "--npy", str(baseline))

@@ -57,6 +57,7 @@ MetricsInfo Info() {
   info.architecture = "a\"b";
   info.expert_layers = {{.num_experts = 49, .heads = 3, .top_k = 5}};
   info.kv_block_tokens = 16;
+  info.distinct_experts = true;
   info.kv_blocks = 77;
   info.planned_bytes = {{"weights", 1'000'000}, {"kv_cache", 5}};
   return info;
