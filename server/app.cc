@@ -20,7 +20,6 @@
 #include "server/available_memory.h"
 #include "server/config_options.h"
 #include "server/experts/expert_baseline.h"
-#include "server/metrics/text_exposition.h"
 
 namespace peerage {
 namespace {
@@ -140,6 +139,7 @@ App::App(const ServerConfig& config)
     : config_(config),
       metrics_(config.model_name),
       process_metrics_(config.model_name),
+      metrics_text_(&Clock::Real()),
       figures_(&Clock::Real(), BackgroundLane::Priority::kLowest),
       sums_(&Clock::Real()),
       answers_(&Clock::Real()) {}
@@ -169,8 +169,9 @@ absl::Status App::StartAdmin() {
     return AdminResponse{.status = 503, .body = "not ready\n"};
   });
   admin_->Handle("/metrics", [this](const AdminRequest&) {
-    return AdminResponse{.content_type = kTextExpositionType,
-                         .body = TextExposition(Collectables())};
+    return AdminResponse{.content_type = kTextExpositionType, .body = metrics_text_.Get([this] {
+                           return TextExposition(Collectables());
+                         })};
   });
   return At("--admin-listen", admin_->Listen(config_.admin_listen));
 }

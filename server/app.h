@@ -19,6 +19,7 @@
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/expert_metrics.h"
 #include "server/metrics/process_metrics.h"
+#include "server/metrics/text_exposition.h"
 #include "server/pages/expert_usage_pages.h"
 #include "server/rpc/rpc_server.h"
 
@@ -56,6 +57,7 @@ class App {
   const ServerConfig config_;
   EngineMetrics metrics_;
   ProcessMetrics process_metrics_;
+  YoungText metrics_text_;
   ObserverFanOut observers_{{&metrics_}};   // of the engine
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;

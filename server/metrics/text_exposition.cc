@@ -19,4 +19,14 @@ std::string TextExposition(absl::Span<const prometheus::Collectable* const> coll
   return prometheus::TextSerializer().Serialize(all);
 }
 
+std::string YoungText::Get(absl::FunctionRef<std::string()> write) {
+  absl::MutexLock lock(&mu_);
+  const absl::Time now = clock_.Now();
+  if (now - written_ >= kMaxAge) {
+    text_ = write();
+    written_ = now;
+  }
+  return text_;
+}
+
 }  // namespace peerage
