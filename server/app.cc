@@ -1,7 +1,5 @@
 #include "server/app.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <future>
 #include <string>
@@ -37,16 +35,20 @@ absl::Status CheckDevice(const ServerConfig& config) {
 // Says now and then how far loading is; small models are loaded before there is anything to say.
 class ProgressLog {
  public:
+  explicit ProgressLog(Log* log) : log_(log) {}
+
   void operator()(const nn::LoadProgress& progress) {
     constexpr uint64_t kWorthSaying = uint64_t{256} << 20;
     const uint64_t tenths = progress.total == 0 ? 0 : 10 * progress.loaded / progress.total;
     if (progress.total < kWorthSaying || tenths == said_) return;
     said_ = tenths;
-    spdlog::info("loading: {} %, {} of {} MiB", 10 * tenths, progress.loaded >> 20,
-                 progress.total >> 20);
+    log_->Write(LogLevel::kInfo,
+                absl::StrCat("loading: ", 10 * tenths, " %, ", progress.loaded >> 20, " of ",
+                             progress.total >> 20, " MiB"));
   }
 
  private:
+  Log* log_;
   uint64_t said_ = 0;
 };
 
@@ -104,11 +106,12 @@ struct LoadedModel {
   MemoryPlan memory;
 };
 
-absl::StatusOr<LoadedModel> LoadOntoCpu(const ServerConfig& config, const Checkpoint& checkpoint) {
+absl::StatusOr<LoadedModel> LoadOntoCpu(const ServerConfig& config, const Checkpoint& checkpoint,
+                                        Log& log) {
   nn::LoadOptions options;
   options.weights_dtype = *FindChoice(kWeightsDtypes, config.weights_dtype);
   options.expert_dtype = *FindChoice(kExpertDtypes, config.expert_dtype);
-  options.progress = ProgressLog();
+  options.progress = ProgressLog(&log);
   options.threads = config.threads;
   // The context of a Score keeps a slot while its continuations run.
   options.num_slots = 2 * config.max_sequences;
@@ -117,26 +120,31 @@ absl::StatusOr<LoadedModel> LoadOntoCpu(const ServerConfig& config, const Checkp
   options.trace_experts = TraceLevel(config) != ExpertTraceLevel::kNone;
   ASSIGN_OR_RETURN(const nn::MemoryNeeds needs, nn::PlanMemory(checkpoint, options));
   ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, needs));
-  spdlog::info("memory: {}", plan.ToString());
+  log.Write(LogLevel::kInfo, absl::StrCat("memory: ", plan.ToString()));
   if (!needs.conversions.empty()) {
-    spdlog::info("converting: {}", absl::StrJoin(needs.conversions, ", "));
+    log.Write(LogLevel::kInfo,
+              absl::StrCat("converting: ", absl::StrJoin(needs.conversions, ", ")));
   }
   options.kv_cache_bytes = plan.kv_cache_bytes;
   ASSIGN_OR_RETURN(auto model, nn::LoadModel(checkpoint, options));
   return LoadedModel{std::move(model), plan};
 }
 
-void LogModel(const ModelDescription& model) {
-  spdlog::info("model: {} of {} parameters, {} layers, context {}, weights {}, fingerprint {}",
-               model.architecture, model.total_parameters, model.num_layers, model.context_length,
-               model.weights_dtype, model.fingerprint);
-  spdlog::info("device: {} with {} kernels", model.device, model.kernel_target);
+void LogModel(const ModelDescription& model, Log& log) {
+  log.Write(
+      LogLevel::kInfo,
+      absl::StrCat("model: ", model.architecture, " of ", model.total_parameters, " parameters, ",
+                   model.num_layers, " layers, context ", model.context_length, ", weights ",
+                   model.weights_dtype, ", fingerprint ", model.fingerprint));
+  log.Write(LogLevel::kInfo,
+            absl::StrCat("device: ", model.device, " with ", model.kernel_target, " kernels"));
 }
 
 }  // namespace
 
-App::App(const ServerConfig& config)
+App::App(const ServerConfig& config, Log& log)
     : config_(config),
+      log_(log),
       metrics_(config.model_name),
       process_metrics_(config.model_name),
       metrics_text_(&Clock::Real()),
@@ -151,9 +159,9 @@ App::~App() {
   if (engine_ != nullptr) engine_->Stop();
 }
 
-absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
+absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log& log) {
   RETURN_IF_ERROR(CheckDevice(config));
-  std::unique_ptr<App> app(new App(config));
+  std::unique_ptr<App> app(new App(config, log));
   RETURN_IF_ERROR(app->StartAdmin());
   RETURN_IF_ERROR(app->LoadModel());
   RETURN_IF_ERROR(app->Serve());
@@ -181,19 +189,20 @@ absl::Status App::LoadModel() {
   RETURN_IF_ERROR(At("--model", opened.status()));
   const Checkpoint& checkpoint = **opened;
   if (!checkpoint.ignored().empty()) {
-    spdlog::info("ignored in the model's files: {}", absl::StrJoin(checkpoint.ignored(), ", "));
+    log_.Write(LogLevel::kInfo, absl::StrCat("ignored in the model's files: ",
+                                             absl::StrJoin(checkpoint.ignored(), ", ")));
   }
   // Vocabulary and weights are read side by side.
   auto tokenizer = std::async(std::launch::async,
                               [&checkpoint] { return Tokenizer::Load(checkpoint.tokenizer()); });
-  auto loaded = LoadOntoCpu(config_, checkpoint);
+  auto loaded = LoadOntoCpu(config_, checkpoint, log_);
   auto loaded_tokenizer = tokenizer.get();
   const std::string subject = absl::StrCat("--model: ", config_.model);
   RETURN_IF_ERROR(At(subject, loaded_tokenizer.status()));
   RETURN_IF_ERROR(At(subject, loaded.status()));
   std::unique_ptr<LanguageModel> model = std::move(loaded->model);
   tokenizer_ = *std::move(loaded_tokenizer);
-  LogModel(model->description());
+  LogModel(model->description(), log_);
   SetMetricsInfo(*model, loaded->memory);
   const ExpertUsageMode mode = UsageMode(config_);
   ExpertMetrics::Options expert_metrics{
@@ -307,11 +316,12 @@ void App::Drain(absl::Duration drain_timeout) {
   engine_->StopAdmission();
   rpc_->SetReady(false);
   const EngineStatus status = engine_->status();
-  spdlog::info("draining: {} requests running, {} waiting", status.requests_running,
-               status.requests_waiting);
+  log_.Write(LogLevel::kInfo,
+             absl::StrCat("draining: ", status.requests_running, " requests running, ",
+                          status.requests_waiting, " waiting"));
   engine_->Drain(Clock::Real().Now() + drain_timeout);
   rpc_->Shutdown(absl::Now() + kFlushTimeout);
-  spdlog::info("drained");
+  log_.Write(LogLevel::kInfo, "drained");
 }
 
 }  // namespace peerage

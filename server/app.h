@@ -15,6 +15,7 @@
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
+#include "server/log/log.h"
 #include "server/memory_plan.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/expert_metrics.h"
@@ -32,7 +33,8 @@ class App {
  public:
   // Opens, plans, loads and listens. An error means that the configuration cannot be served: its
   // message names the option, file or port.
-  static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config);
+  // `log` must outlive the app.
+  static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config, Log& log);
 
   // The one line for stdout, without a line break.
   std::string ReadyLine() const;
@@ -44,7 +46,7 @@ class App {
   void Drain(absl::Duration drain_timeout);
 
  private:
-  explicit App(const ServerConfig& config);
+  App(const ServerConfig& config, Log& log);
 
   absl::Status StartAdmin();
   absl::Status LoadModel();
@@ -55,6 +57,7 @@ class App {
   bool Ready() const;
 
   const ServerConfig config_;
+  Log& log_;
   EngineMetrics metrics_;
   ProcessMetrics process_metrics_;
   YoungText metrics_text_;

@@ -37,7 +37,9 @@ struct ServerConfig {
   int32_t max_trace_mib = 3;
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration step_timeout = absl::Minutes(2);
-  std::string log_level = "info";
+  std::string log_format = "text";  // "text" or "json"
+  std::string log_level = "info";   // "debug", "info", "warn", "error" or "off"
+  int32_t log_rate = 100;           // lines of a kind in a second
 };
 
 using Environment = std::map<std::string, std::string>;

@@ -13,6 +13,7 @@
 #include "server/config_file.h"
 #include "server/engine/expert_trace.h"
 #include "server/experts/expert_statistics.h"
+#include "server/log/log_line.h"
 
 namespace peerage {
 namespace {
@@ -115,8 +116,6 @@ absl::Status SetDuration(absl::string_view value, absl::Duration least, absl::Du
   *field = duration;
   return absl::OkStatus();
 }
-
-constexpr absl::string_view kLogLevels[] = {"debug", "info", "warn", "error", "off"};  // spdlog's
 
 constexpr ConfigOption kOptions[] = {
     {"model", "PATH", "A .gguf file or a model directory (required)",
@@ -222,11 +221,22 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) {
        return QuoteToml(absl::FormatDuration(config.step_timeout));
      }},
-    {"log-level", "LEVEL", "debug, info, warn, error or off (info)",
+    {"log-format", "FORMAT", "What a line of the log is: text, or a json object (text)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kLogFormats, &config->log_format);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.log_format); }},
+    {"log-level", "LEVEL", "The least that is logged: debug, info, warn, error or off (info)",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kLogLevels, &config->log_level);
      },
      [](const ServerConfig& config) { return QuoteToml(config.log_level); }},
+    {"log-rate", "LINES",
+     "How many lines of a kind are logged in a second; the rest is counted (100)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1000000}, &config->log_rate);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.log_rate); }},
 };
 
 }  // namespace

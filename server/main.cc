@@ -1,26 +1,26 @@
 // The `peerage-server` program. Exit codes: 0 served and drained, 2 a start-up configuration that
 // cannot be served (explained by one line on stderr), 128 + signal when a second signal came.
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "base/choice.h"
+#include "base/status_macros.h"
 #include "server/app.h"
 #include "server/config.h"
+#include "server/engine/clock.h"
+#include "server/log/log.h"
 #include "server/shutdown_signals.h"
 
 namespace peerage {
 namespace {
 
-// spdlog's default logger writes to stderr in the server's one format; stdout stays free for the
-// ready line. Called before any thread starts.
-void StartLog(const std::string& level) {
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("peerage"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::set_level(spdlog::level::from_str(level));
+LogOptions LogOptionsOf(const ServerConfig& config) {
+  return {.format = *FindChoice(kLogFormats, config.log_format),
+          .level = *FindChoice(kLogLevels, config.log_level),
+          .lines_per_second = config.log_rate};
 }
 
 int RefuseToStart(const absl::Status& status) {
@@ -28,21 +28,22 @@ int RefuseToStart(const absl::Status& status) {
   return 2;
 }
 
-int Serve(const CommandLine& command_line) {
+// An error is that of a start that was refused.
+absl::Status Serve(const CommandLine& command_line) {
   // Never destroyed: its thread listens for a second signal until the process ends.
   ShutdownSignals& signals = *new ShutdownSignals;
-  StartLog(command_line.config.log_level);
-  spdlog::info("peerage-server {}", kVersion);
+  // On stderr: stdout stays free for the ready line.
+  Log log(LogOptionsOf(command_line.config), &Clock::Real(), &std::cerr);
+  log.Write(LogLevel::kInfo, absl::StrCat("peerage-server ", kVersion));
   for (const std::string& name : command_line.unknown_variables) {
-    spdlog::warn("{} names no option of this program", name);
+    log.Write(LogLevel::kWarn, absl::StrCat(name, " names no option of this program"));
   }
-  absl::StatusOr<std::unique_ptr<App>> app = App::Start(command_line.config);
-  if (!app.ok()) return RefuseToStart(app.status());
+  ASSIGN_OR_RETURN(const std::unique_ptr<App> app, App::Start(command_line.config, log));
   signals.SetServing();
-  std::cout << (*app)->ReadyLine() << std::endl;
+  std::cout << app->ReadyLine() << std::endl;
   signals.Wait();
-  (*app)->Drain(command_line.config.drain_timeout);
-  return 0;
+  app->Drain(command_line.config.drain_timeout);
+  return absl::OkStatus();
 }
 
 int Main(const std::vector<std::string>& arguments) {
@@ -53,7 +54,9 @@ int Main(const std::vector<std::string>& arguments) {
     std::cout << *command_line->print << std::flush;
     return 0;
   }
-  return Serve(*command_line);
+  // The log has ended by then: why the server does not start is the last line.
+  const absl::Status served = Serve(*command_line);
+  return served.ok() ? 0 : RefuseToStart(served);
 }
 
 }  // namespace

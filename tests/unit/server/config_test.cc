@@ -60,6 +60,9 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.max_trace_mib, 3);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.step_timeout, absl::Minutes(2));
+  EXPECT_EQ(config.log_format, "text");
+  EXPECT_EQ(config.log_level, "info");
+  EXPECT_EQ(config.log_rate, 100);
 }
 
 TEST(ConfigTest, LetsAFlagBeatTheEnvironmentAndTheEnvironmentBeatTheFile) {
@@ -128,7 +131,8 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"max-trace-mib", "4"}, Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"},
         Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
         Value{"drain-timeout", "soon"}, Value{"step-timeout", "0.9"}, Value{"step-timeout", "25h"},
-        Value{"log-level", "loud"}));
+        Value{"log-level", "loud"}, Value{"log-format", "xml"}, Value{"log-rate", "0"},
+        Value{"log-rate", "1000001"}));
 
 class AcceptedValueTest : public ::testing::TestWithParam<Value> {};
 
@@ -153,7 +157,8 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"expert-metrics", "full"}, Value{"expert-baseline", "usage.npy"},
         Value{"expert-trace", "none"}, Value{"expert-trace", "full"}, Value{"max-trace-mib", "1"},
         Value{"max-trace-mib", "3"}, Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
-        Value{"step-timeout", "1s"}, Value{"log-level", "off"}));
+        Value{"step-timeout", "1s"}, Value{"log-level", "off"}, Value{"log-format", "json"},
+        Value{"log-rate", "1000000"}));
 
 TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {
   EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=500ms"}).drain_timeout,
