@@ -18,6 +18,7 @@
 #include "server/available_memory.h"
 #include "server/config_options.h"
 #include "server/experts/expert_baseline.h"
+#include "server/rpc/call_interceptor.h"
 
 namespace peerage {
 namespace {
@@ -148,6 +149,7 @@ App::App(const ServerConfig& config, Log& log)
       metrics_(config.model_name),
       process_metrics_(config.model_name),
       metrics_text_(&Clock::Real()),
+      call_metrics_(config.model_name, ServedMethods()),
       figures_(&Clock::Real(), BackgroundLane::Priority::kLowest),
       sums_(&Clock::Real()),
       answers_(&Clock::Real()) {}
@@ -281,7 +283,8 @@ absl::Status App::Serve() {
 
 // Those of experts are there once the model is.
 std::vector<const prometheus::Collectable*> App::Collectables() const {
-  std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_};
+  std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_,
+                                                     &call_metrics_.collectable()};
   if (serving_ != nullptr) all.push_back(&*expert_metrics_);
   return all;
 }

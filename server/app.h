@@ -17,6 +17,7 @@
 #include "server/http/admin_server.h"
 #include "server/log/log.h"
 #include "server/memory_plan.h"
+#include "server/metrics/call_metrics.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/expert_metrics.h"
 #include "server/metrics/process_metrics.h"
@@ -61,7 +62,8 @@ class App {
   EngineMetrics metrics_;
   ProcessMetrics process_metrics_;
   YoungText metrics_text_;
-  ObserverFanOut observers_{{&metrics_}};   // of the engine
+  CallMetrics call_metrics_;
+  ObserverFanOut observers_{{&metrics_, &call_metrics_}};
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ExpertStatistics> statistics_;

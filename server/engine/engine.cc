@@ -99,6 +99,7 @@ class Engine::Core {
     refusal.total = now - request->timeline().arrival;
     if (absl::Status status = Admit(std::move(request), now); !status.ok()) {
       refusal.code = status.code();
+      refusal.error = std::string(status.message());
       refusal.unfinished_candidates = 0;  // they never began
       observer_->OnRequestDone(refusal);
       return status;

@@ -137,6 +137,8 @@ void Generation::DeliverFinish(CandidateFinish finish) {
 
 RequestEvent Generation::Usage() const {
   RequestEvent event{.kind = RequestKind::kGenerate,
+                     .origin = request_.origin,
+                     .tenant = request_.scheduling.tenant,
                      .finished_candidates = finished_,
                      .unfinished_candidates = request_.candidates - num_finished_};
   if (started()) event.prompt_tokens = static_cast<uint32_t>(request_.prompt.size());

@@ -3,11 +3,13 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/engine/request_origin.h"
 #include "server/engine/response_sink.h"
 
 namespace peerage {
@@ -55,7 +57,10 @@ struct TurnEvent {
 // A request that has ended, or was refused at the door.
 struct RequestEvent {
   RequestKind kind = RequestKind::kGenerate;
+  RequestOrigin origin;
+  std::string tenant;
   absl::StatusCode code = absl::StatusCode::kOk;
+  std::string error;       // the message of a code that is not OK
   bool admitted = false;   // else refused at a door
   bool scheduled = false;  // it got as far as a step
   uint32_t prompt_tokens = 0;
@@ -68,7 +73,14 @@ struct RequestEvent {
   Timings timings;  // what was not reached is zero
 };
 
-// Named events of the engine. Observers watch, they do not steer.
+// A gRPC call that has ended, of whatever method.
+struct CallEvent {
+  RequestOrigin origin;
+  absl::StatusCode code = absl::StatusCode::kOk;
+  absl::Duration duration;
+};
+
+// Named events of the engine and of the doors in front of it. Observers watch, they do not steer.
 //
 // Threads: OnStep, OnTokens and OnTurn from the worker's thread, the others from any;
 // implementations must be safe from many threads and must not block.
@@ -81,6 +93,8 @@ class EngineObserver {
   virtual void OnTurn(const TurnEvent& event) {}
   // Requests that were refused at the door and those that ended, with their final code.
   virtual void OnRequestDone(const RequestEvent& event) {}
+  // After OnRequestDone of the requests that came with it, if any did.
+  virtual void OnCallDone(const CallEvent& event) {}
   // Counts changed without a step: a request came, left or was cancelled.
   virtual void OnQueueChanged(int32_t requests_running, int32_t requests_waiting) {}
 };
@@ -103,6 +117,9 @@ class ObserverFanOut final : public EngineObserver {
   }
   void OnRequestDone(const RequestEvent& event) override {
     for (EngineObserver* observer : observers_) observer->OnRequestDone(event);
+  }
+  void OnCallDone(const CallEvent& event) override {
+    for (EngineObserver* observer : observers_) observer->OnCallDone(event);
   }
   void OnQueueChanged(int32_t requests_running, int32_t requests_waiting) override {
     for (EngineObserver* observer : observers_) {

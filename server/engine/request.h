@@ -10,6 +10,7 @@
 #include "model/token.h"
 #include "server/engine/expert_trace.h"
 #include "server/engine/observer.h"
+#include "server/engine/request_origin.h"
 
 namespace peerage {
 
@@ -41,7 +42,7 @@ struct StoppingRules {
 struct GenerateRequest {
   static constexpr RequestKind kKind = RequestKind::kGenerate;
 
-  std::string id;
+  RequestOrigin origin;
   std::vector<TokenId> prompt;  // at least one token
   SamplingParams sampling;
   uint32_t candidates = 1;
@@ -55,7 +56,7 @@ struct GenerateRequest {
 struct ScoreRequest {
   static constexpr RequestKind kKind = RequestKind::kScore;
 
-  std::string id;
+  RequestOrigin origin;
   std::vector<TokenId> context;                     // may be empty
   std::vector<std::vector<TokenId>> continuations;  // each of at least one token
   int32_t alternatives = 0;                         // per token, 0..20

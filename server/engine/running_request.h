@@ -79,7 +79,7 @@ class RunningRequest {
   // Everything was delivered.
   virtual bool done() const = 0;
 
-  // Kind and token counts.
+  // Kind, origin and token counts.
   virtual RequestEvent Usage() const = 0;
 
   // The request's first step is scheduled.

@@ -146,7 +146,10 @@ void Scoring::DeliverScore(uint32_t continuation) {
 }
 
 RequestEvent Scoring::Usage() const {
-  RequestEvent event{.kind = RequestKind::kScore, .completion_tokens = scored_tokens_};
+  RequestEvent event{.kind = RequestKind::kScore,
+                     .origin = request_.origin,
+                     .tenant = request_.scheduling.tenant,
+                     .completion_tokens = scored_tokens_};
   if (started()) event.prompt_tokens = static_cast<uint32_t>(request_.context.size());
   return event;
 }

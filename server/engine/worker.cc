@@ -266,6 +266,7 @@ void Worker::AnnounceEnded(absl::Time now) {
     const Timings timings = request->timeline().At(now);
     RequestEvent event = request->Usage();
     event.code = status.code();
+    event.error = std::string(status.message());
     event.total = now - request->timeline().arrival;
     event.admitted = true;
     event.scheduled = request->started();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/metrics/code_label.h"
 #include "server/metrics/metric_table.h"
 
 namespace peerage {
@@ -44,14 +45,6 @@ using Labels = prometheus::Labels;
 Value If(bool condition, double value) { return condition ? Value(value) : std::nullopt; }
 double Seconds(absl::Duration duration) { return absl::ToDoubleSeconds(duration); }
 
-constexpr int kNumCodes = 17;  // OK to UNAUTHENTICATED
-
-// The event's code, or UNKNOWN for one from outside the set.
-int KnownCode(const RequestEvent& event) {
-  const int code = static_cast<int>(event.code);
-  return code >= 0 && code < kNumCodes ? code : static_cast<int>(absl::StatusCode::kUnknown);
-}
-
 struct Method {
   RequestKind kind;
   const char* name;
@@ -67,10 +60,9 @@ void AddRequestsByMethod(std::vector<MetricRow<RequestEvent>>& rows) {
                       "peerage_requests_total",
                       "Requests that ended or were refused, by method and final gRPC code.",
                       [kind = method.kind, code](const RequestEvent& event) {
-                        return If(event.kind == kind && KnownCode(event) == code, 1);
+                        return If(event.kind == kind && KnownCode(event.code) == code, 1);
                       },
-                      {{"method", method.name},
-                       {"code", absl::StatusCodeToString(static_cast<absl::StatusCode>(code))}}});
+                      {{"method", method.name}, {"code", CodeLabel(code)}}});
     }
     rows.push_back({kHistogram,
                     "peerage_request_e2e_seconds",

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -13,6 +14,7 @@
 #include "server/engine/response_sink.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/reactors.h"
+#include "server/rpc/request/call_metadata.h"
 #include "server/rpc/trace_answer.h"
 
 namespace peerage {
@@ -99,9 +101,14 @@ Call* StartCall(Request request, const Backend& backend, Arguments&&... argument
 // Tells the observer of a request that never reaches the engine, so that its counts by code are
 // complete: the engine tells of the others.
 template <typename Request>
-absl::StatusOr<Request> CountRefusal(absl::StatusOr<Request> read, const Backend& backend) {
+absl::StatusOr<Request> TellRefusal(absl::StatusOr<Request> read, const Call& call,
+                                    const Backend& backend) {
   if (!read.ok()) {
-    backend.observer->OnRequestDone({.kind = Request::kKind, .code = read.status().code()});
+    backend.observer->OnRequestDone({.kind = Request::kKind,
+                                     .origin = call.origin,
+                                     .code = read.status().code(),
+                                     .error = std::string(read.status().message()),
+                                     .total = backend.clock->Now() - call.arrival});
   }
   return read;
 }

@@ -21,6 +21,11 @@
 namespace peerage {
 namespace {
 
+constexpr char kGenerate[] = "peerage.v1.InferenceService/Generate";
+constexpr char kGenerateStream[] = "peerage.v1.InferenceService/GenerateStream";
+constexpr char kScore[] = "peerage.v1.InferenceService/Score";
+constexpr char kScoreStream[] = "peerage.v1.InferenceService/ScoreStream";
+
 // Finishes a call that needs no engine.
 template <typename Response>
 grpc::ServerUnaryReactor* Answer(absl::StatusOr<Response> answer,
@@ -69,16 +74,16 @@ absl::StatusOr<v1::DetokenizeResponse> DetokenizeIds(const v1::DetokenizeRequest
 }  // namespace
 
 template <typename Request, typename Message>
-absl::StatusOr<Request> InferenceService::Read(const Message& message,
+absl::StatusOr<Request> InferenceService::Read(const Message& message, absl::string_view method,
                                                grpc::CallbackServerContext& context) const {
-  return CountRefusal<Request>(
-      ReadRequest(message, *backend_.model, ReadCall(context, *backend_.clock)), backend_);
+  const Call call = ReadCall(context, *backend_.clock, method);
+  return TellRefusal<Request>(ReadRequest(message, *backend_.model, call), call, backend_);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,
                                                      const v1::GenerateRequest* request,
                                                      v1::GenerateResponse* response) {
-  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, *context);
+  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, kGenerate, *context);
   if (!read.ok()) return FinishUnary(read.status(), context);
   *response = NewGenerateResponse(*read, *backend_.model);
   return StartCall<GenerateCall>(*std::move(read), backend_, context, response);
@@ -86,7 +91,7 @@ grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext
 
 grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
     grpc::CallbackServerContext* context, const v1::GenerateStreamRequest* request) {
-  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, *context);
+  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, kGenerateStream, *context);
   if (!read.ok()) {
     return Refuse<grpc::ServerWriteReactor<v1::GenerateStreamResponse>>(read.status(), context);
   }
@@ -98,7 +103,7 @@ grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::Generate
 grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* context,
                                                   const v1::ScoreRequest* request,
                                                   v1::ScoreResponse* response) {
-  absl::StatusOr<ScoreRequest> read = Read<ScoreRequest>(*request, *context);
+  absl::StatusOr<ScoreRequest> read = Read<ScoreRequest>(*request, kScore, *context);
   if (!read.ok()) return FinishUnary(read.status(), context);
   *response = NewScoreResponse(*read, *backend_.model);
   return StartCall<ScoreCall>(*std::move(read), backend_, context, response);
@@ -106,12 +111,12 @@ grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* c
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::ScoreStream(
     grpc::CallbackServerContext* context) {
-  absl::StatusOr<Call> call = ReadCall(*context, *backend_.clock);
-  if (!call.ok()) {
-    return Refuse<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>>(call.status(),
+  Call call = ReadCall(*context, *backend_.clock, kScoreStream);
+  if (!call.status.ok()) {
+    return Refuse<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>>(call.status,
                                                                                context);
   }
-  return ScoreStreamCall::Start(backend_, *std::move(call), context);
+  return ScoreStreamCall::Start(backend_, std::move(call), context);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,

@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "peerage/v1/inference.grpc.pb.h"
 #include "server/rpc/backend.h"
 
@@ -47,7 +48,8 @@ class InferenceService final : public InferenceServiceBase {
  private:
   // What the engine will run, or why not; the observer is told of the latter.
   template <typename Request, typename Message>
-  absl::StatusOr<Request> Read(const Message& message, grpc::CallbackServerContext& context) const;
+  absl::StatusOr<Request> Read(const Message& message, absl::string_view method,
+                               grpc::CallbackServerContext& context) const;
 
   const Backend backend_;
 };

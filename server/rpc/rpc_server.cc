@@ -8,10 +8,14 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include <utility>
+#include <vector>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
+#include "server/rpc/call_interceptor.h"
 #include "server/rpc/request/limits.h"
 
 namespace peerage {
@@ -109,6 +113,9 @@ absl::Status RpcServer::Listen(const std::string& listen) {
   builder.RegisterService(&models_);
   builder.RegisterService(&experts_);
   builder.RegisterService(&admin_);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(InterceptCalls(backend_.observer, backend_.clock));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
     return absl::UnavailableError(

@@ -47,7 +47,7 @@ class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared
     Call call = stream_->call_;
     call.arrival = backend().clock->Now();
     absl::StatusOr<ScoreRequest> read =
-        CountRefusal(ReadRequest(request, model, call, "request."), backend());
+        TellRefusal(ReadRequest(request, model, call, "request."), call, backend());
     if (!read.ok()) return Refused(read.status());
     *response_.mutable_response() = NewScoreResponse(*read, model);
     Submit(*std::move(read), shared_from_this());

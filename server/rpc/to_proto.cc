@@ -110,7 +110,7 @@ v1::Finish ToProto(const CandidateFinish& finish) {
 
 v1::GenerateResponse NewGenerateResponse(const GenerateRequest& request, const ServedModel& model) {
   v1::GenerateResponse response;
-  response.set_request_id(request.id);
+  response.set_request_id(request.origin.request_id);
   *response.mutable_sampling() = Resolved(request);
   *response.mutable_model() = model.ref();
   response.mutable_usage()->set_prompt_tokens(request.prompt.size());
@@ -120,7 +120,7 @@ v1::GenerateResponse NewGenerateResponse(const GenerateRequest& request, const S
 
 v1::Started NewStarted(const GenerateRequest& request, const ServedModel& model) {
   v1::Started started;
-  started.set_request_id(request.id);
+  started.set_request_id(request.origin.request_id);
   *started.mutable_sampling() = Resolved(request);
   started.set_prompt_tokens(request.prompt.size());
   *started.mutable_model() = model.ref();
@@ -129,7 +129,7 @@ v1::Started NewStarted(const GenerateRequest& request, const ServedModel& model)
 
 v1::ScoreResponse NewScoreResponse(const ScoreRequest& request, const ServedModel& model) {
   v1::ScoreResponse response;
-  response.set_request_id(request.id);
+  response.set_request_id(request.origin.request_id);
   *response.mutable_model() = model.ref();
   response.mutable_usage()->set_prompt_tokens(request.context.size());
   for (size_t i = 0; i < request.continuations.size(); ++i) response.add_scores();

@@ -3,17 +3,20 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
+#include "server/rpc/request/trace_parent.h"
 
 namespace peerage {
 namespace {
 
 constexpr char kRequestId[] = "x-request-id";
+constexpr char kTraceParent[] = "traceparent";
 
 bool IsPrintable(char c) { return c >= 0x20 && c <= 0x7e; }
 
@@ -54,11 +57,31 @@ absl::StatusOr<std::string> ReadRequestId(grpc::CallbackServerContext& context) 
   return id;
 }
 
-absl::StatusOr<Call> ReadCall(grpc::CallbackServerContext& context, const Clock& clock) {
+std::string EchoedRequestId(const std::multimap<std::string, std::string>& sent) {
+  const auto found = sent.find(kRequestId);
+  return found == sent.end() ? std::string() : found->second;
+}
+
+RequestOrigin ReadTrace(const std::multimap<grpc::string_ref, grpc::string_ref>& received) {
+  RequestOrigin origin;
+  const auto [first, last] = received.equal_range(kTraceParent);
+  if (first == last || std::next(first) != last) return origin;
+  auto parent = ParseTraceParent({first->second.data(), first->second.size()});
+  if (!parent.has_value()) return origin;
+  origin.trace_id = std::move(parent->trace_id);
+  origin.span_id = std::move(parent->span_id);
+  return origin;
+}
+
+Call ReadCall(grpc::CallbackServerContext& context, const Clock& clock, absl::string_view method) {
   Call call;
   call.arrival = clock.Now();
   call.deadline = ReadDeadline(context, call.arrival);
-  ASSIGN_OR_RETURN(call.request_id, ReadRequestId(context));
+  call.origin = ReadTrace(context.client_metadata());
+  call.origin.method = std::string(method);
+  absl::StatusOr<std::string> id = ReadRequestId(context);
+  call.status = id.status();
+  if (id.ok()) call.origin.request_id = *std::move(id);
   return call;
 }
 

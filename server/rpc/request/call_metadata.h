@@ -2,26 +2,37 @@
 
 #include <grpcpp/server_context.h>
 
+#include <map>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
+#include "server/engine/request_origin.h"
 
 namespace peerage {
 
 // What a call says about itself outside its messages.
 struct Call {
-  std::string request_id;
+  RequestOrigin origin;
   absl::Time arrival;   // by the engine's clock
   absl::Time deadline;  // by the engine's clock; InfiniteFuture without one
+  // Not OK: its metadata is out of range, and it is refused for that.
+  absl::Status status;
 };
 
 // `x-request-id` (1 to 128 printable ASCII characters, at most once, else INVALID_ARGUMENT) or a
 // fresh id. It is echoed in the initial metadata: to be read once, at the call's start.
 absl::StatusOr<std::string> ReadRequestId(grpc::CallbackServerContext& context);
 
-// The request id with the deadline.
-absl::StatusOr<Call> ReadCall(grpc::CallbackServerContext& context, const Clock& clock);
+// The request id that is echoed in a call's initial metadata; empty when none is.
+std::string EchoedRequestId(const std::multimap<std::string, std::string>& sent);
+
+// An origin of the trace that `traceparent` names, when it is given once and by its grammar.
+RequestOrigin ReadTrace(const std::multimap<grpc::string_ref, grpc::string_ref>& received);
+
+// All of a call of this method ("peerage.v1.InferenceService/Generate").
+Call ReadCall(grpc::CallbackServerContext& context, const Clock& clock, absl::string_view method);
 
 }  // namespace peerage

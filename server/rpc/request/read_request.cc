@@ -101,7 +101,7 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
                                         const ServedModel& model, const Call& call,
                                         absl::string_view prefix) {
   GenerateRequest result;
-  result.id = call.request_id;
+  result.origin = call.origin;
   ASSIGN_OR_RETURN(result.prompt, EncodePrompt(request.prompt(), *model.tokenizer,
                                                absl::StrCat(prefix, "prompt")));
   result.sampling = ConvertSampling(request.sampling());
@@ -125,7 +125,7 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
 absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const ServedModel& model,
                                      const Call& call, absl::string_view prefix) {
   ScoreRequest result;
-  result.id = call.request_id;
+  result.origin = call.origin;
   ASSIGN_OR_RETURN(result.context, EncodeContext(request.context(), *model.tokenizer,
                                                  absl::StrCat(prefix, "context")));
   for (int i = 0; i < request.continuations_size(); ++i) {
@@ -145,31 +145,28 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
 }
 
 absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateRequest& request,
-                                            const ServedModel& model,
-                                            const absl::StatusOr<Call>& call) {
-  RETURN_IF_ERROR(call.status());
+                                            const ServedModel& model, const Call& call) {
+  RETURN_IF_ERROR(call.status);
   RETURN_IF_ERROR(Validate(request, model));
-  ASSIGN_OR_RETURN(GenerateRequest result, Convert(request, model, *call));
+  ASSIGN_OR_RETURN(GenerateRequest result, Convert(request, model, call));
   RETURN_IF_ERROR(CheckAnswer(result, model));
   return result;
 }
 
 absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateStreamRequest& request,
-                                            const ServedModel& model,
-                                            const absl::StatusOr<Call>& call) {
-  RETURN_IF_ERROR(call.status());
+                                            const ServedModel& model, const Call& call) {
+  RETURN_IF_ERROR(call.status);
   RETURN_IF_ERROR(Validate(request, model));
-  ASSIGN_OR_RETURN(GenerateRequest result, Convert(request.request(), model, *call, "request."));
+  ASSIGN_OR_RETURN(GenerateRequest result, Convert(request.request(), model, call, "request."));
   RETURN_IF_ERROR(CheckStreamedAnswer(result, model));
   return result;
 }
 
 absl::StatusOr<ScoreRequest> ReadRequest(const v1::ScoreRequest& request, const ServedModel& model,
-                                         const absl::StatusOr<Call>& call,
-                                         absl::string_view prefix) {
-  RETURN_IF_ERROR(call.status());
+                                         const Call& call, absl::string_view prefix) {
+  RETURN_IF_ERROR(call.status);
   RETURN_IF_ERROR(Validate(request, model, prefix));
-  ASSIGN_OR_RETURN(ScoreRequest result, Convert(request, model, *call, prefix));
+  ASSIGN_OR_RETURN(ScoreRequest result, Convert(request, model, call, prefix));
   RETURN_IF_ERROR(CheckAnswer(result, model));
   return result;
 }

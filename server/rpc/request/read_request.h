@@ -13,14 +13,11 @@ namespace peerage {
 // validated (validate.h) and converted, and its answer will fit (answer_size.h). `prefix` leads to
 // the request inside its message, for error paths.
 absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateRequest& request,
-                                            const ServedModel& model,
-                                            const absl::StatusOr<Call>& call);
+                                            const ServedModel& model, const Call& call);
 absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateStreamRequest& request,
-                                            const ServedModel& model,
-                                            const absl::StatusOr<Call>& call);
+                                            const ServedModel& model, const Call& call);
 absl::StatusOr<ScoreRequest> ReadRequest(const v1::ScoreRequest& request, const ServedModel& model,
-                                         const absl::StatusOr<Call>& call,
-                                         absl::string_view prefix = "");
+                                         const Call& call, absl::string_view prefix = "");
 
 // The conversion alone, with every default resolved: see the protos. Tokenises, so the cost is that
 // of the texts.

@@ -29,7 +29,7 @@ class ReadRequestTest : public ::testing::Test {
     model_.description.vocabulary_size = 32;
     model_.description.context_length = 256;
     model_.tokenizer = &tokenizer_;
-    call_.request_id = "id";
+    call_.origin.request_id = "id";
     call_.arrival = absl::FromUnixSeconds(1000);
     call_.deadline = absl::FromUnixSeconds(1060);
     request_.mutable_prompt()->set_text("a");

@@ -16,6 +16,16 @@ void CountingObserver::OnRequestDone(const RequestEvent& event) {
   ++counts_[{event.kind, event.code}];
 }
 
+void CountingObserver::OnCallDone(const CallEvent& event) {
+  absl::MutexLock lock(&mu_);
+  calls_.push_back(event);
+}
+
+std::vector<CallEvent> CountingObserver::calls() const {
+  absl::MutexLock lock(&mu_);
+  return calls_;
+}
+
 int CountingObserver::count(RequestKind kind, absl::StatusCode code) const {
   absl::MutexLock lock(&mu_);
   const auto found = counts_.find({kind, code});

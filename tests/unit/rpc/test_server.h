@@ -23,15 +23,18 @@
 
 namespace peerage {
 
-// Counts requests by kind and code. Threads: safe from many.
+// Counts requests by kind and code, and keeps calls. Threads: safe from many.
 class CountingObserver final : public EngineObserver {
  public:
   void OnRequestDone(const RequestEvent& event) override;
+  void OnCallDone(const CallEvent& event) override;
   int count(RequestKind kind, absl::StatusCode code) const;
+  std::vector<CallEvent> calls() const;
 
  private:
   mutable absl::Mutex mu_;
   std::map<std::pair<RequestKind, absl::StatusCode>, int> counts_ ABSL_GUARDED_BY(mu_);
+  std::vector<CallEvent> calls_ ABSL_GUARDED_BY(mu_);
 };
 
 struct TestServerOptions {

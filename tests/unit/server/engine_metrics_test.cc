@@ -12,6 +12,7 @@
 #include <sstream>
 #include <string>
 
+#include "server/metrics/call_metrics.h"
 #include "server/metrics/expert_metrics.h"
 #include "server/metrics/process_metrics.h"
 #include "server/metrics/text_exposition.h"
@@ -76,12 +77,14 @@ TEST(EngineMetricsTest, ExposesExactlyTheSeriesThatTheDocumentationLists) {
                    .top_k = 1,
                    .expert_names = {"a", "b"}}},
        .level = ExpertMetricsLevel::kFull});
+  const CallMetrics calls("m", {});
   const std::string documentation = ReadFile("docs/metrics.md");
 
   // Rows of its tables: | `name` | type | labels | meaning |
   EXPECT_EQ(
       MatchesOf(documentation, R"(\| `([a-z0-9_]+)` \| [a-z]+ \|)"),
-      MatchesOf(TextExposition({&metrics.collectable(), &process, &experts}), R"(# TYPE (\S+) )"));
+      MatchesOf(TextExposition({&metrics.collectable(), &calls.collectable(), &process, &experts}),
+                R"(# TYPE (\S+) )"));
 }
 
 TEST(EngineMetricsTest, HasEverySeriesBeforeTheFirstRequestWithTheModelsName) {

@@ -1,0 +1,94 @@
+#include "server/rpc/call_interceptor.h"
+
+#include <google/protobuf/descriptor.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "peerage/v1/experts.grpc.pb.h"
+#include "peerage/v1/inference.grpc.pb.h"
+#include "peerage/v1/models.grpc.pb.h"
+#include "server/rpc/request/call_metadata.h"
+
+namespace peerage {
+namespace {
+
+using grpc::experimental::InterceptionHookPoints;
+using grpc::experimental::InterceptorBatchMethods;
+using grpc::experimental::ServerRpcInfo;
+
+class CallInterceptor final : public grpc::experimental::Interceptor {
+ public:
+  CallInterceptor(ServerRpcInfo* info, EngineObserver* observer, const Clock* clock)
+      : info_(info), observer_(observer), clock_(clock), begin_(clock->Now()) {}
+
+  void Intercept(InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
+      request_id_ = EchoedRequestId(*methods->GetSendInitialMetadata());
+    }
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      Tell(methods->GetSendStatus().error_code());
+    }
+    methods->Proceed();
+  }
+
+ private:
+  void Tell(grpc::StatusCode code) const {
+    CallEvent event;
+    event.origin = ReadTrace(info_->server_context()->client_metadata());
+    event.origin.method = std::string(absl::StripPrefix(info_->method(), "/"));
+    event.origin.request_id = request_id_;
+    event.code = static_cast<absl::StatusCode>(code);
+    event.duration = clock_->Now() - begin_;
+    observer_->OnCallDone(event);
+  }
+
+  ServerRpcInfo* const info_;
+  EngineObserver* const observer_;
+  const Clock* const clock_;
+  const absl::Time begin_;
+  std::string request_id_;
+};
+
+class CallInterceptors final : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  CallInterceptors(EngineObserver* observer, const Clock* clock)
+      : observer_(observer), clock_(clock) {}
+
+  grpc::experimental::Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
+    return new CallInterceptor(info, observer_, clock_);
+  }
+
+ private:
+  EngineObserver* const observer_;
+  const Clock* const clock_;
+};
+
+}  // namespace
+
+std::vector<std::string> ServedMethods() {
+  std::vector<std::string> methods = {
+      "grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch",
+      "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"};
+  for (const char* name :
+       {v1::InferenceService::service_full_name(), v1::ModelService::service_full_name(),
+        v1::ExpertService::service_full_name(), v1::AdminService::service_full_name()}) {
+    const auto* service =
+        google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(name);
+    for (int i = 0; i < service->method_count(); ++i) {
+      methods.push_back(absl::StrCat(name, "/", service->method(i)->name()));
+    }
+  }
+  return methods;
+}
+
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> InterceptCalls(
+    EngineObserver* observer, const Clock* clock) {
+  return std::make_unique<CallInterceptors>(observer, clock);
+}
+
+}  // namespace peerage

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <grpcpp/support/server_interceptor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/engine/clock.h"
+#include "server/engine/observer.h"
+
+namespace peerage {
+
+// Every method that a server answers, as CallEvent::origin names it: those of the contract, and of
+// gRPC's own services.
+std::vector<std::string> ServedMethods();
+
+// Tells the observer of each call when its status is sent: of those that a service answers, and of
+// those that gRPC refuses itself because it cannot read the message or knows no such method. Calls
+// that HTTP/2 ends before they have a method are nobody's. Both must outlive the server.
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> InterceptCalls(
+    EngineObserver* observer, const Clock* clock);
+
+}  // namespace peerage
