@@ -150,6 +150,7 @@ App::App(const ServerConfig& config, Log& log)
       process_metrics_(config.model_name),
       metrics_text_(&Clock::Real()),
       call_metrics_(config.model_name, ServedMethods()),
+      request_log_(&log),
       figures_(&Clock::Real(), BackgroundLane::Priority::kLowest),
       sums_(&Clock::Real()),
       answers_(&Clock::Real()) {}
@@ -274,7 +275,8 @@ absl::Status App::Serve() {
                                         .clock = &Clock::Real(),
                                         .observer = &observers_,
                                         .expert_usage = expert_usage_.get(),
-                                        .answers = &answers_});
+                                        .answers = &answers_,
+                                        .log = &log_});
   RETURN_IF_ERROR(At("--listen", rpc.status()));
   rpc_ = *std::move(rpc);
   serving_ = engine_.get();

@@ -16,6 +16,7 @@
 #include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
 #include "server/log/log.h"
+#include "server/log/request_log.h"
 #include "server/memory_plan.h"
 #include "server/metrics/call_metrics.h"
 #include "server/metrics/engine_metrics.h"
@@ -63,7 +64,8 @@ class App {
   ProcessMetrics process_metrics_;
   YoungText metrics_text_;
   CallMetrics call_metrics_;
-  ObserverFanOut observers_{{&metrics_, &call_metrics_}};
+  RequestLog request_log_;
+  ObserverFanOut observers_{{&metrics_, &call_metrics_, &request_log_}};
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ExpertStatistics> statistics_;

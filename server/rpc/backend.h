@@ -5,6 +5,7 @@
 #include "server/engine/observer.h"
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
+#include "server/log/log.h"
 #include "server/rpc/request/served_model.h"
 
 namespace peerage {
@@ -17,6 +18,7 @@ struct Backend {
   const Clock* clock = nullptr;        // the engine's
   EngineObserver* observer = nullptr;  // the engine's; told of what never reaches the engine
   BackgroundLane* answers = nullptr;   // where answers are made that would hold up a worker
+  Log* log = nullptr;
 };
 
 }  // namespace peerage

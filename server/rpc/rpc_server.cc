@@ -1,7 +1,6 @@
 #include "server/rpc/rpc_server.h"
 
 #include <google/protobuf/stubs/logging.h>
-#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -63,11 +62,10 @@ void UseFewSynchronousThreads(grpc::ServerBuilder& builder) {
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
 }
 
-// What these libraries do once for the whole process. They print on stderr what clients make them
-// print, header values with line breaks included: a stranger could forge or flood the log.
+// What these libraries do once for the whole process. Protocol Buffers would print on stderr what
+// clients make it print, and nothing that helps.
 void SetUpLibraries() {
   static const bool once = [] {
-    gpr_set_log_function([](gpr_log_func_args*) {});
     google::protobuf::SetLogHandler(nullptr);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -88,13 +86,15 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
 }
 
 RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts)
-    : model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits},
+    : grpc_log_(parts.log),
+      model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits},
       backend_{.engine = parts.engine,
                .expert_usage = parts.expert_usage,
                .model = &model_,
                .clock = parts.clock,
                .observer = parts.observer,
-               .answers = parts.answers},
+               .answers = parts.answers,
+               .log = parts.log},
       inference_(backend_),
       models_(&model_),
       experts_(backend_),

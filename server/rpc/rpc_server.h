@@ -14,9 +14,11 @@
 #include "server/engine/observer.h"
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
+#include "server/log/log.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/expert_service.h"
+#include "server/rpc/grpc_log.h"
 #include "server/rpc/inference_service.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/request/served_model.h"
@@ -38,6 +40,7 @@ struct RpcServerParts {
   EngineObserver* observer = nullptr;  // the engine's
   ExpertUsageReader* expert_usage = nullptr;
   BackgroundLane* answers = nullptr;  // Backend::answers
+  Log* log = nullptr;                 // gRPC's own lines go there, too
 };
 
 // The gRPC server: the services of peerage.v1, grpc.health.v1 ("" is alive, the model's name is
@@ -72,6 +75,7 @@ class RpcServer {
 
   absl::Status Listen(const std::string& listen);
 
+  const GrpcLog grpc_log_;
   const ServedModel model_;
   const Backend backend_;
   InferenceService inference_;

@@ -33,6 +33,7 @@ int CountingObserver::count(RequestKind kind, absl::StatusCode code) const {
 }
 
 TestServer::TestServer(const TestServerOptions& options) {
+  log_ = std::make_unique<Log>(LogOptions(), &clock_, &log_text_);
   auto model = std::make_unique<FakeModel>(options.model);
   model_ = model.get();
   statistics_ = std::make_unique<ExpertStatistics>(options.expert_usage, model_, clock_.Now());
@@ -52,7 +53,8 @@ TestServer::TestServer(const TestServerOptions& options) {
                         .clock = &clock_,
                         .observer = &observer_,
                         .expert_usage = expert_usage_.get(),
-                        .answers = &answers_});
+                        .answers = &answers_,
+                        .log = log_.get()});
   if (!rpc.ok()) ADD_FAILURE() << rpc.status();
   rpc_ = *std::move(rpc);
   const std::shared_ptr<grpc::Channel> channel = rpc_->InProcessChannel();
@@ -67,6 +69,12 @@ TestServer::TestServer(const TestServerOptions& options) {
 TestServer::~TestServer() {
   rpc_.reset();
   engine_->Stop();
+}
+
+std::string TestServer::EndAndReadLog() {
+  rpc_.reset();
+  log_.reset();
+  return log_text_.str();
 }
 
 void TestServer::AwaitIdle() {

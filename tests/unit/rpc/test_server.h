@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "server/engine/engine.h"
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
+#include "server/log/log.h"
 #include "server/rpc/rpc_server.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_model.h"
@@ -61,6 +63,9 @@ class TestServer {
   BackgroundLane& sums() { return sums_; }
   BackgroundLane& answers() { return answers_; }
   const CountingObserver& observer() const { return observer_; }
+  Log& log() { return *log_; }
+  // Every line of the log, with which it ends, as the server does. Of calls that have ended.
+  std::string EndAndReadLog();
 
   // Waits until no request is in the engine; fails the test when a KV block is missing then.
   void AwaitIdle();
@@ -71,6 +76,8 @@ class TestServer {
   FakeClock clock_;
   FakeTokenizer tokenizer_;
   CountingObserver observer_;
+  std::ostringstream log_text_;
+  std::unique_ptr<Log> log_;
   FakeModel* model_;  // the engine's
   std::unique_ptr<ExpertStatistics> statistics_;
   std::unique_ptr<Engine> engine_;
