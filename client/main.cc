@@ -44,8 +44,8 @@ int Main(int argc, char** argv) {
       "Exit codes: 0 done, 1 a call failed or the server is not healthy, 2 wrong usage,\n"
       "130 interrupted. PEERAGE_SERVER sets the default of --server.");
   std::vector<std::unique_ptr<Command>> commands;
-  for (auto add :
-       {AddGenerate, AddScore, AddTokenize, AddExperts, AddModels, AddStatus, AddHealth}) {
+  for (auto add : {AddGenerate, AddScore, AddTokenize, AddExperts, AddModels, AddStatus,
+                   AddLogLevel, AddHealth}) {
     commands.push_back(add(program));
   }
   try {

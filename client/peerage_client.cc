@@ -104,6 +104,10 @@ absl::StatusOr<v1::GetServerStatusResponse> Client::GetServerStatus() {
   return Unary(*admin_, &v1::AdminService::Stub::GetServerStatus, v1::GetServerStatusRequest());
 }
 
+absl::StatusOr<v1::SetLogLevelResponse> Client::SetLogLevel(const v1::SetLogLevelRequest& request) {
+  return Unary(*admin_, &v1::AdminService::Stub::SetLogLevel, request);
+}
+
 absl::StatusOr<ExpertUsage> Client::GetExpertUsage(const v1::GetExpertUsageRequest& request) {
   Call call(this);
   const auto reader = experts_->GetExpertUsage(call.context(), request);

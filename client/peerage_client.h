@@ -44,6 +44,7 @@ class Client {
   absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request);
   absl::StatusOr<v1::ListModelsResponse> ListModels();
   absl::StatusOr<v1::GetServerStatusResponse> GetServerStatus();
+  absl::StatusOr<v1::SetLogLevelResponse> SetLogLevel(const v1::SetLogLevelRequest& request);
 
   // The whole of one layer's usage. DATA_LOSS when the chunks do not fit the header.
   absl::StatusOr<ExpertUsage> GetExpertUsage(const v1::GetExpertUsageRequest& request);

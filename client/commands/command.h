@@ -50,6 +50,7 @@ std::unique_ptr<Command> AddTokenize(CLI::App& program);
 std::unique_ptr<Command> AddExperts(CLI::App& program);
 std::unique_ptr<Command> AddModels(CLI::App& program);
 std::unique_ptr<Command> AddStatus(CLI::App& program);
+std::unique_ptr<Command> AddLogLevel(CLI::App& program);
 std::unique_ptr<Command> AddHealth(CLI::App& program);
 
 }  // namespace peerage::client

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace peerage {
 namespace {
 
@@ -50,6 +52,11 @@ Log::~Log() { TellLeftOutBefore(absl::InfiniteFuture()); }
 
 void Log::Write(LogLevel level, absl::string_view message, const std::vector<LogField>& fields) {
   if (Shows(level)) Put(level, message, fields);
+}
+
+void Log::SetLevel(LogLevel level) {
+  level_ = level;
+  Put(LogLevel::kInfo, absl::StrCat("log level: ", ChoiceName(kLogLevels, level)), {});
 }
 
 void Log::Put(LogLevel level, absl::string_view message, const std::vector<LogField>& fields) {

@@ -47,7 +47,8 @@ class Log {
   // Whether lines of this level are written.
   bool Shows(LogLevel level) const { return level >= this->level(); }
 
-  void SetLevel(LogLevel level) { level_ = level; }
+  // From now on. A line tells of it whatever the levels: who reads must know what is not shown.
+  void SetLevel(LogLevel level);
   LogLevel level() const { return level_; }
 
  private:

@@ -2,15 +2,18 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
+#include "server/rpc/request/field_errors.h"
 
 namespace peerage {
 
@@ -23,6 +26,39 @@ bool IsLocalClient(absl::string_view address) {
   const std::string plain = absl::StrReplaceAll(address, {{"%5B", "["}, {"%5D", "]"}});
   return absl::StartsWith(plain, "[::1]") || absl::StartsWith(plain, "[::ffff:127.");
 }
+
+namespace {
+
+constexpr std::pair<LogLevel, v1::LogLevel> kLevels[] = {{LogLevel::kDebug, v1::LOG_LEVEL_DEBUG},
+                                                         {LogLevel::kInfo, v1::LOG_LEVEL_INFO},
+                                                         {LogLevel::kWarn, v1::LOG_LEVEL_WARN},
+                                                         {LogLevel::kError, v1::LOG_LEVEL_ERROR},
+                                                         {LogLevel::kOff, v1::LOG_LEVEL_OFF}};
+
+v1::LogLevel ToProto(LogLevel level) {
+  for (const auto& [ours, theirs] : kLevels) {
+    if (ours == level) return theirs;
+  }
+  return v1::LOG_LEVEL_UNSPECIFIED;
+}
+
+std::optional<LogLevel> FromProto(v1::LogLevel level) {
+  for (const auto& [ours, theirs] : kLevels) {
+    if (theirs == level) return ours;
+  }
+  return std::nullopt;
+}
+
+// Of a call that changes the server, which is for whoever runs it.
+absl::Status CheckMayChange(grpc::CallbackServerContext& context, absl::string_view method) {
+  if (!IsLocalClient(context.peer())) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(method, " is for callers on the server's own machine"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 // One Drain call, waiting for the end of the drain or for its own cancellation.
 class AdminService::DrainReactor final : public SharedReactor<grpc::ServerUnaryReactor> {
@@ -70,6 +106,7 @@ grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerCont
   worker.set_kv_blocks_total(status.kv_blocks_total);
   worker.set_kv_blocks_free(status.kv_blocks_free);
   worker.set_steps(status.steps);
+  response->set_log_level(ToProto(backend_.log->level()));
   worker.set_kernel_target(backend_.model->description.kernel_target);
   return FinishUnary(absl::OkStatus(), context);
 }
@@ -79,15 +116,26 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
                                               v1::DrainResponse* response) {
   const std::shared_ptr<DrainReactor> reactor = Held(new DrainReactor);
   absl::Status status = ReadRequestId(*context).status();
-  if (!IsLocalClient(context->peer())) {
-    status = absl::PermissionDeniedError("Drain is for callers on the server's own machine");
-  }
+  status.Update(CheckMayChange(*context, "Drain"));
   if (!status.ok()) {
     reactor->End(ToGrpcStatus(status, *context));
     return reactor.get();
   }
   if (!WaitForDrain(reactor)) reactor->End(grpc::Status::OK);
   return reactor.get();
+}
+
+grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext* context,
+                                                    const v1::SetLogLevelRequest* request,
+                                                    v1::SetLogLevelResponse* response) {
+  absl::Status status = ReadRequestId(*context).status();
+  status.Update(CheckMayChange(*context, "SetLogLevel"));
+  const std::optional<LogLevel> level = FromProto(request->level());
+  if (!level.has_value()) status.Update(FieldError("level", "must be a known LogLevel"));
+  if (!status.ok()) return FinishUnary(status, context);
+  response->set_previous(ToProto(backend_.log->level()));
+  backend_.log->SetLevel(*level);
+  return FinishUnary(absl::OkStatus(), context);
 }
 
 bool AdminService::WaitForDrain(std::shared_ptr<DrainReactor> reactor) {

@@ -22,7 +22,7 @@ namespace peerage {
 // machine by the address alone. What is not understood is not local.
 bool IsLocalClient(absl::string_view address);
 
-// How the server is doing, and how to make it stop taking work.
+// How the server is doing, how to make it stop taking work, and how much it logs.
 //
 // Threads: safe from many. Draining waits on a thread of its own, which the first Drain starts;
 // the destructor joins it, so by then the engine's requests must have ended or been cancelled.
@@ -38,6 +38,9 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
                                   const v1::DrainRequest* request,
                                   v1::DrainResponse* response) override;
+  grpc::ServerUnaryReactor* SetLogLevel(grpc::CallbackServerContext* context,
+                                        const v1::SetLogLevelRequest* request,
+                                        v1::SetLogLevelResponse* response) override;
 
  private:
   class DrainReactor;

@@ -1,6 +1,7 @@
 #include "server/rpc/rpc_server.h"
 
 #include <gmock/gmock.h>
+#include <grpc/support/log.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
@@ -27,7 +28,8 @@ class RpcServerTest : public ::testing::Test {
                             {.engine = &server_.engine(),
                              .tokenizer = &tokenizer_,
                              .clock = &server_.clock(),
-                             .observer = &observer_})
+                             .observer = &observer_,
+                             .log = &server_.log()})
         .status();
   }
 
@@ -252,6 +254,52 @@ TEST_F(RpcServerTest, DrainIsForThisMachineOnly) {
   EXPECT_EQ(admin->Drain(&context, {}, &response).error_code(),
             grpc::StatusCode::PERMISSION_DENIED);
   server_.ExpectHealthy();
+}
+
+TEST_F(RpcServerTest, SetsTheLogLevelForThisMachineOnly) {
+  v1::SetLogLevelRequest request;
+  request.set_level(v1::LOG_LEVEL_DEBUG);
+  v1::SetLogLevelResponse response;
+  grpc::ClientContext elsewhere;
+  const auto admin = v1::AdminService::NewStub(server_.rpc().InProcessChannel());
+  EXPECT_EQ(admin->SetLogLevel(&elsewhere, request, &response).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(server_.log().level(), LogLevel::kInfo);
+
+  grpc::ClientContext here;
+  ASSERT_TRUE(server_.admin().SetLogLevel(&here, request, &response).ok());
+  EXPECT_EQ(response.previous(), v1::LOG_LEVEL_INFO);
+  EXPECT_EQ(server_.log().level(), LogLevel::kDebug);
+  grpc::ClientContext context;
+  v1::GetServerStatusResponse status;
+  ASSERT_TRUE(server_.admin().GetServerStatus(&context, {}, &status).ok());
+  EXPECT_EQ(status.log_level(), v1::LOG_LEVEL_DEBUG);
+  EXPECT_THAT(server_.EndAndReadLog(), ::testing::HasSubstr(" info log level: debug\n"));
+}
+
+TEST_F(RpcServerTest, RefusesALogLevelThatIsNone) {
+  for (const auto level : {v1::LOG_LEVEL_UNSPECIFIED, static_cast<v1::LogLevel>(99)}) {
+    v1::SetLogLevelRequest request;
+    request.set_level(level);
+    v1::SetLogLevelResponse response;
+    grpc::ClientContext context;
+    EXPECT_THAT(ViolatedFields(server_.admin().SetLogLevel(&context, request, &response)),
+                ::testing::ElementsAre("level"));
+  }
+  EXPECT_EQ(server_.log().level(), LogLevel::kInfo);
+}
+
+TEST_F(RpcServerTest, LogsWhatGrpcSaysEscapedAndNotWithoutEnd) {
+  for (int i = 0; i < 1000; ++i) {
+    gpr_log("src/core/file.cc", 7, GPR_LOG_SEVERITY_ERROR, "te: x\n%s", "E0101 FAKE\x1b[31m");
+  }
+  gpr_log("file.cc", 8, GPR_LOG_SEVERITY_INFO, "a tracer's");
+  const std::string log = server_.EndAndReadLog();
+  EXPECT_THAT(
+      log, ::testing::HasSubstr(R"( warn grpc source=file.cc:7 text="te: x\nE0101 FAKE\u001b[31m")"
+                                "\n"));
+  EXPECT_THAT(log, ::testing::HasSubstr(" warn lines left out kind=grpc lines=900\n"));
+  EXPECT_THAT(log, ::testing::Not(::testing::HasSubstr("tracer")));
 }
 
 TEST_F(RpcServerTest, ADrainCallMayBeCancelledWhileTheDrainGoesOn) {

@@ -67,7 +67,8 @@ TEST_F(LogTest, ShowsWhatItsLevelSays) {
   log.Write(LogLevel::kDebug, "three");
   log.SetLevel(LogLevel::kOff);
   log.Write(LogLevel::kError, "four");
-  EXPECT_THAT(Lines(), ElementsAre(EndsWith("warn two"), EndsWith("debug three")));
+  EXPECT_THAT(Lines(), ElementsAre(EndsWith("warn two"), EndsWith("info log level: debug"),
+                                   EndsWith("debug three"), EndsWith("info log level: off")));
 }
 
 TEST_F(LogTest, TellsHowManyLinesOfAKindItLeftOut) {
