@@ -270,6 +270,10 @@ absl::Status App::Serve() {
   options.model_name = config_.model_name;
   options.version = kVersion;
   options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};
+  options.log_content = config_.log_content;
+  if (options.log_content) {
+    log_.Write(LogLevel::kWarn, "--log-content: prompts and answers are logged");
+  }
   auto rpc = RpcServer::Start(options, {.engine = engine_.get(),
                                         .tokenizer = tokenizer_.get(),
                                         .clock = &Clock::Real(),

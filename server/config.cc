@@ -66,9 +66,10 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
   app.add_flag("--print-config", flags.print_config, "Print the resolved configuration and exit");
   std::map<absl::string_view, std::string> values;  // CLI11 writes into its nodes
   for (const ConfigOption& option : ConfigOptions()) {
-    app.add_option(absl::StrCat("--", option.name), values[option.name],
-                   std::string(option.description))
-        ->type_name(std::string(option.value_name));
+    CLI::Option& added = *app.add_option(absl::StrCat("--", option.name), values[option.name],
+                                         std::string(option.description));
+    added.type_name(std::string(option.value_name));
+    if (option.is_switch) added.expected(0, 1);
   }
   try {
     // CLI11 takes the arguments from the back.
@@ -83,7 +84,9 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
   for (const ConfigOption& option : ConfigOptions()) {
     const std::string flag = absl::StrCat("--", option.name);
     if (app.count(flag) == 0) continue;
-    flags.settings[std::string(option.name)] = {values[option.name], flag};
+    const std::string& value = values[option.name];
+    const bool stands_alone = option.is_switch && value.empty();
+    flags.settings[std::string(option.name)] = {stands_alone ? "true" : value, flag};
   }
   return flags;
 }

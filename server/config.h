@@ -39,7 +39,8 @@ struct ServerConfig {
   absl::Duration step_timeout = absl::Minutes(2);
   std::string log_format = "text";  // "text" or "json"
   std::string log_level = "info";   // "debug", "info", "warn", "error" or "off"
-  int32_t log_rate = 100;           // lines of a kind in a second
+  bool log_content = false;
+  int32_t log_rate = 100;  // lines of a kind in a second
 };
 
 using Environment = std::map<std::string, std::string>;

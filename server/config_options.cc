@@ -1,6 +1,7 @@
 #include "server/config_options.h"
 
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "absl/algorithm/container.h"
@@ -54,6 +55,17 @@ absl::Status SetOneOf(absl::string_view value, const Choice<T> (&choices)[kCount
   std::vector<absl::string_view> names;
   for (const Choice<T>& choice : choices) names.push_back(choice.name);
   return SetOneOf(value, absl::MakeConstSpan(names), field);
+}
+
+absl::Status SetSwitch(absl::string_view value, bool* field) {
+  constexpr Choice<bool> kValues[] = {{"true", true}, {"false", false}};
+  const std::optional<bool> found = FindChoice(kValues, value);
+  if (!found.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be ", ChoiceNames(kValues), ", got '", value, "'"));
+  }
+  *field = *found;
+  return absl::OkStatus();
 }
 
 bool IsCudaDevice(absl::string_view device) {
@@ -231,6 +243,13 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kLogLevels, &config->log_level);
      },
      [](const ServerConfig& config) { return QuoteToml(config.log_level); }},
+    {"log-content", "[BOOL]",
+     "Log prompts and what is generated, cut to 2 KiB; else no line has anything of them (false)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetSwitch(value, &config->log_content);
+     },
+     [](const ServerConfig& config) { return std::string(config.log_content ? "true" : "false"); },
+     /*is_switch=*/true},
     {"log-rate", "LINES",
      "How many lines of a kind are logged in a second; the rest is counted (100)",
      [](absl::string_view value, ServerConfig* config) {

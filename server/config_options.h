@@ -32,6 +32,7 @@ struct ConfigOption {
   // Checks the range and stores the value; the error does not repeat the option's name.
   absl::Status (*set)(absl::string_view value, ServerConfig* config);
   std::string (*to_toml)(const ServerConfig& config);
+  bool is_switch = false;  // the flag may stand alone: true
 };
 
 // All of them, in the order of --help and --print-config.

@@ -19,6 +19,7 @@ struct Backend {
   EngineObserver* observer = nullptr;  // the engine's; told of what never reaches the engine
   BackgroundLane* answers = nullptr;   // where answers are made that would hold up a worker
   Log* log = nullptr;
+  bool log_content = false;  // what requests hold is logged
 };
 
 }  // namespace peerage

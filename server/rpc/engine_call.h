@@ -13,6 +13,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/content_log.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/trace_answer.h"
@@ -31,6 +32,7 @@ class EngineCall : public ResponseSink {
   template <typename Request>
   void Submit(Request request, std::shared_ptr<ResponseSink> self) {
     trace_ = TraceAnswer(request.trace, backend_.model->description.expert_layers);
+    if (backend_.log_content) self = LogContent(request, backend_, std::move(self));
     const absl::StatusOr<RequestHandle> handle =
         backend_.engine->Submit(std::move(request), std::move(self));
     if (handle.ok()) {

@@ -30,6 +30,7 @@ struct RpcServerOptions {
   std::string model_name;
   std::string version;
   TraceLimits trace_limits;
+  bool log_content = false;
 };
 
 // What the server serves with. All must outlive it.

@@ -44,6 +44,7 @@ struct TestServerOptions {
   EngineOptions engine;
   ExpertUsageMode expert_usage = ExpertUsageMode::kRecent;
   TraceLimits trace_limits = {.level = ExpertTraceLevel::kFull};
+  bool log_content = false;
 };
 
 // The real services on the real engine over a fake model named "fake".

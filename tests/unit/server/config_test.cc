@@ -62,6 +62,7 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.step_timeout, absl::Minutes(2));
   EXPECT_EQ(config.log_format, "text");
   EXPECT_EQ(config.log_level, "info");
+  EXPECT_FALSE(config.log_content);
   EXPECT_EQ(config.log_rate, 100);
 }
 
@@ -76,6 +77,18 @@ TEST(ConfigTest, LetsAFlagBeatTheEnvironmentAndTheEnvironmentBeatTheFile) {
   EXPECT_EQ(config.max_sequences, 3);
   EXPECT_EQ(config.max_queued_requests, 2);
   EXPECT_EQ(config.threads, 1);
+}
+
+TEST(ConfigTest, TakesASwitchAloneAndWithItsValue) {
+  EXPECT_TRUE(ParseOrDie({"--model=m", "--log-content"}).log_content);
+  EXPECT_TRUE(ParseOrDie({"--log-content", "--model=m"}).log_content);
+  EXPECT_TRUE(ParseOrDie({"--model=m", "--log-content", "true"}).log_content);
+  EXPECT_FALSE(ParseOrDie({"--model=m", "--log-content=false"}).log_content);
+  const Environment on = {{"PEERAGE_LOG_CONTENT", "true"}};
+  EXPECT_TRUE(ParseOrDie({"--model=m"}, on).log_content);
+  EXPECT_FALSE(ParseOrDie({"--model=m", "--log-content", "false"}, on).log_content);
+  const std::string file = WriteFile("model = \"m\"\nlog-content = true\n");
+  EXPECT_TRUE(ParseOrDie({"--config", file}).log_content);
 }
 
 TEST(ConfigTest, ReadsTheFileThatTheEnvironmentNames) {
@@ -132,7 +145,7 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
         Value{"drain-timeout", "soon"}, Value{"step-timeout", "0.9"}, Value{"step-timeout", "25h"},
         Value{"log-level", "loud"}, Value{"log-format", "xml"}, Value{"log-rate", "0"},
-        Value{"log-rate", "1000001"}));
+        Value{"log-content", "maybe"}, Value{"log-rate", "1000001"}));
 
 class AcceptedValueTest : public ::testing::TestWithParam<Value> {};
 
@@ -157,8 +170,8 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"expert-metrics", "full"}, Value{"expert-baseline", "usage.npy"},
         Value{"expert-trace", "none"}, Value{"expert-trace", "full"}, Value{"max-trace-mib", "1"},
         Value{"max-trace-mib", "3"}, Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
-        Value{"step-timeout", "1s"}, Value{"log-level", "off"}, Value{"log-format", "json"},
-        Value{"log-rate", "1000000"}));
+        Value{"step-timeout", "1s"}, Value{"log-level", "off"}, Value{"log-content", "true"},
+        Value{"log-content", "false"}, Value{"log-format", "json"}, Value{"log-rate", "1000000"}));
 
 TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {
   EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=500ms"}).drain_timeout,

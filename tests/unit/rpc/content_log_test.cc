@@ -1,0 +1,76 @@
+#include "server/rpc/content_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/unit/rpc/test_server.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// The fake model says letters after letters, so every part is easily told.
+v1::GenerateRequest Request(const std::string& prompt) {
+  v1::GenerateRequest request = GreedyRequest(4);
+  request.mutable_prompt()->set_text(prompt);
+  request.mutable_sampling()->set_candidates(2);
+  return request;
+}
+
+TEST(ContentLogTest, HasWhatWasReadAndWhatWasGenerated) {
+  TestServer server({.log_content = true});
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "mine");
+  v1::GenerateResponse response;
+  ASSERT_TRUE(server.inference().Generate(&context, Request("canary"), &response).ok());
+  const std::string generated = response.candidates(1).text();
+  ASSERT_FALSE(generated.empty());
+
+  const std::string log = server.EndAndReadLog();
+  EXPECT_THAT(log, HasSubstr("content request_id=mine part=prompt index=0 bytes=6 text=canary\n"));
+  EXPECT_THAT(log, HasSubstr("content request_id=mine part=generated index=1 bytes=" +
+                             std::to_string(generated.size()) + " text="));
+  EXPECT_THAT(log, HasSubstr(generated));
+}
+
+TEST(ContentLogTest, HasContextAndContinuationsOfAScore) {
+  TestServer server({.log_content = true});
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "mine");
+  v1::ScoreResponse response;
+  ASSERT_TRUE(server.inference().Score(&context, SmallScoreRequest(), &response).ok());
+
+  const std::string log = server.EndAndReadLog();
+  EXPECT_THAT(log, HasSubstr("content request_id=mine part=prompt index=0 bytes=2 text=ab\n"));
+  EXPECT_THAT(log,
+              HasSubstr("content request_id=mine part=continuation index=0 bytes=2 text=cd\n"));
+}
+
+TEST(ContentLogTest, CutsWhatIsLong) {
+  TestServer server({.model = {.context_length = 4096}, .log_content = true});
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  // More than the KV cache holds: it is logged before it is refused.
+  const grpc::Status status =
+      server.inference().Generate(&context, Request(std::string(3000, 'k')), &response);
+  EXPECT_FALSE(status.ok());
+
+  const std::string log = server.EndAndReadLog();
+  EXPECT_THAT(log, HasSubstr("bytes=3000 text=" + std::string(2048, 'k') + "\n"));
+}
+
+TEST(ContentLogTest, IsOffByDefault) {
+  TestServer server;
+  server.log().SetLevel(LogLevel::kDebug);
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  ASSERT_TRUE(server.inference().Generate(&context, Request("canary"), &response).ok());
+  EXPECT_THAT(server.EndAndReadLog(), Not(HasSubstr("canary")));
+}
+
+}  // namespace
+}  // namespace peerage
