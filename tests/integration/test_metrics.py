@@ -18,6 +18,7 @@ from peerage.v1 import inference_pb2_grpc  # noqa: E402
 
 MODEL = pathlib.Path(__file__).parents[1] / "golden" / "models" / "peer_small"
 PAGE = (MODEL / "held_out.txt").read_text()
+CALLS = "peerage_grpc_server_call_duration_seconds_count"
 SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 
 
@@ -78,7 +79,8 @@ class Client:
             if received:
                 break
         stream.cancel()
-        return {"code": "CANCELLED or OK", "method": "generate", "candidates": 1, "generated": 1}
+        return {"code": "CANCELLED or OK", "method": "generate", "call": "GenerateStream",
+                "candidates": 1, "generated": 1}
 
     def ask_for_too_much(self, number):
         request = inference.GenerateRequest()
@@ -101,10 +103,11 @@ class MetricsTest(unittest.TestCase):
         cls.stub = inference_pb2_grpc.InferenceServiceStub(cls.channel)
 
     def at_rest(self, requests):
-        """The series once so many requests have ended."""
+        """The series once so many requests, each in a call of its own, have ended."""
         while True:
             values = scrape(self.server)
-            ended = sum(v for (name, _), v in values.items() if name == "peerage_requests_total")
+            ended = min(sum(v for (name, _), v in values.items() if name == counter)
+                        for counter in ("peerage_requests_total", CALLS))
             if ended >= requests:
                 return values
 
@@ -135,6 +138,23 @@ class MetricsTest(unittest.TestCase):
         calls["generate", "OK"] += calls.pop(("generate", "CANCELLED or OK")) - cancelled
         for (method, code), count in calls.items():
             self.assertEqual(grown("peerage_requests_total", method=method, code=code), count)
+        # gRPC's calls are told with the same ends, by the methods that the load used.
+        ended = collections.Counter()
+        for (name, labels), value in after.items():
+            if name == CALLS and value > 0:
+                ended[labels] = value - before.get((name, labels), 0)
+        for method in ("Generate", "GenerateStream", "Score"):
+            for code in ("OK", "CANCELLED", "OUT_OF_RANGE"):
+                expected = sum(s.get("call", s["method"].title()) == method and
+                               code in s["code"].split(" or ") for s in seen)
+                got = ended.pop((("grpc_method", f"peerage.v1.InferenceService/{method}"),
+                                 ("grpc_status", code)), 0)
+                if method == "GenerateStream" and code == "CANCELLED":
+                    expected = cancelled
+                elif method == "GenerateStream" and code == "OK":
+                    expected -= cancelled
+                self.assertEqual(got, expected, f"{method} {code}")
+        self.assertEqual(ended, {})
         self.assertEqual(total("peerage_requests_total"), len(seen))
         refused = calls["generate", "OUT_OF_RANGE"]
         self.assertEqual(grown("peerage_requests_refused_total", reason="too_large"), refused)
