@@ -77,6 +77,7 @@ struct RequestEvent {
 struct CallEvent {
   RequestOrigin origin;
   absl::StatusCode code = absl::StatusCode::kOk;
+  std::string error;  // as in RequestEvent
   absl::Duration duration;
 };
 

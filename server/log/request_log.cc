@@ -98,6 +98,7 @@ void RequestLog::OnCallDone(const CallEvent& event) {
   Fields fields;
   AddOrigin(event.origin, fields);
   fields.push_back({"code", code});
+  AddText("error", event.error, fields);
   fields.push_back({"total_seconds", event.duration});
   AddTrace(event.origin, fields);
   log_->WriteLimited(absl::StrCat("call ", code), level, "call", fields);

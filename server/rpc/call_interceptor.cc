@@ -31,18 +31,19 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
       request_id_ = EchoedRequestId(*methods->GetSendInitialMetadata());
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      Tell(methods->GetSendStatus().error_code());
+      Tell(methods->GetSendStatus());
     }
     methods->Proceed();
   }
 
  private:
-  void Tell(grpc::StatusCode code) const {
+  void Tell(const grpc::Status& status) const {
     CallEvent event;
     event.origin = ReadTrace(info_->server_context()->client_metadata());
     event.origin.method = std::string(absl::StripPrefix(info_->method(), "/"));
     event.origin.request_id = request_id_;
-    event.code = static_cast<absl::StatusCode>(code);
+    event.code = static_cast<absl::StatusCode>(status.error_code());
+    event.error = status.error_message();
     event.duration = clock_->Now() - begin_;
     observer_->OnCallDone(event);
   }

@@ -117,6 +117,8 @@ def load_with_canaries(client):
     tokens = stub.Tokenize(inference.TokenizeRequest(prompt=generation().prompt), timeout=TIMEOUT)
     stub.Detokenize(inference.DetokenizeRequest(token_ids=tokens.token_ids), timeout=TIMEOUT)
 
+    client.fail(stub.Detokenize,
+                inference.DetokenizeRequest(token_ids=[*CANARY_IDS, 4_000_000]))
     client.refuse(stub.Generate, generation(max_tokens=1_000_000))
     unknown = generation()
     unknown.model = "nobody"
@@ -250,6 +252,7 @@ class LinesTest(unittest.TestCase):
         # Calls that never were a request, and those of other methods.
         calls = collections.Counter((line["method"], line["code"]) for line in log.json("call"))
         self.assertEqual(calls[METHOD + "Tokenize", "OK"], 1)
+        self.assertEqual(calls[METHOD + "Detokenize", "INVALID_ARGUMENT"], 1)
         self.assertEqual(calls[METHOD + "ScoreStream", "OK"], 1)
         self.assertEqual(calls[METHOD + "Score", "UNIMPLEMENTED"], 1)
         self.assertEqual(calls[METHOD + "NoSuchMethod", "UNIMPLEMENTED"], 1)

@@ -96,6 +96,8 @@ TEST_F(CallInterceptorTest, TellsOfEveryServiceAndCode) {
   };
   EXPECT_EQ(code_of("peerage.v1.ModelService/ListModels"), absl::StatusCode::kOk);
   EXPECT_EQ(code_of("peerage.v1.ModelService/GetModel"), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Calls("peerage.v1.ModelService/GetModel")[0].error,
+            "model \"other\" is not served here");
   EXPECT_EQ(code_of("peerage.v1.ExpertService/GetExpertUsage"), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code_of("peerage.v1.AdminService/GetServerStatus"), absl::StatusCode::kOk);
   EXPECT_EQ(code_of("grpc.health.v1.Health/Check"), absl::StatusCode::kOk);

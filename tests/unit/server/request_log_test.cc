@@ -106,7 +106,9 @@ TEST_F(RequestLogTest, SaysOfACallWhatNoRequestSays) {
   requests_->OnCallDone(Call("peerage.v1.InferenceService/Tokenize", absl::StatusCode::kOk));
   requests_->OnCallDone(
       Call("peerage.v1.InferenceService/ScoreStream", absl::StatusCode::kInvalidArgument));
-  requests_->OnCallDone(Call("grpc.health.v1.Health/Check", absl::StatusCode::kNotFound));
+  CallEvent unknown = Call("grpc.health.v1.Health/Check", absl::StatusCode::kNotFound);
+  unknown.error = "no such service";
+  requests_->OnCallDone(unknown);
   EXPECT_THAT(
       Lines(),
       ElementsAre("info call method=peerage.v1.InferenceService/Generate code=UNIMPLEMENTED "
@@ -116,7 +118,7 @@ TEST_F(RequestLogTest, SaysOfACallWhatNoRequestSays) {
                   "info call method=peerage.v1.InferenceService/ScoreStream "
                   "code=INVALID_ARGUMENT total_seconds=0.005000",
                   "info call method=grpc.health.v1.Health/Check code=NOT_FOUND "
-                  "total_seconds=0.005000"));
+                  "error=\"no such service\" total_seconds=0.005000"));
 }
 
 TEST_F(RequestLogTest, ShowsHealthChecksOnlyToWhoDebugs) {
