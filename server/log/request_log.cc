@@ -85,6 +85,9 @@ void RequestLog::OnRequestDone(const RequestEvent& event) {
   const bool generates = event.kind == RequestKind::kGenerate;
   fields.push_back(
       {generates ? "generated_tokens" : "scored_tokens", int64_t{event.completion_tokens}});
+  if (event.distinct_experts.has_value()) {
+    fields.push_back({"distinct_experts", static_cast<int64_t>(*event.distinct_experts)});
+  }
   AddTimings(event, fields);
   AddTrace(event.origin, fields);
   log_->WriteLimited(absl::StrCat("request ", code), level, "request", fields);

@@ -216,7 +216,7 @@ class LinesTest(unittest.TestCase):
                         generation(max_tokens=2), timeout=TIMEOUT,
                         metadata=[("x-request-id", f"many-{i}")]), range(40)))
                 client.codes["OK"] += 40
-                values = self.requests_total(server)
+                values = self.requests_total(server, client.codes.total())
             log = Log(server)
         lines = log.json("request")
         codes = collections.Counter(line["code"] for line in lines)
@@ -238,6 +238,7 @@ class LinesTest(unittest.TestCase):
         self.assertEqual((line["trace_id"], line["span_id"]), (TRACE, SPAN))
         self.assertEqual((line["prompt_tokens"], line["generated_tokens"]),
                          (traced.usage.prompt_tokens, 5))
+        self.assertGreater(line["distinct_experts"], 0)
         for key in ("queue_seconds", "prefill_seconds", "decode_seconds"):
             self.assertGreaterEqual(line[key], 0)
         self.assertGreater(line["ttft_seconds"], 0)
@@ -258,14 +259,14 @@ class LinesTest(unittest.TestCase):
         self.assertEqual(calls[METHOD + "NoSuchMethod", "UNIMPLEMENTED"], 1)
         self.assertNotIn((METHOD + "Generate", "OK"), calls)
 
-    def requests_total(self, server):
-        """Ended requests by code, as the metrics count them, once all have ended."""
-        while "peerage_requests_running{model_name=\"peer_small\"} 0\n" not in (
-                text := server.get("/metrics")[1]):
-            pass
+    def requests_total(self, server, requests):
+        """Ended requests by code, as the metrics count them, once so many have ended."""
         counts = collections.Counter()
-        for code, value in re.findall(r'peerage_requests_total\{.*code="(\w+)".*\} (\d+)', text):
-            counts[code] += int(value)
+        while counts.total() < requests:
+            text = server.get("/metrics")[1]
+            counts.clear()
+            for code, value in re.findall(r'peerage_requests_total\{.*code="(\w+)".*\} (\d+)', text):
+                counts[code] += int(value)
         return +counts
 
     def test_refusals_of_a_full_queue_are_told(self):

@@ -52,6 +52,7 @@ RequestEvent Answered() {
                      .prompt_tokens = 7,
                      .completion_tokens = 3,
                      .total = absl::Seconds(2)};
+  event.distinct_experts = 17;
   event.timings = {.queue = absl::Milliseconds(2),
                    .prefill = absl::Milliseconds(30),
                    .decode = absl::Milliseconds(8),
@@ -68,13 +69,14 @@ CallEvent Call(const std::string& method, absl::StatusCode code) {
 TEST_F(RequestLogTest, SaysOfARequestWhatItTookAndWhatItGot) {
   Start(LogLevel::kInfo);
   requests_->OnRequestDone(Answered());
-  EXPECT_THAT(Lines(),
-              ElementsAre("info request request_id=\"a \\\"b\\\"\\n\" "
-                          "method=peerage.v1.InferenceService/Generate tenant=t code=OK "
-                          "prompt_tokens=7 generated_tokens=3 queue_seconds=0.002000 "
-                          "prefill_seconds=0.030000 decode_seconds=0.008000 ttft_seconds=0.032000 "
-                          "total_seconds=2.000000 trace_id=4bf92f3577b34da6a3ce929d0e0e4736 "
-                          "span_id=00f067aa0ba902b7"));
+  EXPECT_THAT(
+      Lines(),
+      ElementsAre("info request request_id=\"a \\\"b\\\"\\n\" "
+                  "method=peerage.v1.InferenceService/Generate tenant=t code=OK "
+                  "prompt_tokens=7 generated_tokens=3 distinct_experts=17 queue_seconds=0.002000 "
+                  "prefill_seconds=0.030000 decode_seconds=0.008000 ttft_seconds=0.032000 "
+                  "total_seconds=2.000000 trace_id=4bf92f3577b34da6a3ce929d0e0e4736 "
+                  "span_id=00f067aa0ba902b7"));
 }
 
 TEST_F(RequestLogTest, SaysOfARefusedRequestWhy) {
