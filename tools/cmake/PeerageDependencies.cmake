@@ -1,6 +1,5 @@
 # What we build on; tools/setup.sh installs it (docs/architecture.md says why each).
 find_package(Threads REQUIRED)
-find_package(GTest REQUIRED)
 find_package(absl REQUIRED)
 if(TARGET peerage_abseil_for_tsan)
   target_link_libraries(peerage_abseil_for_tsan PUBLIC absl::synchronization)
@@ -13,11 +12,14 @@ find_package(CLI11 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(PNG REQUIRED)
-find_package(benchmark REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
+if(BUILD_TESTING)
+  find_package(GTest REQUIRED)
+  find_package(benchmark REQUIRED)
+endif()
 
 # LibTorch from its wheel: headers and the two libraries that an oracle on the CPU needs. Their own
 # dependencies (libcudart, libcupti) are found by DT_RPATH, so programs start in any environment.
