@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 MODEL ?= build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 FUZZ_SECONDS ?= 60
-LONG_SECONDS ?= 600
+LONG_SECONDS ?= 1500
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -28,8 +28,21 @@ release: setup ## Builds what ships, in build/release/bin
 
 .PHONY: package
 package: programs ## Makes a Debian package of the programs, in build/package
+	@rm -rf build/package
 	@cd build/release && cpack -B ../package >../package.log || { cat ../package.log; exit 1; }
 	@ls build/package/*.deb
+
+.PHONY: image
+image: ## Builds the container image and its SBOM, in build/image
+	@tools/setup.sh image
+	@tools/image.sh save build/image
+
+.PHONY: dist
+dist: package ## Makes what a release has, in build/dist: package, image, SBOM, SHA256SUMS
+	@tools/setup.sh image
+	@rm -rf build/dist && mkdir build/dist && cp build/package/*.deb build/dist
+	@tools/image.sh save build/dist
+	@cd build/dist && sha256sum -- * >SHA256SUMS && sha256sum --check --quiet SHA256SUMS && cat SHA256SUMS
 
 .PHONY: programs
 programs: setup
@@ -41,7 +54,8 @@ check: setup ## Runs every required test (CI runs this)
 	@JOBS=$(JOBS) tools/check.sh
 
 .PHONY: check-long
-check-long: setup ## Simulates and fuzzes for LONG_SECONDS (600)
+check-long: ## Builds and tests the image, simulates and fuzzes for LONG_SECONDS (1500)
+	@tools/setup.sh image
 	@JOBS=$(JOBS) tools/check_long.sh $(LONG_SECONDS)
 
 .PHONY: demo

@@ -77,4 +77,4 @@ done
 stage "release build and every test"
 build release
 "$python" tools/check_docs.py --bin build/release/bin
-run_tests release
+run_tests release -LE image  # those are check_long.sh's

@@ -8,7 +8,9 @@ install(DIRECTORY deploy/prometheus deploy/grafana DESTINATION ${peerage_share}
         PATTERN "*.py" EXCLUDE PATTERN "__pycache__" EXCLUDE)
 install(FILES deploy/systemd/peerage.toml DESTINATION ${peerage_share})
 install(FILES deploy/systemd/peerage.service DESTINATION lib/systemd/system)
-install(FILES README.md LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# Debian's name, which slim images keep when they leave all other documents out.
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN "adr" EXCLUDE)
 
 set(CPACK_GENERATOR DEB)
