@@ -50,7 +50,8 @@ programs: setup
 	@ninja -C build/release -j $(JOBS) peerage-server peerage peerage-model
 
 .PHONY: check
-check: setup ## Runs every required test (CI runs this)
+check: ## Runs every required test (CI runs this)
+	@tools/setup.sh image
 	@JOBS=$(JOBS) tools/check.sh
 
 .PHONY: check-long
