@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Serves three real models for a minute: chats with the first, scores continuations, shows the
-# server's status; shows which experts of the second, a PEER model, write and read; makes a mixture
-# of experts of the first and serves that: the same answer, and who gave it. `make demo` has built
-# the programs before it calls this.
+# server's status; makes a mixture of experts of it and serves that: the same answer, and who gave it;
+# shows which experts of the third, a PEER model, write and read, at last as a page, with a picture of
+# it when a browser is here. `make demo` has built the programs before it calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,11 +11,13 @@ readonly model=build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 readonly peer_model=tests/golden/models/peer_small
 readonly page=build/demo-page.txt
 readonly map=build/demo-experts.png
+readonly picture=build/demo-page.png
 readonly log=build/demo-server.log
 readonly question="What is photosynthesis? Answer in two sentences."
 readonly start_seconds=60
 
 server=
+experts_page=  # of the running server
 models=  # a directory for the models that this script makes
 
 # Stops the server if it runs; says so when it did not end cleanly.
@@ -66,8 +68,23 @@ start_server() {  # start_server MODEL
     return 1
   fi
   echo "$line"
-  [[ $line =~ grpc=([^ ]+)\ admin= ]]
+  [[ $line =~ grpc=([^ ]+)\ admin=([^ ]+) ]]
   export PEERAGE_SERVER=${BASH_REMATCH[1]}
+  experts_page=http://${BASH_REMATCH[2]}/experts
+}
+
+# Takes a picture of the server's page of experts, when there is something to take it with.
+take_picture() {
+  local browser options=(--headless --disable-gpu --hide-scrollbars --no-first-run)
+  browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || {
+    echo "No browser is here to take a picture of it. Any shows it while the server runs (see below)."
+    return
+  }
+  ((EUID != 0)) || options+=(--no-sandbox)  # which Chromium refuses to root
+  "$browser" "${options[@]}" --user-data-dir="$models/browser" --window-size=1280,1400 \
+    --virtual-time-budget=5000 --screenshot="$picture" "$experts_page" >>"$log" 2>&1 ||
+    { echo "demo: $browser took no picture of $experts_page; see $log" >&2; return 1; }
+  echo "A picture of it: $picture"
 }
 
 title "Starting peerage-server with $(basename "$model")"
@@ -82,26 +99,6 @@ show "$bin/peerage" score "The capital of France is" \
 
 title "The server's status"
 show "$bin/peerage" status
-
-title "Stopping the server"
-stop_server
-echo "stopped"
-
-title "Starting peerage-server with a PEER model: 2 layers of 2,304 experts, trained on the Bible"
-start_server "$peer_model"
-
-title "A psalm that does not exist, and the experts that wrote it"
-show "$bin/peerage" generate $'Psalms 151\n\n1 ' --max-tokens 120 --temperature 0.7 --seed 7 \
-  --trace summary
-
-title "The experts that read a page it was not trained on"
-head -c 3000 "$peer_model/held_out.txt" >"$page"
-show "$bin/peerage" score --continuation " Amen." --trace summary <"$page"
-
-title "Which experts has the model used so far?"
-show "$bin/peerage" experts
-show "$bin/peerage" experts --layer 1 --png "$map"
-echo "The experts of layer 1 as a picture: $map"
 
 title "Stopping the server"
 stop_server
@@ -133,9 +130,34 @@ title "Which experts did that answer use?"
 show "$bin/peerage" experts
 stop_server
 
+title "Starting peerage-server with a PEER model: 2 layers of 2,304 experts, trained on the Bible"
+start_server "$peer_model"
+
+title "A psalm that does not exist, and the experts that wrote it"
+show "$bin/peerage" generate $'Psalms 151\n\n1 ' --max-tokens 120 --temperature 0.7 --seed 7 \
+  --trace summary
+
+title "The experts that read a page it was not trained on"
+head -c 3000 "$peer_model/held_out.txt" >"$page"
+show "$bin/peerage" score --continuation " Amen." --trace summary <"$page"
+
+title "Which experts has the model used so far?"
+show "$bin/peerage" experts
+show "$bin/peerage" experts --layer 1 --png "$map"
+echo "The experts of layer 1 as a picture: $map"
+
+title "The same, live, as a page"
+echo "$experts_page"
+take_picture
+if [[ -t 0 && -t 1 ]]; then
+  read -r -p "It lives as long as this server; press Enter to stop it. " || true
+fi
+stop_server
+
 title "What to type next"
 cat <<EOF
-  make run                                            serve this model on 127.0.0.1:50051 until Ctrl-C
+  make run                                            serve SmolLM2 on 127.0.0.1:50051 until Ctrl-C
+  make run MODEL=$peer_model       serve the PEER model; http://127.0.0.1:9091/experts is its page
   make run MODEL=path/to/model                        serve another one
   $bin/peerage generate --chat "Hello"    talk to it from a second terminal
   $bin/peerage --help                     everything else
