@@ -1,12 +1,15 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "server/listen_address.h"
 
 namespace peerage {
@@ -15,6 +18,20 @@ struct AdminRequest {
   std::string path;
   std::vector<std::pair<std::string, std::string>> parameters;  // of the query, decoded
   std::string known_tag = {};  // If-None-Match: the ETag of what the caller has
+  std::string body = {};       // of a POST
+};
+
+// A body whose parts come while it is sent.
+//
+// Threads: one of the port's. It lets go of the stream after the end, and as soon as the reader is
+// gone or has taken nothing for two seconds.
+class AdminStream {
+ public:
+  virtual ~AdminStream() = default;
+
+  // The next part, nothing at the end. It may wait for it, but not for long: an empty part is not
+  // sent, only the reader looked after.
+  virtual std::optional<std::string> Next() = 0;
 };
 
 struct AdminResponse {
@@ -22,25 +39,39 @@ struct AdminResponse {
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  std::shared_ptr<AdminStream> stream = nullptr;  // in place of the body
 };
 
 // Called from the port's own threads, several at a time.
 using AdminRoute = std::function<AdminResponse(const AdminRequest&)>;
 
-// The admin port: GET of the paths that are handled; everything else is 404. Two threads of its
-// own, and short time limits, so that idle or slow connections do not keep scrapes waiting for
-// long.
+// The admin port: GET and POST of the paths that are handled; everything else is 404. A few threads
+// of its own, and short time limits, so that idle or slow connections do not keep scrapes waiting
+// for long.
+//
+// Nothing here asks for a name or a password, so that a page of somebody else, in the browser of
+// one who can reach the port, must not do anything in their name: a POST is answered only when it
+// comes from no browser or from this port's own pages (403), and holds JSON (415), which browsers
+// send nowhere else without asking. On a loopback address it must be called by one, too: else the
+// page's host could pretend to be this one.
 //
 // Threads: safe from many threads, Listen and the destructor from one. The destructor stops the
-// port; routes are not called afterwards.
+// port, streams included; routes are not called afterwards.
 class AdminServer {
  public:
+  static constexpr size_t kMaxBodyBytes = 1 << 20;  // of a POST; more is 413
+  // That may be sent at the same time without keeping other answers waiting: whoever answers with
+  // streams counts them.
+  static constexpr int kMaxStreams = 1;
+
   AdminServer();
   ~AdminServer();
 
-  // From now on `path` ("/metrics") is answered by `route`; before or after Listen. What the route
-  // looks at must outlive the server.
-  void Handle(std::string path, AdminRoute route);
+  // From now on GET of `path` ("/metrics") is answered by `route`; before or after Listen. What the
+  // route looks at must outlive the server.
+  void Handle(absl::string_view path, AdminRoute route);
+  // Likewise POST.
+  void HandlePost(absl::string_view path, AdminRoute route);
 
   // Listens and serves; port 0 takes a free one. UNAVAILABLE when the address cannot be bound, a
   // port in use included. Called once.

@@ -5,9 +5,16 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 
 namespace peerage {
 namespace {
@@ -99,6 +106,180 @@ TEST_F(AdminServerTest, AnswersWhileMoreConnectionsAreIdleThanItHasThreads) {
   for (int socket : idle) close(socket);
   ASSERT_TRUE(response);
   EXPECT_EQ(response->status, 200);
+}
+
+// Sends more and more; each part is let through by the test.
+class Numbers final : public AdminStream {
+ public:
+  struct Gate {
+    absl::Mutex mu;
+    int open ABSL_GUARDED_BY(mu) = 0;  // parts that may go
+    bool sent ABSL_GUARDED_BY(mu) = false;
+    bool gone ABSL_GUARDED_BY(mu) = false;
+
+    void LetThrough(int parts) {
+      absl::MutexLock lock(&mu);
+      open += parts;
+    }
+    void Await(const bool& flag) {
+      absl::MutexLock lock(&mu);
+      mu.Await(absl::Condition(&flag));
+    }
+  };
+
+  Numbers(Gate* gate, int last) : gate_(*gate), last_(last) {}
+  ~Numbers() override {
+    absl::MutexLock lock(&gate_.mu);
+    gate_.gone = true;
+  }
+
+  std::optional<std::string> Next() override {
+    if (next_ > last_) return std::nullopt;
+    absl::MutexLock lock(&gate_.mu);
+    const auto may_go = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(gate_.mu) { return gate_.open > 0; };
+    if (!gate_.mu.AwaitWithTimeout(absl::Condition(&may_go), absl::Milliseconds(1))) return "";
+    --gate_.open;
+    return std::to_string(next_++) + "\n";
+  }
+
+ private:
+  Gate& gate_;
+  const int last_;
+  int next_ = 1;
+};
+
+class AdminStreamTest : public AdminServerTest {
+ protected:
+  AdminStreamTest() {
+    server_->HandlePost("/numbers", [this](const AdminRequest& request) {
+      return AdminResponse{.stream = std::make_shared<Numbers>(&gate_, std::stoi(request.body))};
+    });
+  }
+
+  // POSTs how many numbers are wanted; `receive` gets what comes, and says whether to read on.
+  httplib::Result Count(const std::string& last, std::function<bool(const std::string&)> receive) {
+    httplib::Request request;
+    request.method = "POST";
+    request.path = "/numbers";
+    request.headers = {{"Content-Type", "application/json"}};
+    request.body = last;
+    request.content_receiver = [receive](const char* part, size_t size, uint64_t, uint64_t) {
+      return receive({part, size});
+    };
+    return Connect().send(request);
+  }
+
+  Numbers::Gate gate_;
+};
+
+TEST_F(AdminStreamTest, SendsPartsAsTheyComeAndAnswersOthersMeanwhile) {
+  gate_.LetThrough(1);
+  std::string received;
+  const auto result = Count("3", [&](const std::string& part) {
+    received += part;
+    EXPECT_EQ(Connect().Get("/healthz")->status, 200);
+    gate_.LetThrough(1);
+    return true;
+  });
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->status, 200);
+  EXPECT_EQ(received, "1\n2\n3\n");
+  gate_.Await(gate_.gone);
+}
+
+TEST_F(AdminStreamTest, LetsGoOfAStreamWhoseReaderIsGone) {
+  gate_.LetThrough(1);
+  const auto result = Count("1000000", [](const std::string&) { return false; });
+  EXPECT_FALSE(result);
+  gate_.Await(gate_.gone);  // though there is nothing more to send
+}
+
+TEST_F(AdminStreamTest, EndsStreamsWithThePort) {
+  gate_.LetThrough(1);
+  const auto result = Count("1000000", [this](const std::string&) {
+    std::thread([this] { server_.reset(); }).join();
+    return true;
+  });
+  EXPECT_FALSE(result);
+  gate_.Await(gate_.gone);
+}
+
+class AdminPostTest : public AdminServerTest {
+ protected:
+  AdminPostTest() {
+    server_->HandlePost(
+        "/echo", [](const AdminRequest& request) { return AdminResponse{.body = request.body}; });
+  }
+
+  int Post(httplib::Headers headers, const std::string& body = "{}",
+           const char* type = "application/json") {
+    const auto response = Connect().Post("/echo", headers, body, type);
+    EXPECT_TRUE(response);
+    return response ? response->status : 0;
+  }
+
+  std::string OwnHost() const { return server_->address().ToString(); }
+};
+
+TEST_F(AdminPostTest, GivesTheBodyToTheRoute) {
+  const std::string body(AdminServer::kMaxBodyBytes, 'x');
+  const auto response = Connect().Post("/echo", body, "application/json; charset=utf-8");
+  ASSERT_TRUE(response);
+  EXPECT_EQ(response->status, 200);
+  EXPECT_EQ(response->body, body);
+  EXPECT_EQ(Connect().Get("/echo")->status, 404);
+}
+
+TEST_F(AdminPostTest, AnswersOwnPagesAndProgramsOnly) {
+  EXPECT_EQ(Post({}), 200);
+  EXPECT_EQ(Post({{"Origin", "http://" + OwnHost()}, {"Sec-Fetch-Site", "same-origin"}}), 200);
+  EXPECT_EQ(Post({{"Origin", "http://elsewhere.example"}}), 403);
+  EXPECT_EQ(Post({{"Origin", "http://127.0.0.1:1"}}), 403);
+  EXPECT_EQ(Post({{"Origin", "null"}}), 403);
+  EXPECT_EQ(Post({{"Sec-Fetch-Site", "cross-site"}}), 403);
+  EXPECT_EQ(Post({{"Sec-Fetch-Site", "same-site"}}), 403);
+}
+
+// A name that somebody else lets point to this machine.
+TEST_F(AdminPostTest, IsCalledByALoopbackAddressWhereItListensOnOne) {
+  const auto as = [this](const std::string& host) {
+    return Post({{"Host", host}, {"Origin", "http://" + host}});
+  };
+  EXPECT_EQ(as("localhost:9091"), 200);
+  EXPECT_EQ(as("127.0.0.1"), 200);
+  EXPECT_EQ(as("[::1]:9091"), 200);
+  EXPECT_EQ(as("elsewhere.example:9091"), 403);
+  EXPECT_EQ(as("127.elsewhere.example"), 403);
+}
+
+TEST_F(AdminPostTest, TakesJsonOnly) {
+  EXPECT_EQ(Post({}, "{}", "text/plain"), 415);
+  EXPECT_EQ(Post({}, "a=b", "application/x-www-form-urlencoded"), 415);
+  EXPECT_EQ(Post({}, "{}", "application/jsonp"), 415);
+}
+
+TEST_F(AdminPostTest, LimitsTheBodyHoweverItIsSent) {
+  const std::string large(AdminServer::kMaxBodyBytes + 1, 'x');
+  EXPECT_EQ(Post({}, large), 413);
+
+  httplib::Client chunked = Connect();
+  bool sent = false;
+  const auto in_chunks = chunked.Post(
+      "/echo", {},
+      [&](size_t, httplib::DataSink& sink) {
+        if (!std::exchange(sent, true)) return sink.write(large.data(), large.size());
+        sink.done();
+        return true;
+      },
+      "application/json");
+  ASSERT_TRUE(in_chunks);
+  EXPECT_EQ(in_chunks->status, 413);
+
+  httplib::Client compressed = Connect();
+  compressed.set_compress(true);
+  const auto in_short = compressed.Post("/echo", large, "application/json");
+  ASSERT_TRUE(in_short);
+  EXPECT_EQ(in_short->status, 413);
 }
 
 TEST_F(AdminServerTest, RefusesAPortInUse) {
