@@ -78,6 +78,12 @@ void Generation::AddRows(const Sequence& sequence, int32_t count, StepBuilder& s
 
 void Generation::Deliver(Sequence& sequence, const ChunkResult& result, absl::Time now) {
   trace_.Record(sequence.index, result);
+  if (request_.trace == ExpertTraceLevel::kFull) {
+    sink().OnPicks({.candidate = sequence.index,
+                    .first_position = static_cast<uint32_t>(result.first_position),
+                    .tokens = static_cast<uint32_t>(result.num_tokens),
+                    .layers = trace_.PicksOf(result)});
+  }
   if (sequence.index == 0) {
     // Candidate 0 computes all of the prompt; the others compute its last token anew.
     tokens_.prompt +=

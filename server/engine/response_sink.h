@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "model/experts/expert_usage.h"
 #include "model/language_model.h"
 #include "model/token.h"
 #include "server/engine/expert_trace.h"
@@ -62,6 +63,15 @@ struct Timeline {
   }
 };
 
+// The experts that consecutive tokens of a candidate picked when a step computed them: views of the
+// step's memory. With several candidates each computes the prompt's last token.
+struct TokenPicks {
+  uint32_t candidate = 0;
+  uint32_t first_position = 0;  // in prompt and generated tokens
+  uint32_t tokens = 0;
+  std::vector<ExpertPicks> layers;  // [the model's expert layers]
+};
+
 struct CandidateFinish {
   uint32_t candidate = 0;
   FinishReason reason = FinishReason::kLength;
@@ -93,6 +103,8 @@ class ResponseSink {
   // The request's first step is scheduled.
   virtual void OnStarted() = 0;
   virtual void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {}
+  // With a full trace, of every step: for who shows it at once. The trace has them, too.
+  virtual void OnPicks(const TokenPicks& picks) {}
   virtual void OnDelta(TokenDelta delta) {}
   // When a trace was asked for, once: before the first OnFinished or OnScore.
   virtual void OnPromptTrace(ExpertTrace trace) {}

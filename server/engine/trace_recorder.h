@@ -29,6 +29,9 @@ class TraceRecorder {
   // The tokens of a chunk of this part's sequence, or of the one before the fork.
   void Record(size_t part, const ChunkResult& result);
 
+  // What the tokens of a chunk picked, by expert layer; whatever was recorded of them.
+  std::vector<ExpertPicks> PicksOf(const ChunkResult& result) const;
+
   // What the prompt's trace has so far; complete as soon as a part has any token of its own or has
   // sampled one. To be taken once.
   ExpertTrace TakePrompt();
@@ -37,6 +40,8 @@ class TraceRecorder {
  private:
   ExpertTrace NewTrace() const;
   void Append(ExpertTrace& trace, const ChunkResult& result, int32_t first, int32_t count) const;
+  // Of `count` tokens of a chunk, from its `first` on.
+  ExpertPicks Cut(size_t layer, const ChunkResult& result, int32_t first, int32_t count) const;
 
   const ExpertTraceLevel level_;
   const absl::Span<const ExpertLayer> layers_;

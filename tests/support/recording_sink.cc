@@ -30,6 +30,21 @@ void RecordingSink::OnPromptLogprobs(uint32_t first_position, std::vector<TokenL
   Append(std::move(tokens), record_.prompt_logprobs);
 }
 
+void RecordingSink::OnPicks(const TokenPicks& picks) {
+  absl::MutexLock lock(&mu_);
+  CheckRunning();
+  EXPECT_FALSE(record_.candidates[picks.candidate].finish) << "OnPicks after OnFinished";
+  for (size_t layer = 0; layer < picks.layers.size(); ++layer) {
+    const auto& [ids, weights] = picks.layers[layer];
+    record_.picks.push_back({.candidate = picks.candidate,
+                             .first_position = picks.first_position,
+                             .tokens = picks.tokens,
+                             .layer = layer,
+                             .ids = {ids.begin(), ids.end()},
+                             .weights = {weights.begin(), weights.end()}});
+  }
+}
+
 void RecordingSink::OnDelta(TokenDelta delta) {
   absl::MutexLock lock(&mu_);
   CheckRunning();

@@ -25,8 +25,19 @@ class RecordingSink final : public ResponseSink {
     std::optional<CandidateFinish> finish;
   };
 
+  // OnPicks, of one layer.
+  struct Picks {
+    uint32_t candidate = 0;
+    uint32_t first_position = 0;
+    uint32_t tokens = 0;
+    size_t layer = 0;
+    std::vector<uint32_t> ids;
+    std::vector<float> weights;
+  };
+
   struct Record {
     bool started = false;
+    std::vector<Picks> picks;
     std::vector<TokenLogprob> prompt_logprobs;
     std::optional<ExpertTrace> prompt_trace;
     std::map<uint32_t, Candidate> candidates;
@@ -38,6 +49,7 @@ class RecordingSink final : public ResponseSink {
 
   void OnStarted() override;
   void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override;
+  void OnPicks(const TokenPicks& picks) override;
   void OnDelta(TokenDelta delta) override;
   void OnPromptTrace(ExpertTrace trace) override;
   void OnFinished(CandidateFinish finish) override;
