@@ -15,7 +15,9 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "server/rpc/call_interceptor.h"
+#include "server/rpc/engine_call.h"
 #include "server/rpc/request/limits.h"
+#include "server/rpc/request/read_json_request.h"
 
 namespace peerage {
 namespace {
@@ -132,6 +134,12 @@ void RpcServer::SetReady(bool ready) {
 
 void RpcServer::Shutdown(absl::Time deadline) {
   if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(deadline));
+}
+
+absl::StatusOr<GenerateRequest> RpcServer::ReadGenerate(absl::string_view json,
+                                                        absl::string_view method) const {
+  const Call call = NewCall(*backend_.clock, method);
+  return TellRefusal<GenerateRequest>(ReadJsonRequest(json, model_, call), call, backend_);
 }
 
 std::shared_ptr<grpc::Channel> RpcServer::InProcessChannel() {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/clock.h"
@@ -67,6 +68,11 @@ class RpcServer {
   // Takes no more calls and returns when those that run have ended; cancels them at `deadline` (of
   // the system's clock). Drain the engine first, or beside it.
   void Shutdown(absl::Time deadline);
+
+  // What the engine will run of a v1.GenerateRequest that came as JSON by another way, which the
+  // log calls `method`; see read_json_request.h.
+  absl::StatusOr<GenerateRequest> ReadGenerate(absl::string_view json,
+                                               absl::string_view method) const;
 
   // A channel without sockets.
   std::shared_ptr<grpc::Channel> InProcessChannel();

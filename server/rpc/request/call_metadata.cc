@@ -51,6 +51,13 @@ absl::Time ReadDeadline(const grpc::CallbackServerContext& context, absl::Time n
 
 }  // namespace
 
+Call NewCall(const Clock& clock, absl::string_view method) {
+  Call call{.arrival = clock.Now(), .deadline = absl::InfiniteFuture()};
+  call.origin.method = std::string(method);
+  call.origin.request_id = NewRequestId();
+  return call;
+}
+
 absl::StatusOr<std::string> ReadRequestId(grpc::CallbackServerContext& context) {
   ASSIGN_OR_RETURN(std::string id, ChooseRequestId(context));
   context.AddInitialMetadata(kRequestId, id);

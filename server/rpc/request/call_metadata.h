@@ -32,6 +32,10 @@ std::string EchoedRequestId(const std::multimap<std::string, std::string>& sent)
 // An origin of the trace that `traceparent` names, when it is given once and by its grammar.
 RequestOrigin ReadTrace(const std::multimap<grpc::string_ref, grpc::string_ref>& received);
 
+// Of a call that comes by another way than gRPC and says nothing of itself: a fresh id, no
+// deadline.
+Call NewCall(const Clock& clock, absl::string_view method);
+
 // All of a call of this method ("peerage.v1.InferenceService/Generate").
 Call ReadCall(grpc::CallbackServerContext& context, const Clock& clock, absl::string_view method);
 
