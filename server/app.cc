@@ -18,6 +18,7 @@
 #include "server/available_memory.h"
 #include "server/config_options.h"
 #include "server/experts/expert_baseline.h"
+#include "server/pages/static_files.h"
 #include "server/rpc/call_interceptor.h"
 
 namespace peerage {
@@ -235,8 +236,10 @@ absl::Status App::LoadModel() {
   expert_usage_ = read_on(sums_);
   expert_usage_pages_.emplace(
       expert_usage_.get(), &engine_->model().expert_layers,
-      ExpertUsagePages::Options{.model_name = config_.model_name, .mode = mode});
+      ExpertUsagePages::Options{
+          .model_name = config_.model_name, .mode = mode, .trace_level = TraceLevel(config_)});
   expert_usage_pages_->AddTo(*admin_);
+  AddStaticFiles(*admin_);
   usage_for_metrics_ = read_on(figures_);
   expert_metrics_updates_.emplace(usage_for_metrics_.get(), &figures_, &Clock::Real(),
                                   &*expert_metrics_);
@@ -283,6 +286,11 @@ absl::Status App::Serve() {
                                         .log = &log_});
   RETURN_IF_ERROR(At("--listen", rpc.status()));
   rpc_ = *std::move(rpc);
+  const auto read = [this](absl::string_view json) {
+    return rpc_->ReadGenerate(json, "playground");
+  };
+  playground_.emplace(engine_.get(), tokenizer_.get(), read);
+  playground_->AddTo(*admin_);
   serving_ = engine_.get();
   return absl::OkStatus();
 }

@@ -24,6 +24,7 @@
 #include "server/metrics/process_metrics.h"
 #include "server/metrics/text_exposition.h"
 #include "server/pages/expert_usage_pages.h"
+#include "server/pages/playground.h"
 #include "server/rpc/rpc_server.h"
 
 namespace peerage {
@@ -73,6 +74,7 @@ class App {
   std::unique_ptr<ExpertUsageReader> expert_usage_;
   std::unique_ptr<ExpertUsageReader> usage_for_metrics_;
   std::optional<ExpertUsagePages> expert_usage_pages_;
+  std::optional<Playground> playground_;
   std::optional<ExpertMetrics> expert_metrics_;
   std::optional<ExpertMetricsUpdates> expert_metrics_updates_;
   BackgroundLane figures_;  // for metrics, which nobody waits for

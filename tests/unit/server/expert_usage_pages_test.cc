@@ -14,9 +14,11 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "model/experts/expert_figures.h"
 #include "model/experts/expert_map.h"
 #include "model/experts/expert_numbers.h"
 #include "server/http/admin_server.h"
+#include "server/pages/static_files.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {
@@ -38,7 +40,9 @@ class ExpertUsagePagesTest : public EngineTest {
           });
     sums_.emplace(&clock_);
     reader_.emplace(ExpertUsageParts{engine_.get(), statistics_.get(), &*sums_, &clock_});
-    pages_.emplace(&*reader_, &layers_, ExpertUsagePages::Options{.model_name = "m"});
+    pages_.emplace(
+        &*reader_, &layers_,
+        ExpertUsagePages::Options{.model_name = "m", .trace_level = ExpertTraceLevel::kSummary});
     pages_->AddTo(*server_);
     EXPECT_TRUE(server_->Listen({"127.0.0.1", 0}).ok());
     Generate();
@@ -62,10 +66,10 @@ class ExpertUsagePagesTest : public EngineTest {
     return result;
   }
 
-  ExpertUsage Usage(int layer) {
+  ExpertUsage Usage(int layer, UsageWindow window = UsageWindow::kTotal) {
     std::optional<ExpertUsage> usage;
     absl::Notification done;
-    reader_->Read(layer, UsageWindow::kTotal, [&](absl::StatusOr<ExpertUsage> read) {
+    reader_->Read(layer, window, [&](absl::StatusOr<ExpertUsage> read) {
       usage = *std::move(read);
       done.Notify();
     });
@@ -171,6 +175,7 @@ TEST_F(ExpertUsagePagesTest, NameWhatIsWrong) {
 TEST_F(ExpertUsagePagesTest, ListTheLayers) {
   const auto json = nlohmann::json::parse(Get("/experts/layers.json")->body);
   EXPECT_EQ(json["model"], "m");
+  EXPECT_EQ(json["expert_trace"], "summary");
   EXPECT_EQ(json["windows"], (std::vector<std::string>{"recent", "total"}));
   ASSERT_EQ(json["layers"].size(), 3u);
   EXPECT_EQ(json["layers"][0]["expert_sets"], 2);
@@ -178,24 +183,66 @@ TEST_F(ExpertUsagePagesTest, ListTheLayers) {
   EXPECT_FALSE(json["layers"][2].contains("names"));
 }
 
-// Nothing but this server's files, and no script in the page itself.
-TEST_F(ExpertUsagePagesTest, ShowThePage) {
-  const auto page = Get("/experts");
-  EXPECT_EQ(page->status, 200);
-  EXPECT_EQ(page->get_header_value("Content-Type"), "text/html; charset=utf-8");
-  const std::string policy = page->get_header_value("Content-Security-Policy");
-  EXPECT_THAT(policy, StartsWith("default-src 'none'; script-src 'self';"));
-  EXPECT_THAT(policy, Not(HasSubstr("unsafe")));
-  EXPECT_THAT(page->body, Not(HasSubstr("://")));
-  EXPECT_THAT(page->body, Not(ContainsRegex(" on[a-z]+=")));
-  EXPECT_THAT(page->body, Not(HasSubstr("style=")));
-  for (const auto& [path, type] : {std::pair("/experts/page.js", "text/javascript; charset=utf-8"),
-                                   std::pair("/experts/page.css", "text/css; charset=utf-8")}) {
-    EXPECT_THAT(page->body, HasSubstr(path));
-    const auto file = Get(path);
+// Drift is of the recent window from the total one, whichever is shown.
+TEST_F(ExpertUsagePagesTest, TellHowFarTheRecentWindowIsFromTheTotalOne) {
+  clock_.Advance(2 * ExpertStatistics::kSlice);  // what was before is in the total window alone
+  ASSERT_EQ(Submit(EngineTest::Generate({9, 8}, 3)).sink->WaitDone(), absl::OkStatus());
+  clock_.Advance(2 * ExpertStatistics::kSlice);
+  Generate();
+  const double drift = ExpertDrift(Usage(0, UsageWindow::kRecent).selections, Usage(0).selections);
+  EXPECT_GT(drift, 0);
+  for (const char* window : {"recent", "total"}) {
+    const auto json =
+        nlohmann::json::parse(Get(std::string("/experts/usage.json?window=") + window)->body);
+    EXPECT_EQ(json["drift_nats"], drift) << window;
+  }
+}
+
+// What a page needs to see how shares change: sums that never fall.
+TEST_F(ExpertUsagePagesTest, TellTheScoresOfAMixtureSinceTheStart) {
+  const std::string path = "/experts/usage.json?layer=3&kind=mixture_attention";
+  const auto before = nlohmann::json::parse(Get(path)->body)["scores_since_start"];
+  EXPECT_EQ(before, Usage(1).score_sums);
+  absl::Notification reset;
+  reader_->Reset([&](absl::Status) { reset.Notify(); });
+  reset.WaitForNotification();
+  Generate();
+  const auto after = nlohmann::json::parse(Get(path)->body)["scores_since_start"];
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_DOUBLE_EQ(after[i], before[i].get<double>() + Usage(1).score_sums[i]);
+  }
+}
+
+// Nothing but this server's files, and no script or style in the pages themselves.
+TEST(StaticFilesTest, ShowThePages) {
+  AdminServer server;
+  AddStaticFiles(server);
+  ASSERT_TRUE(server.Listen({"127.0.0.1", 0}).ok());
+  const auto get = [&](const std::string& path) {
+    auto result = httplib::Client("127.0.0.1", server.address().port).Get(path.c_str());
+    EXPECT_EQ(result->status, 200) << path;
+    EXPECT_THAT(result->body, Not(ContainsRegex("https?://[^w]"))) << "but the namespace of SVG";
+    const std::string policy = result->get_header_value("Content-Security-Policy");
+    EXPECT_THAT(policy, StartsWith("default-src 'none'; script-src 'self';"));
+    EXPECT_THAT(policy, Not(HasSubstr("unsafe")));
+    return result;
+  };
+  for (const char* path : {"/experts", "/playground"}) {
+    const auto page = get(path);
+    EXPECT_EQ(page->get_header_value("Content-Type"), "text/html; charset=utf-8");
+    EXPECT_THAT(page->body, Not(ContainsRegex(" on[a-z]+=")));
+    EXPECT_THAT(page->body, Not(HasSubstr("style=")));
+    EXPECT_THAT(page->body, Not(HasSubstr("<style")));
+    EXPECT_THAT(page->body, Not(ContainsRegex("<script[^>]*>[^<]")));
+  }
+  for (const auto& [path, type] :
+       {std::pair("/pages/experts.js", "text/javascript; charset=utf-8"),
+        std::pair("/pages/playground.js", "text/javascript; charset=utf-8"),
+        std::pair("/pages/page.css", "text/css; charset=utf-8"),
+        std::pair("/pages/icon.svg", "image/svg+xml")}) {
+    const auto file = get(path);
     EXPECT_EQ(file->get_header_value("Content-Type"), type);
-    EXPECT_THAT(file->body, Not(HasSubstr("://")));
-    EXPECT_GT(file->body.size(), 500u);
+    EXPECT_GT(file->body.size(), 100u);
   }
 }
 

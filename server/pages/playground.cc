@@ -1,0 +1,111 @@
+#include "server/pages/playground.h"
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "model/tokenizer/detokenizer.h"
+#include "server/pages/error_response.h"
+#include "server/pages/playground_events.h"
+
+namespace peerage {
+namespace {
+
+using nlohmann::ordered_json;
+
+// How long a stream is still while nothing happens: then its reader is looked after.
+constexpr absl::Duration kPatience = absl::Milliseconds(100);
+
+absl::Status CheckFitsThePage(const GenerateRequest& request) {
+  if (request.candidates == 1 && request.alternatives < 0 && !request.prompt_logprobs) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("the playground has one candidate and no log-probabilities");
+}
+
+// The first event: what the request became of what was sent.
+std::string DescribeRequest(const GenerateRequest& request, const Tokenizer& tokenizer) {
+  Detokenizer detokenizer(&tokenizer, /*include_special_tokens=*/true);
+  ordered_json prompt = ordered_json::array();
+  for (const TokenId token : request.prompt) {
+    prompt.push_back({{"id", token}, {"text", detokenizer.Append(token)}});
+  }
+  const ordered_json event = {{"prompt", std::move(prompt)},
+                              {"seed", absl::StrCat(request.sampling.seed)},
+                              {"max_tokens", request.stopping.max_tokens}};
+  return event.dump() + "\n";
+}
+
+// A request that runs, as lines. Gone means that nobody reads on.
+class EventStream final : public AdminStream {
+ public:
+  EventStream(Engine* engine, std::shared_ptr<PlaygroundEvents> events, RequestHandle handle,
+              std::string first, std::atomic<int>* streams)
+      : engine_(*engine),
+        events_(std::move(events)),
+        handle_(handle),
+        first_(std::move(first)),
+        streams_(*streams) {}
+
+  // The engine takes it as it comes when the request has ended already.
+  ~EventStream() override {
+    engine_.Cancel(handle_);
+    --streams_;
+  }
+
+  std::optional<std::string> Next() override {
+    if (!first_.empty()) return std::exchange(first_, {});
+    if (ended_) return std::nullopt;
+    const PlaygroundEvents::Taken taken = events_->Take(kPatience);
+    if (taken.has_room_again) engine_.Wake();
+    std::string lines;
+    for (const PlaygroundEvent& event : taken.events) {
+      lines += ToLine(event);
+      ended_ = ended_ || std::holds_alternative<absl::Status>(event);
+    }
+    return lines;
+  }
+
+ private:
+  Engine& engine_;
+  const std::shared_ptr<PlaygroundEvents> events_;
+  const RequestHandle handle_;
+  std::string first_;
+  bool ended_ = false;
+  std::atomic<int>& streams_;
+};
+
+}  // namespace
+
+void Playground::AddTo(AdminServer& server) {
+  server.HandlePost("/playground/generate",
+                    [this](const AdminRequest& request) { return Generate(request); });
+}
+
+AdminResponse Playground::Generate(const AdminRequest& request) {
+  absl::StatusOr<AdminResponse> response = Start(request.body);
+  return response.ok() ? *std::move(response) : ErrorResponse(response.status());
+}
+
+absl::StatusOr<AdminResponse> Playground::Start(absl::string_view json) {
+  absl::Cleanup leave = [this] { --streams_; };
+  if (++streams_ > AdminServer::kMaxStreams) {
+    return absl::UnavailableError("the playground is answering somebody else; try again");
+  }
+  ASSIGN_OR_RETURN(GenerateRequest request, read_(json));
+  RETURN_IF_ERROR(CheckFitsThePage(request));
+  std::string first = DescribeRequest(request, tokenizer_);
+  const auto events = std::make_shared<PlaygroundEvents>();
+  ASSIGN_OR_RETURN(const RequestHandle handle, engine_.Submit(std::move(request), events));
+  std::move(leave).Cancel();  // the stream leaves
+  return AdminResponse{.content_type = "application/x-ndjson",
+                       .headers = {{"Cache-Control", "no-store"}},
+                       .stream = std::make_shared<EventStream>(&engine_, events, handle,
+                                                               std::move(first), &streams_)};
+}
+
+}  // namespace peerage
