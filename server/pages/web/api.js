@@ -41,12 +41,15 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+// Experts that the model does not name are called by their number.
+export const nameOf = (name) => /^\d+$/.test(name) ? `expert ${name}` : name;
+
 export const isMixture = (layer) => layer.kind.startsWith("mixture");
 
 // Names and their parts of 1, as bars with figures.
 export function showBars(list, names, parts) {
   list.replaceChildren(...names.flatMap((name, i) => [
-    element("dt", {textContent: name}),
-    element("dd", {}, element("meter", {value: parts[i] ?? 0, ariaLabel: name}), ` ${percent(parts[i] ?? 0)}`),
+    element("dt", {textContent: nameOf(name)}),
+    element("dd", {}, element("meter", {value: parts[i] ?? 0, ariaLabel: nameOf(name)}), ` ${percent(parts[i] ?? 0)}`),
   ]));
 }

@@ -1,6 +1,6 @@
 // The page of expert usage: everything that it shows comes from /experts/*.json and .npy of this server.
 
-import {$, element, getCounts, getModel, getUsage, isMixture, percent, showBars, usageAddress, whole} from "./api.js";
+import {$, element, getCounts, getModel, getUsage, isMixture, nameOf, percent, showBars, usageAddress, whole} from "./api.js";
 import {bars, colourOf, history, lorenz, SERIES} from "./charts.js";
 import {drawLegend, ExpertMap} from "./map.js";
 
@@ -101,7 +101,7 @@ function showHistory(usage) {
   $("series").replaceChildren(...usage.names.map((name, i) => {
     const swatch = element("canvas", {width: 24, height: 12, ariaHidden: "true"});
     const latest = points.at(-1)?.parts[i];
-    const item = element("li", {}, swatch, latest === undefined ? name : `${name} ${percent(latest)}`);
+    const item = element("li", {}, swatch, latest === undefined ? nameOf(name) : `${nameOf(name)} ${percent(latest)}`);
     $("series").append(item);  // colours are known in the document only
     const context = swatch.getContext("2d");
     context.strokeStyle = colourOf(swatch, `--series-${i % SERIES}`);
