@@ -294,7 +294,8 @@ class PlaygroundTest(PagesTest):
         # By mouse, then by keyboard: the experts of exactly that token, on the map and in figures.
         for position, go in ((spans - 4, lambda: self.browser.click(f"#token-{spans - 4}")),
                              (spans - 3, lambda: self.browser.press("ArrowRight")),
-                             (0, lambda: self.browser.press("Home"))):
+                             (0, lambda: self.browser.press("Home")),
+                             (1, lambda: self.browser.press("ArrowRight"))):
             if position != spans - 4:
                 self.browser.evaluate("document.querySelector('#tokens').focus()")
             go()
