@@ -185,13 +185,12 @@ class UsagePageTest(PagesTest):
         hot = self.json("/experts/usage.json?layer=1")["hottest"][0]
         text = (f"expert {hot['id']}, sub-keys {hot['id'] // 48} and {hot['id'] % 48}: "
                 f"{hot['selections']:,} selections, {100 * hot['share']:.1f} %")
-        left, top, width = self.browser.evaluate("""(() => {
-            document.querySelector("#map").scrollIntoView();
-            const box = document.querySelector("#map").getBoundingClientRect();
-            return [box.left, box.top, box.width];
-        })()""")
-        cell = width / 48
-        self.browser.point(left + (hot["id"] % 48 + 0.5) * cell, top + (hot["id"] // 48 + 0.5) * cell)
+        self.browser.point(*self.place_of(hot["id"]))
+        self.browser.wait(f"document.querySelector('#expert').innerText === {json.dumps(text)}")
+        self.browser.show(**LOOKS["phone"])
+        self.browser.tap(*self.place_of(0))
+        self.browser.wait("document.querySelector('#expert').innerText.startsWith('expert 0, ')")
+        self.browser.tap(*self.place_of(hot["id"]))
         self.browser.wait(f"document.querySelector('#expert').innerText === {json.dumps(text)}")
 
         # The scale changes the picture, not what is told.
@@ -202,6 +201,15 @@ class UsagePageTest(PagesTest):
         })()""")
         self.assertNotEqual(self.colours("#map"), logarithmic)
         self.assertEqual(self.browser.text("#expert"), text)
+
+    def place_of(self, expert):
+        """Where it is seen on the map, which is scrolled to."""
+        left, top, width = self.browser.evaluate("""(() => {
+            document.querySelector("#map").scrollIntoView();
+            const box = document.querySelector("#map").getBoundingClientRect();
+            return [box.left, box.top, box.width];
+        })()""")
+        return left + (expert % 48 + 0.5) * width / 48, top + (expert // 48 + 0.5) * width / 48
 
     def test_goes_by_keyboard(self):
         self.generate()
@@ -374,6 +382,8 @@ class MixturePageTest(PagesTest):
         self.open("/experts", SHOWN)
         self.assertEqual(self.browser.text("#map-title"), "Mixture of layer 0 (mixture_attention)")
         self.generate()
+        self.browser.click("#live")  # off and on again: a look at once
+        self.browser.click("#live")
         self.browser.wait("document.querySelector('#history-note').innerText.startsWith('2 points')")
         usage = self.json("/experts/usage.json?layer=0&kind=mixture_attention")
         names = self.browser.evaluate("[...document.querySelectorAll('#shares dt')].map((name) => name.innerText)")

@@ -13,6 +13,12 @@ function heat(t) {
   return INFERNO[segment].map((low, i) => Math.round(low + (INFERNO[segment + 1][i] - low) * (at - segment)));
 }
 
+// As pixels: alpha, blue, green, red.
+const PALETTE = Uint32Array.from({length: 1024}, (_, i) => {
+  const [red, green, blue] = heat(i / 1023);
+  return (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
+});
+
 export function drawLegend(canvas) {
   canvas.width = 128;
   canvas.height = 1;
@@ -71,13 +77,14 @@ export class ExpertMap {
     const {base, grid} = this;
     [base.width, base.height] = [grid.width, grid.side];
     const context = base.getContext("2d"), image = context.createImageData(base.width, base.height);
-    const scale = scaleName === "log" ? Math.log1p : (x) => x;
+    const pixels = new Uint32Array(image.data.buffer), scale = scaleName === "log" ? Math.log1p : (x) => x;
     this.most = counts.reduce((a, b) => Math.max(a, b), 0);
-    const brightest = scale(Math.max(1, this.most));
-    counts.forEach((count, id) => {
-      const [x, y] = grid.place(id);
-      image.data.set([...heat(scale(count) / brightest), 255], 4 * (y * base.width + x));
-    });
+    const brightest = (PALETTE.length - 1) / scale(Math.max(1, this.most));
+    for (let id = 0; id < counts.length; ++id) {  // there may be a million
+      const expert = id % grid.perSet, row = Math.floor(expert / grid.side);
+      const left = Math.floor(id / grid.perSet) * (grid.side + 1);
+      pixels[row * base.width + left + expert % grid.side] = PALETTE[Math.round(scale(counts[id]) * brightest)];
+    }
     context.putImageData(image, 0, 0);
     this.draw();
   }

@@ -114,36 +114,36 @@ class Numbers final : public AdminStream {
   struct Gate {
     absl::Mutex mu;
     int open ABSL_GUARDED_BY(mu) = 0;  // parts that may go
-    bool sent ABSL_GUARDED_BY(mu) = false;
     bool gone ABSL_GUARDED_BY(mu) = false;
 
     void LetThrough(int parts) {
       absl::MutexLock lock(&mu);
       open += parts;
     }
-    void Await(const bool& flag) {
+    void AwaitGone() {
       absl::MutexLock lock(&mu);
-      mu.Await(absl::Condition(&flag));
+      mu.Await(absl::Condition(&gone));
     }
   };
 
-  Numbers(Gate* gate, int last) : gate_(*gate), last_(last) {}
+  Numbers(std::shared_ptr<Gate> gate, int last) : gate_(std::move(gate)), last_(last) {}
   ~Numbers() override {
-    absl::MutexLock lock(&gate_.mu);
-    gate_.gone = true;
+    absl::MutexLock lock(&gate_->mu);
+    gate_->gone = true;
   }
 
   std::optional<std::string> Next() override {
     if (next_ > last_) return std::nullopt;
-    absl::MutexLock lock(&gate_.mu);
-    const auto may_go = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(gate_.mu) { return gate_.open > 0; };
-    if (!gate_.mu.AwaitWithTimeout(absl::Condition(&may_go), absl::Milliseconds(1))) return "";
-    --gate_.open;
+    absl::MutexLock lock(&gate_->mu);
+    const auto may_go = [this]()
+                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(gate_->mu) { return gate_->open > 0; };
+    if (!gate_->mu.AwaitWithTimeout(absl::Condition(&may_go), absl::Milliseconds(1))) return "";
+    --gate_->open;
     return std::to_string(next_++) + "\n";
   }
 
  private:
-  Gate& gate_;
+  const std::shared_ptr<Gate> gate_;
   const int last_;
   int next_ = 1;
 };
@@ -152,7 +152,7 @@ class AdminStreamTest : public AdminServerTest {
  protected:
   AdminStreamTest() {
     server_->HandlePost("/numbers", [this](const AdminRequest& request) {
-      return AdminResponse{.stream = std::make_shared<Numbers>(&gate_, std::stoi(request.body))};
+      return AdminResponse{.stream = std::make_shared<Numbers>(gate_, std::stoi(request.body))};
     });
   }
 
@@ -169,39 +169,39 @@ class AdminStreamTest : public AdminServerTest {
     return Connect().send(request);
   }
 
-  Numbers::Gate gate_;
+  const std::shared_ptr<Numbers::Gate> gate_ = std::make_shared<Numbers::Gate>();
 };
 
 TEST_F(AdminStreamTest, SendsPartsAsTheyComeAndAnswersOthersMeanwhile) {
-  gate_.LetThrough(1);
+  gate_->LetThrough(1);
   std::string received;
   const auto result = Count("3", [&](const std::string& part) {
     received += part;
     EXPECT_EQ(Connect().Get("/healthz")->status, 200);
-    gate_.LetThrough(1);
+    gate_->LetThrough(1);
     return true;
   });
   ASSERT_TRUE(result);
   EXPECT_EQ(result->status, 200);
   EXPECT_EQ(received, "1\n2\n3\n");
-  gate_.Await(gate_.gone);
+  gate_->AwaitGone();
 }
 
 TEST_F(AdminStreamTest, LetsGoOfAStreamWhoseReaderIsGone) {
-  gate_.LetThrough(1);
+  gate_->LetThrough(1);
   const auto result = Count("1000000", [](const std::string&) { return false; });
   EXPECT_FALSE(result);
-  gate_.Await(gate_.gone);  // though there is nothing more to send
+  gate_->AwaitGone();  // though there is nothing more to send
 }
 
 TEST_F(AdminStreamTest, EndsStreamsWithThePort) {
-  gate_.LetThrough(1);
+  gate_->LetThrough(1);
   const auto result = Count("1000000", [this](const std::string&) {
     std::thread([this] { server_.reset(); }).join();
     return true;
   });
   EXPECT_FALSE(result);
-  gate_.Await(gate_.gone);
+  gate_->AwaitGone();
 }
 
 class AdminPostTest : public AdminServerTest {
