@@ -78,8 +78,8 @@ export function history(canvas, points) {
   const drawing = prepare(canvas), {context} = drawing;
   const most = Math.max(0.1, ...points.flatMap((point) => point.parts));
   const top = Math.min(1, Math.ceil(10 * most) / 10), last = points.at(-1)?.time ?? 0, first = points[0]?.time ?? 0;
-  const span = Math.max(last - first, 1);
-  const {x, y} = plane(canvas, drawing, {across: [`${Math.round(span)} s ago`, "now"],
+  const span = Math.max(last - first, 0.001), across = (time) => 1 - (last - time) / span;
+  const {x, y} = plane(canvas, drawing, {across: [`${Math.ceil(span)} s ago`, "now"],
                                          up: [0, top / 2, top].map((t) => `${Math.round(100 * t)} %`)});
   const lines = points[0]?.parts.length ?? 0;
   for (let line = 0; line < lines; ++line) {
@@ -88,12 +88,12 @@ export function history(canvas, points) {
     context.setLineDash(line < SERIES ? [] : [5, 3]);
     context.lineWidth = 2;
     context.beginPath();
-    for (const {time, parts} of points) context.lineTo(x((time - first) / span), y(parts[line] / top));
+    for (const {time, parts} of points) context.lineTo(x(across(time)), y(parts[line] / top));
     context.stroke();
     context.beginPath();
     for (const {time, parts} of points) {
-      context.moveTo(x((time - first) / span), y(parts[line] / top));
-      context.arc(x((time - first) / span), y(parts[line] / top), 3, 0, 7);
+      context.moveTo(x(across(time)), y(parts[line] / top));
+      context.arc(x(across(time)), y(parts[line] / top), 3, 0, 7);
     }
     context.fill();
   }
