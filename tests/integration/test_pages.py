@@ -202,6 +202,18 @@ class UsagePageTest(PagesTest):
         self.assertNotEqual(self.colours("#map"), logarithmic)
         self.assertEqual(self.browser.text("#expert"), text)
 
+    def test_tells_of_a_sub_key_what_was_counted(self):
+        self.generate()
+        self.open("/experts", SHOWN)
+        usage = self.json("/experts/usage.json?layer=1")
+        for axis in ("rows", "columns"):
+            self.browser.evaluate(f"document.querySelector('#{axis}').scrollIntoView()")
+            self.browser.point(*self.browser.middle(f"#{axis}"))
+            most, unused = max(usage[axis]), usage[axis].count(0)
+            self.assertEqual(self.browser.text(f"#{axis}-note").split("; "),
+                             [f"selections by {'first' if axis == 'rows' else 'second'} sub-key, at most {most:,}",
+                              f"{unused or 'none'} of 48 unused", f"sub-key 24: {usage[axis][24]:,}"])
+
     def place_of(self, expert):
         """Where it is seen on the map, which is scrolled to."""
         left, top, width = self.browser.evaluate("""(() => {

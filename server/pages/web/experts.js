@@ -48,20 +48,31 @@ function tellExpert() {
   showSubKeys(usage);
 }
 
-function showSubKeys(usage) {
+// `pointed`: a sub-key by axis that somebody points at, in place of that of the map's cursor.
+function showSubKeys(usage, pointed = {}) {
   $("subkeys").hidden = !usage.rows;
   if (!usage.rows) return;
   const expert = map.cursor === null ? null : map.cursor % map.grid.perSet, {side} = map.grid;
-  const marks = expert === null ? [null, null] : [Math.floor(expert / side), expert % side];
-  for (const [name, which, values, mark] of [["rows", "first", usage.rows, marks[0]],
-                                             ["columns", "second", usage.columns, marks[1]]]) {
-    bars($(name), values, mark);
+  const marks = expert === null ? {} : {rows: Math.floor(expert / side), columns: expert % side};
+  for (const [axis, which] of [["rows", "first"], ["columns", "second"]]) {
+    const values = usage[axis], mark = pointed[axis] ?? marks[axis] ?? null;
+    bars($(axis), values, mark);
     const dead = values.filter((value) => value === 0).length;
     const parts = [`selections by ${which} sub-key, at most ${whole(Math.max(...values))}`,
                    `${dead === 0 ? "none" : whole(dead)} of ${whole(values.length)} unused`];
     if (mark !== null) parts.push(`sub-key ${mark}: ${whole(values[mark])}`);
-    $(`${name}-note`).textContent = parts.join("; ");
+    $(`${axis}-note`).textContent = parts.join("; ");
   }
+}
+
+function pointAtSubKeys(axis) {
+  const usage = () => state.usage[state.chosen];
+  $(axis).addEventListener("pointermove", (event) => {
+    const box = $(axis).getBoundingClientRect(), count = usage().rows.length;
+    const at = Math.floor((event.clientX - box.left) / box.width * count);
+    showSubKeys(usage(), {[axis]: Math.min(Math.max(at, 0), count - 1)});
+  });
+  $(axis).addEventListener("pointerleave", () => showSubKeys(usage()));
 }
 
 function showHottest(layer, usage) {
@@ -182,6 +193,7 @@ async function begin() {
   }
   map = new ExpertMap($("map"), tellExpert);
   drawLegend($("legend"));
+  ["rows", "columns"].forEach(pointAtSubKeys);
   $("choices").addEventListener("submit", (event) => event.preventDefault());
   $("window").addEventListener("change", update);
   $("live").addEventListener("change", () => { if ($("live").checked) update(); });

@@ -81,8 +81,8 @@ const EVENTS = {
     for (const {text} of tokens) addToken(text, true);
     $("state").textContent = `${tokens.length} tokens of the prompt, seed ${seed}: waiting for the first token`;
   },
-  delta({text}) {
-    addToken(text, false);
+  delta({ids, text}) {
+    ids.forEach((_, i) => addToken(i === ids.length - 1 ? text : "", false));
     $("state").textContent = `${whole(state.tokens.length - state.prompt)} tokens`;
   },
   picks({first_position: first, tokens, layers}) {
