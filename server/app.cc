@@ -337,6 +337,7 @@ void App::Drain(absl::Duration drain_timeout) {
              absl::StrCat("draining: ", status.requests_running, " requests running, ",
                           status.requests_waiting, " waiting"));
   engine_->Drain(Clock::Real().Now() + drain_timeout);
+  playground_->Drain(kFlushTimeout);
   rpc_->Shutdown(absl::Now() + kFlushTimeout);
   log_.Write(LogLevel::kInfo, "drained");
 }

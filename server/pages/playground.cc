@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/detokenizer.h"
@@ -44,18 +43,15 @@ std::string DescribeRequest(const GenerateRequest& request, const Tokenizer& tok
 class EventStream final : public AdminStream {
  public:
   EventStream(Engine* engine, std::shared_ptr<PlaygroundEvents> events, RequestHandle handle,
-              std::string first, std::atomic<int>* streams)
+              std::string first, std::shared_ptr<void> place)
       : engine_(*engine),
         events_(std::move(events)),
         handle_(handle),
-        first_(std::move(first)),
-        streams_(*streams) {}
+        place_(std::move(place)),
+        first_(std::move(first)) {}
 
   // The engine takes it as it comes when the request has ended already.
-  ~EventStream() override {
-    engine_.Cancel(handle_);
-    --streams_;
-  }
+  ~EventStream() override { engine_.Cancel(handle_); }
 
   std::optional<std::string> Next() override {
     if (!first_.empty()) return std::exchange(first_, {});
@@ -74,9 +70,9 @@ class EventStream final : public AdminStream {
   Engine& engine_;
   const std::shared_ptr<PlaygroundEvents> events_;
   const RequestHandle handle_;
+  const std::shared_ptr<void> place_;
   std::string first_;
   bool ended_ = false;
-  std::atomic<int>& streams_;
 };
 
 }  // namespace
@@ -92,8 +88,8 @@ AdminResponse Playground::Generate(const AdminRequest& request) {
 }
 
 absl::StatusOr<AdminResponse> Playground::Start(absl::string_view json) {
-  absl::Cleanup leave = [this] { --streams_; };
-  if (++streams_ > AdminServer::kMaxStreams) {
+  Place place = TakePlace();
+  if (place == nullptr) {
     return absl::UnavailableError("the playground is answering somebody else; try again");
   }
   ASSIGN_OR_RETURN(GenerateRequest request, read_(json));
@@ -101,11 +97,28 @@ absl::StatusOr<AdminResponse> Playground::Start(absl::string_view json) {
   std::string first = DescribeRequest(request, tokenizer_);
   const auto events = std::make_shared<PlaygroundEvents>();
   ASSIGN_OR_RETURN(const RequestHandle handle, engine_.Submit(std::move(request), events));
-  std::move(leave).Cancel();  // the stream leaves
   return AdminResponse{.content_type = "application/x-ndjson",
                        .headers = {{"Cache-Control", "no-store"}},
                        .stream = std::make_shared<EventStream>(&engine_, events, handle,
-                                                               std::move(first), &streams_)};
+                                                               std::move(first), std::move(place))};
+}
+
+Playground::Place Playground::TakePlace() {
+  absl::MutexLock lock(&mu_);
+  if (streams_ == AdminServer::kMaxStreams) return nullptr;
+  ++streams_;
+  return Place(this, [](Playground* playground) { playground->LeavePlace(); });
+}
+
+void Playground::LeavePlace() {
+  absl::MutexLock lock(&mu_);
+  --streams_;
+}
+
+void Playground::Drain(absl::Duration patience) {
+  absl::MutexLock lock(&mu_);
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return streams_ == 0; };
+  mu_.AwaitWithTimeout(absl::Condition(&idle), patience);
 }
 
 }  // namespace peerage

@@ -1,11 +1,14 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
+#include <memory>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/engine.h"
 #include "server/engine/request.h"
@@ -50,14 +53,25 @@ class Playground {
   // Adds the route; the playground must outlive the server.
   void AddTo(AdminServer& server);
 
+  // Returns when every answer was sent to its end, or at `patience`. Drain the engine first.
+  void Drain(absl::Duration patience) ABSL_LOCKS_EXCLUDED(mu_);
+
  private:
+  // One of the answers that may be streamed; given back by whoever lets go of it. None when all
+  // are taken.
+  using Place = std::shared_ptr<void>;
+
   AdminResponse Generate(const AdminRequest& request);
   absl::StatusOr<AdminResponse> Start(absl::string_view json);
+  Place TakePlace() ABSL_LOCKS_EXCLUDED(mu_);
+  void LeavePlace() ABSL_LOCKS_EXCLUDED(mu_);
 
   Engine& engine_;
   const Tokenizer& tokenizer_;
   const Reader read_;
-  std::atomic<int> streams_ = 0;
+
+  absl::Mutex mu_;
+  int streams_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace peerage

@@ -5,6 +5,7 @@ PEERAGE_PICTURES=docs/images makes the pictures of the documents anew.
 """
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -449,6 +450,23 @@ class DensePlaygroundTest(PagesTest):
         while self.counter(*cancelled) == before:  # within a step, which takes as long as it takes
             pass
         self.assertEqual(self.counter(*cancelled), before + 1)
+
+    def test_ends_whole_when_the_server_is_told_to_stop(self):
+        with Server("--drain-timeout", "0", model=DENSE) as server:
+            host, _, port = server.admin.rpartition(":")
+            connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT)
+            connection.request("POST", "/playground/generate", headers={"Content-Type": "application/json"},
+                               body=json.dumps({"prompt": {"text": "Once upon a time"},
+                                                "stopping": {"max_tokens": 2000, "ignore_eos": True}}))
+            answer = connection.getresponse()
+            self.assertEqual(answer.status, 200)
+            self.assertIn("prompt", json.loads(answer.readline()))
+            self.assertIn("delta", json.loads(answer.readline()))
+            server.terminate()
+            events = [json.loads(line) for line in answer.read().splitlines()]
+            connection.close()
+            self.assertEqual(events[-1]["error"]["code"], "UNAVAILABLE")
+            self.assertEqual(server.wait(), 0)
 
     def test_has_no_page_of_usage_to_show(self):
         self.open("/experts", "document.querySelector('#state').innerText === 'This model has no experts.'")

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace peerage {
 namespace {
 
 using nlohmann::json;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
 const std::vector<ExpertLayer> kLayers = {
@@ -221,6 +223,30 @@ TEST_F(PlaygroundTest, TellsThatTheServerDrains) {
   const auto result = AskAndBeRefused();
   EXPECT_EQ(result->status, 503);
   EXPECT_THAT(result->body, HasSubstr("draining"));
+}
+
+// Whoever stops the port afterwards cuts nothing off.
+TEST_F(PlaygroundTest, IsDrainedWhenTheLastAnswerIsSent) {
+  Mean(Long());
+  model_->ShutGate();
+  std::string last;
+  std::thread stop;
+  const auto result = Ask([&](const json& event) {
+    if (event.contains("prompt")) {
+      model_->AwaitStep();
+      stop = std::thread([this] {
+        model_->OpenGate();
+        engine_->Drain(absl::InfinitePast());  // ends what runs
+        playground_->Drain(absl::Minutes(1));
+        server_.reset();
+      });
+    }
+    last = event.begin().key();
+    return true;
+  });
+  stop.join();
+  EXPECT_TRUE(result) << "was cut off";
+  EXPECT_THAT(last, AnyOf("error", "finished"));  // as far as the model came
 }
 
 TEST_F(PlaygroundTest, TellsHowARequestFailedOnItsWay) {
