@@ -55,6 +55,7 @@ class GeneratedText final : public ResponseSink {
   void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override {
     sink_->OnPromptLogprobs(first_position, std::move(tokens));
   }
+  void OnPicks(const TokenPicks& picks) override { sink_->OnPicks(picks); }
   void OnDelta(TokenDelta delta) override {
     candidates_[delta.candidate].Append(delta.text);
     sink_->OnDelta(std::move(delta));

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/unit/rpc/test_server.h"
 
@@ -61,6 +64,42 @@ TEST(ContentLogTest, CutsWhatIsLong) {
 
   const std::string log = server.EndAndReadLog();
   EXPECT_THAT(log, HasSubstr("bytes=3000 text=" + std::string(2048, 'k') + "\n"));
+}
+
+// Counts what it is told.
+class CountingSink final : public ResponseSink {
+ public:
+  void OnStarted() override { ++told; }
+  void OnPromptLogprobs(uint32_t, std::vector<TokenLogprob>) override { ++told; }
+  void OnPicks(const TokenPicks&) override { ++told; }
+  void OnDelta(TokenDelta) override { ++told; }
+  void OnPromptTrace(ExpertTrace) override { ++told; }
+  void OnFinished(CandidateFinish) override { ++told; }
+  void OnDone(absl::Status, const Timings&) override { ++told; }
+  bool HasRoom() const override { return false; }
+
+  int told = 0;
+};
+
+TEST(ContentLogTest, PassesEverythingOn) {
+  std::ostringstream text;
+  FakeClock clock;
+  Log log(LogOptions(), &clock, &text);
+  FakeTokenizer tokenizer;
+  ServedModel model;
+  model.tokenizer = &tokenizer;
+  const auto sink = std::make_shared<CountingSink>();
+  const auto logged = LogContent(GenerateRequest(), {.model = &model, .log = &log}, sink);
+
+  logged->OnStarted();
+  logged->OnPromptLogprobs(0, {});
+  logged->OnPicks({});
+  logged->OnDelta({});
+  logged->OnPromptTrace({});
+  logged->OnFinished({});
+  logged->OnDone(absl::OkStatus(), {});
+  EXPECT_EQ(sink->told, 7);
+  EXPECT_FALSE(logged->HasRoom());
 }
 
 TEST(ContentLogTest, IsOffByDefault) {
