@@ -13,7 +13,7 @@
 namespace peerage {
 namespace {
 
-constexpr size_t kMaxTextBytes = 512;
+constexpr size_t kMaxGrpcTextBytes = 512;
 
 ABSL_CONST_INIT absl::Mutex mu(absl::kConstInit);
 Log* hearer ABSL_GUARDED_BY(mu) = nullptr;
@@ -32,7 +32,7 @@ void Hear(gpr_log_func_args* line) {
   hearer->WriteLimited(
       "grpc", LogLevel::kWarn, "grpc",
       {{"source", SourceOf(*line)},
-       {"text", std::string(absl::string_view(line->message).substr(0, kMaxTextBytes))}});
+       {"text", std::string(absl::string_view(line->message).substr(0, kMaxGrpcTextBytes))}});
 }
 
 }  // namespace
