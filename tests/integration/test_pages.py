@@ -13,6 +13,7 @@ import pathlib
 import re
 import threading
 import unittest
+import urllib.error
 import urllib.request
 
 import grpc
@@ -471,6 +472,40 @@ class DensePlaygroundTest(PagesTest):
     def test_has_no_page_of_usage_to_show(self):
         self.open("/experts", "document.querySelector('#state').innerText === 'This model has no experts.'")
         self.check_accessible()
+
+
+class PlaygroundLogTest(unittest.TestCase):
+
+    def post(self, server, body):
+        request = urllib.request.Request(f"http://{server.admin}/playground/generate", data=body.encode(),
+                                         headers={"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def test_each_request_has_a_line_that_holds_nothing_of_it(self):
+        canary = "xylophonequetzal"
+        with Server("--log-level", "debug", "--log-format", "json", "--log-content",
+                    model=MODELS / "peer_small") as server:
+            asked = json.dumps({"prompt": {"text": canary}, "stopping": {"max_tokens": 3}})
+            status, answer = self.post(server, asked)
+            self.assertEqual(status, 200)
+            prompt = json.loads(answer.splitlines()[0])["prompt"]
+            self.assertEqual("".join(token["text"] for token in prompt), canary)
+            for body in (asked[:-1], f'{{"{canary}": 1}}', asked.replace("3", "0"), asked.replace("3", f'"{canary}"')):
+                status, error = self.post(server, body)
+                self.assertEqual(status, 400, error)
+                self.assertNotIn(canary, error)
+            server.terminate()
+            self.assertEqual(server.wait(), 0)
+            log = server.read_log()
+        self.assertNotIn(canary, log)
+        lines = [json.loads(line) for line in log.splitlines()]
+        codes = [line["code"] for line in lines if line.get("method") == "playground"]
+        self.assertEqual(sorted(codes), 4 * ["INVALID_ARGUMENT"] + ["OK"])
 
 
 del PagesTest  # what the others have in common is no test
