@@ -97,14 +97,15 @@ kernels::RouterFigures ProductKeyRouter::FiguresOf(int token, int head, const fl
                                                    const PickBuffer& picks,
                                                    uint8_t* scratch) const {
   const size_t n = num_sub_keys, row = size_t(token) * heads + head;
-  const float* query = queries + row * query_width();
+  const size_t half_width = query_width() / 2;
+  const float* query = queries + row * 2 * half_width;
   float* room = reinterpret_cast<float*>(scratch);
   kernels::ProductKeyFiguresArgs args{
       .ids = {picks.ids + row * top_k, static_cast<size_t>(top_k)},
       .first_id = head_offset * head,
       .scratch = {room + 2 * kernels::SubKeyScoreStride(num_sub_keys), 2 * n}};
   for (int half = 0; half < 2; ++half) {
-    const float* scores = query + half * (query_width() / 2);
+    const float* scores = query + half * half_width;
     if (!keys.empty()) {
       float* computed = room + half * kernels::SubKeyScoreStride(num_sub_keys);
       kernels::ScoreSubKeys(keys_of(head, half), scores, computed);
