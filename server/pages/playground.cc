@@ -55,7 +55,10 @@ class EventStream final : public AdminStream {
 
   std::optional<std::string> Next() override {
     if (!first_.empty()) return std::exchange(first_, {});
-    if (ended_) return std::nullopt;
+    if (ended_) {
+      place_.reset();  // before the reader sees the end: it may ask again at once
+      return std::nullopt;
+    }
     const PlaygroundEvents::Taken taken = events_->Take(kPatience);
     if (taken.has_room_again) engine_.Wake();
     std::string lines;
@@ -70,7 +73,7 @@ class EventStream final : public AdminStream {
   Engine& engine_;
   const std::shared_ptr<PlaygroundEvents> events_;
   const RequestHandle handle_;
-  const std::shared_ptr<void> place_;
+  std::shared_ptr<void> place_;
   std::string first_;
   bool ended_ = false;
 };
