@@ -159,7 +159,11 @@ def throughput(folder, rounds, seconds):
           "standard", [round(s, 1) for s in speeds["standard"]])
     print(f"standard / off: pairs {[round(p, 3) for p in pairs]}, median {statistics.median(pairs):.3f}, "
           f"best of each {max(speeds['standard']) / max(speeds['off']):.3f}")
-    busy = rounds * seconds
+    busy, elapsed = rounds * seconds, 2 * rounds * seconds
+    loop = [rows[level]["peerage_engine_overhead_seconds_total"] for level in ("off", "standard")]
+    lane = rows["standard"]["peerage_expert_stats_seconds_sum"]
+    print(f"accounted: {(loop[1] - loop[0]) / busy:.2%} of the worker's time, {lane / elapsed:.2%} of a core "
+          f"at the lowest priority")
     for level, row in rows.items():
         print(f"{level}: a loop's time without the model {row['peerage_engine_overhead_seconds_total']:.3f} s "
               f"of {busy} s, statistics {row.get('peerage_expert_stats_seconds_sum', 0):.3f} s of processor time")

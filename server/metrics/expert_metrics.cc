@@ -358,9 +358,10 @@ void ExpertMetricsUpdates::Start() {
 }
 
 void ExpertMetricsUpdates::UpdateFrom(size_t expert_layer) {
+  if (expert_layer == 0) begin_ = ThreadTime();
   if (expert_layer == metrics_.layers().size()) {
     metrics_.EndRound(clock_.Now());
-    lane_.RunAt(clock_.Now() + kInterval, [this] { UpdateFrom(0); });
+    lane_.RunAt(clock_.Now() + PauseAfter(ThreadTime() - begin_), [this] { UpdateFrom(0); });
     return;
   }
   usage_.ReadWindows(static_cast<int>(expert_layer),

@@ -4,6 +4,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -71,13 +72,18 @@ class ExpertMetrics final : public prometheus::Collectable {
   std::shared_ptr<const Families> latest_ ABSL_GUARDED_BY(mu_);
 };
 
-// Keeps ExpertMetrics up to date: a round now, and one in every interval after it.
+// Keeps ExpertMetrics up to date: a round now, and one in every interval after it, or less often
+// where a model is so large that rounds would take more than 1 % of a core.
 //
 // Threads: safe from many. Stop the engine first, then end the lane; both and the metrics must
 // outlive the updates.
 class ExpertMetricsUpdates {
  public:
   static constexpr absl::Duration kInterval = absl::Seconds(15);
+  // The pause after a round, for one that took so much processor time.
+  static absl::Duration PauseAfter(absl::Duration processor_time) {
+    return std::max(kInterval, 100 * processor_time);
+  }
 
   // `usage` does its sums on `lane`.
   ExpertMetricsUpdates(ExpertUsageReader* usage, BackgroundLane* lane, const Clock* clock,
@@ -94,6 +100,7 @@ class ExpertMetricsUpdates {
   BackgroundLane& lane_;
   const Clock& clock_;
   ExpertMetrics& metrics_;
+  absl::Duration begin_;  // of the round, in the lane's processor time
 };
 
 }  // namespace peerage

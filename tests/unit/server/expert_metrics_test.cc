@@ -350,6 +350,11 @@ TEST_F(ExpertMetricsUpdatesTest, ComeInEveryIntervalAndCountersOutliveAReset) {
   EXPECT_EQ(third.at(kWindowSelections), 0);
 }
 
+TEST(ExpertMetricsPauseTest, IsLongerAfterALongRound) {
+  EXPECT_EQ(ExpertMetricsUpdates::PauseAfter(absl::Milliseconds(20)), absl::Seconds(15));
+  EXPECT_EQ(ExpertMetricsUpdates::PauseAfter(absl::Milliseconds(500)), absl::Seconds(50));
+}
+
 TEST_F(ExpertMetricsUpdatesTest, EndWithTheEngine) {
   StartWithExperts();
   engine_->Stop();
