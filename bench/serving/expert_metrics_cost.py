@@ -100,13 +100,10 @@ def make_model(folder):
 
 
 def series(server):
-    status, text = server.get("/metrics")
-    assert status == 200
+    """Sums over labels."""
     sums = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            name, value = line.split("{")[0], float(line.rsplit(" ", 1)[1])
-            sums[name] = sums.get(name, 0) + value
+    for (name, _), value in server.series().items():
+        sums[name] = sums.get(name, 0) + value
     return sums
 
 

@@ -15,6 +15,7 @@ BIN = pathlib.Path(os.environ.get("PEERAGE_BIN", "build/release/bin"))
 MODEL = os.environ.get(
     "PEERAGE_TEST_MODEL", "build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf")
 LIMIT_SECONDS = 60  # nothing here takes long unless it hangs
+SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 READY = re.compile(r"peerage-server ready grpc=(\S+) admin=(\S+) model=(\S+)\n")
 
 
@@ -85,6 +86,21 @@ class Server:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+    def series(self):
+        """What /metrics says: values by name and labels, sorted pairs without the model's name, which
+        all series have."""
+        status, text = self.get("/metrics")
+        assert status == 200, status
+        values = {}
+        for line in text.splitlines():
+            if line.startswith("#"):
+                continue
+            name, labels, value = SAMPLE.fullmatch(line).groups()
+            named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            assert named.pop("model_name") == self.model, line
+            values[name, tuple(sorted(named.items()))] = float(value)
+        return values
 
     def command(self, name, *arguments):
         return [str(self.bin / "peerage"), name, "--server", self.grpc, *arguments]

@@ -31,27 +31,17 @@ OTHER_LANGUAGES = [path.read_text() for path in sorted((ROOT / "tests/golden/tex
 EXPERTS, SUB_KEYS, HEADS, TOP_K = 2304, 48, 2, 16  # of each PEER layer, as its config.json says
 LAYERS = (1, 2)
 RECORD_BYTES = 2 * 128 * 4  # down and up in f32, which the test asks for
-SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
-
-
-def scrape(server):
-    """Values by name and labels."""
-    status, text = server.get("/metrics")
-    assert status == 200, status
-    found = (SAMPLE.fullmatch(line).groups() for line in text.splitlines() if not line.startswith("#"))
-    return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))): float(value)
-            for name, labels, value in found}
 
 
 def value(values, name, **labels):
-    labels = {"model_name": "peer_small", "kind": "peer"} | {k: str(v) for k, v in labels.items()}
-    return values[name, frozenset(labels.items())]
+    labels = {"kind": "peer"} | {k: str(v) for k, v in labels.items()}
+    return values[name, tuple(sorted(labels.items()))]
 
 
 def scrape_of(server, tokens):
     """A scrape whose figures were computed after so many tokens: they are 15 seconds old at most."""
     while True:
-        values = scrape(server)
+        values = server.series()
         if value(values, "peerage_expert_selections_total", layer=1) == tokens * HEADS * TOP_K:
             return values
 
@@ -119,8 +109,7 @@ class FiguresTest(unittest.TestCase):
                                  math.ceil(tokens / 16))
 
         def of_requests(suffix, **labels):
-            labels = {"model_name": "peer_small"} | labels
-            return values[f"peerage_request_distinct_experts_{suffix}", frozenset(labels.items())]
+            return values[f"peerage_request_distinct_experts_{suffix}", tuple(labels.items())]
         self.assertEqual(of_requests("count"), len(distinct))
         self.assertEqual(of_requests("sum"), sum(distinct))
         for bound in (256, 1024, 4096):
@@ -216,9 +205,9 @@ class IllModelsTest(unittest.TestCase):
         for (name, labels), number in values.items():
             if not name.startswith(("peerage_expert", "peerage_subkey", "peerage_router")):
                 continue
-            named = ",".join(f'{k}="{v}"' for k, v in sorted(labels))
+            named = ",".join(f'{k}="{v}"' for k, v in labels)
             grows = name.endswith(("_total", "_count", "_bucket", "_sum")) and name != "peerage_expert_count"
-            series.append((f'{name}{{job="peerage",instance="a",{named}}}',
+            series.append((f'{name}{{job="peerage",instance="a",model_name="m",{named}}}',
                            f"{number:g}+{number:g}x60" if grows else f"{number:g}x60"))
         alerts = re.findall(r"alert: (PeerageExpert\w+|PeerageSubKey\w+|PeerageHot\w+)", self.RULES.read_text())
         # Their age is that of the clock, which a test of rules has not.

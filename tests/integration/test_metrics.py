@@ -19,22 +19,6 @@ from peerage.v1 import inference_pb2_grpc  # noqa: E402
 MODEL = pathlib.Path(__file__).parents[1] / "golden" / "models" / "peer_small"
 PAGE = (MODEL / "held_out.txt").read_text()
 CALLS = "peerage_grpc_server_call_duration_seconds_count"
-SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
-
-
-def scrape(server):
-    """Values by name and the labels that are not model_name."""
-    status, text = server.get("/metrics")
-    assert status == 200, status
-    values = {}
-    for line in text.splitlines():
-        if line.startswith("#"):
-            continue
-        name, labels, value = SAMPLE.fullmatch(line).groups()
-        named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        assert named.pop("model_name") == "peer_small", line
-        values[name, tuple(sorted(named.items()))] = float(value)
-    return values
 
 
 def prompt(number):
@@ -105,14 +89,14 @@ class MetricsTest(unittest.TestCase):
     def at_rest(self, requests):
         """The series once so many requests, each in a call of its own, have ended."""
         while True:
-            values = scrape(self.server)
+            values = self.server.series()
             ended = min(sum(v for (name, _), v in values.items() if name == counter)
                         for counter in ("peerage_requests_total", CALLS))
             if ended >= requests:
                 return values
 
     def test_series_at_rest_are_what_clients_saw(self):
-        before = scrape(self.server)
+        before = self.server.series()
         client = Client(self.stub)
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             calls = [pool.submit(client.generate, i) for i in range(8)]
@@ -196,7 +180,7 @@ class MetricsTest(unittest.TestCase):
                                  (("--expert-usage", "off"), False),
                                  (("--expert-metrics", "basic"), True)):
             with Server(*options, model=MODEL) as server:
-                names = {name for name, _ in scrape(server)}
+                names = {name for name, _ in server.series()}
                 self.assertEqual("peerage_expert_used_ratio" in names, experts, options)
                 self.assertNotIn("peerage_expert_gini", names)
 
