@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 
@@ -22,21 +21,9 @@ class CallInterceptorTest : public ::testing::Test {
  protected:
   // The code of a unary call of any method with any bytes.
   grpc::StatusCode Call(const std::string& method, const std::string& message) {
-    grpc::GenericStub stub(
-        grpc::CreateChannel(server_.rpc().address(), grpc::InsecureChannelCredentials()));
-    const grpc::Slice slice(message);
-    const grpc::ByteBuffer bytes(&slice, 1);
-    grpc::ClientContext context;
-    grpc::CompletionQueue queue;
-    const auto call = stub.PrepareUnaryCall(&context, method, bytes, &queue);
-    call->StartCall();
-    grpc::ByteBuffer answer;
-    grpc::Status status;
-    call->Finish(&answer, &status, nullptr);
-    void* tag;
-    bool ok;
-    queue.Next(&tag, &ok);
-    return status.error_code();
+    const auto channel =
+        grpc::CreateChannel(server_.rpc().address(), grpc::InsecureChannelCredentials());
+    return CallRaw(channel, method, message).status.error_code();
   }
 
   // The calls that the observer was told of, of this method.

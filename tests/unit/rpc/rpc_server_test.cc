@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <grpc/support/log.h>
 #include <grpcpp/create_channel.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 
@@ -41,23 +40,10 @@ class RpcServerTest : public ::testing::Test {
   int Health(const std::string& service) {
     std::string request =
         service.empty() ? "" : absl::StrCat("\x0a", std::string(1, service.size()), service);
-    const grpc::Slice slice(request);
-    const grpc::ByteBuffer bytes(&slice, 1);
-    grpc::GenericStub stub(TcpChannel());
-    grpc::ClientContext context;
-    grpc::CompletionQueue queue;
-    const auto call =
-        stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", bytes, &queue);
-    call->StartCall();
-    grpc::ByteBuffer answer;
-    grpc::Status status;
-    call->Finish(&answer, &status, nullptr);
-    void* tag;
-    bool ok;
-    queue.Next(&tag, &ok);
-    if (!status.ok()) return -status.error_code();
+    const RawAnswer answer = CallRaw(TcpChannel(), "/grpc.health.v1.Health/Check", request);
+    if (!answer.status.ok()) return -answer.status.error_code();
     grpc::Slice answer_slice;
-    EXPECT_TRUE(answer.DumpToSingleSlice(&answer_slice).ok());
+    EXPECT_TRUE(answer.bytes.DumpToSingleSlice(&answer_slice).ok());
     return answer_slice.size() == 2 ? answer_slice.begin()[1] : 0;
   }
 

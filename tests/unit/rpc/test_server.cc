@@ -1,10 +1,12 @@
 #include "tests/unit/rpc/test_server.h"
 
 #include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 
 #include <thread>
+#include <utility>
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -30,6 +32,23 @@ int CountingObserver::count(RequestKind kind, absl::StatusCode code) const {
   absl::MutexLock lock(&mu_);
   const auto found = counts_.find({kind, code});
   return found == counts_.end() ? 0 : found->second;
+}
+
+RawAnswer CallRaw(std::shared_ptr<grpc::Channel> channel, const std::string& method,
+                  const std::string& message) {
+  grpc::GenericStub stub(std::move(channel));
+  const grpc::Slice slice(message);
+  const grpc::ByteBuffer bytes(&slice, 1);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareUnaryCall(&context, method, bytes, &queue);
+  call->StartCall();
+  RawAnswer answer;
+  call->Finish(&answer.bytes, &answer.status, nullptr);
+  void* tag;
+  bool ok;
+  queue.Next(&tag, &ok);
+  return answer;
 }
 
 TestServer::TestServer(const TestServerOptions& options) {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <grpcpp/channel.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/status.h>
 
 #include <cstring>
 #include <map>
@@ -38,6 +40,14 @@ class CountingObserver final : public EngineObserver {
   std::map<std::pair<RequestKind, absl::StatusCode>, int> counts_ ABSL_GUARDED_BY(mu_);
   std::vector<CallEvent> calls_ ABSL_GUARDED_BY(mu_);
 };
+
+// A unary call of any method with any bytes.
+struct RawAnswer {
+  grpc::Status status;
+  grpc::ByteBuffer bytes;
+};
+RawAnswer CallRaw(std::shared_ptr<grpc::Channel> channel, const std::string& method,
+                  const std::string& message);
 
 struct TestServerOptions {
   FakeModelOptions model;
