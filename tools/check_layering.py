@@ -30,7 +30,7 @@ MAY_INCLUDE = {
     "server/http": {"base", "server/listen_address.h"},
     "model": {"model/experts"},
     "model/config": {"base", "model"},
-    "model/experts": set(),
+    "model/experts": {"base/little_endian.h"},
     "model/tokenizer": {"base", "model"},
     "model/checkpoint": {"base", "model", "model/config", "model/tokenizer",
                          "model/checkpoint/config", "model/checkpoint/container",

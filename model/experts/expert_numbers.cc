@@ -1,10 +1,8 @@
 #include "model/experts/expert_numbers.h"
 
 #include <algorithm>
-#include <bit>
 #include <cassert>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 #include <tuple>
 
@@ -12,21 +10,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/little_endian.h"
 
 namespace peerage {
 namespace {
-
-void AppendDoubles(absl::Span<const double> values, std::string& bytes) {
-  static_assert(std::endian::native == std::endian::little);
-  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double));
-}
-
-template <typename T>
-T NumberAt(absl::string_view bytes, size_t offset) {
-  T number;
-  std::memcpy(&number, bytes.data() + offset, sizeof number);
-  return number;
-}
 
 // (2, experts)
 bool ReadShape(absl::string_view header, uint64_t* experts) {
@@ -69,6 +56,18 @@ std::vector<double> ScoreShares(absl::Span<const double> scores) {
   return shares;
 }
 
+SubKeySelections SelectionsBySubKey(absl::Span<const uint64_t> selections, uint32_t num_sub_keys) {
+  const size_t n = num_sub_keys;
+  SubKeySelections sums{std::vector<uint64_t>(n), std::vector<uint64_t>(n)};
+  for (size_t first = 0, row = 0; first < selections.size(); first += n, row = (row + 1) % n) {
+    for (size_t j = 0; j < n; ++j) {
+      sums.rows[row] += selections[first + j];
+      sums.columns[j] += selections[first + j];
+    }
+  }
+  return sums;
+}
+
 std::string ToNpy(absl::Span<const uint64_t> selections, absl::Span<const double> scores) {
   assert(selections.size() == scores.size());
   std::string header = absl::StrCat("{'descr': '<f8', 'fortran_order': False, 'shape': (2, ",
@@ -80,8 +79,8 @@ std::string ToNpy(absl::Span<const uint64_t> selections, absl::Span<const double
   bytes += {'\x01', '\x00', static_cast<char>(header.size() & 0xFF),
             static_cast<char>(header.size() >> 8)};
   bytes += header;
-  AppendDoubles(std::vector<double>(selections.begin(), selections.end()), bytes);
-  AppendDoubles(scores, bytes);
+  AppendLittleEndian(std::vector<double>(selections.begin(), selections.end()), bytes);
+  AppendLittleEndian(scores, bytes);
   return bytes;
 }
 
@@ -90,7 +89,8 @@ absl::StatusOr<ExpertNumbers> FromNpy(absl::string_view bytes) {
   if (bytes.size() < kBefore || !absl::StartsWith(bytes, "\x93NUMPY\x01")) {
     return absl::InvalidArgumentError("is no NumPy file of format 1.0");
   }
-  const size_t header_size = NumberAt<uint16_t>(bytes, 8);
+  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+  const size_t header_size = LoadLittleEndian<uint16_t>(data + 8);
   const absl::string_view header = bytes.substr(kBefore, header_size);
   uint64_t experts = 0;
   if (!absl::StrContains(header, "'descr': '<f8'") ||
@@ -106,13 +106,14 @@ absl::StatusOr<ExpertNumbers> FromNpy(absl::string_view bytes) {
   }
   ExpertNumbers numbers;
   for (uint64_t i = 0; i < experts; ++i) {
-    const auto count = NumberAt<double>(bytes, first + i * sizeof(double));
+    const auto count = LoadLittleEndian<double>(data + first + i * sizeof(double));
     if (!(count >= 0 && count <= 0x1p53) || count != std::floor(count)) {
       return absl::InvalidArgumentError(
           absl::StrCat("selections of expert ", i, " are no count: ", count));
     }
     numbers.selections.push_back(static_cast<uint64_t>(count));
-    numbers.scores.push_back(NumberAt<double>(bytes, first + (experts + i) * sizeof(double)));
+    numbers.scores.push_back(
+        LoadLittleEndian<double>(data + first + (experts + i) * sizeof(double)));
   }
   return numbers;
 }

@@ -28,6 +28,15 @@ bool IsSoft(uint64_t tokens, uint64_t selections, uint64_t num_experts);
 // counted, and when they are no sums of weights: negative, infinite or NaN.
 std::vector<double> ScoreShares(absl::Span<const double> scores);
 
+// Selections of experts found by product keys, of all sets together: expert i * n + j of a set has
+// the first sub-key i and the second j.
+struct SubKeySelections {
+  std::vector<uint64_t> rows;     // [n], by the first
+  std::vector<uint64_t> columns;  // [n], by the second
+};
+// Precondition: n is positive, and n * n divides the number of experts.
+SubKeySelections SelectionsBySubKey(absl::Span<const uint64_t> selections, uint32_t num_sub_keys);
+
 // The bytes of a NumPy file (format 1.0): float64 [2, num_experts], selections and scores. Counts
 // beyond 2^53 are rounded.
 std::string ToNpy(absl::Span<const uint64_t> selections, absl::Span<const double> scores);

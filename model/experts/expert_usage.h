@@ -26,6 +26,7 @@ struct ExpertLayer {
   uint32_t num_sub_keys = 0;                   // of a half; 0: they are not found by product keys
 
   uint32_t picks_per_token() const { return heads * top_k; }
+  size_t sub_keys_of_heads() const { return size_t{2} * heads * num_sub_keys; }  // both halves
   bool is_mixture() const {
     return kind == ExpertLayerKind::kMixtureFfn || kind == ExpertLayerKind::kMixtureAttention;
   }

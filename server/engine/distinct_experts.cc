@@ -19,9 +19,9 @@ ExpertSample::ExpertSample(absl::Span<const ExpertLayer> layers) {
 void DistinctExperts::Add(const ExpertSample& sample, const ChunkResult& chunk) {
   seen_.resize(sample.size());
   for (size_t layer = 0; layer < chunk.picks.size(); ++layer) {
-    const size_t each = sample.picks_per_token(layer);
-    const absl::Span<const uint32_t> ids = chunk.picks[layer].ids;
-    for (const uint32_t id : ids.subspan(chunk.first_token * each, chunk.num_tokens * each)) {
+    const ExpertPicks picks =
+        chunk.PicksOf(layer, sample.picks_per_token(layer), 0, chunk.num_tokens);
+    for (const uint32_t id : picks.ids) {
       const uint32_t index = sample.IndexOf(layer, id);
       if (index >= sample.size() || seen_[index]) continue;
       seen_[index] = true;

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/choice.h"
 #include "model/experts/expert_usage.h"
 #include "model/language_model.h"
 #include "model/token.h"
@@ -31,6 +32,11 @@ struct TokenDelta {
 };
 
 enum class FinishReason { kEndOfSequence, kStop, kLength };
+
+inline constexpr Choice<FinishReason> kFinishReasons[] = {
+    {"end_of_sequence", FinishReason::kEndOfSequence},
+    {"stop", FinishReason::kStop},
+    {"length", FinishReason::kLength}};
 
 struct Timings {
   absl::Duration queue;                // arrival to first scheduled step

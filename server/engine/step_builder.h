@@ -17,6 +17,15 @@ struct ChunkResult {
   // By expert layer, of the whole step: the chunk's tokens are those from `first_token` on.
   absl::Span<const ExpertPicks> picks;
   int32_t first_token = 0;
+
+  // What `count` of the chunk's tokens picked, from its `first` on. Precondition: the picks are
+  // there.
+  ExpertPicks PicksOf(size_t expert_layer, size_t picks_per_token, int32_t first,
+                      int32_t count) const {
+    const size_t begin = (first_token + first) * picks_per_token, size = count * picks_per_token;
+    const ExpertPicks& step = picks[expert_layer];
+    return {.ids = step.ids.subspan(begin, size), .weights = step.weights.subspan(begin, size)};
+  }
 };
 
 // Gathers the input of a step, and finds each chunk's part of the output. Reused from step to step,

@@ -35,22 +35,15 @@ void TraceRecorder::Append(ExpertTrace& trace, const ChunkResult& result, int32_
                            int32_t count) const {
   trace.tokens += static_cast<uint32_t>(count);
   for (size_t i = 0; i < trace.layers.size(); ++i) {
-    trace.layers[i].Append(Cut(i, result, first, count));
+    trace.layers[i].Append(result.PicksOf(i, layers_[i].picks_per_token(), first, count));
   }
-}
-
-ExpertPicks TraceRecorder::Cut(size_t layer, const ChunkResult& result, int32_t first,
-                               int32_t count) const {
-  const size_t each = layers_[layer].picks_per_token();
-  const size_t begin = (result.first_token + first) * each;
-  const ExpertPicks& step = result.picks[layer];
-  return {.ids = step.ids.subspan(begin, count * each),
-          .weights = step.weights.subspan(begin, count * each)};
 }
 
 std::vector<ExpertPicks> TraceRecorder::PicksOf(const ChunkResult& result) const {
   std::vector<ExpertPicks> picks;
-  for (size_t i = 0; i < layers_.size(); ++i) picks.push_back(Cut(i, result, 0, result.num_tokens));
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    picks.push_back(result.PicksOf(i, layers_[i].picks_per_token(), 0, result.num_tokens));
+  }
   return picks;
 }
 

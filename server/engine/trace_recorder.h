@@ -40,8 +40,6 @@ class TraceRecorder {
  private:
   ExpertTrace NewTrace() const;
   void Append(ExpertTrace& trace, const ChunkResult& result, int32_t first, int32_t count) const;
-  // Of `count` tokens of a chunk, from its `first` on.
-  ExpertPicks Cut(size_t layer, const ChunkResult& result, int32_t first, int32_t count) const;
 
   const ExpertTraceLevel level_;
   const absl::Span<const ExpertLayer> layers_;

@@ -4,6 +4,8 @@
 #include <numeric>
 #include <utility>
 
+#include "model/experts/expert_numbers.h"
+
 namespace peerage {
 namespace {
 
@@ -28,18 +30,14 @@ SubKeyBlocks SubKeyBlocks::Of(const ExpertLayer& layer, absl::Span<const uint64_
   const uint32_t n = layer.num_sub_keys;
   if (n == 0) return {};
   SubKeyBlocks sums;
-  const std::vector<uint32_t> bounds = Bounds(layer);
-  std::vector<uint64_t> rows(n), columns(n);
-  for (size_t first = 0, row = 0; first < selections.size(); first += n, row = (row + 1) % n) {
-    for (size_t j = 0; j < n; ++j) {
-      rows[row] += selections[first + j];
-      columns[j] += selections[first + j];
-    }
-  }
+  const SubKeySelections each = SelectionsBySubKey(selections, n);
   uint32_t first = 0;
-  for (const uint32_t bound : bounds) {
-    sums.rows.push_back(std::accumulate(&rows[first], &rows[bound] + 1, uint64_t{0}));
-    sums.columns.push_back(std::accumulate(&columns[first], &columns[bound] + 1, uint64_t{0}));
+  for (const uint32_t bound : Bounds(layer)) {
+    const auto of_block = [first, bound](const std::vector<uint64_t>& counts) {
+      return std::accumulate(&counts[first], &counts[bound] + 1, uint64_t{0});
+    };
+    sums.rows.push_back(of_block(each.rows));
+    sums.columns.push_back(of_block(each.columns));
     first = bound + 1;
   }
   return sums;
@@ -135,7 +133,7 @@ UsageSnapshot::Slice ExpertStatistics::ReadSlice(int expert_layer) {
   Slice slice;
   slice.experts.resize(shape(expert_layer).num_experts);
   slice.layer = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
-  slice.sub_keys.resize(size_t{2} * shape(expert_layer).heads * shape(expert_layer).num_sub_keys);
+  slice.sub_keys.resize(shape(expert_layer).sub_keys_of_heads());
   model_->ReadSubKeys(expert_layer, absl::MakeSpan(slice.sub_keys));
   return slice;
 }
@@ -250,8 +248,8 @@ uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode 
   uint64_t bytes = 0;
   uint64_t largest = 0;
   for (const ExpertLayer& layer : layers) {
-    const uint64_t sub_keys = uint64_t{2} * layer.heads * layer.num_sub_keys;
-    bytes += layer.num_experts * kept + sub_keys * 4 * sizeof(uint64_t);  // slices, totals, a sum
+    bytes += layer.num_experts * kept;
+    bytes += layer.sub_keys_of_heads() * 4 * sizeof(uint64_t);  // slices, totals, a sum
     largest = std::max<uint64_t>(largest, layer.num_experts);
   }
   return bytes + largest * (kRead + kReadWindows);

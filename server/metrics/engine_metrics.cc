@@ -125,13 +125,13 @@ const char* CutShortBy(const RequestEvent& event) {
 void AddCandidates(std::vector<MetricRow<RequestEvent>>& rows) {
   const char* const name = "peerage_candidates_finished_total";
   const char* const help = "Candidates of admitted requests by what ended them.";
-  constexpr const char* kReasons[] = {"end_of_sequence", "stop", "length"};  // by FinishReason
-  for (size_t i = 0; i < std::size(kReasons); ++i) {
+  for (const auto& [reason, finish] : kFinishReasons) {
+    const auto i = static_cast<size_t>(finish);
     rows.push_back({kCounter,
                     name,
                     help,
                     [i](const RequestEvent& event) { return Value(event.finished_candidates[i]); },
-                    {{"reason", kReasons[i]}}});
+                    {{"reason", std::string(reason)}}});
   }
   for (const std::string reason : {"cancelled", "deadline", "error"}) {
     rows.push_back({kCounter,

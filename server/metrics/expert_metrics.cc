@@ -278,7 +278,7 @@ ExpertMetrics::ExpertMetrics(Options options)
     ExpertUsage unused;
     unused.selections.resize(layer.num_experts);
     unused.score_sums.resize(layer.num_experts);
-    unused.sub_keys.resize(size_t{2} * layer.heads * layer.num_sub_keys);
+    unused.sub_keys.resize(layer.sub_keys_of_heads());
     const bool recent = IsKept(UsageWindow::kRecent, options_.mode);
     Add({.recent = recent ? std::optional(unused) : std::nullopt,
          .total = unused,

@@ -10,18 +10,6 @@ namespace {
 using Json = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::string, bool, int64_t,
                                   uint64_t, float>;
 
-const char* NameOf(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kEndOfSequence:
-      return "end_of_sequence";
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-  }
-  return "";
-}
-
 float Seconds(absl::Duration duration) {
   return static_cast<float>(absl::ToDoubleSeconds(duration));
 }
@@ -43,7 +31,7 @@ Json ToJson(const TokenDelta& delta) {
 
 Json ToJson(const CandidateFinish& finish) {
   return {{"finished",
-           {{"reason", NameOf(finish.reason)},
+           {{"reason", std::string(ChoiceName(kFinishReasons, finish.reason))},
             {"tokens", finish.completion_tokens},
             {"first_token_seconds", Seconds(finish.timings.time_to_first_token)},
             {"decode_seconds", Seconds(finish.timings.decode)}}}};

@@ -16,30 +16,6 @@ using nlohmann::ordered_json;
 constexpr int kHottest = 10;
 constexpr int kLorenzPoints = 100;
 
-// The side of the square that a set of experts is, if it is one that product keys find.
-uint64_t SubKeys(const ExpertLayer& layer) {
-  if (layer.kind != ExpertLayerKind::kPeer && layer.kind != ExpertLayerKind::kProductKeyMemory) {
-    return 0;
-  }
-  const uint64_t experts = layer.num_experts / layer.expert_sets;
-  const auto side = static_cast<uint64_t>(std::llround(std::sqrt(static_cast<double>(experts))));
-  return side * side == experts ? side : 0;
-}
-
-// Selections by first and by second sub-key, over all sets.
-void AddSubKeys(const ExpertLayer& layer, const ExpertUsage& usage, ordered_json& json) {
-  const uint64_t side = SubKeys(layer);
-  if (side == 0) return;
-  std::vector<uint64_t> rows(side), columns(side);
-  for (size_t i = 0; i < usage.selections.size(); ++i) {
-    const size_t expert = i % (side * side);
-    rows[expert / side] += usage.selections[i];
-    columns[expert % side] += usage.selections[i];
-  }
-  json["rows"] = rows;
-  json["columns"] = columns;
-}
-
 // [i]: the share of the selections that the i / kLorenzPoints least selected experts have.
 std::vector<double> LorenzCurve(std::vector<uint64_t> selections) {
   std::sort(selections.begin(), selections.end());
@@ -103,7 +79,11 @@ ordered_json DescribeUsage(const ExpertLayer& layer, const LayerReading& reading
       {"hottest", Hottest(layer, usage, figures.selections)},
   };
   if (reading.drift_nats.has_value()) json["drift_nats"] = *reading.drift_nats;
-  AddSubKeys(layer, usage, json);
+  if (layer.num_sub_keys > 0) {
+    const SubKeySelections by_sub_key = SelectionsBySubKey(usage.selections, layer.num_sub_keys);
+    json["rows"] = by_sub_key.rows;
+    json["columns"] = by_sub_key.columns;
+  }
   if (layer.is_mixture()) {
     json["names"] = ExpertNames(layer);
     json["scores_since_start"] = reading.scores_since_start;

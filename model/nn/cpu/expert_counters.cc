@@ -19,9 +19,6 @@ absl::uint128 SquaredScores(absl::Span<const float> weights) {
   return sum;
 }
 
-// Of all heads, both halves.
-size_t NumSubKeys(const ExpertLayer& layer) { return size_t{2} * layer.heads * layer.num_sub_keys; }
-
 }  // namespace
 
 ExpertCounters::ExpertCounters(std::vector<ExpertLayer> layers, const Options& options)
@@ -33,7 +30,7 @@ void ExpertCounters::LayCounters(Arena& arena) {
   if (!options_.count) return;
   for (Layer& layer : layers_) {
     layer.counters = arena.TakeArray<kernels::ExpertCounter>(layer.shape.num_experts);
-    layer.sub_keys = arena.TakeArray<uint64_t>(NumSubKeys(layer.shape));
+    layer.sub_keys = arena.TakeArray<uint64_t>(layer.shape.sub_keys_of_heads());
   }
 }
 
@@ -167,7 +164,7 @@ void ExpertCounters::Clear() {
   for (Layer& layer : layers_) {
     if (layer.counters == nullptr || layer.totals.tokens == 0) continue;
     std::fill_n(layer.counters, layer.shape.num_experts, kernels::ExpertCounter{});
-    std::fill_n(layer.sub_keys, NumSubKeys(layer.shape), 0);
+    std::fill_n(layer.sub_keys, layer.shape.sub_keys_of_heads(), 0);
     layer.shares.clear();
     layer.totals = {};
     layer.step = 0;

@@ -52,6 +52,7 @@ TEST(DistinctExpertsTest, CountsWhatChunksPickedOnce) {
   for (int step = 0; step < 40; ++step) {
     const int32_t first = static_cast<int32_t>(random() % 3), count = 1 + random() % 5;
     std::vector<std::vector<uint32_t>> ids(layers.size());
+    const std::vector<float> weights((first + count + 2) * 4, 0.5f);  // of no account
     std::vector<ExpertPicks> picks;
     for (size_t layer = 0; layer < layers.size(); ++layer) {
       const uint32_t each = layers[layer].picks_per_token();
@@ -60,7 +61,7 @@ TEST(DistinctExpertsTest, CountsWhatChunksPickedOnce) {
         const bool ours = i >= first * each && i < (first + count) * each;
         if (ours) expected.insert({layer, ids[layer].back()});
       }
-      picks.push_back({.ids = ids[layer]});
+      picks.push_back({.ids = ids[layer], .weights = {weights.data(), ids[layer].size()}});
     }
     experts.Add(sample, {.num_tokens = count, .picks = picks, .first_token = first});
     ASSERT_EQ(experts.Count(sample), expected.size()) << step;
@@ -74,12 +75,13 @@ TEST(DistinctExpertsTest, EstimateOfAMillionExpertsIsNear) {
   std::mt19937 random(6);
   std::set<std::pair<size_t, uint32_t>> expected;
   for (int step = 0; step < 10'000; ++step) {
+    const float weight = 1;
     std::vector<uint32_t> ids(layers.size());
     std::vector<ExpertPicks> picks;
     for (size_t layer = 0; layer < layers.size(); ++layer) {
       ids[layer] = random() % (1 << 20);
       expected.insert({layer, ids[layer]});
-      picks.push_back({.ids = {&ids[layer], 1}});
+      picks.push_back({.ids = {&ids[layer], 1}, .weights = {&weight, 1}});
     }
     experts.Add(sample, {.num_tokens = 1, .picks = picks});
   }

@@ -62,6 +62,13 @@ size_t DataOffset(const std::string& npy) {
   return 10 + static_cast<uint8_t>(npy[8]) + 256 * static_cast<uint8_t>(npy[9]);
 }
 
+TEST(SelectionsBySubKeyTest, SumsRowsAndColumnsOfAllSets) {
+  // Two sets of four experts, two by two.
+  const SubKeySelections sums = SelectionsBySubKey({1, 2, 4, 8, 16, 32, 64, 128}, 2);
+  EXPECT_THAT(sums.rows, ::testing::ElementsAre(1 + 2 + 16 + 32, 4 + 8 + 64 + 128));
+  EXPECT_THAT(sums.columns, ::testing::ElementsAre(1 + 4 + 16 + 64, 2 + 8 + 32 + 128));
+}
+
 TEST(NpyTest, IsAHeaderAndTwoRowsOfDoubles) {
   const std::string npy = ToNpy({3, 0, 7}, {0.5, 0, 2.25});
 

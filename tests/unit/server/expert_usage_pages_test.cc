@@ -78,7 +78,12 @@ class ExpertUsagePagesTest : public EngineTest {
   }
 
   const std::vector<ExpertLayer> layers_ = {
-      {.layer = 2, .num_experts = 2 * 9, .heads = 2, .top_k = 2, .expert_sets = 2},
+      {.layer = 2,
+       .num_experts = 2 * 9,
+       .heads = 2,
+       .top_k = 2,
+       .expert_sets = 2,
+       .num_sub_keys = 3},
       {.layer = 3,
        .kind = ExpertLayerKind::kMixtureAttention,
        .num_experts = 3,
