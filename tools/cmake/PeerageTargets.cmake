@@ -64,7 +64,7 @@ endfunction()
 # its expensive optimisations, and without it the SSE code that follows runs ten times slower.
 function(peerage_optimize name)
   if(PEERAGE_SANITIZE)
-    target_compile_options(${name} PRIVATE -O1 -fexpensive-optimizations)
+    target_compile_options(${name} PRIVATE -O1 $<$<CXX_COMPILER_ID:GNU>:-fexpensive-optimizations>)
   endif()
 endfunction()
 
