@@ -15,7 +15,14 @@ import unittest
 import urllib.parse
 import urllib.request
 
+import grpc
+
+import stubs
 from server_process import LIMIT_SECONDS, MODEL, Server
+
+stubs.load_stubs()
+from peerage.v1 import inference_pb2 as inference  # noqa: E402
+from peerage.v1 import inference_pb2_grpc  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -189,6 +196,11 @@ def substituted(query):
 
 # Titles of panels that this load leaves empty.
 EMPTY_ON_PURPOSE = set()
+# Titles of panels that may be zero: moments that this load may not be in, and what goes wrong or
+# waits for a minute only in a sick server.
+ZERO_ON_PURPOSE = {
+    "Drift", "Drift from the total", "KV cache in use", "Our errors", "Parked streams", "Prompt tokens that wait",
+    "Running and waiting", "Unreachable", "Unused beyond chance", "Waiting by reason"}
 # What promtool finds in names that are a contract.
 NAMES_THAT_STAY = {'peerage_expert_count non-histogram and non-summary metrics should not have '
                    '"_count" suffix'}
@@ -203,9 +215,25 @@ class LiveTest(unittest.TestCase):
         subprocess.run(["promtool", "test", "rules", "rules_test.yml"], check=True, capture_output=True,
                        cwd=DEPLOY / "prometheus")
 
+    def start_unread(self, server, timeout=None, queue_nanos=0):
+        """A stream of large messages that nobody reads. It ends when its client gives up, after its
+        time in the queue, or when the server's patience does."""
+        channel = grpc.insecure_channel(server.grpc, [("grpc.http2.bdp_probe", 0)])
+        self.addCleanup(channel.close)
+        request = inference.GenerateStreamRequest()
+        request.request.prompt.text = "In the beginning"
+        request.request.output.logprobs = 20
+        request.request.stopping.max_tokens = 9 if queue_nanos else 900
+        request.request.stopping.ignore_eos = True
+        if queue_nanos:
+            request.request.scheduling.queue_timeout.nanos = queue_nanos
+        return inference_pb2_grpc.InferenceServiceStub(channel).GenerateStream(request, timeout=timeout)
+
     def load(self, servers, prometheus):
         """Calls of every kind, until every server was scraped often enough."""
         number = 0
+        unread = [self.start_unread(server) for server in servers]
+        self.addCleanup(lambda: [stream.cancel() for stream in unread])
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             while True:
                 scraped = prometheus.query("count_over_time(up[1h])")
@@ -214,6 +242,8 @@ class LiveTest(unittest.TestCase):
                 number += 1
                 calls = []
                 for server in servers:
+                    unread.append(self.start_unread(server, timeout=0.3))
+                    unread.append(self.start_unread(server, queue_nanos=1))
                     for arguments in (["generate", f"some text {number}", "--max-tokens", "9"],
                                       ["generate", "one more", "--max-tokens", "5", "--candidates", "2"],
                                       ["score", "one", "-c", " two"],
@@ -237,16 +267,30 @@ class LiveTest(unittest.TestCase):
                                        text=True, capture_output=True)
                 said = set(check.stderr.splitlines() + check.stdout.splitlines())
                 self.assertEqual(said - NAMES_THAT_STAY, set())
-            empty = set()
+            empty, nonzero, shown = set(), set(), set()
             for board, panel in panels():
                 for target in panel.get("targets", []):
                     with self.subTest(board=board, panel=panel["title"], query=target["expr"]):
                         samples = prometheus.query(substituted(target["expr"]))
                         if not samples:
                             empty.add(panel["title"])
+                        shown.add(panel["title"])
                         for labels, value in samples:
                             self.assertTrue(math.isfinite(value), f"{labels}: {value}")
+                            if value != 0:
+                                nonzero.add(panel["title"])
             self.assertEqual(empty, EMPTY_ON_PURPOSE)
+            self.assertEqual(shown - nonzero - ZERO_ON_PURPOSE, set())
+            self.assertEqual(ZERO_ON_PURPOSE - shown, set())
+            # The load was what it should be, on each server.
+            for query in ('peerage_requests_total{code="DEADLINE_EXCEEDED"}', 'peerage_requests_total{code="OK"}',
+                          'peerage_requests_total{code="CANCELLED"}', 'peerage_requests_total{code="OUT_OF_RANGE"}',
+                          "peerage_scored_tokens_total"):
+                met = {labels["instance"] for labels, value in prometheus.query(query) if value > 0}
+                self.assertEqual(met, {server.admin for server in (peer, mixture, dense)}, query)
+            # The others' contexts are too short for a stream that fills what nobody reads.
+            parked = prometheus.query("max_over_time(peerage_streams_parked[1h]) > 0")
+            self.assertIn(dense.admin, {labels["instance"] for labels, _ in parked})
             for expression in rule_expressions():
                 prometheus.query(expression)
             firing = {labels["alertname"] for labels, _ in prometheus.query("ALERTS{alertstate='firing'}")}
