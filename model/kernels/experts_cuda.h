@@ -1,0 +1,42 @@
+// One-neuron experts (PEER, He 2024, section 2.2) gathered from a table in device memory
+// (model/kernels/experts.h, whose records these are: expert_record.h).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "model/config/activation.h"
+#include "model/kernels/device_float_cuda.h"
+#include "model/kernels/experts.h"
+
+namespace peerage::kernels::cuda {
+
+// partials[t][h] = sum over the picks of a head, in order, of weight * act(down[id] . x) * up[id]
+// (with a gate, and values, likewise). x is used as it is: unlike the CPU's integer formats it is
+// not rounded.
+struct ExpertArgs {
+  ExpertTable table;  // records are in device memory
+  Activation activation = Activation::kGelu;
+  int heads = 0;
+  int top_k = 0;
+  const void* x = nullptr;  // [count][x_stride]; not read by values
+  DeviceFloat x_type = DeviceFloat::kBF16;
+  size_t x_stride = 0;
+  const uint32_t* ids = nullptr;   // [count][heads][top_k]; kNoExpert adds nothing
+  const float* weights = nullptr;  // likewise
+  float* partials = nullptr;       // [count][heads][width]
+  int count = 0;
+};
+cudaError_t RunExperts(const ExpertArgs& args, cudaStream_t stream);
+
+// residual[t] += (head 0 + head 1) + head 2 ...; nothing for padding.
+struct AddHeadsArgs {
+  const float* partials = nullptr;     // [count][heads][width]
+  const int32_t* positions = nullptr;  // [count]
+  float* residual = nullptr;           // [count][width]
+  int heads = 0;
+  int count = 0;
+  int width = 0;
+};
+cudaError_t AddHeads(const AddHeadsArgs& args, cudaStream_t stream);
+
+}  // namespace peerage::kernels::cuda
