@@ -10,6 +10,10 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 13.0 REQUIRED)
+# CMake 3.25 does not know this compiler's dialects.
+set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+set(CMAKE_CUDA_STANDARD 20)
 if(CCACHE_PROGRAM)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
 endif()
@@ -18,7 +22,7 @@ endif()
 # local memory or computes in double is an error: it would be slow on every device.
 function(peerage_cuda_library name)
   peerage_library(${name} ${ARGN})
-  set_target_properties(${name} PROPERTIES CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Shared
+  set_target_properties(${name} PROPERTIES CUDA_RUNTIME_LIBRARY Shared
                         UNITY_BUILD OFF)
   target_compile_options(${name} PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:-O3 -lineinfo --compress-mode=none
@@ -37,7 +41,7 @@ function(peerage_cuda_test name)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${arg_LINK} peerage_cuda_test_support GTest::gmock_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests
-                        CUDA_STANDARD 20 CUDA_RUNTIME_LIBRARY Shared)
+                        CUDA_RUNTIME_LIBRARY Shared)
   add_dependencies(${name} cuda_standin)
   add_test(NAME ${name}
            COMMAND ${CMAKE_SOURCE_DIR}/tests/cuda/on_standin.sh ${arg_OPTIONS} $<TARGET_FILE:${name}>

@@ -14,11 +14,12 @@ endif()
 # compiler's mood (docs/architecture.md, numerics).
 # Designated initialisers leave members to their defaults on purpose, and GCC 12 takes values that
 # absl::StatusOr holds for uninitialised ones.
-add_compile_options(-Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
-                    -ffp-contract=off -fstack-protector-strong -D_GLIBCXX_ASSERTIONS)
+set(host_options -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
+    -ffp-contract=off -fstack-protector-strong -D_GLIBCXX_ASSERTIONS)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  add_compile_options(-Wno-maybe-uninitialized)
+  list(APPEND host_options -Wno-maybe-uninitialized)
 endif()
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${host_options}>")
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
 set(CMAKE_CXX_FLAGS_ANALYSIS "")  # for compilers that only read (presets clang and tidy)
