@@ -9,6 +9,9 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/nn/cpu/cpu_forward_pass.h"
+#ifdef PEERAGE_CUDA
+#include "model/nn/cuda/cuda_forward_pass.h"
+#endif
 #include "model/nn/plan/model_plan.h"
 #include "model/nn/transformer.h"
 
@@ -34,7 +37,7 @@ ModelDescription Describe(const ModelConfig& config, const ModelPlan& plan,
 
 // What a device can do with a model. A further one is a row of the table.
 struct Device {
-  absl::string_view name;
+  absl::string_view kind;  // of "cpu", "cuda:0"
   absl::Status (*check)(const ModelPlan&, const LoadOptions&);
   absl::StatusOr<MemoryNeeds> (*memory_needs)(const ModelPlan&, const Checkpoint&,
                                               const LoadOptions&);
@@ -43,17 +46,34 @@ struct Device {
 };
 
 constexpr Device kDevices[] = {
-    {"cpu", cpu::CheckLoadable, cpu::MemoryNeedsOf, cpu::LoadForwardPass}};
+    {"cpu", cpu::CheckLoadable, cpu::MemoryNeedsOf, cpu::LoadForwardPass},
+#ifdef PEERAGE_CUDA
+    {"cuda", cuda::CheckLoadable, cuda::MemoryNeedsOf, cuda::LoadForwardPass},
+#endif
+};
+
+absl::string_view KindOf(absl::string_view device) { return device.substr(0, device.find(':')); }
 
 absl::StatusOr<const Device*> DeviceOf(const LoadOptions& options) {
+  const absl::string_view kind = KindOf(options.device);
   for (const Device& device : kDevices) {
-    if (device.name == options.device) return &device;
+    if (device.kind == kind) return &device;
   }
   return absl::InvalidArgumentError(
       absl::StrCat("this build runs no models on device ", Quoted(options.device)));
 }
 
 }  // namespace
+
+DeviceChoice ChooseDevice() {
+#ifdef PEERAGE_CUDA
+  const absl::StatusOr<int> devices = cuda::CountDevices();
+  if (devices.ok()) return {"cuda:0", absl::StrCat("the first of ", *devices)};
+  return {"cpu", std::string(devices.status().message())};
+#else
+  return {"cpu", "this build has no CUDA"};
+#endif
+}
 
 absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadOptions& options) {
   ASSIGN_OR_RETURN(const Device* device, DeviceOf(options));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -9,6 +10,13 @@
 #include "model/nn/load_options.h"
 
 namespace peerage::nn {
+
+// The device that this process would take by itself ("cuda:0", "cpu"), and why.
+struct DeviceChoice {
+  std::string device;
+  std::string reason;
+};
+DeviceChoice ChooseDevice();
 
 // Reads nothing but the checkpoint's headers.
 absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadOptions& options);

@@ -16,6 +16,11 @@ enum class WeightsDtype { kAuto, kF32, kBF16, kQ8_0, kQ4_1 };
 // bf16 of WeightsDtype, else what is stored.
 enum class ExpertDtype { kAuto, kF32, kBF16, kInt8, kInt4 };
 
+// `--activation-dtype` and `--kv-dtype`: as what a CUDA device holds what layers read, and keys and
+// values. kAuto is bf16. The CPU has f32.
+enum class ActivationDtype { kAuto, kBF16, kF32 };
+enum class KvDtype { kAuto, kBF16, kF32 };
+
 // How far loading is, in stored bytes.
 struct LoadProgress {
   uint64_t loaded = 0;
@@ -31,9 +36,14 @@ enum class LayerPart { kAttention, kFeedForward };
 using InputTap = std::function<void(int layer, LayerPart part, absl::Span<const float> rows)>;
 
 struct LoadOptions {
-  std::string device = "cpu";
+  std::string device = "cpu";  // or "cuda:N"
   WeightsDtype weights_dtype = WeightsDtype::kAuto;
   ExpertDtype expert_dtype = ExpertDtype::kAuto;
+  ActivationDtype activation_dtype = ActivationDtype::kAuto;
+  KvDtype kv_dtype = KvDtype::kAuto;
+  // `--cuda-batch-invariant`: own kernels for any number of rows, never cuBLASLt, so that a row's
+  // bits do not depend on the others. Always so on the CPU.
+  bool cuda_batch_invariant = false;
   bool count_experts = true;  // whether ReadUsage has something to say
   bool trace_experts = true;  // whether StepOutput has picks
   int threads = 1;
@@ -52,6 +62,8 @@ struct MemoryNeeds {
   uint64_t counters_bytes = 0;  // how often experts were picked
   uint64_t kv_block_bytes = 0;  // over all layers
   int32_t kv_block_tokens = 0;
+  // What is free where it will lie; 0: the host's memory.
+  uint64_t device_free_bytes = 0;
   // What loading changes, for one log line: "3 q6_k matrices to q8_0", "2 f32 tables to int8", ...
   std::vector<std::string> conversions;
 };

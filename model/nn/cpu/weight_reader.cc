@@ -1,16 +1,14 @@
 #include "model/nn/cpu/weight_reader.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/kernels/stored_block.h"
 #include "model/nn/cpu/matrix_packing.h"
+#include "model/nn/router_values.h"
 
 namespace peerage::nn::cpu {
 namespace {
@@ -32,16 +30,6 @@ constexpr int64_t kTablePieceBytes = int64_t{1} << 20;
 
 // What a placer has found a place for is const to everybody else.
 uint8_t* Writable(const uint8_t* place) { return const_cast<uint8_t*>(place); }
-
-absl::Status CheckFinite(const std::string& name, absl::Span<const float> values) {
-  for (const float value : values) {
-    if (!std::isfinite(value)) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor ", Quoted(name), " holds ", value,
-                                                     ": a router's values are numbers"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 // What a matrix takes of a tensor's rows, which lie at `stored`.
 RowSegment SegmentOf(const ColumnsOfMatrix& columns, const uint8_t* stored) {
@@ -162,21 +150,18 @@ absl::Status WeightReader::PackRouter(const kernels::PackedMatrix& matrix, int f
 
 absl::Status WeightReader::PackFolded(const kernels::PackedMatrix& matrix, const TensorInfo& tensor,
                                       const Fold& fold) {
-  std::vector<float> bias(matrix.outputs);
+  std::vector<float> bias;
   if (fold.bias_tensor != nullptr) {
     ASSIGN_OR_RETURN(bias, FiniteVector(*fold.bias_tensor));
   }
-  ASSIGN_OR_RETURN(const std::vector<float> weight, FiniteVector(*fold.norm.weight));
-  ASSIGN_OR_RETURN(const std::vector<float> shift, FiniteVector(*fold.norm.bias));
-  ASSIGN_OR_RETURN(const std::vector<float> mean, FiniteVector(*fold.norm.mean));
-  ASSIGN_OR_RETURN(const std::vector<float> variance, FiniteVector(*fold.norm.variance));
-  std::vector<float> scales;
-  for (int i = 0; i < matrix.outputs; ++i) {
-    const double scale = weight[i] / std::sqrt(double{variance[i]} + fold.norm.epsilon);
-    scales.push_back(static_cast<float>(scale));
-    fold.bias[i] = std::fma(bias[i], scales.back(), static_cast<float>(shift[i] - mean[i] * scale));
-  }
-  return PackRouter(matrix, 0, tensor, scales);
+  BatchNormValues norm{.epsilon = fold.norm.epsilon};
+  ASSIGN_OR_RETURN(norm.weight, FiniteVector(*fold.norm.weight));
+  ASSIGN_OR_RETURN(norm.bias, FiniteVector(*fold.norm.bias));
+  ASSIGN_OR_RETURN(norm.mean, FiniteVector(*fold.norm.mean));
+  ASSIGN_OR_RETURN(norm.variance, FiniteVector(*fold.norm.variance));
+  const AffineMap map = FoldBatchNorm(norm, bias);
+  std::copy(map.shifts.begin(), map.shifts.end(), fold.bias);
+  return PackRouter(matrix, 0, tensor, map.scales);
 }
 
 absl::Status WeightReader::PackSubKeys(absl::Span<const kernels::SubKeys> sets,

@@ -95,7 +95,7 @@ TEST(ArenaTest, TakesTheSameWithAndWithoutMemory) {
   for (const uint8_t* place : pieces.places) EXPECT_EQ(place, nullptr);
 
   const Storage storage = *Storage::Allocate(sizes.used(), Pages::kNormal);
-  Arena arena(storage);
+  Arena arena = ArenaOf(storage);
   pieces.Lay(arena);
 
   EXPECT_EQ(arena.used(), sizes.used());
@@ -105,7 +105,7 @@ TEST(ArenaTest, TakesTheSameWithAndWithoutMemory) {
 
 TEST(ArenaTest, WhatIsRewoundIsTakenAgainAndThePeakCounts) {
   const Storage storage = *Storage::Allocate(4096, Pages::kNormal);
-  Arena arena(storage);
+  Arena arena = ArenaOf(storage);
   arena.Take(100);
   const size_t mark = arena.mark();
   uint8_t* large = arena.Take(1000);

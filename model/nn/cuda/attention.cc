@@ -1,0 +1,79 @@
+#include "model/nn/cuda/attention.h"
+
+#include <cmath>
+
+namespace peerage::nn::cuda {
+
+Attention Attention::Place(const AttentionPlan& plan, WeightPlacer& placer) {
+  Attention attention;
+  attention.qkv_ = placer.Linear(plan.qkv);
+  attention.output_ = placer.Linear(plan.output);
+  attention.shape_ = {.heads = plan.heads,
+                      .kv_heads = plan.kv_heads,
+                      .head_dim = plan.head_dim,
+                      .scale = 1.0f / std::sqrt(static_cast<float>(plan.head_dim))};
+  attention.interleaved_ = plan.rotary.interleaved;
+  attention.angles_ = placer.RotaryAngles(plan.rotary);
+  return attention;
+}
+
+void Attention::Forward(StepContext& step, const Activations& u, const kernels::cuda::KvView& kv,
+                        const float* head_gates) const {
+  const Workspace& buffers = step.workspace;
+  const auto qkv_width = static_cast<size_t>(qkv_.outputs());
+  cuda::Forward(qkv_, step, u, step.tokens(), {.y = buffers.qkv, .stride = qkv_width});
+  step.Launch(kernels::cuda::RotateAndStore, {.shape = shape_,
+                                              .interleaved = interleaved_,
+                                              .angles = angles_,
+                                              .qkv = buffers.qkv,
+                                              .cache = kv,
+                                              .positions = step.arrays.positions,
+                                              .blocks = step.arrays.blocks,
+                                              .count = step.tokens()});
+  Attend(step, kv, head_gates);
+  cuda::Forward(
+      output_, step, step.Rows(buffers.attended, query_width()), step.tokens(),
+      {.y = buffers.residual, .stride = static_cast<size_t>(output_.outputs()), .add = true});
+}
+
+void Attention::Attend(StepContext& step, const kernels::cuda::KvView& kv,
+                       const float* head_gates) const {
+  step.Launch(kernels::cuda::Attention,
+              {.shape = shape_,
+               .q = step.workspace.qkv,
+               .q_stride = static_cast<size_t>(qkv_.outputs()),
+               .cache = kv,
+               .block_table = step.arrays.block_table,
+               .max_blocks = step.shape.max_blocks,
+               .items = step.arrays.items,
+               .num_items = step.shape.items,
+               .head_gates = head_gates,
+               .out = step.workspace.attended,
+               .out_type = step.activations,
+               .splits = SplitsFor(shape_, step.tokens(),
+                                   step.shape.max_blocks * kernels::cuda::kBlockTokens),
+               .count = step.tokens(),
+               .partials = reinterpret_cast<float*>(step.workspace.scratch)});
+}
+
+void Attention::RaiseNeeds(LayerNeeds& needs) const {
+  cuda::RaiseNeeds(qkv_, needs.tokens, needs);
+  cuda::RaiseNeeds(output_, needs.tokens, needs);
+  for (int tokens = 1; tokens <= needs.tokens; ++tokens) {
+    const int splits = SplitsFor(shape_, tokens, needs.positions);
+    if (splits == 0) continue;
+    needs.RaiseScratch(kernels::cuda::AttentionPartialFloats(shape_, tokens, splits) *
+                       sizeof(float));
+  }
+}
+
+int SplitsFor(const kernels::cuda::AttentionShape& shape, int tokens, int context) {
+  constexpr int64_t kBlocksThatFillADevice = 1024;
+  constexpr size_t kMostPartialFloats = size_t{16} << 20;
+  const int splits = (context + kernels::cuda::kSplitTokens - 1) / kernels::cuda::kSplitTokens;
+  if (splits <= 1 || int64_t{tokens} * shape.kv_heads >= kBlocksThatFillADevice) return 0;
+  const size_t partials = kernels::cuda::AttentionPartialFloats(shape, tokens, splits);
+  return partials > kMostPartialFloats ? 0 : splits;
+}
+
+}  // namespace peerage::nn::cuda

@@ -1,0 +1,385 @@
+#include "model/nn/cuda/cuda_forward_pass.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
+#include "model/kernels/embedding_cuda.h"
+#include "model/nn/cuda/cuda_status.h"
+#include "model/nn/cuda/kv_cache.h"
+#include "model/nn/cuda/model_weights.h"
+#include "model/nn/cuda/step_graphs.h"
+#include "model/nn/cuda/uploader.h"
+#include "model/nn/cuda/weight_reader.h"
+
+namespace peerage::nn::cuda {
+namespace {
+
+using kernels::cuda::kBlockTokens;
+
+int OrdinalOf(const LoadOptions& options) {
+  int ordinal = 0;
+  const bool ok = absl::SimpleAtoi(absl::StripPrefix(options.device, "cuda:"), &ordinal);
+  return ok ? ordinal : 0;
+}
+
+DeviceFloat ActivationsOf(const LoadOptions& options) {
+  return options.activation_dtype == ActivationDtype::kF32 ? DeviceFloat::kF32 : DeviceFloat::kBF16;
+}
+
+DeviceFloat KvTypeOf(const LoadOptions& options) {
+  return options.kv_dtype == KvDtype::kF32 ? DeviceFloat::kF32 : DeviceFloat::kBF16;
+}
+
+WeightPlacer::Formats FormatsOf(const LoadOptions& options) {
+  return {.weights = options.weights_dtype,
+          .experts = options.expert_dtype,
+          .activations = ActivationsOf(options)};
+}
+
+int BlocksOfContext(const ModelPlan& plan) {
+  return (plan.max_positions + kBlockTokens - 1) / kBlockTokens;
+}
+
+Workspace::Shape WorkspaceShape(const ModelPlan& plan, const ModelWeights& weights,
+                                const LoadOptions& options) {
+  const LayerNeeds needs =
+      weights.Needs(options.max_step_tokens, BlocksOfContext(plan) * kBlockTokens);
+  return {.widths = plan.Buffers(),
+          .activations = ActivationsOf(options),
+          .hidden_size = plan.hidden_size,
+          .vocab_size = plan.vocab_size,
+          .max_tokens = options.max_step_tokens,
+          .most_ffns = needs.most_ffns,
+          .scratch_bytes = needs.scratch_bytes};
+}
+
+ExpertCounters CountersOf(const ModelPlan& plan, const LoadOptions& options) {
+  return ExpertCounters(plan.ExpertLayers(), {.count = options.count_experts,
+                                              .trace = options.trace_experts,
+                                              .max_tokens = options.max_step_tokens});
+}
+
+// Blocks that fit, but no more than all slots can use.
+int NumBlocks(const ModelPlan& plan, size_t block_bytes, const LoadOptions& options) {
+  const int64_t fitting = options.kv_cache_bytes / static_cast<int64_t>(block_bytes);
+  return static_cast<int>(
+      std::min<int64_t>(fitting, int64_t{BlocksOfContext(plan)} * options.num_slots));
+}
+
+struct StreamDestroyer {
+  void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
+};
+using Stream = std::unique_ptr<CUstream_st, StreamDestroyer>;
+
+class CudaForwardPass final : public ForwardPass {
+ public:
+  CudaForwardPass(const ModelPlan& plan, const LoadOptions& options)
+      : ordinal_(OrdinalOf(options)),
+        activations_(ActivationsOf(options)),
+        kv_cache_(plan, KvTypeOf(options)),
+        counters_(CountersOf(plan, options)),
+        graphs_(std::min(options.num_slots, options.max_step_tokens), BlocksOfContext(plan),
+                plan.vocab_size) {
+    facts_ = {.device = absl::StrCat("cuda:", ordinal_),
+              .kv_block_bytes = kv_cache_.block_bytes(),
+              .kv_block_tokens = kBlockTokens,
+              .num_kv_blocks = NumBlocks(plan, kv_cache_.block_bytes(), options)};
+  }
+
+  absl::Status Load(const ModelPlan& plan, const Checkpoint& checkpoint,
+                    const LoadOptions& options) {
+    RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
+    cudaDeviceProp properties;
+    RETURN_IF_CUDA_ERROR(cudaGetDeviceProperties(&properties, ordinal_));
+    facts_.kernel_target = absl::StrCat("sm_", properties.major, properties.minor);
+    cudaStream_t stream = nullptr;
+    RETURN_IF_CUDA_ERROR(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    stream_.reset(stream);
+    RETURN_IF_ERROR(LoadWeights(plan, checkpoint, options));
+    RETURN_IF_ERROR(LayBuffers(plan, options));
+    return CaptureGraphs();
+  }
+
+  const DeviceFacts& facts() const override { return facts_; }
+
+  absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) override {
+    RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
+    RETURN_IF_ERROR(CopyBlocks(batch));
+    StepShape shape = ShapeOf(batch, rows);
+    const int graph = graphs_.Find(batch, shape);
+    if (graph >= 0) shape = graphs_.shapes()[graph];
+    RETURN_IF_ERROR(Describe(shape, batch, slots, rows));
+    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape));
+    tokens_ = batch.size();
+    RETURN_IF_ERROR(Fetch(shape, batch));
+    ArraysAt<ResultArrays>(shape, results_.host()).Report(slots, rows);
+    return absl::OkStatus();
+  }
+
+  absl::Span<const ExpertPicks> Picks() override { return counters_.Picks(tokens_); }
+  UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override {
+    cudaSetDevice(ordinal_);
+    return counters_.Read(expert_layer, counts, stream_.get());
+  }
+  void ReadSubKeys(int expert_layer, absl::Span<uint64_t> counts) override {
+    cudaSetDevice(ordinal_);
+    counters_.ReadSubKeys(expert_layer, counts, stream_.get());
+  }
+  void ClearUsage() override {
+    cudaSetDevice(ordinal_);
+    counters_.Clear(stream_.get());
+  }
+
+ private:
+  absl::Status LoadWeights(const ModelPlan& plan, const Checkpoint& checkpoint,
+                           const LoadOptions& options) {
+    std::vector<WeightPlacer::Read> reads;
+    const auto place = [&](Arena& arena) {
+      WeightPlacer placer(checkpoint, FormatsOf(options), arena);
+      weights_ = ModelWeights::Place(plan, placer);
+      facts_.weights_bytes = arena.used();
+      facts_.weights_dtype = std::string(placer.dominant_dtype());
+      reads = placer.reads();
+    };
+    ASSIGN_OR_RETURN(weights_memory_, AllocateFor(MemoryKind::kDevice, place));
+    ASSIGN_OR_RETURN(Uploader uploader, Uploader::Make(stream_.get()));
+    WeightReader reader(checkpoint, uploader, options.progress);
+    for (const WeightPlacer::Read& read : reads) RETURN_IF_ERROR(read(reader));
+    return uploader.Finish();
+  }
+
+  // Everything but the weights.
+  absl::Status LayBuffers(const ModelPlan& plan, const LoadOptions& options) {
+    ASSIGN_OR_RETURN(kv_memory_, AllocateFor(MemoryKind::kDevice, [&](Arena& arena) {
+                       kv_cache_.Lay(facts_.num_kv_blocks, arena);
+                     }));
+    const Workspace::Shape shape = WorkspaceShape(plan, *weights_, options);
+    ASSIGN_OR_RETURN(workspace_memory_, AllocateFor(MemoryKind::kDevice, [&](Arena& arena) {
+                       workspace_.Lay(shape, arena);
+                     }));
+    ASSIGN_OR_RETURN(counters_memory_, AllocateFor(MemoryKind::kDevice, [&](Arena& arena) {
+                       counters_.LayCounters(arena);
+                     }));
+    ASSIGN_OR_RETURN(picks_memory_, AllocateFor(MemoryKind::kDevice,
+                                                [&](Arena& arena) { counters_.LayPicks(arena); }));
+    ASSIGN_OR_RETURN(host_picks_memory_, AllocateFor(MemoryKind::kPinned, [&](Arena& arena) {
+                       counters_.LayHostPicks(arena);
+                     }));
+    if (!options.cuda_batch_invariant) {
+      ASSIGN_OR_RETURN(Matmul matmul, Matmul::Make(workspace_.matmul));
+      matmul_.emplace(std::move(matmul));
+    }
+    return ReserveForGraphs();
+  }
+
+  // Room for the description and results of every graph, at the addresses that they are captured
+  // with, and for some lists.
+  absl::Status ReserveForGraphs() {
+    constexpr size_t kListBytes = size_t{64} << 10;
+    for (const StepShape& shape : graphs_.shapes()) {
+      RETURN_IF_ERROR(ReserveArrays(shape).status());
+    }
+    for (StagedMemory* list : {&biases_, &seen_, &masked_}) {
+      RETURN_IF_ERROR(list->Reserve(kListBytes).status());
+    }
+    return absl::OkStatus();
+  }
+
+  // Whether addresses have changed, and graphs with them.
+  absl::StatusOr<bool> ReserveArrays(const StepShape& shape) {
+    const size_t step_bytes = BytesFor([&](Arena& arena) { StepArrays().Lay(shape, arena); });
+    const size_t result_bytes = BytesFor([&](Arena& arena) { ResultArrays().Lay(shape, arena); });
+    ASSIGN_OR_RETURN(const bool step_moved, step_.Reserve(step_bytes));
+    ASSIGN_OR_RETURN(const bool results_moved, results_.Reserve(result_bytes));
+    return step_moved || results_moved;
+  }
+
+  template <typename Arrays>
+  static Arrays ArraysAt(const StepShape& shape, uint8_t* memory) {
+    Arrays arrays;
+    Arena arena(memory, SIZE_MAX, Arena::Guard::kNo);
+    arrays.Lay(shape, arena);
+    return arrays;
+  }
+
+  absl::Status CaptureGraphs() {
+    return graphs_.Capture(stream_.get(),
+                           [this](const StepShape& shape) { return Enqueue(shape); });
+  }
+
+  absl::Status CopyBlocks(const StepBatch& batch) {
+    const size_t bytes = kv_cache_.block_bytes();
+    for (const BlockCopy& copy : batch.copies()) {
+      RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(kv_cache_.data() + copy.to * bytes,
+                                           kv_cache_.data() + copy.from * bytes, bytes,
+                                           cudaMemcpyDeviceToDevice, stream_.get()));
+    }
+    return absl::OkStatus();
+  }
+
+  // Brings the step's description to the device.
+  absl::Status Describe(const StepShape& shape, const StepBatch& batch, absl::Span<Slot> slots,
+                        OutputRows& rows) {
+    ASSIGN_OR_RETURN(bool moved, ReserveArrays(shape));
+    ArraysAt<StepArrays>(shape, step_.host()).Fill(shape, batch, slots, rows, lists_);
+    ASSIGN_OR_RETURN(const bool biases_moved, Send(lists_.biases, biases_));
+    ASSIGN_OR_RETURN(const bool seen_moved, Send(lists_.seen, seen_));
+    ASSIGN_OR_RETURN(const bool masked_moved, Send(lists_.masked, masked_));
+    moved = moved || biases_moved || seen_moved || masked_moved;
+    if (moved) RETURN_IF_ERROR(CaptureGraphs());
+    const size_t bytes = BytesFor([&](Arena& arena) { StepArrays().Lay(shape, arena); });
+    return ToStatus(
+        cudaMemcpyAsync(step_.device(), step_.host(), bytes, cudaMemcpyHostToDevice, stream_.get()),
+        "copying a step's description");
+  }
+
+  template <typename T>
+  absl::StatusOr<bool> Send(const std::vector<T>& list, StagedMemory& memory) {
+    if (list.empty()) return false;
+    const size_t bytes = list.size() * sizeof(T);
+    ASSIGN_OR_RETURN(const bool moved, memory.Reserve(bytes));
+    std::copy(list.begin(), list.end(), reinterpret_cast<T*>(memory.host()));
+    RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(memory.device(), memory.host(), bytes,
+                                         cudaMemcpyHostToDevice, stream_.get()));
+    return moved;
+  }
+
+  absl::Status Enqueue(const StepShape& shape) {
+    const auto arrays = ArraysAt<StepArrays>(shape, step_.device());
+    const auto results = ArraysAt<ResultArrays>(shape, results_.device());
+    StepContext step{.stream = stream_.get(),
+                     .workspace = workspace_,
+                     .shape = shape,
+                     .arrays = arrays,
+                     .results = results,
+                     .counters = counters_,
+                     .matmul = matmul_.has_value() ? &*matmul_ : nullptr,
+                     .activations = activations_};
+    const Matrix& embedding = weights_->embedding;
+    step.Launch(kernels::cuda::Embed, {.table = embedding.data,
+                                       .table_type = embedding.type,
+                                       .tokens = arrays.tokens,
+                                       .x = workspace_.residual,
+                                       .count = shape.tokens,
+                                       .width = embedding.depth});
+    for (size_t i = 0; i < weights_->blocks.size(); ++i) {
+      weights_->blocks[i].Forward(step, kv_cache_.layer(static_cast<int>(i)));
+    }
+    weights_->head.Forward(step,
+                           {reinterpret_cast<const kernels::cuda::TokenBias*>(biases_.device()),
+                            reinterpret_cast<const kernels::cuda::SeenToken*>(seen_.device()),
+                            reinterpret_cast<const uint32_t*>(masked_.device())});
+    return step.status;
+  }
+
+  // Brings results back, and picks where somebody wants them; waits.
+  absl::Status Fetch(const StepShape& shape, const StepBatch& batch) {
+    const size_t bytes = BytesFor([&](Arena& arena) { ResultArrays().Lay(shape, arena); });
+    if (bytes > 0) {
+      RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(results_.host(), results_.device(), bytes,
+                                           cudaMemcpyDeviceToHost, stream_.get()));
+    }
+    const auto traces = [](const Chunk& chunk) { return chunk.trace; };
+    if (std::any_of(batch.chunks().begin(), batch.chunks().end(), traces)) {
+      RETURN_IF_ERROR(counters_.FetchPicks(batch.size(), stream_.get()));
+    }
+    return ToStatus(cudaStreamSynchronize(stream_.get()), "computing a step");
+  }
+
+  DeviceFacts facts_;
+  const int ordinal_;
+  const DeviceFloat activations_;
+  Stream stream_;
+  Memory weights_memory_, kv_memory_, workspace_memory_, counters_memory_, picks_memory_;
+  Memory host_picks_memory_;
+  std::optional<ModelWeights> weights_;
+  KvCache kv_cache_;
+  Workspace workspace_;
+  ExpertCounters counters_;
+  std::optional<Matmul> matmul_;
+  StagedMemory step_, results_, biases_, seen_, masked_;
+  StepArrays::Lists lists_;
+  StepGraphs graphs_;
+  int tokens_ = 0;  // of the last step
+};
+
+}  // namespace
+
+absl::StatusOr<int> CountDevices() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0) {
+    cudaGetLastError();  // reported here: nobody shall find it later
+    return absl::UnavailableError(error == cudaSuccess ? "there is no CUDA device"
+                                                       : cudaGetErrorString(error));
+  }
+  return count;
+}
+
+absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const int devices, CountDevices());
+  if (OrdinalOf(options) >= devices) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no device ", options.device, ": ", devices, " from cuda:0 on"));
+  }
+  if (options.weights_dtype == WeightsDtype::kQ8_0 ||
+      options.weights_dtype == WeightsDtype::kQ4_1) {
+    return absl::InvalidArgumentError(
+        "weights_dtype q8_0 and q4_1 are for the CPU; CUDA devices hold bf16 or f32");
+  }
+  if (options.input_tap) {
+    return absl::InvalidArgumentError("what layers read can be looked at on the CPU alone");
+  }
+  for (const BlockPlan& block : plan.blocks) {
+    const int head_dim = block.HeadDim();
+    if (head_dim <= kernels::cuda::kMaxHeadDim) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "head_dim is ", head_dim, ", and attention takes at most ", kernels::cuda::kMaxHeadDim));
+  }
+  const auto block_bytes = static_cast<int64_t>(KvCache(plan, KvTypeOf(options)).block_bytes());
+  if (options.kv_cache_bytes < block_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the KV cache of ", options.kv_cache_bytes, " bytes does not hold one block of ",
+        kBlockTokens, " tokens (", block_bytes, " bytes)"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MemoryNeeds> MemoryNeedsOf(const ModelPlan& plan, const Checkpoint& checkpoint,
+                                          const LoadOptions& options) {
+  RETURN_IF_CUDA_ERROR(cudaSetDevice(OrdinalOf(options)));
+  size_t free = 0, total = 0;
+  RETURN_IF_CUDA_ERROR(cudaMemGetInfo(&free, &total));
+  Arena sizes;
+  WeightPlacer placer(checkpoint, FormatsOf(options), sizes);
+  const ModelWeights weights = ModelWeights::Place(plan, placer);
+  const Workspace::Shape shape = WorkspaceShape(plan, weights, options);
+  Workspace workspace;
+  ExpertCounters counters = CountersOf(plan, options);
+  return MemoryNeeds{
+      .weights_bytes = sizes.used(),
+      .workspace_bytes = BytesFor([&](Arena& arena) { workspace.Lay(shape, arena); }),
+      .picks_bytes = BytesFor([&](Arena& arena) { counters.LayPicks(arena); }),
+      .counters_bytes = BytesFor([&](Arena& arena) { counters.LayCounters(arena); }),
+      .kv_block_bytes = KvCache(plan, KvTypeOf(options)).block_bytes(),
+      .kv_block_tokens = kBlockTokens,
+      .device_free_bytes = free,
+      .conversions = placer.conversions()};
+}
+
+absl::StatusOr<std::unique_ptr<ForwardPass>> LoadForwardPass(const ModelPlan& plan,
+                                                             const Checkpoint& checkpoint,
+                                                             const LoadOptions& options) {
+  RETURN_IF_ERROR(CheckLoadable(plan, options));
+  auto pass = std::make_unique<CudaForwardPass>(plan, options);
+  RETURN_IF_ERROR(pass->Load(plan, checkpoint, options));
+  return pass;
+}
+
+}  // namespace peerage::nn::cuda
