@@ -1390,7 +1390,6 @@ void Decoder::DecodeMemory(Modifiers& mods) {
     Address(a_[load ? 1 : 0], &inst_.r[inst_.vec]);
     if (space == 2) {
       if (!load) Refuse();
-      inst_.offset += static_cast<i64>(a_[1].value);
       inst_.fn = LoadParameter;
       return;
     }

@@ -261,9 +261,16 @@ const u8* GlobalBase(Warp& w) { return reinterpret_cast<const u8*>(w.block->memo
 }  // namespace
 
 void LoadParameter(Warp& w, const Inst& i, u32 m) {
-  const u8* p = w.block->launch->parameters.data() + i.offset;
-  Addresses zero{};
-  Load(w, i, m, p, zero);
+  const auto& parameters = w.block->launch->parameters;
+  Addresses a;
+  Collect(w, i, i.r[i.vec], a);  // by name, or by a register that was computed from it
+  for (u32 mm = m; mm; mm &= mm - 1) {
+    const u64 at = a.v[std::countr_zero(mm)];
+    if (at + i.bytes * i.vec > parameters.size()) {
+      throw Error("read behind the parameters: " + Where(*w.block, i, w.first_thread));
+    }
+  }
+  Load(w, i, m, parameters.data(), a);
 }
 
 void LoadGlobal(Warp& w, const Inst& i, u32 m) {
