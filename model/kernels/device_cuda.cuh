@@ -57,6 +57,16 @@ __device__ __forceinline__ void StoreShared2(float* shared, float a, float b) {
                : "memory");
 }
 
+__device__ __forceinline__ void StoreGlobal4(float* global, float a, float b, float c, float d) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(global), "f"(a), "f"(b), "f"(c),
+               "f"(d)
+               : "memory");
+}
+
+__device__ __forceinline__ void StoreGlobal2(void* global, uint32_t a, uint32_t b) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(global), "r"(a), "r"(b) : "memory");
+}
+
 // ---- asynchronous copies into shared memory
 __device__ __forceinline__ void CopyAsync(void* shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(SharedAddress(shared)), "l"(global)
