@@ -91,6 +91,12 @@ __device__ __forceinline__ void LoadMatrix2(uint32_t (&r)[2], const void* shared
                : "=r"(r[0]), "=r"(r[1])
                : "r"(SharedAddress(shared)));
 }
+// Transposes each of the four: rows of b lie where columns are wanted.
+__device__ __forceinline__ void LoadMatrix4Transposed(uint32_t (&r)[4], const void* shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(SharedAddress(shared)));
+}
 __device__ __forceinline__ void MultiplyAdd(float (&c)[4], const uint32_t (&a)[4],
                                             const uint32_t (&b)[2]) {
   asm volatile(
@@ -136,6 +142,14 @@ __device__ __forceinline__ uint32_t KeyOf(uint64_t ranked) {
   return static_cast<uint32_t>(ranked >> 32);
 }
 __device__ __forceinline__ uint32_t IdOf(uint64_t ranked) { return ~static_cast<uint32_t>(ranked); }
+
+// Before a launch with dynamic shared memory: more than 48 KiB must be asked for.
+template <class... P>
+cudaError_t AllowShared(void (*kernel)(P...), size_t bytes) {
+  if (bytes <= size_t{48} << 10) return cudaSuccess;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                              static_cast<int>(bytes));
+}
 
 template <class... P, class... A>
 cudaError_t LaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
