@@ -72,6 +72,12 @@ __device__ __forceinline__ void CopyAsync(void* shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(SharedAddress(shared)), "l"(global)
                : "memory");
 }
+// Zeros where there is nothing to copy; `global` is not read then.
+__device__ __forceinline__ void CopyAsyncOrZero(void* shared, const void* global, bool exists) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SharedAddress(shared)),
+               "l"(global), "r"(exists ? 16 : 0)
+               : "memory");
+}
 __device__ __forceinline__ void CommitCopies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
