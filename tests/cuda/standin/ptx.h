@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -65,6 +66,13 @@ class Memory {
   };
   Touch* touches = nullptr;  // of the word at `first`
   u64 first = 0;
+  // A byte for each byte, at address a + written: 0 while nobody has written it since its allocation.
+  // Copies, memsets and matrix products set it to 1; stores of kernels should. 0: not kept.
+  u64 written = 0;
+  u8* WrittenAt(u64 address) const { return reinterpret_cast<u8*>(address + written); }
+  // Room for a variable of a module, zeroed and written, which lives as long as the memory. Throws
+  // Error when there is none.
+  std::function<u64(u64 bytes)> allocate_variable;
 
  private:
   std::map<u64, u64> ranges_;
