@@ -1,0 +1,184 @@
+// Where top_k and top_p cut a row: by a histogram, to the bin; see output_head_stages_cuda.h.
+#include "model/kernels/output_head_row_cuda.cuh"
+
+namespace peerage::kernels::cuda {
+namespace {
+
+constexpr int kWarps = kChunkThreads / 32;
+
+// Tokens of the last bin weigh nothing: no cut among them shows.
+__device__ __forceinline__ void CountChunk(const RowLogits& row, const Weights& weights,
+                                           uint32_t* tokens, SharedSum* units) {
+  const ChunkLogits chunk = LoadChunk(row);
+#pragma unroll
+  for (int p = 0; p < kPieces; ++p) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const float scaled = weights.Scaled(chunk.x[p][e]);
+      const int bin = BinOf(scaled);
+      if (bin == kWeightlessBin) continue;
+      atomicAdd(&tokens[bin], 1u);
+      AddShared(units[bin], Units(Exp(scaled)));
+    }
+  }
+}
+
+// Grid (chunk, row).
+__global__ void __launch_bounds__(kChunkThreads, 4) WeighKernel(StageArgs args) {
+  __shared__ uint32_t tokens[kBins];
+  __shared__ SharedSum units[kBins];
+  const RowRequest& request = args.report.requests[blockIdx.y];
+  if (!Draws(request) || !Truncates(request, args.report.vocabulary)) return;
+  const RowSummary summary = Summarize(args, blockIdx.y);
+  if (summary.failed) return;
+  for (int i = threadIdx.x; i < kBins; i += kChunkThreads) {
+    tokens[i] = 0;
+    units[i] = AsSharedSum(0);
+  }
+  __syncthreads();
+  CountChunk(EditedLogits(args, blockIdx.y, summary.ignores_mask), WeightsOf(request, summary),
+             tokens, units);
+  __syncthreads();
+  RowHistogram& histogram = args.scratch.histograms[blockIdx.y];
+  for (int i = threadIdx.x; i < kBins; i += kChunkThreads) {
+    if (tokens[i] == 0) continue;
+    atomicAdd(&histogram.tokens[i], tokens[i]);
+    atomicAdd(reinterpret_cast<unsigned long long*>(&histogram.units[i]), ValueOf(units[i]));
+  }
+}
+
+// What lies in each bin and those before it.
+struct RunningHistogram {
+  uint64_t tokens[kBins], units[kBins];
+};
+
+__device__ __forceinline__ void RunningSums(const RowHistogram& histogram, uint64_t* scratch,
+                                            RunningHistogram& running) {
+  constexpr int kEach = kBins / kChunkThreads;
+  const int first = threadIdx.x * kEach;
+  uint64_t tokens[kEach], units[kEach];
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    tokens[i] = histogram.tokens[first + i] + (i > 0 ? tokens[i - 1] : 0);
+    units[i] = histogram.units[first + i] + (i > 0 ? units[i - 1] : 0);
+  }
+  const uint64_t tokens_before = BlockRunningSum<kChunkThreads>(tokens[kEach - 1], scratch).before;
+  const uint64_t units_before = BlockRunningSum<kChunkThreads>(units[kEach - 1], scratch).before;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    running.tokens[first + i] = tokens_before + tokens[i];
+    running.units[first + i] = units_before + units[i];
+  }
+  __syncthreads();
+}
+
+// The first bin that reaches the target; kBins when none does.
+__device__ __forceinline__ int FirstToReach(uint64_t target, const uint64_t* running) {
+  int first = 0;
+  for (int size = kBins; size > 0;) {
+    const int half = size / 2;
+    const bool is_behind = running[first + half] < target;
+    first += is_behind ? half + 1 : 0;
+    size = is_behind ? size - half - 1 : half;
+  }
+  return first;
+}
+
+__device__ __forceinline__ uint64_t Before(int bin, const uint64_t* running) {
+  return bin == 0 ? 0 : running[bin - 1];
+}
+
+// What top_k keeps of its bin is not known yet, so top_p cuts in one of a few bins.
+__device__ __forceinline__ Cut FindCut(const RowRequest& request, int vocabulary,
+                                       const RunningHistogram& running) {
+  Cut cut;
+  if (CutsTopK(request, vocabulary)) cut.top_k_bin = FirstToReach(request.top_k, running.tokens);
+  cut.units_before_top_k = Before(cut.top_k_bin, running.units);
+  cut.certain = cut.top_k_bin;
+  uint64_t most = cut.units_before_top_k;
+  if (cut.top_k_bin < kBins) {
+    cut.keep_of_top_k_bin = request.top_k - Before(cut.top_k_bin, running.tokens);
+    most = running.units[cut.top_k_bin];
+  }
+  if (request.top_p < 1) {
+    cut.nucleus_first =
+        FirstToReach(NucleusTarget(request.top_p, cut.units_before_top_k), running.units);
+    cut.nucleus_last = FirstToReach(NucleusTarget(request.top_p, most), running.units);
+    cut.units_before_nucleus = Before(cut.nucleus_first, running.units);
+    cut.certain = cut.nucleus_first;
+  }
+  return cut;
+}
+
+struct Gathered {
+  uint64_t units;       // of tokens that are kept for certain
+  uint32_t candidates;  // a bit for each token of the thread
+};
+
+__device__ __forceinline__ Gathered Sort(const ChunkLogits& chunk, const Weights& weights,
+                                         float min_p, const Cut& cut) {
+  Gathered gathered = {0, 0};
+#pragma unroll
+  for (int p = 0; p < kPieces; ++p) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const float scaled = weights.Scaled(chunk.x[p][e]);
+      const int bin = BinOf(scaled);
+      const float weight = Exp(scaled);
+      if (bin < cut.certain && weight >= min_p) gathered.units += Units(weight);
+      if (IsCandidate(cut, bin)) gathered.candidates |= 1u << (p * 4 + e);
+    }
+  }
+  return gathered;
+}
+
+// Grid (chunk, row).
+__global__ void __launch_bounds__(kChunkThreads, 4) GatherKernel(StageArgs args) {
+  __shared__ uint64_t sums[kWarps];
+  __shared__ RunningHistogram running;
+  __shared__ Cut cut;
+  __shared__ uint32_t first;
+  const RowRequest& request = args.report.requests[blockIdx.y];
+  if (!Draws(request)) return;
+  const RowSummary summary = Summarize(args, blockIdx.y);
+  if (summary.failed) return;
+  const ReportScratch& scratch = args.scratch;
+  const bool truncates = Truncates(request, args.report.vocabulary);
+  if (truncates) RunningSums(scratch.histograms[blockIdx.y], sums, running);
+  if (threadIdx.x == 0) {
+    cut = truncates ? FindCut(request, args.report.vocabulary, running) : Cut{};
+    if (blockIdx.x == 0) scratch.cuts[blockIdx.y] = cut;
+  }
+  __syncthreads();
+
+  const ChunkLogits chunk = LoadChunk(EditedLogits(args, blockIdx.y, summary.ignores_mask));
+  const Gathered gathered = Sort(chunk, WeightsOf(request, summary), request.min_p, cut);
+  const RunningSum units = BlockRunningSum<kChunkThreads>(gathered.units, sums);
+  const RunningSum places = BlockRunningSum<kChunkThreads>(__popc(gathered.candidates), sums);
+  if (threadIdx.x == 0) {
+    scratch.units[size_t(blockIdx.y) * scratch.chunks + blockIdx.x] = units.total;
+    first = places.total == 0 ? 0
+                              : atomicAdd(&scratch.candidate_counts[blockIdx.y],
+                                          static_cast<uint32_t>(places.total));
+  }
+  __syncthreads();
+  uint32_t* to = scratch.candidates + size_t(blockIdx.y) * scratch.stride + first + places.before;
+#pragma unroll
+  for (int i = 0; i < kPieces * 4; ++i) {
+    if (gathered.candidates >> i & 1) *to++ = PieceStart(i / 4) + i % 4;
+  }
+}
+
+}  // namespace
+
+cudaError_t Weigh(const StageArgs& args, cudaStream_t stream) {
+  return LaunchKernel(WeighKernel, dim3(args.scratch.chunks, args.report.count), kChunkThreads, 0,
+                      stream, args);
+}
+
+cudaError_t Gather(const StageArgs& args, cudaStream_t stream) {
+  return LaunchKernel(GatherKernel, dim3(args.scratch.chunks, args.report.count), kChunkThreads, 0,
+                      stream, args);
+}
+
+}  // namespace peerage::kernels::cuda
