@@ -42,7 +42,8 @@ size_t AttentionPartialFloats(const AttentionShape& shape, int count, int splits
 cudaError_t Attention(const AttentionArgs& args, cudaStream_t stream) {
   if (!IsValid(args.shape)) return cudaErrorInvalidValue;
   if (args.num_items == 0) return cudaSuccess;
-  const cudaError_t error = AttendRows(args, stream);
+  const bool tiles = HasAttentionTiles(args.shape, args.cache.type);
+  const cudaError_t error = tiles ? AttendTiles(args, stream) : AttendRows(args, stream);
   if (error != cudaSuccess || args.splits == 0) return error;
   const dim3 grid(args.num_items, args.shape.heads);
   return LaunchKernel(MergeSplitsKernel, grid, kThreads, 0, stream, args);

@@ -12,7 +12,11 @@ namespace peerage::kernels::cuda {
 
 inline constexpr int kSplitBlocks = kSplitTokens / kBlockTokens;
 
-// Every shape, on CUDA cores.
+// bf16 KV, and widths that tensor cores take: decided by shape and types alone, for the two kernels
+// round differently.
+bool HasAttentionTiles(const AttentionShape& shape, DeviceFloat kv_type);
+cudaError_t AttendTiles(const AttentionArgs& args, cudaStream_t stream);
+// Every other shape, on CUDA cores.
 cudaError_t AttendRows(const AttentionArgs& args, cudaStream_t stream);
 
 // Blocks of a grid that share the rows of one item and KV head, `tile_rows` at once. Items tell
@@ -133,6 +137,14 @@ __device__ __forceinline__ void StoreOutput(const AttentionArgs& args, size_t at
     static_cast<float*>(args.out)[at] = y;
   } else {
     static_cast<uint16_t*>(args.out)[at] = ToBf16(y);
+  }
+}
+__device__ __forceinline__ void StoreOutputPair(const AttentionArgs& args, size_t at, float low,
+                                                float high) {
+  if (args.out_type == DeviceFloat::kF32) {
+    StoreGlobal2(static_cast<float*>(args.out) + at, __float_as_uint(low), __float_as_uint(high));
+  } else {
+    *reinterpret_cast<uint32_t*>(static_cast<uint16_t*>(args.out) + at) = PackPair(low, high);
   }
 }
 

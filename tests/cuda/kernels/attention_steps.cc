@@ -122,6 +122,13 @@ void AttentionSequences::Store() {
   cache_.emplace_back(AsBytes(cache, type_));
 }
 
+AttentionSequences AttentionSequences::Copy() const {
+  AttentionSequences copy(shape_, type_, lengths_);
+  copy.q = q, copy.k = k, copy.v = v;
+  copy.Store();
+  return copy;
+}
+
 std::vector<float> AttentionSequences::Run(const std::vector<StepChunk>& chunks,
                                            cudaStream_t stream, const StepOptions& options) const {
   const size_t q_stride = width() + 2 * kv_width();
@@ -174,7 +181,9 @@ std::vector<float> AttentionSequences::Run(const std::vector<StepChunk>& chunks,
   return AsFloats(out, options.out_type);
 }
 
-bool AttentionSequences::HasTiles() const { return false; }
+bool AttentionSequences::HasTiles() const {
+  return type_ == DeviceFloat::kBF16 && shape_.head_dim % 16 == 0;
+}
 
 std::vector<float> AttentionSequences::Reference(int sequence, int position,
                                                  bool magnitudes) const {

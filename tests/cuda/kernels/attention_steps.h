@@ -32,7 +32,8 @@ class AttentionSequences {
  public:
   AttentionSequences(const AttentionShape& shape, DeviceFloat type, std::vector<int> lengths);
 
-  // [tokens][heads or kv_heads][head_dim] of each sequence. Stored by Store.
+  // [tokens][heads or kv_heads][head_dim] of each sequence. Store() brings
+  // changes of keys and values to the device.
   std::vector<std::vector<float>> q, k, v;
 
   const AttentionShape& shape() const { return shape_; }
@@ -40,6 +41,7 @@ class AttentionSequences {
   int kv_width() const { return shape_.kv_heads * shape_.head_dim; }
   int length(int sequence) const { return lengths_[sequence]; }
   void Store();
+  AttentionSequences Copy() const;
 
   // Output of the rows of all chunks, one after the other; padding stays kUntouched.
   std::vector<float> Run(const std::vector<StepChunk>& chunks, cudaStream_t stream,
