@@ -6,6 +6,7 @@ namespace peerage::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 128;
+constexpr int kBlocks = 4;  // a processor: with no number ptxas spills a register or two for more
 constexpr int kMostRowBlocks = 64;  // further rows are further rounds of the same blocks
 
 // A warp has kOutputs outputs of kRows rows at a time. Lane l adds up pieces l, l + 32 and so on of
@@ -57,7 +58,7 @@ struct WarpTile {
 
 // Grid: outputs, rows, groups.
 template <int kRows, int kOutputs, bool kWhole, typename W, typename X>
-__global__ void __launch_bounds__(kThreads) LinearOnCoresKernel(LinearProduct product) {
+__global__ void __launch_bounds__(kThreads, kBlocks) LinearOnCoresKernel(LinearProduct product) {
   const RowsOfMatrix own = NthActiveGroup(product, blockIdx.z);
   const int warp = threadIdx.x / 32, output = (blockIdx.x * (kThreads / 32) + warp) * kOutputs;
   if (output >= product.shape.outputs) return;
