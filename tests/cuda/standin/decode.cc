@@ -1238,6 +1238,11 @@ void Decoder::DecodeConvert(Modifiers& mods) {
   Want(2);
   Fn fn = nullptr;
   const auto is = [&](Type a, Type b) { return d == a && s == b; };
+  // A source may be wider than its type: the low bits count.
+  if (a_[1].kind == Operand::kRegister && a_[1].wide && is(Type::s64, Type::s32)) {
+    return Set(Op1<i64, u64, ([](u64 a) { return i64{static_cast<i32>(a)}; })>, Use(a_[0], 8),
+               Use(a_[1], 8));
+  }
   if (is(Type::f32, Type::f32)) {
     fn = sat             ? Fn(Op1<float, float,
                       ([](float a) { return a != a ? 0.0f : std::min(std::max(a, 0.0f), 1.0f); })>)

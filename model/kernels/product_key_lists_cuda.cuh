@@ -1,0 +1,33 @@
+// How SelectExperts works: one kernel lists the best sub-keys of a query's half among a chunk of
+// them, a second one joins the chunks' lists and the halves. Many chunks keep a device busy that
+// has few queries.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "model/kernels/product_keys_cuda.h"
+
+namespace peerage::kernels::cuda {
+
+// Some tokens of a call: as many as the scratch memory holds lists of.
+struct SelectPass {
+  SelectExpertsArgs args;
+  int listed = 0;      // of each half and chunk: min(n, k)
+  int chunk_keys = 0;  // a multiple of 64
+  int chunks = 0;
+  // Ranked keys of scores and sub-keys, best first; 0 where a chunk has fewer.
+  uint64_t* lists = nullptr;  // [count][heads][2][chunks][listed]
+  // Of the chunk's scores: sum of exp(score - ExponentialOrigin(best score)); for kJointSoftmax.
+  float* exponentials = nullptr;  // [count][heads][2][chunks]
+};
+
+// What is taken from scores before they become exponentials: the best, unless it is minus infinity,
+// from which nothing can be taken.
+__device__ __forceinline__ float ExponentialOrigin(float best) {
+  return best < -3.4028235e38f ? 0 : best;
+}
+
+cudaError_t ListSubKeys(const SelectPass& pass, cudaStream_t stream);
+cudaError_t CombineLists(const SelectPass& pass, cudaStream_t stream);
+
+}  // namespace peerage::kernels::cuda
