@@ -1,7 +1,8 @@
 // From rows of logits to what was asked of them: a sampled token, log-probabilities and ranks of
 // tokens, the most likely tokens. The order of the steps of sampling is the contract in
-// inference.proto, the arithmetic that of model/nn/cpu/sampler.cc: weights are integers in units of
-// 2^-40, so that their sums are exact in every order.
+// inference.proto, the arithmetic that of model/nn/cpu/sampler.cc, operation for operation: weights
+// are integers in units of 2^-40, so that their sums are exact in every order. Of equal logits both
+// draw equal tokens. Log-probabilities are sums of f32, in an order that the vocabulary decides.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -53,10 +54,10 @@ struct DeviceAlternative {
 };
 
 struct ReportRowsArgs {
-  float* logits = nullptr;  // [count][vocabulary]; overwritten where a row samples
-  int vocabulary = 0;
+  const float* logits = nullptr;         // [count][vocabulary]; faster in rows of whole 16 bytes
+  int vocabulary = 0;                    // 1..2^18
   const RowRequest* requests = nullptr;  // [count] on the device, as all that follows
-  int count = 0;
+  int count = 0;                         // 0..65535
   const uint32_t* targets = nullptr;
   const TokenBias* biases = nullptr;
   const SeenToken* seen = nullptr;
@@ -66,7 +67,9 @@ struct ReportRowsArgs {
   int32_t* failed = nullptr;   // [count]: 1 where the logits hold no distribution
   uint8_t* scratch = nullptr;  // ReportScratchBytes(vocabulary, count), 16-byte aligned
 };
+// About twice the bytes of the logits.
 size_t ReportScratchBytes(int vocabulary, int count);
+// cudaErrorInvalidValue where a size is out of range.
 cudaError_t ReportRows(const ReportRowsArgs& args, cudaStream_t stream);
 
 }  // namespace peerage::kernels::cuda

@@ -52,23 +52,27 @@ struct RunningHistogram {
   uint64_t tokens[kBins], units[kBins];
 };
 
+// In the place of numbers, those and all before them.
+__device__ __forceinline__ void SumUp(uint64_t* numbers, uint64_t* scratch) {
+  constexpr int kEach = kBins / kChunkThreads;
+  uint64_t* mine = numbers + threadIdx.x * kEach;
+  uint64_t own = 0;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) own += mine[i];
+  uint64_t sum = BlockRunningSum<kChunkThreads>(own, scratch).before;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) mine[i] = sum += mine[i];
+}
+
 __device__ __forceinline__ void RunningSums(const RowHistogram& histogram, uint64_t* scratch,
                                             RunningHistogram& running) {
-  constexpr int kEach = kBins / kChunkThreads;
-  const int first = threadIdx.x * kEach;
-  uint64_t tokens[kEach], units[kEach];
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) {
-    tokens[i] = histogram.tokens[first + i] + (i > 0 ? tokens[i - 1] : 0);
-    units[i] = histogram.units[first + i] + (i > 0 ? units[i - 1] : 0);
+  for (int i = threadIdx.x; i < kBins; i += kChunkThreads) {
+    running.tokens[i] = histogram.tokens[i];
+    running.units[i] = histogram.units[i];
   }
-  const uint64_t tokens_before = BlockRunningSum<kChunkThreads>(tokens[kEach - 1], scratch).before;
-  const uint64_t units_before = BlockRunningSum<kChunkThreads>(units[kEach - 1], scratch).before;
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) {
-    running.tokens[first + i] = tokens_before + tokens[i];
-    running.units[first + i] = units_before + units[i];
-  }
+  __syncthreads();
+  SumUp(running.tokens, scratch);
+  SumUp(running.units, scratch);
   __syncthreads();
 }
 
@@ -133,7 +137,7 @@ __device__ __forceinline__ Gathered Sort(const ChunkLogits& chunk, const Weights
 }
 
 // Grid (chunk, row).
-__global__ void __launch_bounds__(kChunkThreads, 4) GatherKernel(StageArgs args) {
+__global__ void __launch_bounds__(kChunkThreads, 3) GatherKernel(StageArgs args) {
   __shared__ uint64_t sums[kWarps];
   __shared__ RunningHistogram running;
   __shared__ Cut cut;

@@ -70,12 +70,12 @@ struct RowLogits {
     return v;
   }
 };
-__device__ __forceinline__ RowLogits RawLogits(const StageArgs& args, int row) {
+__device__ __forceinline__ RowLogits RawLogits(const StageArgs& args, uint32_t row) {
   return {args.report.logits + size_t(row) * args.report.vocabulary, nullptr,
           args.report.vocabulary, args.aligned};
 }
 // What a row is sampled from.
-__device__ __forceinline__ RowLogits EditedLogits(const StageArgs& args, int row,
+__device__ __forceinline__ RowLogits EditedLogits(const StageArgs& args, uint32_t row,
                                                   bool ignores_mask) {
   const RowRequest& request = args.report.requests[row];
   if (!HasEdits(request)) return RawLogits(args, row);
@@ -114,7 +114,7 @@ struct RowSummary {
   bool ignores_mask;  // because it would leave nothing
 };
 // Every warp finds it for itself.
-__device__ __forceinline__ RowSummary Summarize(const StageArgs& args, int row) {
+__device__ __forceinline__ RowSummary Summarize(const StageArgs& args, uint32_t row) {
   const ChunkSummary* chunks = args.scratch.summaries + size_t(row) * args.scratch.chunks;
   uint64_t best = 0, best_unmasked = 0;
   uint32_t most = 0;

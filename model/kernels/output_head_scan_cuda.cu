@@ -81,7 +81,6 @@ __device__ __forceinline__ void ClearRow(const ReportScratch& scratch) {
     histogram.units[i] = 0;
     histogram.tokens[i] = 0;
   }
-  if (threadIdx.x == 0) scratch.candidate_counts[blockIdx.y] = 0;
 }
 
 // Grid (chunk, row).
@@ -114,7 +113,10 @@ __global__ void __launch_bounds__(kChunkThreads, 4) ScanKernel(StageArgs args) {
     ApplyMask(edited, chunk);
     summary.best = BlockMax<kChunkThreads>(BestOfThread(chunk), ranks);
   }
-  if (threadIdx.x == 0) args.scratch.summaries[at] = summary;
+  if (threadIdx.x == 0) {
+    args.scratch.summaries[at] = summary;
+    if (blockIdx.x == 0) args.scratch.candidate_counts[blockIdx.y] = 0;
+  }
 }
 
 }  // namespace
