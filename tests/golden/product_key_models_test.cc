@@ -2,19 +2,14 @@
 // (tests/golden/make_product_key_models.py).
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "tests/golden/hashed_weights.h"
+#include "tests/golden/product_key_fixtures.h"
 #include "tests/support/model_runner.h"
-#include "tests/support/safetensors_builder.h"
 #include "tests/support/temporary_directory.h"
 
 namespace peerage {
@@ -22,43 +17,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kFixtures[] = "tests/golden/product_keys";
-constexpr char kTokenizer[] = "tests/golden/models/peerage_sequential/tokenizer.json";
-
-std::vector<std::string> FixtureNames() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kFixtures)) {
-    names.push_back(entry.path().stem());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-// Writes the model directory that a fixture describes.
-void WriteModel(const std::string& name, const json& fixture, const TemporaryDirectory& folder) {
-  const std::string dtype = fixture["dtype"];
-  SafetensorsBuilder weights;
-  for (const json& tensor : fixture["tensors"]) {
-    const std::vector<int64_t> shape = tensor[1];
-    size_t count = 1;
-    for (const int64_t dimension : shape) count *= static_cast<size_t>(dimension);
-    std::optional<int> exponent;
-    if (!tensor[2].is_null()) exponent = tensor[2].get<int>();
-    const std::string tensor_name = tensor[0];
-    weights.Add(tensor_name, dtype, shape,
-                HashedTensor(name + "/" + tensor_name, count, exponent, dtype));
-  }
-  folder.Write("model.safetensors", weights.Build());
-  folder.Write("config.json", fixture["config"].dump());
-  std::filesystem::copy_file(kTokenizer, folder.PathOf("tokenizer.json"));
-}
-
 class ProductKeyModelTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    std::ifstream file(std::string(kFixtures) + "/" + GetParam() + ".json");
-    fixture_ = json::parse(file);
-    WriteModel(GetParam(), fixture_, folder_);
+    fixture_ = ProductKeyFixture(GetParam());
+    WriteProductKeyModel(GetParam(), fixture_, folder_);
     model_ = LoadOrDie(folder_.path(), {.weights_dtype = nn::WeightsDtype::kF32,
                                         .expert_dtype = nn::ExpertDtype::kF32,
                                         .kv_cache_bytes = 8 << 20});
@@ -101,7 +64,7 @@ TEST_P(ProductKeyModelTest, LogProbabilitiesEqualTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ProductKeyModelTest, testing::ValuesIn(FixtureNames()),
+INSTANTIATE_TEST_SUITE_P(All, ProductKeyModelTest, testing::ValuesIn(ProductKeyFixtureNames()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

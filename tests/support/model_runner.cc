@@ -22,8 +22,11 @@ T ValueOrDie(absl::StatusOr<T> value) {
 
 std::unique_ptr<LanguageModel> LoadOrDie(const std::string& path, const RunnerOptions& options) {
   const auto checkpoint = ValueOrDie(OpenCheckpoint(path));
-  return ValueOrDie(nn::LoadModel(*checkpoint, {.weights_dtype = options.weights_dtype,
+  return ValueOrDie(nn::LoadModel(*checkpoint, {.device = options.device,
+                                                .weights_dtype = options.weights_dtype,
                                                 .expert_dtype = options.expert_dtype,
+                                                .activation_dtype = nn::ActivationDtype::kF32,
+                                                .kv_dtype = nn::KvDtype::kF32,
                                                 .threads = options.threads,
                                                 .num_slots = options.num_slots,
                                                 .kv_cache_bytes = options.kv_cache_bytes}));

@@ -10,8 +10,10 @@
 
 namespace peerage {
 
-// A model on the CPU with room for a few sequences. Dies with the reason when it does not load.
+// A model with room for a few sequences, on the CPU unless said otherwise. Dies with the reason
+// when it does not load.
 struct RunnerOptions {
+  std::string device = "cpu";  // others have f32 activations and keys, as the CPU has
   nn::WeightsDtype weights_dtype = nn::WeightsDtype::kAuto;
   nn::ExpertDtype expert_dtype = nn::ExpertDtype::kAuto;
   int threads = 1;
