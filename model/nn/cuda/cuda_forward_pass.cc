@@ -14,6 +14,7 @@
 #include "model/nn/cuda/kv_cache.h"
 #include "model/nn/cuda/model_weights.h"
 #include "model/nn/cuda/step_graphs.h"
+#include "model/nn/cuda/step_transfer.h"
 #include "model/nn/cuda/uploader.h"
 #include "model/nn/cuda/weight_reader.h"
 
@@ -114,11 +115,15 @@ class CudaForwardPass final : public ForwardPass {
     StepShape shape = ShapeOf(batch, rows);
     const int graph = graphs_.Find(batch, shape);
     if (graph >= 0) shape = graphs_.shapes()[graph];
-    RETURN_IF_ERROR(Describe(shape, batch, slots, rows));
+    ASSIGN_OR_RETURN(const bool moved,
+                     transfer_.Describe(shape, batch, slots, rows, stream_.get()));
+    if (moved) RETURN_IF_ERROR(CaptureGraphs());
     RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape));
     tokens_ = batch.size();
-    RETURN_IF_ERROR(Fetch(shape, batch));
-    ArraysAt<ResultArrays>(shape, results_.host()).Report(slots, rows);
+    RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
+    RETURN_IF_ERROR(FetchPicks(batch));
+    RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
+    transfer_.Report(shape, slots, rows);
     return absl::OkStatus();
   }
 
@@ -175,37 +180,7 @@ class CudaForwardPass final : public ForwardPass {
       ASSIGN_OR_RETURN(Matmul matmul, Matmul::Make(workspace_.matmul));
       matmul_.emplace(std::move(matmul));
     }
-    return ReserveForGraphs();
-  }
-
-  // Room for the description and results of every graph, at the addresses that they are captured
-  // with, and for some lists.
-  absl::Status ReserveForGraphs() {
-    constexpr size_t kListBytes = size_t{64} << 10;
-    for (const StepShape& shape : graphs_.shapes()) {
-      RETURN_IF_ERROR(ReserveArrays(shape).status());
-    }
-    for (StagedMemory* list : {&biases_, &seen_, &masked_}) {
-      RETURN_IF_ERROR(list->Reserve(kListBytes).status());
-    }
-    return absl::OkStatus();
-  }
-
-  // Whether addresses have changed, and graphs with them.
-  absl::StatusOr<bool> ReserveArrays(const StepShape& shape) {
-    const size_t step_bytes = BytesFor([&](Arena& arena) { StepArrays().Lay(shape, arena); });
-    const size_t result_bytes = BytesFor([&](Arena& arena) { ResultArrays().Lay(shape, arena); });
-    ASSIGN_OR_RETURN(const bool step_moved, step_.Reserve(step_bytes));
-    ASSIGN_OR_RETURN(const bool results_moved, results_.Reserve(result_bytes));
-    return step_moved || results_moved;
-  }
-
-  template <typename Arrays>
-  static Arrays ArraysAt(const StepShape& shape, uint8_t* memory) {
-    Arrays arrays;
-    Arena arena(memory, SIZE_MAX, Arena::Guard::kNo);
-    arrays.Lay(shape, arena);
-    return arrays;
+    return transfer_.Reserve(graphs_.shapes());
   }
 
   absl::Status CaptureGraphs() {
@@ -223,36 +198,9 @@ class CudaForwardPass final : public ForwardPass {
     return absl::OkStatus();
   }
 
-  // Brings the step's description to the device.
-  absl::Status Describe(const StepShape& shape, const StepBatch& batch, absl::Span<Slot> slots,
-                        OutputRows& rows) {
-    ASSIGN_OR_RETURN(bool moved, ReserveArrays(shape));
-    ArraysAt<StepArrays>(shape, step_.host()).Fill(shape, batch, slots, rows, lists_);
-    ASSIGN_OR_RETURN(const bool biases_moved, Send(lists_.biases, biases_));
-    ASSIGN_OR_RETURN(const bool seen_moved, Send(lists_.seen, seen_));
-    ASSIGN_OR_RETURN(const bool masked_moved, Send(lists_.masked, masked_));
-    moved = moved || biases_moved || seen_moved || masked_moved;
-    if (moved) RETURN_IF_ERROR(CaptureGraphs());
-    const size_t bytes = BytesFor([&](Arena& arena) { StepArrays().Lay(shape, arena); });
-    return ToStatus(
-        cudaMemcpyAsync(step_.device(), step_.host(), bytes, cudaMemcpyHostToDevice, stream_.get()),
-        "copying a step's description");
-  }
-
-  template <typename T>
-  absl::StatusOr<bool> Send(const std::vector<T>& list, StagedMemory& memory) {
-    if (list.empty()) return false;
-    const size_t bytes = list.size() * sizeof(T);
-    ASSIGN_OR_RETURN(const bool moved, memory.Reserve(bytes));
-    std::copy(list.begin(), list.end(), reinterpret_cast<T*>(memory.host()));
-    RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(memory.device(), memory.host(), bytes,
-                                         cudaMemcpyHostToDevice, stream_.get()));
-    return moved;
-  }
-
   absl::Status Enqueue(const StepShape& shape) {
-    const auto arrays = ArraysAt<StepArrays>(shape, step_.device());
-    const auto results = ArraysAt<ResultArrays>(shape, results_.device());
+    const StepArrays arrays = transfer_.arrays(shape);
+    const ResultArrays results = transfer_.results(shape);
     StepContext step{.stream = stream_.get(),
                      .workspace = workspace_,
                      .shape = shape,
@@ -271,25 +219,15 @@ class CudaForwardPass final : public ForwardPass {
     for (size_t i = 0; i < weights_->blocks.size(); ++i) {
       weights_->blocks[i].Forward(step, kv_cache_.layer(static_cast<int>(i)));
     }
-    weights_->head.Forward(step,
-                           {reinterpret_cast<const kernels::cuda::TokenBias*>(biases_.device()),
-                            reinterpret_cast<const kernels::cuda::SeenToken*>(seen_.device()),
-                            reinterpret_cast<const uint32_t*>(masked_.device())});
+    weights_->head.Forward(step, transfer_.lists());
     return step.status;
   }
 
-  // Brings results back, and picks where somebody wants them; waits.
-  absl::Status Fetch(const StepShape& shape, const StepBatch& batch) {
-    const size_t bytes = BytesFor([&](Arena& arena) { ResultArrays().Lay(shape, arena); });
-    if (bytes > 0) {
-      RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(results_.host(), results_.device(), bytes,
-                                           cudaMemcpyDeviceToHost, stream_.get()));
-    }
+  // Where somebody wants them.
+  absl::Status FetchPicks(const StepBatch& batch) {
     const auto traces = [](const Chunk& chunk) { return chunk.trace; };
-    if (std::any_of(batch.chunks().begin(), batch.chunks().end(), traces)) {
-      RETURN_IF_ERROR(counters_.FetchPicks(batch.size(), stream_.get()));
-    }
-    return ToStatus(cudaStreamSynchronize(stream_.get()), "computing a step");
+    if (std::none_of(batch.chunks().begin(), batch.chunks().end(), traces)) return absl::OkStatus();
+    return counters_.FetchPicks(batch.size(), stream_.get());
   }
 
   DeviceFacts facts_;
@@ -303,8 +241,7 @@ class CudaForwardPass final : public ForwardPass {
   Workspace workspace_;
   ExpertCounters counters_;
   std::optional<Matmul> matmul_;
-  StagedMemory step_, results_, biases_, seen_, masked_;
-  StepArrays::Lists lists_;
+  StepTransfer transfer_;
   StepGraphs graphs_;
   int tokens_ = 0;  // of the last step
 };
