@@ -24,7 +24,7 @@ __device__ __forceinline__ uint32_t SortDescending(uint32_t x) {
     for (int j = k >> 1; j > 0; j >>= 1) {
       const uint32_t other = __shfl_xor_sync(kWarp, x, j);
       const bool keep_larger = !(lane & k) == !(lane & j);
-      x = (x > other) == keep_larger ? x : other;
+      x = keep_larger ? max(x, other) : min(x, other);
     }
   }
   return x;
