@@ -14,6 +14,11 @@ Function* Find(const char* name) {
 
 bool IsPresent() { return Find<void()>("cudaStandinResetCalls") != nullptr; }
 
+bool Set(const std::string& settings) {
+  const auto set = Find<int(const char*)>("cudaStandinSet");
+  return set != nullptr && set(settings.c_str()) != 0;
+}
+
 std::vector<std::string> TakeReports() {
   std::vector<std::string> reports;
   const auto take = Find<const char*()>("cudaStandinTakeReport");
@@ -38,6 +43,11 @@ void Fail(const std::string& function, int error, int after) {
   if (const auto fail = Find<void(const char*, int, int)>("cudaStandinFail")) {
     fail(function.c_str(), error, after);
   }
+}
+
+uint64_t UsedBytes(int device) {
+  const auto used = Find<uint64_t(int)>("cudaStandinUsedBytes");
+  return used == nullptr ? 0 : used(device);
 }
 
 KernelCounters Counters(const std::string& kernel) {

@@ -11,6 +11,10 @@ namespace peerage::standin {
 
 bool IsPresent();
 
+// Changes settings (tests/cuda/standin/runtime/settings.h), such as "schedule=random,seed=7", after what
+// is queued has run. False: the list is wrong, or nobody is there.
+bool Set(const std::string& settings);
+
 // Races and the like, which a device would not notice. Taking them clears them.
 std::vector<std::string> TakeReports();
 
@@ -21,6 +25,8 @@ void ResetCalls();
 
 // The `after`-th call from now (0: the next) returns `error` and does nothing.
 void Fail(const std::string& function, int error, int after = 0);
+
+uint64_t UsedBytes(int device = 0);
 
 // What a kernel (by its name without namespaces, arguments and template arguments) did since
 // ResetCounters; zeros when it was not launched.
