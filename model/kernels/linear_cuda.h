@@ -1,9 +1,10 @@
 // Linear layers on a device: y[t][n] = sum_k x[t][k] w[n][k] (+ bias[n]), f32 sums.
 //
 // K is divided at places that depend on the matrix alone, and parts are added in order: an output's
-// bits do not depend on the number of rows. bf16 by bf16 runs on tensor cores, everything else as
-// f32 fused multiply-adds. This is for up to some 64 rows, where the weights' bytes decide; for
-// more it is right, and slower than cuBLASLt.
+// bits do not depend on the number of rows. bf16 by bf16 runs on tensor cores where the depth is a
+// multiple of 8 and rows of x begin at 16-byte boundaries, everything else as f32 fused
+// multiply-adds, which have other bits. This is for up to some 64 rows, where the weights' bytes
+// decide; for more it is right, and slower than cuBLASLt.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -31,6 +32,7 @@ struct LinearArgs {
   int rows = 0;
   float* scratch = nullptr;  // LinearScratchFloats(shape, rows)
 };
+// Enough for fewer rows, too. It grows up to 64 rows.
 size_t LinearScratchFloats(const LinearShape& shape, int rows);
 cudaError_t Linear(const LinearArgs& args, cudaStream_t stream);
 
@@ -39,7 +41,7 @@ cudaError_t Linear(const LinearArgs& args, cudaStream_t stream);
 // read. A row's bits are those of Linear.
 struct GroupedLinearArgs {
   LinearShape shape;
-  const void* const* w = nullptr;  // [groups] on the device, of matrices [outputs][depth]
+  const void* const* w = nullptr;  // [groups] on the device, of matrices as above
   DeviceFloat w_type = DeviceFloat::kBF16;
   const void* x = nullptr;
   DeviceFloat x_type = DeviceFloat::kBF16;

@@ -209,8 +209,8 @@ DepthParts DepthPartsOf(const LinearShape& shape) {
 }
 
 size_t LinearScratchFloats(const LinearShape& shape, int rows) {
-  const int parts = rows > kMostSplitRows ? 1 : DepthPartsOf(shape).count;
-  return parts == 1 ? 0 : size_t(parts) * rows * shape.outputs;
+  const int parts = DepthPartsOf(shape).count;
+  return parts == 1 ? 0 : size_t(parts) * std::min(rows, kMostSplitRows) * shape.outputs;
 }
 
 cudaError_t LinearOnTensorCores(const LinearProduct& product, cudaStream_t stream) {
