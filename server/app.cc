@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/choice.h"
@@ -17,6 +16,7 @@
 #include "model/nn/plan/model_plan.h"
 #include "server/available_memory.h"
 #include "server/config_options.h"
+#include "server/device_choice.h"
 #include "server/experts/expert_baseline.h"
 #include "server/pages/static_files.h"
 #include "server/rpc/call_interceptor.h"
@@ -26,13 +26,6 @@ namespace {
 
 // After the engine is drained, results may still be on their way to slow clients.
 constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
-
-absl::Status CheckDevice(const ServerConfig& config) {
-  if (!absl::StartsWith(config.device, "cuda")) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--device: '", config.device,
-                   "' needs a build with CUDA, and this one has none; use auto or cpu"));
-}
 
 // Says now and then how far loading is; small models are loaded before there is anything to say.
 class ProgressLog {
@@ -108,18 +101,27 @@ struct LoadedModel {
   MemoryPlan memory;
 };
 
-absl::StatusOr<LoadedModel> LoadOntoCpu(const ServerConfig& config, const Checkpoint& checkpoint,
-                                        Log& log) {
+nn::LoadOptions OptionsOf(const ServerConfig& config, const std::string& device) {
   nn::LoadOptions options;
+  options.device = device;
   options.weights_dtype = *FindChoice(kWeightsDtypes, config.weights_dtype);
   options.expert_dtype = *FindChoice(kExpertDtypes, config.expert_dtype);
-  options.progress = ProgressLog(&log);
+  options.activation_dtype = *FindChoice(kActivationDtypes, config.activation_dtype);
+  options.kv_dtype = *FindChoice(kKvDtypes, config.kv_dtype);
+  options.cuda_batch_invariant = config.cuda_batch_invariant;
   options.threads = config.threads;
   // The context of a Score keeps a slot while its continuations run.
   options.num_slots = 2 * config.max_sequences;
   options.max_step_tokens = config.max_batch_tokens;
   options.count_experts = UsageMode(config) != ExpertUsageMode::kOff;
   options.trace_experts = TraceLevel(config) != ExpertTraceLevel::kNone;
+  return options;
+}
+
+absl::StatusOr<LoadedModel> Load(const ServerConfig& config, const std::string& device,
+                                 const Checkpoint& checkpoint, Log& log) {
+  nn::LoadOptions options = OptionsOf(config, device);
+  options.progress = ProgressLog(&log);
   ASSIGN_OR_RETURN(const nn::MemoryNeeds needs, nn::PlanMemory(checkpoint, options));
   ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, needs));
   log.Write(LogLevel::kInfo, absl::StrCat("memory: ", plan.ToString()));
@@ -164,10 +166,14 @@ App::~App() {
 }
 
 absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log& log) {
-  RETURN_IF_ERROR(CheckDevice(config));
+  ASSIGN_OR_RETURN(const nn::DeviceChoice choice, ChooseDevice(config));
+  if (!choice.reason.empty()) {
+    log.Write(LogLevel::kInfo,
+              absl::StrCat("--device auto takes ", choice.device, ": ", choice.reason));
+  }
   std::unique_ptr<App> app(new App(config, log));
   RETURN_IF_ERROR(app->StartAdmin());
-  RETURN_IF_ERROR(app->LoadModel());
+  RETURN_IF_ERROR(app->LoadModel(choice.device));
   RETURN_IF_ERROR(app->Serve());
   return app;
 }
@@ -188,7 +194,7 @@ absl::Status App::StartAdmin() {
   return At("--admin-listen", admin_->Listen(config_.admin_listen));
 }
 
-absl::Status App::LoadModel() {
+absl::Status App::LoadModel(const std::string& device) {
   auto opened = OpenCheckpoint(config_.model);
   RETURN_IF_ERROR(At("--model", opened.status()));
   const Checkpoint& checkpoint = **opened;
@@ -199,7 +205,7 @@ absl::Status App::LoadModel() {
   // Vocabulary and weights are read side by side.
   auto tokenizer = std::async(std::launch::async,
                               [&checkpoint] { return Tokenizer::Load(checkpoint.tokenizer()); });
-  auto loaded = LoadOntoCpu(config_, checkpoint, log_);
+  auto loaded = Load(config_, device, checkpoint, log_);
   auto loaded_tokenizer = tokenizer.get();
   const std::string subject = absl::StrCat("--model: ", config_.model);
   RETURN_IF_ERROR(At(subject, loaded_tokenizer.status()));

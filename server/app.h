@@ -52,7 +52,7 @@ class App {
   App(const ServerConfig& config, Log& log);
 
   absl::Status StartAdmin();
-  absl::Status LoadModel();
+  absl::Status LoadModel(const std::string& device);
   void SetMetricsInfo(const LanguageModel& model, const MemoryPlan& memory);
   absl::Status Serve();
   std::vector<const prometheus::Collectable*> Collectables() const;

@@ -22,10 +22,13 @@ struct ServerConfig {
   std::string model_name;  // [A-Za-z0-9._-]; default: from `model`
   ListenAddress listen{"127.0.0.1", 50051};
   ListenAddress admin_listen{"127.0.0.1", 9091};
-  std::string device = "auto";         // "auto", "cpu" or "cuda:0,..."
-  int threads = 0;                     // default: the CPUs of the affinity mask
-  std::string weights_dtype = "auto";  // "auto", "f32", "bf16", "q8_0" or "q4_1"
-  std::string expert_dtype = "auto";   // "auto", "f32", "bf16", "int8" or "int4"
+  std::string device = "auto";            // "auto", "cpu" or "cuda:0,..."
+  int threads = 0;                        // default: the CPUs of the affinity mask
+  std::string weights_dtype = "auto";     // "auto", "f32", "bf16", "q8_0" or "q4_1"
+  std::string expert_dtype = "auto";      // "auto", "f32", "bf16", "int8" or "int4"
+  std::string activation_dtype = "auto";  // "auto", "bf16" or "f32"
+  std::string kv_dtype = "auto";          // "auto", "bf16" or "f32"
+  bool cuda_batch_invariant = false;
   int32_t max_batch_tokens = 512;
   int32_t max_sequences = 64;
   int32_t max_queued_requests = 256;

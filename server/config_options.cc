@@ -145,8 +145,10 @@ constexpr ConfigOption kOptions[] = {
        return SetAddress(value, &config->admin_listen);
      },
      [](const ServerConfig& config) { return QuoteToml(config.admin_listen.ToString()); }},
-    {"device", "DEVICE", "auto, cpu or cuda:0,... (auto)", SetDevice,
-     [](const ServerConfig& config) { return QuoteToml(config.device); }},
+    {"device", "DEVICE",
+     "auto, cpu or cuda:N; auto takes the first CUDA device where the build has CUDA and there is "
+     "one (auto)",
+     SetDevice, [](const ServerConfig& config) { return QuoteToml(config.device); }},
     {"threads", "N", "Threads that compute (the CPUs this process may use)",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1024}, &config->threads);
@@ -164,6 +166,28 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kExpertDtypes, &config->expert_dtype);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_dtype); }},
+    {"activation-dtype", "TYPE",
+     "What layers read on CUDA devices: auto (bf16), bf16 or f32; the CPU has f32 (auto)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kActivationDtypes, &config->activation_dtype);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.activation_dtype); }},
+    {"kv-dtype", "TYPE",
+     "Keys and values on CUDA devices: auto (bf16), bf16 or f32; the CPU has f32 (auto)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kKvDtypes, &config->kv_dtype);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.kv_dtype); }},
+    {"cuda-batch-invariant", "[BOOL]",
+     "Answers have the same bits whatever else runs, on CUDA devices as always on the CPU, at the "
+     "price of slower prompts: no cuBLASLt (false)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetSwitch(value, &config->cuda_batch_invariant);
+     },
+     [](const ServerConfig& config) {
+       return std::string(config.cuda_batch_invariant ? "true" : "false");
+     },
+     /*is_switch=*/true},
     {"max-batch-tokens", "N", "Tokens computed in one step, over all sequences (512)",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 65536}, &config->max_batch_tokens);

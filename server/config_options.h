@@ -23,6 +23,14 @@ inline constexpr Choice<nn::ExpertDtype> kExpertDtypes[] = {{"auto", nn::ExpertD
                                                             {"int8", nn::ExpertDtype::kInt8},
                                                             {"int4", nn::ExpertDtype::kInt4}};
 
+// What --activation-dtype and --kv-dtype may be.
+inline constexpr Choice<nn::ActivationDtype> kActivationDtypes[] = {
+    {"auto", nn::ActivationDtype::kAuto},
+    {"bf16", nn::ActivationDtype::kBF16},
+    {"f32", nn::ActivationDtype::kF32}};
+inline constexpr Choice<nn::KvDtype> kKvDtypes[] = {
+    {"auto", nn::KvDtype::kAuto}, {"bf16", nn::KvDtype::kBF16}, {"f32", nn::KvDtype::kF32}};
+
 // One option of the server under its three spellings: --max-sequences, PEERAGE_MAX_SEQUENCES and
 // the TOML key max-sequences.
 struct ConfigOption {

@@ -68,10 +68,20 @@ absl::StatusOr<const Device*> DeviceOf(const LoadOptions& options) {
 DeviceChoice ChooseDevice() {
 #ifdef PEERAGE_CUDA
   const absl::StatusOr<int> devices = cuda::CountDevices();
-  if (devices.ok()) return {"cuda:0", absl::StrCat("the first of ", *devices)};
-  return {"cpu", std::string(devices.status().message())};
+  if (!devices.ok()) return {"cpu", std::string(devices.status().message())};
+  return {"cuda:0", *devices == 1 ? "the only CUDA device"
+                                  : absl::StrCat("the first of ", *devices, " CUDA devices")};
 #else
-  return {"cpu", "this build has no CUDA"};
+  return {"cpu", ""};
+#endif
+}
+
+absl::Status CheckDevice(absl::string_view device) {
+  if (KindOf(device) == "cpu") return absl::OkStatus();
+#ifdef PEERAGE_CUDA
+  return cuda::CheckDevice(device);
+#else
+  return absl::InvalidArgumentError("this build has no CUDA");
 #endif
 }
 

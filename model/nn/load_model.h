@@ -5,18 +5,23 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/language_model.h"
 #include "model/nn/load_options.h"
 
 namespace peerage::nn {
 
-// The device that this process would take by itself ("cuda:0", "cpu"), and why.
+// The device that this process would take by itself ("cuda:0", "cpu"), and why; without a reason
+// where the build has nothing but the CPU.
 struct DeviceChoice {
   std::string device;
   std::string reason;
 };
 DeviceChoice ChooseDevice();
+
+// Whether this process can compute on the device now; the error's message is the reason.
+absl::Status CheckDevice(absl::string_view device);
 
 // Reads nothing but the checkpoint's headers.
 absl::StatusOr<MemoryNeeds> PlanMemory(const Checkpoint& checkpoint, const LoadOptions& options);

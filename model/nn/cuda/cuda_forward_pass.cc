@@ -23,9 +23,9 @@ namespace {
 
 using kernels::cuda::kBlockTokens;
 
-int OrdinalOf(const LoadOptions& options) {
+int OrdinalOf(absl::string_view device) {
   int ordinal = 0;
-  const bool ok = absl::SimpleAtoi(absl::StripPrefix(options.device, "cuda:"), &ordinal);
+  const bool ok = absl::SimpleAtoi(absl::StripPrefix(device, "cuda:"), &ordinal);
   return ok ? ordinal : 0;
 }
 
@@ -81,7 +81,7 @@ using Stream = std::unique_ptr<CUstream_st, StreamDestroyer>;
 class CudaForwardPass final : public ForwardPass {
  public:
   CudaForwardPass(const ModelPlan& plan, const LoadOptions& options)
-      : ordinal_(OrdinalOf(options)),
+      : ordinal_(OrdinalOf(options.device)),
         activations_(ActivationsOf(options)),
         kv_cache_(plan, KvTypeOf(options)),
         counters_(CountersOf(plan, options)),
@@ -259,12 +259,15 @@ absl::StatusOr<int> CountDevices() {
   return count;
 }
 
-absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options) {
+absl::Status CheckDevice(absl::string_view device) {
   ASSIGN_OR_RETURN(const int devices, CountDevices());
-  if (OrdinalOf(options) >= devices) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("there is no device ", options.device, ": ", devices, " from cuda:0 on"));
-  }
+  if (OrdinalOf(device) < devices) return absl::OkStatus();
+  const std::string last = devices == 1 ? "" : absl::StrCat(" to cuda:", devices - 1);
+  return absl::InvalidArgumentError(absl::StrCat("there is only cuda:0", last));
+}
+
+absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options) {
+  RETURN_IF_ERROR(CheckDevice(options.device));
   if (options.weights_dtype == WeightsDtype::kQ8_0 ||
       options.weights_dtype == WeightsDtype::kQ4_1) {
     return absl::InvalidArgumentError(
@@ -290,7 +293,7 @@ absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options) {
 
 absl::StatusOr<MemoryNeeds> MemoryNeedsOf(const ModelPlan& plan, const Checkpoint& checkpoint,
                                           const LoadOptions& options) {
-  RETURN_IF_CUDA_ERROR(cudaSetDevice(OrdinalOf(options)));
+  RETURN_IF_CUDA_ERROR(cudaSetDevice(OrdinalOf(options.device)));
   size_t free = 0, total = 0;
   RETURN_IF_CUDA_ERROR(cudaMemGetInfo(&free, &total));
   Arena sizes;

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/forward_pass.h"
 #include "model/nn/load_options.h"
@@ -31,5 +32,9 @@ absl::StatusOr<std::unique_ptr<ForwardPass>> LoadForwardPass(const ModelPlan& pl
 
 // How many devices there are. UNAVAILABLE, with the reason, where there is none or no driver.
 absl::StatusOr<int> CountDevices();
+
+// Whether there is a device of that name: as CountDevices, and INVALID_ARGUMENT where there are
+// others.
+absl::Status CheckDevice(absl::string_view device);
 
 }  // namespace peerage::nn::cuda

@@ -51,6 +51,9 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_GE(config.threads, 1);
   EXPECT_EQ(config.weights_dtype, "auto");
   EXPECT_EQ(config.expert_dtype, "auto");
+  EXPECT_EQ(config.activation_dtype, "auto");
+  EXPECT_EQ(config.kv_dtype, "auto");
+  EXPECT_FALSE(config.cuda_batch_invariant);
   EXPECT_EQ(config.max_batch_tokens, 512);
   EXPECT_EQ(config.max_sequences, 64);
   EXPECT_EQ(config.max_queued_requests, 256);
@@ -135,14 +138,15 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"device", "cuda:0,"}, Value{"device", "cuda:-1"}, Value{"device", "cpu,cuda:0"},
         Value{"threads", "0"}, Value{"threads", "1025"}, Value{"threads", "two"},
         Value{"threads", "1.5"}, Value{"weights-dtype", "int8"}, Value{"expert-dtype", "q8_0"},
-        Value{"max-batch-tokens", "0"}, Value{"max-batch-tokens", "65537"},
-        Value{"max-sequences", "0"}, Value{"max-sequences", "4097"},
-        Value{"max-queued-requests", "0"}, Value{"max-queued-requests", "1000001"},
-        Value{"kv-cache-mib", "0"}, Value{"kv-cache-mib", "16777217"},
-        Value{"kv-cache-mib", "99999999999999999999"}, Value{"expert-usage", "on"},
-        Value{"expert-metrics", "all"}, Value{"expert-trace", "all"}, Value{"max-trace-mib", "0"},
-        Value{"max-trace-mib", "4"}, Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"},
-        Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
+        Value{"activation-dtype", "f16"}, Value{"kv-dtype", "q8_0"},
+        Value{"cuda-batch-invariant", "1"}, Value{"max-batch-tokens", "0"},
+        Value{"max-batch-tokens", "65537"}, Value{"max-sequences", "0"},
+        Value{"max-sequences", "4097"}, Value{"max-queued-requests", "0"},
+        Value{"max-queued-requests", "1000001"}, Value{"kv-cache-mib", "0"},
+        Value{"kv-cache-mib", "16777217"}, Value{"kv-cache-mib", "99999999999999999999"},
+        Value{"expert-usage", "on"}, Value{"expert-metrics", "all"}, Value{"expert-trace", "all"},
+        Value{"max-trace-mib", "0"}, Value{"max-trace-mib", "4"}, Value{"drain-timeout", "-1"},
+        Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
         Value{"drain-timeout", "soon"}, Value{"step-timeout", "0.9"}, Value{"step-timeout", "25h"},
         Value{"log-level", "loud"}, Value{"log-format", "xml"}, Value{"log-rate", "0"},
         Value{"log-content", "maybe"}, Value{"log-rate", "1000001"}));
@@ -162,6 +166,9 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"listen", "[::1]:0"}, Value{"listen", "localhost:65535"}, Value{"device", "cpu"},
         Value{"device", "cuda:0,cuda:1"}, Value{"threads", "1"}, Value{"threads", "1024"},
         Value{"weights-dtype", "q8_0"}, Value{"expert-dtype", "int4"},
+        Value{"activation-dtype", "bf16"}, Value{"activation-dtype", "f32"},
+        Value{"kv-dtype", "auto"}, Value{"kv-dtype", "bf16"}, Value{"kv-dtype", "f32"},
+        Value{"cuda-batch-invariant", "true"}, Value{"cuda-batch-invariant", "false"},
         Value{"max-batch-tokens", "1"}, Value{"max-batch-tokens", "65536"},
         Value{"max-sequences", "1"}, Value{"max-sequences", "4096"},
         Value{"max-queued-requests", "1"}, Value{"max-queued-requests", "1000000"},
@@ -225,11 +232,11 @@ TEST(ConfigTest, NamesTheModelAfterItsFileOrDirectory) {
 }
 
 TEST(ConfigTest, PrintsAConfigurationThatResolvesToItself) {
-  const auto first =
-      ParseCommandLine({"--model=/odd \"path\\with#all/m.gguf", "--print-config",
-                        "--kv-cache-mib=7", "--listen=[::1]:0", "--drain-timeout=1.5",
-                        "--step-timeout=90", "--device=cuda:0,cuda:1", "--threads=3"},
-                       {});
+  const auto first = ParseCommandLine(
+      {"--model=/odd \"path\\with#all/m.gguf", "--print-config", "--kv-cache-mib=7",
+       "--listen=[::1]:0", "--drain-timeout=1.5", "--step-timeout=90", "--device=cuda:0,cuda:1",
+       "--threads=3", "--activation-dtype=f32", "--kv-dtype=bf16", "--cuda-batch-invariant"},
+      {});
   ASSERT_TRUE(first.ok()) << first.status();
   ASSERT_TRUE(first->print.has_value());
 
@@ -239,6 +246,9 @@ TEST(ConfigTest, PrintsAConfigurationThatResolvesToItself) {
   EXPECT_EQ(second.model, first->config.model);
   EXPECT_EQ(second.drain_timeout, absl::Milliseconds(1500));
   EXPECT_EQ(second.step_timeout, absl::Seconds(90));
+  EXPECT_EQ(second.activation_dtype, "f32");
+  EXPECT_EQ(second.kv_dtype, "bf16");
+  EXPECT_TRUE(second.cuda_batch_invariant);
 }
 
 TEST(ConfigTest, ExplainsItselfWithoutAModel) {
