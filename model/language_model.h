@@ -149,7 +149,8 @@ class LanguageModel {
 
   virtual void Close(SlotId slot) = 0;
 
-  // Computes one step. An error means that nothing of the step is usable.
+  // Computes one step. An error means that nothing of the step is usable, and UNAVAILABLE that the
+  // device is lost: no later step will be.
   virtual absl::StatusOr<StepOutput> Step(const StepInput& input) = 0;
 
   // Copies into `counts` ([num_experts], or empty: the totals alone are wanted) what one expert

@@ -146,9 +146,10 @@ void LogModel(const ModelDescription& model, Log& log) {
 
 }  // namespace
 
-App::App(const ServerConfig& config, Log& log)
+App::App(const ServerConfig& config, Log& log, std::function<void()> on_lost)
     : config_(config),
       log_(log),
+      on_lost_(std::move(on_lost)),
       metrics_(config.model_name),
       process_metrics_(config.model_name),
       metrics_text_(&Clock::Real()),
@@ -165,13 +166,14 @@ App::~App() {
   if (engine_ != nullptr) engine_->Stop();
 }
 
-absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log& log) {
+absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log& log,
+                                                std::function<void()> on_lost) {
   ASSIGN_OR_RETURN(const nn::DeviceChoice choice, ChooseDevice(config));
   if (!choice.reason.empty()) {
     log.Write(LogLevel::kInfo,
               absl::StrCat("--device auto takes ", choice.device, ": ", choice.reason));
   }
-  std::unique_ptr<App> app(new App(config, log));
+  std::unique_ptr<App> app(new App(config, log, std::move(on_lost)));
   RETURN_IF_ERROR(app->StartAdmin());
   RETURN_IF_ERROR(app->LoadModel(choice.device));
   RETURN_IF_ERROR(app->Serve());
@@ -182,10 +184,7 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log&
 absl::Status App::StartAdmin() {
   admin_ = std::make_unique<AdminServer>();
   admin_->Handle("/healthz", [this](const AdminRequest&) { return Health(); });
-  admin_->Handle("/readyz", [this](const AdminRequest&) {
-    if (Ready()) return AdminResponse{.body = "ready\n"};
-    return AdminResponse{.status = 503, .body = "not ready\n"};
-  });
+  admin_->Handle("/readyz", [this](const AdminRequest&) { return Readiness(); });
   admin_->Handle("/metrics", [this](const AdminRequest&) {
     return AdminResponse{.content_type = kTextExpositionType, .body = metrics_text_.Get([this] {
                            return TextExposition(Collectables());
@@ -233,6 +232,7 @@ absl::Status App::LoadModel(const std::string& device) {
   options.max_queued_requests = config_.max_queued_requests;
   options.count_distinct_experts = CountsDistinctExperts(config_);
   options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
+  options.on_lost = [this](const absl::Status& status) { Lose(status); };
   engine_ = std::make_unique<Engine>(options, std::move(model), tokenizer_.get(), &Clock::Real(),
                                      &observers_);
   const auto read_on = [this](BackgroundLane& lane) {
@@ -325,9 +325,22 @@ AdminResponse App::Health() const {
   return {.body = "ok\n"};
 }
 
-bool App::Ready() const {
+AdminResponse App::Readiness() const {
   const Engine* engine = serving_;
-  return engine != nullptr && !engine->status().draining;
+  if (engine == nullptr) return {.status = 503, .body = "not ready\n"};
+  const EngineStatus status = engine->status();
+  if (!status.lost.ok()) {
+    return {.status = 503, .body = absl::StrCat("not ready: ", status.lost.message(), "\n")};
+  }
+  if (status.draining) return {.status = 503, .body = "not ready\n"};
+  return {.body = "ready\n"};
+}
+
+// On the worker's thread, so that somebody else has to drain.
+void App::Lose(const absl::Status& status) {
+  log_.Write(LogLevel::kError, absl::StrCat(engine_->model().device, ": ", status.message(),
+                                            "; nothing is served any more"));
+  on_lost_();
 }
 
 std::string App::ReadyLine() const {

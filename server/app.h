@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,8 +37,10 @@ class App {
  public:
   // Opens, plans, loads and listens. An error means that the configuration cannot be served: its
   // message names the option, file or port.
-  // `log` must outlive the app.
-  static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config, Log& log);
+  // `on_lost` is told once, from any thread, that the device is lost: the app is then to be
+  // drained, for it serves nobody any more. `log` must outlive the app.
+  static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config, Log& log,
+                                                    std::function<void()> on_lost);
 
   // The one line for stdout, without a line break.
   std::string ReadyLine() const;
@@ -48,8 +51,11 @@ class App {
   // `drain_timeout` the rest is cancelled.
   void Drain(absl::Duration drain_timeout);
 
+  // UNAVAILABLE, with the reason, once the device is lost.
+  absl::Status CheckDevice() const { return engine_->status().lost; }
+
  private:
-  App(const ServerConfig& config, Log& log);
+  App(const ServerConfig& config, Log& log, std::function<void()> on_lost);
 
   absl::Status StartAdmin();
   absl::Status LoadModel(const std::string& device);
@@ -57,10 +63,12 @@ class App {
   absl::Status Serve();
   std::vector<const prometheus::Collectable*> Collectables() const;
   AdminResponse Health() const;
-  bool Ready() const;
+  AdminResponse Readiness() const;
+  void Lose(const absl::Status& status);
 
   const ServerConfig config_;
   Log& log_;
+  const std::function<void()> on_lost_;
   EngineMetrics metrics_;
   ProcessMetrics process_metrics_;
   YoungText metrics_text_;

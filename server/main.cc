@@ -1,5 +1,6 @@
 // The `peerage-server` program. Exit codes: 0 served and drained, 2 a start-up configuration that
-// cannot be served (explained by one line on stderr), 128 + signal when a second signal came.
+// cannot be served (explained by one line on stderr), 3 the device was lost while it served (start
+// it anew), 128 + signal when a second signal came.
 #include <iostream>
 #include <memory>
 #include <string>
@@ -7,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/choice.h"
-#include "base/status_macros.h"
 #include "server/app.h"
 #include "server/config.h"
 #include "server/engine/clock.h"
@@ -23,13 +23,14 @@ LogOptions LogOptionsOf(const ServerConfig& config) {
           .lines_per_second = config.log_rate};
 }
 
-int RefuseToStart(const absl::Status& status) {
-  std::cerr << "peerage-server: " << status.message() << std::endl;
-  return 2;
-}
+enum ExitCode { kServed = 0, kRefusedToStart = 2, kDeviceLost = 3 };
 
-// An error is that of a start that was refused.
-absl::Status Serve(const CommandLine& command_line) {
+struct End {
+  ExitCode code = kServed;
+  absl::Status reason;  // OK where it served
+};
+
+End Serve(const CommandLine& command_line) {
   // Never destroyed: its thread listens for a second signal until the process ends.
   ShutdownSignals& signals = *new ShutdownSignals;
   // On stderr: stdout stays free for the ready line.
@@ -38,25 +39,28 @@ absl::Status Serve(const CommandLine& command_line) {
   for (const std::string& name : command_line.unknown_variables) {
     log.Write(LogLevel::kWarn, absl::StrCat(name, " names no option of this program"));
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<App> app, App::Start(command_line.config, log));
+  const auto app = App::Start(command_line.config, log, [&signals] { signals.End(); });
+  if (!app.ok()) return {kRefusedToStart, app.status()};
   signals.SetServing();
-  std::cout << app->ReadyLine() << std::endl;
+  std::cout << (*app)->ReadyLine() << std::endl;
   signals.Wait();
-  app->Drain(command_line.config.drain_timeout);
-  return absl::OkStatus();
+  (*app)->Drain(command_line.config.drain_timeout);
+  const absl::Status device = (*app)->CheckDevice();
+  return {device.ok() ? kServed : kDeviceLost, device};
 }
 
 int Main(const std::vector<std::string>& arguments) {
   const absl::StatusOr<CommandLine> command_line =
       ParseCommandLine(arguments, ProcessEnvironment());
-  if (!command_line.ok()) return RefuseToStart(command_line.status());
-  if (command_line->print) {
+  if (command_line.ok() && command_line->print) {
     std::cout << *command_line->print << std::flush;
-    return 0;
+    return kServed;
   }
-  // The log has ended by then: why the server does not start is the last line.
-  const absl::Status served = Serve(*command_line);
-  return served.ok() ? 0 : RefuseToStart(served);
+  const End end =
+      command_line.ok() ? Serve(*command_line) : End{kRefusedToStart, command_line.status()};
+  // The log has ended by then: why the server does not serve is the last line.
+  if (!end.reason.ok()) std::cerr << "peerage-server: " << end.reason.message() << std::endl;
+  return end.code;
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ void ShutdownSignals::Listen() {
   int signal = 0;
   sigwait(&signals, &signal);
   if (!serving_.HasBeenNotified()) _exit(0);
-  received_.Notify();
+  End();
   sigwait(&signals, &signal);
   _exit(128 + signal);
 }

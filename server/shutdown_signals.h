@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "absl/base/call_once.h"
 #include "absl/synchronization/notification.h"
 
 namespace peerage {
@@ -20,14 +21,20 @@ class ShutdownSignals {
   // From now on there is something to finish before the process ends.
   void SetServing() { serving_.Notify(); }
 
-  // Returns at the first signal.
-  void Wait() const { received_.WaitForNotification(); }
+  // Returns at the first signal, or once End was called.
+  void Wait() const { ended_.WaitForNotification(); }
+
+  // Ends Wait without a signal; the first one that follows still is the first. From any thread.
+  void End() {
+    absl::call_once(end_, [this] { ended_.Notify(); });
+  }
 
  private:
   void Listen();
 
   absl::Notification serving_;
-  absl::Notification received_;
+  absl::once_flag end_;
+  absl::Notification ended_;
 };
 
 }  // namespace peerage

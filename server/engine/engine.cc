@@ -45,6 +45,7 @@ class Engine::Core {
                  .observer = observer,
                  .queue = &queue_,
                  .every_turn = options.every_turn,
+                 .on_lost = options.on_lost,
                  .count_distinct_experts = options.count_distinct_experts},
                 MakeSchedulerOptions(options, capacity_.model)),
         thread_([this] { worker_.Run(); }) {}
@@ -86,7 +87,8 @@ class Engine::Core {
             .kv_blocks_free = worker.kv_blocks_free,
             .steps = worker.steps,
             .last_turn = worker.last_turn,
-            .draining = queue_.closed()};
+            .draining = queue_.closed(),
+            .lost = worker.lost};
   }
 
   RequestQueue& queue() { return queue_; }
@@ -109,7 +111,7 @@ class Engine::Core {
   }
 
   absl::Status Admit(std::unique_ptr<RunningRequest> request, absl::Time now) {
-    if (queue_.closed()) return absl::UnavailableError("the server is draining");
+    RETURN_IF_ERROR(queue_.CheckOpen());
     RETURN_IF_ERROR(CheckMayStart(request->scheduling(), now));
     RETURN_IF_ERROR(CheckFits(*request, capacity_));
     return queue_.Add(std::move(request));

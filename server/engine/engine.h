@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -23,6 +24,9 @@ struct EngineOptions {
   // Run by the worker at the beginning of each of its turns, before its tasks and its step: for
   // what keeps pace with the model. May be null.
   WorkerTask every_turn = nullptr;
+  // Told once, by the worker, that the model is lost (EngineStatus::lost); must not block. May be
+  // null.
+  std::function<void(const absl::Status&)> on_lost = nullptr;
   // Whether RequestEvent tells of distinct experts. The model must have been loaded with traces.
   bool count_distinct_experts = false;
 };
@@ -33,8 +37,11 @@ struct EngineStatus {
   int32_t kv_blocks_total = 0;
   int32_t kv_blocks_free = 0;
   uint64_t steps = 0;
-  absl::Time last_turn;  // of the worker's loop: its end, at first the start
-  bool draining = false;
+  absl::Time last_turn;   // of the worker's loop: its end, at first the start
+  bool draining = false;  // or lost: nothing is let in
+  // UNAVAILABLE, with the reason, once the model's device is lost; OK before. Nothing runs any more
+  // then, and the process is to be started anew.
+  absl::Status lost;
 };
 
 // The door to a model: requests become batches become steps on the worker's thread.
@@ -48,8 +55,9 @@ class Engine {
   ~Engine();
 
   // Admission. On success the sink gets exactly one OnDone; on an error it gets nothing.
-  // UNAVAILABLE while draining, DEADLINE_EXCEEDED when already late, OUT_OF_RANGE for what can
-  // never fit (context length, KV blocks, sequences), RESOURCE_EXHAUSTED when the queue is full.
+  // UNAVAILABLE while draining and once lost, DEADLINE_EXCEEDED when already late, OUT_OF_RANGE for
+  // what can never fit (context length, KV blocks, sequences), RESOURCE_EXHAUSTED when the queue is
+  // full.
   absl::StatusOr<RequestHandle> Submit(GenerateRequest request, std::shared_ptr<ResponseSink> sink);
   absl::StatusOr<RequestHandle> Submit(ScoreRequest request, std::shared_ptr<ResponseSink> sink);
 

@@ -3,12 +3,13 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 
 namespace peerage {
 
 absl::Status RequestQueue::Add(std::unique_ptr<RunningRequest> request) {
   absl::MutexLock lock(&mu_);
-  if (closed_) return absl::UnavailableError("the server is draining");
+  RETURN_IF_ERROR(refusal_);
   if (static_cast<int64_t>(waiting_.size()) >= capacity_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the queue is full: ", capacity_, " requests are waiting"));
@@ -47,7 +48,14 @@ absl::Status RequestQueue::RunOnWorker(WorkerTask task) {
 
 void RequestQueue::Close() {
   absl::MutexLock lock(&mu_);
-  closed_ = true;
+  CloseLocked();
+}
+
+void RequestQueue::Fail(const absl::Status& status) {
+  absl::MutexLock lock(&mu_);
+  refusal_ = status;
+  cancel_all_ = status;
+  Notify();
 }
 
 bool RequestQueue::WaitUntilAllDone(absl::Time deadline) {
@@ -65,9 +73,9 @@ int32_t RequestQueue::num_waiting() const {
   return static_cast<int32_t>(waiting_.size());
 }
 
-bool RequestQueue::closed() const {
+absl::Status RequestQueue::CheckOpen() const {
   absl::MutexLock lock(&mu_);
-  return closed_;
+  return refusal_;
 }
 
 int64_t RequestQueue::waiting_prompt_tokens() const {
@@ -129,7 +137,7 @@ void RequestQueue::WaitForNews(absl::Time deadline) {
 
 void RequestQueue::Shutdown() {
   absl::MutexLock lock(&mu_);
-  closed_ = true;
+  CloseLocked();
   shut_down_ = true;
   Notify();
 }
@@ -137,6 +145,10 @@ void RequestQueue::Shutdown() {
 bool RequestQueue::finished() const {
   absl::MutexLock lock(&mu_);
   return IsFinished();
+}
+
+void RequestQueue::CloseLocked() {
+  if (refusal_.ok()) refusal_ = absl::UnavailableError("the server is draining");
 }
 
 bool RequestQueue::IsFinished() const { return shut_down_ && unfinished_ == 0 && tasks_.empty(); }

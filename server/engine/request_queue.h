@@ -42,7 +42,7 @@ class RequestQueue {
   // Waiting requests are at most `capacity`. `clock` must outlive the queue.
   RequestQueue(int32_t capacity, const Clock* clock) : capacity_(capacity), clock_(clock) {}
 
-  // UNAVAILABLE when closed, RESOURCE_EXHAUSTED when full.
+  // As CheckOpen says, RESOURCE_EXHAUSTED when full.
   absl::Status Add(std::unique_ptr<RunningRequest> request);
   void Cancel(RequestHandle handle);
   // Ends everything, waiting or running, with `status`. Precondition: closed, so that nothing
@@ -54,12 +54,16 @@ class RequestQueue {
   absl::Status RunOnWorker(WorkerTask task);
   // No more Add. Idempotent.
   void Close();
+  // Close and CancelAll, with a `status` of its own for what comes later, too.
+  void Fail(const absl::Status& status);
   // True once every request that was added has ended, false at `deadline`.
   bool WaitUntilAllDone(absl::Time deadline);
 
   int32_t num_waiting() const;
   int64_t waiting_prompt_tokens() const;
-  bool closed() const;
+  bool closed() const { return !CheckOpen().ok(); }
+  // Why nothing is let in any more, UNAVAILABLE; OK while something is.
+  absl::Status CheckOpen() const;
 
   // The worker's.
   QueueNews TakeNews(absl::Time now);
@@ -78,6 +82,7 @@ class RequestQueue {
   // Lower runs sooner.
   using Key = std::pair<int32_t, RequestHandle>;  // priority, order of submission
 
+  void CloseLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsFinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Time EarliestExpiry() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -94,7 +99,7 @@ class RequestQueue {
   absl::Status cancel_all_ ABSL_GUARDED_BY(mu_);
   int64_t unfinished_ ABSL_GUARDED_BY(mu_) = 0;
   bool has_news_ ABSL_GUARDED_BY(mu_) = false;
-  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status refusal_ ABSL_GUARDED_BY(mu_);  // OK until closed
   bool shut_down_ ABSL_GUARDED_BY(mu_) = false;
 };
 

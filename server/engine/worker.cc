@@ -39,7 +39,7 @@ void Worker::Run() {
 
 bool Worker::Turn() {
   const absl::Time now = parts_.clock->Now();
-  if (parts_.every_turn) parts_.every_turn(now);
+  if (parts_.every_turn && lost_.ok()) parts_.every_turn(now);
   Take(now);
   const Batch& batch = scheduler_.Schedule(/*requests_wait=*/parts_.queue->num_waiting() > 0);
   for (const Sequence* sequence : batch.started) Open(*sequence);
@@ -53,6 +53,7 @@ absl::Duration Worker::Compute(const Batch& batch, absl::Time now) {
   const absl::StatusOr<StepOutput> output = Step(batch, now);
   const absl::Time end = parts_.clock->Now();
   const StepEvent event = Describe(batch, end - begin);
+  if (output.status().code() == absl::StatusCode::kUnavailable) Lose(output.status());
   Deliver(batch, output, end);
   FinishSequences();
   RemoveDone();
@@ -149,10 +150,23 @@ StepEvent Worker::Describe(const Batch& batch, absl::Duration duration) const {
   return event;
 }
 
+// What waits, and what runs without having been in the step, ends at the next turn.
+void Worker::Lose(const absl::Status& status) {
+  lost_ = status;
+  {
+    absl::MutexLock lock(&mu_);
+    status_.lost = status;
+  }
+  parts_.queue->Fail(status);
+  if (parts_.on_lost) parts_.on_lost(status);
+}
+
 void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now) {
   if (!output.ok()) {
     const absl::Status failure =
-        absl::InternalError(absl::StrCat("the model failed: ", output.status().message()));
+        lost_.ok()
+            ? absl::InternalError(absl::StrCat("the model failed: ", output.status().message()))
+            : lost_;
     for (const ScheduledChunk& chunk : batch.chunks) chunk.sequence->request->Fail(failure);
     for (const Sequence* sequence : batch.started) sequence->request->Fail(failure);
     return;

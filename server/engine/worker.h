@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@ struct WorkerParts {
   EngineObserver* observer = nullptr;
   RequestQueue* queue = nullptr;
   WorkerTask every_turn = nullptr;  // EngineOptions', as the next
+  std::function<void(const absl::Status&)> on_lost = nullptr;
   bool count_distinct_experts = false;
 };
 
@@ -34,10 +36,13 @@ struct WorkerStatus {
   int32_t requests_running = 0;
   int32_t kv_blocks_free = 0;
   uint64_t steps = 0;
+  absl::Status lost;     // why the model will never step again; OK while it does
   absl::Time last_turn;  // its end, at first the worker's start; idle ones take one a second
 };
 
-// Drives one model: takes requests from the queue, schedules, steps, delivers.
+// Drives one model: takes requests from the queue, schedules, steps, delivers. Once a step is
+// UNAVAILABLE, the model is lost: everything ends with that status, the queue lets nothing in, and
+// the model is not asked for another step.
 //
 // Threads: Run and Turn belong to one thread; only that thread touches the model, the scheduler and
 // the sinks. status() is safe from many.
@@ -71,6 +76,7 @@ class Worker {
   StepEvent Describe(const Batch& batch, absl::Duration duration) const;
   // Computes a batch; how long the model took.
   absl::Duration Compute(const Batch& batch, absl::Time now);
+  void Lose(const absl::Status& status);
   void Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now);
   void FinishSequences();
   void RemoveDone();
@@ -89,6 +95,7 @@ class Worker {
 
   Scheduler scheduler_;
   StepBuilder step_;
+  absl::Status lost_;  // WorkerStatus's
   std::vector<EndedRequest> ended_;
   Counts reported_;                                          // to the observer
   TokensEvent tokens_;                                       // not reported yet

@@ -1,16 +1,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {
 namespace {
 
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -143,6 +146,69 @@ TEST_F(EngineEndingTest, FailsTheRequestsOfAFailedStepAndGoesOn) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("the device is gone"));
   ExpectReference(Generate({1, 2}, 3), *waiting.sink);
   ExpectNothingHeld();
+}
+
+TEST_F(EngineEndingTest, EndsEverythingWhenTheDeviceIsLost) {
+  const absl::Status lost = absl::UnavailableError("the device is lost: launch failure");
+  std::vector<absl::Status> told;
+  Start({.max_sequences = 2, .on_lost = [&](const absl::Status& status) {
+           told.push_back(status);
+           EXPECT_EQ(engine_->status().lost, status);
+         }});
+  const Call running = SubmitAndHold(Long());
+  const Call parked = Submit(Long());
+  model_->LetStepThrough();  // both are admitted
+  model_->LetStepThrough();
+  parked.sink->set_has_room(false);
+  model_->LetStepThrough();
+  const Call waiting = Submit(Long());
+  EXPECT_EQ(engine_->status().lost, absl::OkStatus());
+
+  model_->FailNextStep(lost);
+  model_->OpenGate();
+
+  EXPECT_EQ(running.sink->WaitDone(), lost);
+  EXPECT_EQ(parked.sink->WaitDone(), lost);
+  EXPECT_EQ(waiting.sink->WaitDone(), lost);
+  EXPECT_FALSE(waiting.sink->record().started);
+  EXPECT_EQ(Refusal(Long()), lost);
+  EXPECT_THAT(told, ElementsAre(lost));
+  EXPECT_TRUE(engine_->status().draining);
+  ExpectNothingHeld();
+}
+
+TEST_F(EngineEndingTest, AsksALostModelForNothingAndEndsAtOnce) {
+  std::atomic<int> turns = 0;
+  Start({.every_turn = [&](absl::Time) { ++turns; }});
+  const Call running = SubmitAndHold(Long());
+  model_->FailNextStep(absl::UnavailableError("gone"));
+  model_->OpenGate();
+  EXPECT_EQ(running.sink->WaitDone().code(), Code::kUnavailable);
+  const int64_t steps = engine_->status().steps;
+  const int turns_with_a_model = turns;
+
+  // A task is run whatever else ends, and by a turn.
+  absl::Notification ran;
+  ASSERT_TRUE(engine_->RunOnWorker([&](absl::Time) { ran.Notify(); }).ok());
+  ran.WaitForNotification();
+  engine_->Drain(absl::InfiniteFuture());
+
+  EXPECT_EQ(turns, turns_with_a_model);
+  EXPECT_EQ(engine_->status().steps, steps);
+  EXPECT_EQ(Refusal(Long()).message(), "gone") << "and not that it drains";
+}
+
+TEST_F(EngineEndingTest, LosesItsDeviceWhileItDrains) {
+  Start();
+  const Call running = SubmitAndHold(Long());
+  engine_->StopAdmission();
+  model_->FailNextStep(absl::UnavailableError("gone"));
+  model_->OpenGate();
+
+  engine_->Drain(absl::InfiniteFuture());
+
+  EXPECT_EQ(running.sink->WaitDone(), absl::UnavailableError("gone"));
+  EXPECT_EQ(engine_->status().lost, absl::UnavailableError("gone"));
 }
 
 TEST_F(EngineEndingTest, ParksTheRequestOfASlowReader) {

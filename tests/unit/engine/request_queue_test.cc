@@ -101,6 +101,24 @@ TEST_F(RequestQueueTest, EndsWhatIsCancelledOrLateWithoutStartingIt) {
   EXPECT_THAT(TakeAll(), ElementsAre(4));
 }
 
+TEST_F(RequestQueueTest, FailingEndsWhatWaitsAndRefusesTheRestWithTheSameStatus) {
+  const absl::Status lost = absl::UnavailableError("lost");
+  ASSERT_TRUE(queue_.Add(Make(1)).ok());
+  EXPECT_EQ(queue_.CheckOpen(), absl::OkStatus());
+  queue_.Close();
+
+  queue_.Fail(lost);
+
+  queue_.WaitForNews(absl::InfiniteFuture());  // it is news
+  const QueueNews news = queue_.TakeNews(clock_.Now());
+  ASSERT_EQ(news.ended.size(), 1u);
+  EXPECT_EQ(news.ended[0].status, lost);
+  EXPECT_EQ(news.cancel_all, lost);
+  EXPECT_EQ(queue_.Add(Make(2)), lost);
+  queue_.Close();
+  EXPECT_EQ(queue_.CheckOpen(), lost);
+}
+
 TEST_F(RequestQueueTest, CancelAllEndsWhatWaitsAndTellsTheWorker) {
   ASSERT_TRUE(queue_.Add(Make(1)).ok());
   queue_.Close();
