@@ -76,23 +76,35 @@ int64_t PlannedTraceBytes(const ServerConfig& config, const std::vector<ExpertLa
   return static_cast<int64_t>(config.max_sequences * each);
 }
 
-absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const Checkpoint& checkpoint,
-                                const nn::MemoryNeeds& needs) {
+absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const std::string& device,
+                                const Checkpoint& checkpoint, const nn::MemoryNeeds& needs) {
   MemoryRequest request;
+  request.device = device;
   request.weights_bytes = static_cast<int64_t>(needs.weights_bytes);
   request.workspace_bytes = static_cast<int64_t>(needs.workspace_bytes);
   const std::vector<ExpertLayer> expert_layers = nn::PlanModel(checkpoint.config()).ExpertLayers();
-  request.expert_usage_bytes =
-      static_cast<int64_t>(needs.counters_bytes) +
+  HostMemory host;
+  host.expert_usage_bytes =
       static_cast<int64_t>(ExpertUsageBytes(expert_layers, UsageMode(config)));
-  request.expert_trace_bytes =
+  // What a step picks comes to the host, too.
+  host.expert_trace_bytes =
       PlannedTraceBytes(config, expert_layers) + static_cast<int64_t>(needs.picks_bytes);
+  host.available_bytes = AvailableMemory();
+  request.expert_usage_bytes = static_cast<int64_t>(needs.counters_bytes);
+  if (device == "cpu") {
+    request.expert_usage_bytes += host.expert_usage_bytes;
+    request.expert_trace_bytes = host.expert_trace_bytes;
+    request.available_bytes = host.available_bytes;
+  } else {
+    request.expert_trace_bytes = static_cast<int64_t>(needs.picks_bytes);
+    request.available_bytes = static_cast<int64_t>(needs.device_free_bytes);
+    request.host = host;
+  }
   request.kv_block_bytes = static_cast<int64_t>(needs.kv_block_bytes);
   request.kv_block_tokens = needs.kv_block_tokens;
   request.context_length = checkpoint.config().max_positions;
   request.max_sequences = config.max_sequences;
   request.kv_cache_mib = config.kv_cache_mib;
-  request.available_bytes = AvailableMemory();
   return PlanMemory(request);
 }
 
@@ -123,15 +135,21 @@ absl::StatusOr<LoadedModel> Load(const ServerConfig& config, const std::string& 
   nn::LoadOptions options = OptionsOf(config, device);
   options.progress = ProgressLog(&log);
   ASSIGN_OR_RETURN(const nn::MemoryNeeds needs, nn::PlanMemory(checkpoint, options));
-  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, checkpoint, needs));
+  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, device, checkpoint, needs));
   log.Write(LogLevel::kInfo, absl::StrCat("memory: ", plan.ToString()));
   if (!needs.conversions.empty()) {
     log.Write(LogLevel::kInfo,
               absl::StrCat("converting: ", absl::StrJoin(needs.conversions, ", ")));
   }
   options.kv_cache_bytes = plan.kv_cache_bytes;
-  ASSIGN_OR_RETURN(auto model, nn::LoadModel(checkpoint, options));
-  return LoadedModel{std::move(model), plan};
+  auto model = nn::LoadModel(checkpoint, options);
+  // Somebody else took what was free, or what the plan does not know is more than it leaves.
+  if (model.status().code() == absl::StatusCode::kResourceExhausted) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        model.status().message(), "; planned: ", plan.ToString(), "; lower --kv-cache-mib"));
+  }
+  RETURN_IF_ERROR(model.status());
+  return LoadedModel{*std::move(model), plan};
 }
 
 void LogModel(const ModelDescription& model, Log& log) {
@@ -265,11 +283,12 @@ void App::SetMetricsInfo(const LanguageModel& model, const MemoryPlan& memory) {
   info.distinct_experts = CountsDistinctExperts(config_) && !info.expert_layers.empty();
   info.kv_block_tokens = model.capacity().block_tokens;
   info.kv_blocks = model.capacity().num_blocks;
+  const HostMemory host = memory.host.value_or(HostMemory{});
   info.planned_bytes = {{"weights", memory.weights_bytes},
                         {"kv_cache", memory.kv_cache_bytes},
                         {"workspace", memory.workspace_bytes},
-                        {"expert_usage", memory.expert_usage_bytes},
-                        {"traces", memory.expert_trace_bytes}};
+                        {"expert_usage", memory.expert_usage_bytes + host.expert_usage_bytes},
+                        {"traces", memory.expert_trace_bytes + host.expert_trace_bytes}};
   metrics_.SetInfo(info);
 }
 

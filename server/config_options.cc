@@ -205,7 +205,7 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) { return absl::StrCat(config.max_queued_requests); }},
     {"kv-cache-mib", "MIB",
      "Memory of the KV cache, or auto: what max-sequences full contexts need, at most a quarter of "
-     "the available memory (auto)",
+     "the available memory, or nine tenths of what is left on a CUDA device (auto)",
      SetKvCacheMib,
      [](const ServerConfig& config) {
        return config.kv_cache_mib ? absl::StrCat(*config.kv_cache_mib) : QuoteToml("auto");

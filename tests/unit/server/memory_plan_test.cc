@@ -8,6 +8,8 @@
 namespace peerage {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 constexpr int64_t kMib = int64_t{1} << 20;
@@ -75,6 +77,67 @@ TEST(MemoryPlanTest, CountsWhatExpertUsageAndTracesTake) {
 
 TEST(MemoryPlanTest, RefusesWeightsThatAloneDoNotFit) {
   MemoryRequest request = SmallModel();
+  request.weights_bytes = 2000 * kMib;
+  EXPECT_EQ(PlanMemory(request).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+MemoryRequest ModelOnADevice() {
+  MemoryRequest request = SmallModel();
+  request.device = "cuda:0";
+  request.expert_usage_bytes = 20 * kMib;
+  request.expert_trace_bytes = 30 * kMib;
+  request.host = HostMemory{.expert_usage_bytes = 300 * kMib,
+                            .expert_trace_bytes = 400 * kMib,
+                            .available_bytes = 700 * kMib};
+  return request;
+}
+
+TEST(MemoryPlanTest, KeepsTheDevicesMemoryAndTheHostsApart) {
+  const auto plan = PlanMemory(ModelOnADevice());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->ToString(),
+            "cuda:0: weights 100.0 MiB + KV cache 8.0 MiB (8192 tokens) + workspace 10.0 MiB + "
+            "expert usage 20.0 MiB + expert traces 30.0 MiB = 168.0 MiB of 1000.0 MiB free; host: "
+            "expert usage 300.0 MiB + expert traces 400.0 MiB = 700.0 MiB of 700.0 MiB available");
+}
+
+TEST(MemoryPlanTest, SaysNothingOfAHostThatHoldsNothing) {
+  MemoryRequest request = ModelOnADevice();
+  request.host = HostMemory{.available_bytes = 700 * kMib};
+  const auto plan = PlanMemory(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(plan->ToString(), EndsWith("= 168.0 MiB of 1000.0 MiB free"));
+}
+
+TEST(MemoryPlanTest, LeavesATenthOfWhatTheRestLeavesOnADevice) {
+  MemoryRequest request = ModelOnADevice();  // 160 MiB without a KV cache
+  request.max_sequences = 4096;
+  const auto plan = PlanMemory(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->kv_cache_bytes, 756 * kMib);
+
+  request.kv_cache_mib = 840;
+  EXPECT_TRUE(PlanMemory(request).ok()) << "whoever asks may have all of it";
+}
+
+TEST(MemoryPlanTest, RefusesWhatDoesNotFitIntoTheDeviceOrBesideIt) {
+  MemoryRequest request = ModelOnADevice();
+  request.kv_cache_mib = 841;
+  auto plan = PlanMemory(request);
+  EXPECT_EQ(plan.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(plan.status().message()),
+              AllOf(HasSubstr("does not fit into the memory of cuda:0"),
+                    HasSubstr("= 1001.0 MiB of 1000.0 MiB free"), HasSubstr("--kv-cache-mib")));
+
+  request = ModelOnADevice();
+  request.host->available_bytes = 700 * kMib - 1;
+  plan = PlanMemory(request);
+  EXPECT_EQ(plan.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(plan.status().message()),
+              AllOf(HasSubstr("does not fit into the host's memory"),
+                    EndsWith("; lower --expert-usage and --expert-trace")));
+
+  request = ModelOnADevice();
   request.weights_bytes = 2000 * kMib;
   EXPECT_EQ(PlanMemory(request).status().code(), absl::StatusCode::kResourceExhausted);
 }
