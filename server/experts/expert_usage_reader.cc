@@ -22,21 +22,30 @@ absl::Status ExpertUsageReader::CheckWindow(UsageWindow window) const {
   return absl::OkStatus();
 }
 
+void ExpertUsageReader::RunOnWorker(WorkerTask task, StatusCallback fail) {
+  const absl::Status accepted = parts_.engine->RunOnWorker([=, this](absl::Time now) {
+    const absl::Status lost = parts_.engine->status().lost;
+    if (lost.ok()) return task(now);
+    parts_.sums->Run([fail, lost] { fail(lost); });
+  });
+  if (!accepted.ok()) fail(accepted);
+}
+
 void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback done) {
   if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
-  const absl::Status status = parts_.engine->RunOnWorker([=, this](absl::Time now) {
+  const auto read = [=, this](absl::Time now) {
     const auto snapshot = std::make_shared<const UsageSnapshot>(
         parts_.statistics->Snapshot(expert_layer, window, now));
     parts_.sums->Run([snapshot, done] { done(snapshot->Sum()); });
-  });
-  if (!status.ok()) done(status);
+  };
+  RunOnWorker(read, done);
 }
 
 void ExpertUsageReader::ReadWindows(int expert_layer, WindowsCallback done) {
   if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
-  const absl::Status status = parts_.engine->RunOnWorker([=, this](absl::Time now) {
+  const auto read = [=, this](absl::Time now) {
     const auto snapshots = std::make_shared<const std::array<std::optional<UsageSnapshot>, 2>>(
         parts_.statistics->Snapshots(expert_layer, now));
     parts_.sums->Run([snapshots, done] {
@@ -47,8 +56,8 @@ void ExpertUsageReader::ReadWindows(int expert_layer, WindowsCallback done) {
       windows.sum_time = ThreadTime() - begin;
       done(std::move(windows));
     });
-  });
-  if (!status.ok()) done(status);
+  };
+  RunOnWorker(read, done);
 }
 
 void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
@@ -89,14 +98,14 @@ void ExpertUsageReader::Reset(StatusCallback done) {
   if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
-  const absl::Status status = parts_.engine->RunOnWorker([=, this](absl::Time now) {
+  const auto reset = [=, this](absl::Time now) {
     parts_.statistics->Reset(now);
     parts_.sums->Run([=, this] {
       summaries(UsageWindow::kTotal).latest = nullptr;
       done(absl::OkStatus());
     });
-  });
-  if (!status.ok()) done(status);
+  };
+  RunOnWorker(reset, done);
 }
 
 }  // namespace peerage

@@ -48,9 +48,9 @@ struct ExpertUsageParts {
 // background lane does the sums.
 //
 // Threads: safe from many. Each callback is called once, by the lane or, with an error, by the
-// caller. FAILED_PRECONDITION for a window that is not kept, UNAVAILABLE when the engine stops.
-// Stop the engine before the lane goes, and keep the reader until then: what the lane still runs
-// may ask the reader for the next layer.
+// caller. FAILED_PRECONDITION for a window that is not kept, UNAVAILABLE when the engine stops or
+// has lost its model, whose counters are gone then. Stop the engine before the lane goes, and keep
+// the reader until then: what the lane still runs may ask the reader for the next layer.
 class ExpertUsageReader {
  public:
   using UsageCallback = std::function<void(absl::StatusOr<ExpertUsage>)>;
@@ -82,6 +82,8 @@ class ExpertUsageReader {
   };
 
   absl::Status CheckWindow(UsageWindow window) const;
+  // Between two steps of the worker; `fail` when that cannot be.
+  void RunOnWorker(WorkerTask task, StatusCallback fail);
   // The next layer, or the end: one after the other, so that the worker can step in between.
   void Continue(UsageWindow window);
   void Publish(UsageWindow window);

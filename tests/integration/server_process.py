@@ -19,14 +19,14 @@ SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 READY = re.compile(r"peerage-server ready grpc=(\S+) admin=(\S+) model=(\S+)\n")
 
 
-def server_command(*options, model=MODEL, bin=BIN):
-    return [str(bin / "peerage-server"), "--model", str(model), "--listen", "127.0.0.1:0",
+def server_command(*options, model=MODEL, bin=BIN, wrapper=()):
+    return [*map(str, wrapper), str(bin / "peerage-server"), "--model", str(model), "--listen", "127.0.0.1:0",
             "--admin-listen", "127.0.0.1:0", *options]
 
 
-def run_server_to_its_end(*options, environment=None):
+def run_server_to_its_end(*options, environment=None, wrapper=()):
     """For start-ups that are refused, and options that only print."""
-    return subprocess.run([str(BIN / "peerage-server"), *options], env=environment or {},
+    return subprocess.run([*map(str, wrapper), str(BIN / "peerage-server"), *options], env=environment or {},
                           capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
 
 
@@ -40,12 +40,14 @@ def read_line(stream):
 
 
 class Server:
-    """A running server. Leaving the `with` block ends it however it is."""
+    """A running server. Leaving the `with` block ends it however it is. A wrapper is a command that
+    runs the server in its own process."""
 
-    def __init__(self, *options, model=MODEL, environment=None, bin=BIN):
+    def __init__(self, *options, model=MODEL, environment=None, bin=BIN, wrapper=()):
         self.bin = bin
         self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(server_command(*options, model=model, bin=bin), env=environment or {},
+        self.process = subprocess.Popen(server_command(*options, model=model, bin=bin, wrapper=wrapper),
+                                        env=environment or {},
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.ready_line = read_line(self.process.stdout)
         match = READY.fullmatch(self.ready_line)

@@ -40,10 +40,15 @@ def greedy(text, max_tokens):
 
 
 class ConversationTest(unittest.TestCase):
+    DEVICE = "cpu"
+
+    @staticmethod
+    def start_server():
+        return Server()
 
     @classmethod
     def setUpClass(cls):
-        cls.server = cls.enterClassContext(Server())
+        cls.server = cls.enterClassContext(cls.start_server())
         cls.channel = grpc.insecure_channel(cls.server.grpc)
         cls.addClassCleanup(cls.channel.close)
         cls.stub = inference_pb2_grpc.InferenceServiceStub(cls.channel)
@@ -85,7 +90,7 @@ class ConversationTest(unittest.TestCase):
         admin = models_pb2_grpc.AdminServiceStub(self.channel)
         status = admin.GetServerStatus(models_pb2.GetServerStatusRequest(), timeout=TIMEOUT)
         self.assertFalse(status.draining)
-        self.assertEqual(status.workers[0].device, "cpu")
+        self.assertEqual(status.workers[0].device, self.DEVICE)
 
     def test_generate_and_its_stream_say_the_same(self):
         request = greedy("The capital of France is", 12)

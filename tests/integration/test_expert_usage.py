@@ -19,7 +19,6 @@ from peerage.v1 import inference_pb2 as inference  # noqa: E402
 
 MODEL = pathlib.Path(__file__).parents[1] / "golden" / "models" / "peer_small"
 PAGE = (MODEL / "held_out.txt").read_text()
-REQUESTS = 24
 
 
 def generate(stub, number):
@@ -47,10 +46,15 @@ def fixed_point(weight):
 
 
 class ExpertUsageTest(unittest.TestCase):
+    REQUESTS = 24
+
+    @staticmethod
+    def start_server():
+        return Server("--expert-trace", "full", model=MODEL)
 
     @classmethod
     def setUpClass(cls):
-        cls.server = cls.enterClassContext(Server("--expert-trace", "full", model=MODEL))
+        cls.server = cls.enterClassContext(cls.start_server())
         cls.channel = grpc.insecure_channel(cls.server.grpc)
         cls.addClassCleanup(cls.channel.close)
 
@@ -72,7 +76,7 @@ class ExpertUsageTest(unittest.TestCase):
     def test_usage_is_what_the_traces_of_a_concurrent_load_say(self):
         stub = inference_pb2_grpc.InferenceServiceStub(self.channel)
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            calls = [pool.submit(score if i % 2 else generate, stub, i) for i in range(REQUESTS)]
+            calls = [pool.submit(score if i % 2 else generate, stub, i) for i in range(self.REQUESTS)]
             traces = [call.result() for call in calls]
         models = models_pb2_grpc.ModelServiceStub(self.channel)
         model = models.ListModels(models_pb2.ListModelsRequest(), timeout=TIMEOUT).models[0]

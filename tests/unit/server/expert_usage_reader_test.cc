@@ -15,6 +15,7 @@
 namespace peerage {
 namespace {
 
+using ::testing::ElementsAre;
 using Code = absl::StatusCode;
 
 class ExpertUsageReaderTest : public EngineTest {
@@ -133,6 +134,24 @@ TEST_F(ExpertUsageReaderTest, RefusesWindowsThatAreNotKept) {
   StartWithExperts(ExpertUsageMode::kTotal);
   EXPECT_EQ(Read(0, UsageWindow::kRecent).status().code(), Code::kFailedPrecondition);
   EXPECT_TRUE(Read(0, UsageWindow::kTotal).ok());
+}
+
+TEST_F(ExpertUsageReaderTest, ReadsNothingOfALostModel) {
+  StartWithExperts();
+  const Call call = SubmitAndHold(Long());
+  std::vector<absl::Status> answers;
+  absl::Notification answered;
+  reader_->Reset([&](const absl::Status& status) {  // runs at the turn after the step
+    answers.push_back(status);
+    answered.Notify();
+  });
+  model_->FailNextStep(absl::UnavailableError("gone"));
+  model_->OpenGate();
+  EXPECT_EQ(call.sink->WaitDone().code(), Code::kUnavailable);
+  answered.WaitForNotification();
+
+  EXPECT_THAT(answers, ElementsAre(absl::UnavailableError("gone")));
+  EXPECT_EQ(Read(0, UsageWindow::kTotal).status(), absl::UnavailableError("gone"));
 }
 
 TEST_F(ExpertUsageReaderTest, AnswersEveryReadWhenItStops) {

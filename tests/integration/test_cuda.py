@@ -1,0 +1,245 @@
+"""The server as it ships, with a CUDA device: the one that the stand-in for CUDA's libraries makes."""
+
+import concurrent.futures
+import os
+import random
+import unittest
+
+import grpc
+
+import stubs
+import test_conversation
+import test_expert_usage
+from server_process import BIN, ROOT_OF_TESTS, Server, run_server_to_its_end
+from server_process import LIMIT_SECONDS as TIMEOUT
+from test_conversation import greedy
+
+stubs.load_stubs()
+from peerage.v1 import inference_pb2 as inference  # noqa: E402
+from peerage.v1 import inference_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
+
+STANDIN = os.environ.get("CUDA_STANDIN_DIR", str(BIN.parent / "standin"))
+MODELS = ROOT_OF_TESTS / "golden" / "models"
+PEER = MODELS / "peer_small"
+MIXTURE = MODELS / "mixture_bam_kv_experts"
+F32 = ["--activation-dtype", "f32", "--kv-dtype", "f32"]
+PORTS = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]
+PROMPTS = ["In the beginning", "And it came to pass in those days, that", "x", "The " * 40]
+DEVICE_LOST = 3  # docs/runbook.md, exit codes
+
+
+def on_standin(*options):
+    return [ROOT_OF_TESTS / "cuda" / "on_standin.sh", *options]
+
+
+def standin_environment(*settings):
+    """A process that ends well although the stand-in has seen a race or an overrun fails with it."""
+    return {"CUDA_STANDIN_DIR": STANDIN, "CUDA_STANDIN": ",".join(["reports=fail", *settings])}
+
+
+def cuda_server(*options, model=PEER, standin=(), settings=()):
+    return Server("--device", "cuda:0", *options, model=model, wrapper=on_standin(*standin),
+                  environment=standin_environment(*settings))
+
+
+def refused_start(*options, standin=(), settings=()):
+    return run_server_to_its_end(*options, *PORTS, wrapper=on_standin(*standin),
+                                 environment=standin_environment(*settings))
+
+
+class Client:
+    """Stubs of one server, closed with the `with` block."""
+
+    def __init__(self, server):
+        self.channel = grpc.insecure_channel(server.grpc)
+        self.inference = inference_pb2_grpc.InferenceServiceStub(self.channel)
+        self.admin = models_pb2_grpc.AdminServiceStub(self.channel)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+
+    def generate(self, prompt, tokens=16):
+        request = greedy(prompt, tokens)
+        request.stopping.ignore_eos = True
+        request.output.logprobs = 0
+        return self.inference.Generate(request, timeout=TIMEOUT).candidates[0]
+
+    def status(self):
+        return self.admin.GetServerStatus(models_pb2.GetServerStatusRequest(), timeout=TIMEOUT)
+
+
+def answers(server, tokens=16):
+    with Client(server) as client:
+        return [client.generate(prompt, tokens) for prompt in PROMPTS]
+
+
+class CudaTest(unittest.TestCase):
+
+    def assert_ends_well(self, server):
+        server.terminate()
+        self.assertEqual(server.wait(), 0, server.read_log())
+
+    def assert_same(self, expected, actual):
+        for one, other in zip(expected, actual, strict=True):
+            self.assertEqual(list(one.token_ids), list(other.token_ids))
+            for left, right in zip(one.logprobs, other.logprobs, strict=True):
+                self.assertAlmostEqual(left.logprob, right.logprob, delta=1e-4)
+
+
+class AnswersTest(CudaTest):
+
+    def test_greedy_text_is_the_cpus_on_every_schedule(self):
+        for model in (PEER, MIXTURE):
+            with Server("--device", "cpu", model=model) as server:
+                expected = answers(server)
+            for schedule in ("eager", "lazy", "random"):
+                with self.subTest(model=model.name, schedule=schedule), \
+                        cuda_server(*F32, model=model, standin=["--schedule", schedule, "--seed", "5"]) as server:
+                    self.assert_same(expected, answers(server))
+                    self.assert_ends_well(server)
+
+    def test_bits_do_not_depend_on_the_batch(self):
+        for model in (PEER, MIXTURE):
+            with self.subTest(model=model.name), \
+                    cuda_server("--cuda-batch-invariant", "--max-batch-tokens", "48", model=model) as server:
+                alone = answers(server)
+                with Client(server) as client, concurrent.futures.ThreadPoolExecutor(12) as pool:
+                    together = list(pool.map(client.generate, PROMPTS * 3))
+                self.assertEqual(together, alone * 3)
+                self.assert_ends_well(server)
+
+    def test_says_what_it_runs_on(self):
+        with cuda_server() as server:
+            with Client(server) as client:
+                worker = client.status().workers[0]
+            self.assertEqual((worker.device, worker.kernel_target), ("cuda:0", "sm_90"))
+            shown = server.run("health")
+            self.assertRegex(shown.stdout, r"cuda:0 +sm_90", shown.stderr)
+            info = [labels for name, labels in server.series() if name == "peerage_model_info"]
+            self.assertEqual([dict(labels)["device"] for labels in info], ["cuda:0"])
+            log = server.read_log()
+            self.assertRegex(log, r"memory: cuda:0: weights .* = .* of .* free; host: expert usage .* available")
+            self.assertIn("device: cuda:0 with sm_90 kernels", log)
+
+
+class ConversationOnCudaTest(test_conversation.ConversationTest):
+    DEVICE = "cuda:0"
+    test_chat_is_answered = None  # the model has no template
+
+    @staticmethod
+    def start_server():
+        return cuda_server()
+
+
+class ExpertUsageOnCudaTest(test_expert_usage.ExpertUsageTest):
+    REQUESTS = 8
+
+    @staticmethod
+    def start_server():
+        return cuda_server("--expert-trace", "full", standin=["--schedule", "random", "--seed", "7"])
+
+
+class ChoiceOfDeviceTest(CudaTest):
+
+    def assert_refused(self, result, *parts):
+        self.assertEqual((result.returncode, result.stdout), (2, ""), result.stderr)
+        last = result.stderr.splitlines()[-1]
+        self.assertTrue(last.startswith("peerage-server: "), result.stderr)
+        for part in parts:
+            self.assertIn(part, last)
+
+    def test_auto_takes_a_gpu_where_there_is_one_and_says_so(self):
+        with Server(model=PEER, wrapper=on_standin(), environment=standin_environment()) as server:
+            self.assertIn("--device auto takes cuda:0: the only CUDA device", server.read_log())
+
+    def test_auto_says_why_it_took_the_cpu(self):
+        with Server(model=PEER, wrapper=on_standin(), environment=standin_environment("devices=0")) as server:
+            self.assertRegex(server.read_log(), "--device auto takes cpu: .*device")
+        with Server(model=PEER) as server:  # CUDA's own libraries, where there is no driver
+            self.assertRegex(server.read_log(), "--device auto takes (cpu: .*CUDA|cuda:0)")
+
+    def test_refuses_a_device_that_is_not_there(self):
+        named = ["--model", str(PEER), "--device"]
+        self.assert_refused(refused_start(*named, "cuda:0", settings=["devices=0"]), "--device: 'cuda:0'", "device")
+        self.assert_refused(refused_start(*named, "cuda:1"), "--device: 'cuda:1'", "there is only cuda:0")
+        self.assert_refused(refused_start(*named, "cuda:0,cuda:1", settings=["devices=2"]), "use cuda:0")
+
+    def test_refuses_what_does_not_fit_with_the_arithmetic(self):
+        named = ["--model", str(PEER), "--device", "cuda:0"]
+        self.assert_refused(refused_start(*named, standin=["--memory", "4"]),
+                            "the memory of cuda:0", "weights", "KV cache", "of 4.0 MiB free")
+        self.assert_refused(refused_start(*named, "--kv-cache-mib", "2000"), "KV cache 2000.0 MiB", "free")
+        # Somebody else was quicker.
+        self.assert_refused(refused_start(*named, settings=["fail=cudaMalloc:cudaErrorMemoryAllocation:1"]),
+                            "cannot allocate", "planned: cuda:0: weights", "--kv-cache-mib")
+
+
+class FailureTest(CudaTest):
+
+    def long_stream(self, client):
+        request = greedy("In the beginning", 900)
+        request.stopping.ignore_eos = True
+        return client.inference.GenerateStream(inference.GenerateStreamRequest(request=request), timeout=TIMEOUT)
+
+    def test_a_launch_that_fails_fails_its_requests_alone(self):
+        with cuda_server(settings=["fail=cudaGraphLaunch:cudaErrorInvalidConfiguration:30"]) as server:
+            with Client(server) as client:
+                with self.assertRaises(grpc.RpcError) as raised:
+                    list(self.long_stream(client))
+                self.assertEqual(raised.exception.code(), grpc.StatusCode.INTERNAL)
+                self.assertTrue(client.generate("x").text)
+            self.assertEqual(server.get("/readyz")[0], 200)
+            self.assert_ends_well(server)
+
+    def test_a_lost_device_ends_the_process_for_its_supervisor(self):
+        with cuda_server(settings=["fail=cudaStreamSynchronize:cudaErrorLaunchFailure:300"]) as server:
+            with Client(server) as client:
+                streams = [self.long_stream(client) for _ in range(3)]
+                for stream in streams:
+                    with self.assertRaises(grpc.RpcError) as raised:
+                        list(stream)
+                    self.assertEqual(raised.exception.code(), grpc.StatusCode.UNAVAILABLE)
+                    self.assertIn("the device is lost", raised.exception.details())
+            self.assertEqual(server.wait(), DEVICE_LOST)
+            log = server.read_log()
+            self.assertIn("cuda:0: the device is lost", log)
+            self.assertTrue(log.splitlines()[-1].startswith("peerage-server: the device is lost"), log)
+
+
+class CancellationTest(CudaTest):
+    CALLS = 1000
+    SEED = 11
+
+    def test_survives_a_thousand_random_cancellations(self):
+        numbers = random.Random(self.SEED)
+        reads = [numbers.randrange(6) for _ in range(self.CALLS)]
+        with cuda_server(model=MIXTURE, standin=["--schedule", "random", "--seed", str(self.SEED)]) as server, \
+                Client(server) as client:
+            expected = client.generate("x")
+
+            def call_and_cancel(events):
+                request = greedy(PROMPTS[events % len(PROMPTS)][:20], 40)
+                request.stopping.ignore_eos = True
+                call = client.inference.GenerateStream(
+                    inference.GenerateStreamRequest(request=request), timeout=TIMEOUT)
+                for _ in range(events):
+                    next(call)
+                return call.cancel()
+
+            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+                cancelled = sum(pool.map(call_and_cancel, reads))
+            self.assertGreater(cancelled, self.CALLS // 2)
+            for _ in range(10_000):
+                status = client.status()
+                if status.requests_running + status.requests_waiting == 0:
+                    break
+            self.assertEqual(status.workers[0].kv_blocks_free, status.workers[0].kv_blocks_total)
+            self.assertEqual(client.generate("x"), expected)
+            self.assert_ends_well(server)
+
+
+if __name__ == "__main__":
+    unittest.main()
