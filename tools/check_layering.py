@@ -44,16 +44,20 @@ MAY_INCLUDE = {
     "model/kernels": {"base/little_endian.h", "model", "model/config/activation.h",
                       "model/experts"},
     "model/nn": {"base", "model", "model/config", "model/experts", "model/checkpoint",
-                 "model/nn/plan", "model/nn/step", "model/nn/cpu"},
+                 "model/nn/plan", "model/nn/step", "model/nn/cpu", "model/nn/cuda"},
     "model/nn/plan": {"base", "model", "model/config", "model/experts"},
     "model/nn/step": {"model", "model/kernels/philox.h"},
     "model/nn/cpu": {"base", "model", "model/config", "model/experts", "model/kernels",
                      "model/checkpoint", "model/nn", "model/nn/plan", "model/nn/step"},
+    "model/nn/cuda": {"base", "model", "model/config", "model/experts", "model/kernels",
+                      "model/checkpoint", "model/nn", "model/nn/plan", "model/nn/step"},
     "model/transform": {"base", "model", "model/config", "model/tokenizer", "model/kernels",
                         "model/checkpoint", "model/checkpoint/config", "model/checkpoint/container",
                         "model/checkpoint/layout", "model/transform/convert",
                         "model/transform/inspect", "model/transform/upcycle", "model/nn",
                         "model/nn/plan"},
+    # It stands for libraries that know nothing of us.
+    "tests/cuda/standin": set(),
 }
 
 # Libraries that stay behind one door: headers, and the folders (or file names) that may see them.
@@ -65,7 +69,9 @@ DOORS = {
     "prometheus-cpp": (r"prometheus/.*", ["server/metrics", "tests/unit/server"]),
     "cpp-httplib": (r"httplib\.h", ["server/http", "tests/unit/server", "tests/integration"]),
     "spdlog": (r"spdlog/.*", ["server/log"]),
-    "CUDA": (r"(cuda|cublas|nccl|cub/).*", ["*_cuda.*"]),
+    "CUDA": (r"(cuda|cublas|nccl|cub/).*",
+             ["*_cuda.*", "model/nn/cuda", "tests/cuda", "bench/kernels/cuda_*"]),
+    "the stand-in for CUDA": (r"tests/cuda/standin/.*", ["tests/cuda"]),
     "Highway": (r"hwy/.*", ["model/kernels", "tests/unit/kernels", "bench"]),
     "libpng": (r"png\.h", ["model/experts", "tests/unit/experts"]),
     "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),

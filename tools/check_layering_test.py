@@ -10,7 +10,12 @@ import check_layering
 CLEAN = {
     "model/token.h": "",
     "model/kernels/norm.h": "",
+    "model/kernels/norm_cuda.h": "#include <cuda_runtime_api.h>\n",
     "model/nn/cpu/norm_layer.h": '#include "model/kernels/norm.h"\n',
+    "model/nn/cuda/norm_layer.h": '#include <cublasLt.h>\n#include "model/kernels/norm_cuda.h"\n',
+    "model/nn/load.cc": '#include "model/nn/cpu/norm_layer.h"\n'
+                        '#include "model/nn/cuda/norm_layer.h"\n',
+    "tests/cuda/standin/stream.h": "#include <cuda_runtime_api.h>\n",
     "tests/oracle/tensors.h": "#include <ATen/core/Tensor.h>\n",
     "server/engine/engine.h": '#include "model/token.h"\n',
     "server/rpc/call.h": '#include <grpcpp/server.h>\n#include "server/engine/engine.h"\n',
@@ -27,6 +32,20 @@ PLANTED = {
     "a plan that knows a device": (
         "model/nn/plan/norm.cc", '#include "model/nn/cpu/norm_layer.h"',
         "model/nn/plan may not include"),
+    "a device that knows another": (
+        "model/nn/cuda/norm.cc", '#include "model/nn/cpu/norm_layer.h"',
+        "model/nn/cuda may not include"),
+    "the CPU that knows CUDA": (
+        "model/nn/cpu/norm.cc", '#include "model/nn/cuda/norm_layer.h"',
+        "model/nn/cpu may not include"),
+    "a server that knows CUDA": (
+        "server/devices.cc", '#include "model/nn/cuda/norm_layer.h"', "server may not include"),
+    "a stand-in that knows what it stands in for": (
+        "tests/cuda/standin/launch.cc", '#include "model/kernels/norm_cuda.h"',
+        "tests/cuda/standin may not include"),
+    "a test of the CPU that knows the stand-in": (
+        "tests/unit/nn/norm_test.cc", '#include "tests/cuda/standin/stream.h"',
+        "the stand-in for CUDA"),
     "a client that knows the model": (
         "client/main.cc", '#include "model/token.h"', "client may not include model/token.h"),
     "torch outside the oracles": ("model/kernels/sum.cc", "#include <ATen/ops/sum.h>", "LibTorch"),
@@ -35,6 +54,7 @@ PLANTED = {
     "gRPC in the engine": ("server/engine/wire.cc", "#include <grpcpp/server.h>", "gRPC"),
     "Prometheus in the engine": ("server/engine/count.cc", "#include <prometheus/counter.h>", "prometheus"),
     "CUDA in an ordinary file": ("model/kernels/sum.cc", "#include <cuda_runtime.h>", "CUDA"),
+    "CUDA above the devices": ("model/nn/transformer.cc", "#include <cublasLt.h>", "CUDA"),
     "torch and protobuf in one file": (
         "bench/all.cc", '#include "server/rpc/call.h"\n#include "tests/oracle/tensors.h"', "sees both"),
     "an include that is not from the root": (
@@ -55,7 +75,10 @@ class LayeringTest(unittest.TestCase):
         self.assertEqual(self.violations(CLEAN), [])
 
     def test_a_cuda_file_may_see_cuda(self):
-        files = {**CLEAN, "model/kernels/norm_cuda.cc": "#include <cuda_runtime.h>"}
+        files = {**CLEAN, "model/kernels/norm_cuda.cu": "#include <cuda_bf16.h>",
+                 "tests/cuda/kernels/norm_test.cc": '#include <cuda_runtime_api.h>\n'
+                                                    '#include "tests/cuda/standin/stream.h"',
+                 "bench/kernels/cuda_kernels_bench.cc": "#include <cuda_runtime_api.h>"}
         self.assertEqual(self.violations(files), [])
 
     def test_every_planted_violation_is_named(self):
