@@ -26,6 +26,17 @@ release: setup ## Builds what ships, in build/release/bin
 	@cmake --preset release >build/release.configure.log || { cat build/release.configure.log; exit 1; }
 	@ninja -C build/release -j $(JOBS)
 
+.PHONY: cuda
+cuda: ## Builds what ships with the CUDA device too, in build/cuda/bin, where nvcc 13.0 is
+	@tools/find_nvcc.sh >/dev/null
+	@tools/setup.sh
+	@cmake --preset cuda >build/cuda.configure.log || { cat build/cuda.configure.log; exit 1; }
+	@ninja -C build/cuda -j $(JOBS) peerage-server peerage peerage-model
+
+.PHONY: gpu-check
+gpu-check: ## Tests and measures on this machine's GPU, into build/gpu-check (docs/gpu.md)
+	@tools/gpu_check.sh
+
 .PHONY: package
 package: programs ## Makes a Debian package of the programs, in build/package
 	@rm -rf build/package

@@ -24,14 +24,16 @@ function(peerage_cuda_library name)
   peerage_library(${name} ${ARGN})
   set_target_properties(${name} PROPERTIES CUDA_RUNTIME_LIBRARY Shared
                         UNITY_BUILD OFF)
-  target_compile_options(${name} PRIVATE
-    $<$<COMPILE_LANGUAGE:CUDA>:-O3 -lineinfo --compress-mode=none
-      "SHELL:-Xptxas --warn-on-spills,--warn-on-local-memory-usage,--warn-on-double-precision-use,-Werror">)
+  set(device_options -O3 -lineinfo --compress-mode=none
+      "SHELL:-Xptxas --warn-on-spills,--warn-on-local-memory-usage,--warn-on-double-precision-use,-Werror")
+  target_compile_options(${name} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${device_options}>")
   target_link_libraries(${name} PUBLIC CUDA::cudart)
 endfunction()
 
-# peerage_cuda_test(NAME [SOURCES ...] [LINK ...]): runs on tests/cuda/standin, linked with the real
-# libraries, so that the same program runs on a GPU.
+# peerage_cuda_test(NAME [TIMEOUT seconds] [SOURCES ...] [LINK ...] [OPTIONS of on_standin.sh ...]):
+# linked with the real libraries. Label cuda: NAME runs on tests/cuda/standin, from PTX for sm_90, and
+# again as NAME_smXX from that of each further target in PEERAGE_CUDA_TEST_TARGETS. Label gpu:
+# NAME_gpu and NAME_gpu_ptx run on a GPU, and are not run where there is none.
 function(peerage_cuda_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;OPTIONS" ${ARGN})
   if(NOT arg_TIMEOUT)
@@ -43,9 +45,22 @@ function(peerage_cuda_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests
                         CUDA_RUNTIME_LIBRARY Shared)
   add_dependencies(${name} cuda_standin)
-  add_test(NAME ${name}
-           COMMAND ${CMAKE_SOURCE_DIR}/tests/cuda/on_standin.sh ${arg_OPTIONS} $<TARGET_FILE:${name}>
-           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS cuda TIMEOUT ${arg_TIMEOUT}
-                       ENVIRONMENT CUDA_STANDIN_DIR=${CMAKE_BINARY_DIR}/standin)
+  set(on_standin ${CMAKE_SOURCE_DIR}/tests/cuda/on_standin.sh ${arg_OPTIONS} $<TARGET_FILE:${name}>)
+  set(standin CUDA_STANDIN_DIR=${CMAKE_BINARY_DIR}/standin)
+  peerage_add_cuda_test(${name} cuda "${standin}" ${on_standin})
+  foreach(target ${PEERAGE_CUDA_TEST_TARGETS})
+    peerage_add_cuda_test(${name}_sm${target} cuda "${standin};CUDA_STANDIN=target=${target}"
+                          ${on_standin})
+  endforeach()
+  set(on_gpu ${CMAKE_SOURCE_DIR}/tests/cuda/on_gpu.sh $<TARGET_FILE:${name}>)
+  peerage_add_cuda_test(${name}_gpu gpu "" ${on_gpu})
+  peerage_add_cuda_test(${name}_gpu_ptx gpu CUDA_FORCE_PTX_JIT=1 ${on_gpu})
+  set_tests_properties(${name}_gpu ${name}_gpu_ptx PROPERTIES SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+endfunction()
+
+# What runs a test is a command line; its timeout is the caller's.
+function(peerage_add_cuda_test name label environment)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${arg_TIMEOUT}
+                       ENVIRONMENT "${environment}")
 endfunction()
