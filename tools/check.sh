@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 readonly jobs=${JOBS:-$(nproc)}
 readonly python=build/deps/venv/bin/python
 
+not_run=()  # what this machine could not run: said at the end, and counted nowhere as passed
+
 stage() {
   echo
   echo "== $* (at $((SECONDS / 60)) min $((SECONDS % 60)) s)"
@@ -78,3 +80,15 @@ stage "release build and every test"
 build release
 "$python" tools/check_docs.py --bin build/release/bin
 run_tests release -LE image  # those are check_long.sh's
+
+stage "CUDA on the stand-in"
+if no_nvcc=$(tools/find_nvcc.sh 2>&1 >/dev/null); then
+  build cuda-check tests/cuda/all peerage-server
+  run_tests cuda-check -L cuda
+  not_run+=("the same on a GPU (make gpu-check)")
+else
+  not_run+=("tests of CUDA: $no_nvcc")
+fi
+
+echo
+for what in "${not_run[@]}"; do echo "NOT RUN: $what"; done
