@@ -39,7 +39,8 @@ void ExpectTheSameAnswers(const std::string& path, const std::vector<TokenId>& t
   for (size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-4) << i;
   EXPECT_EQ(SequenceRunner(*cuda, 1, 0).Score(tokens, 7), actual) << "in chunks of 7";
 
-  const std::vector<TokenId> prompt(tokens.begin(), tokens.begin() + 5);
+  const auto end = tokens.begin() + std::min<ptrdiff_t>(5, std::ssize(tokens));
+  const std::vector<TokenId> prompt(tokens.begin(), end);
   EXPECT_EQ(SequenceRunner(*cuda, 0, 0).Greedy(prompt, kGreedyTokens),
             SequenceRunner(*cpu, 0, 0).Greedy(prompt, kGreedyTokens));
 }
