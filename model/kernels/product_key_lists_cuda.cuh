@@ -13,7 +13,7 @@ namespace peerage::kernels::cuda {
 struct SelectPass {
   SelectExpertsArgs args;
   int listed = 0;      // of each half and chunk: min(n, k)
-  int chunk_keys = 0;  // a multiple of 64
+  int chunk_keys = 0;  // a multiple of 128
   int chunks = 0;
   // Ranked keys of scores and sub-keys, best first; 0 where a chunk has fewer.
   uint64_t* lists = nullptr;  // [count][heads][2][chunks][listed]

@@ -6,7 +6,7 @@
 namespace peerage::kernels::cuda {
 namespace {
 
-constexpr int kKeysOfTile = 64;  // that ListSubKeys scores at once
+constexpr int kStageKeys = 128;  // that ListSubKeys scores at once
 constexpr int kLargeChunk = 512;
 constexpr int kSmallChunk = 128;
 constexpr int kRowsOfTile = 16;
@@ -36,7 +36,7 @@ int TokensOfSmallChunks(const ProductKeyShape& shape) {
 struct Plan {
   Plan(const ProductKeyShape& shape, int chunk)
       : listed(std::min(shape.num_sub_keys, shape.top_k)),
-        chunk_keys(std::min(chunk, CeilDiv(shape.num_sub_keys, kKeysOfTile) * kKeysOfTile)),
+        chunk_keys(std::min(chunk, CeilDiv(shape.num_sub_keys, kStageKeys) * kStageKeys)),
         chunks(CeilDiv(shape.num_sub_keys, chunk_keys)),
         lists_of_token(size_t(shape.heads) * 2 * chunks) {
     const size_t tokens = kMostScratch / BytesOfToken();

@@ -9,8 +9,7 @@ namespace peerage::kernels::cuda {
 
 inline constexpr int kListThreads = 256;
 inline constexpr int kListWarps = kListThreads / 32;
-inline constexpr int kRows = 16;                  // queries of a block: the height of an mma tile
-inline constexpr int kTileKeys = 8 * kListWarps;  // 8 a warp: the width of one
+inline constexpr int kRows = 16;  // queries of a block: the height of an mma tile
 
 enum class KeySource { kDirect, kMultiplyAdd, kTensorCores };
 
@@ -59,12 +58,13 @@ __device__ inline void CopyScores(const SelectPass& pass, const ScoreTile& tile,
 }
 
 // ---- fused multiply-adds in order of the width: the bits of the CPU
+inline constexpr int kSlabKeys = 64;
 inline constexpr int kSlabDepth = 32;
 inline constexpr int kSlabStride =
     kSlabDepth + 4;  // 16-byte reads of neighbouring rows: no conflict
 
 struct MultiplyAddRoom {
-  float keys[kTileKeys][kSlabStride];
+  float keys[kSlabKeys][kSlabStride];
   float queries[kRows][kSlabStride];
 };
 
@@ -80,7 +80,7 @@ __device__ inline void StageSlab(const SelectPass& pass, const ScoreTile& tile, 
   const ProductKeyShape& shape = pass.args.shape;
   const int column = threadIdx.x % kSlabDepth;
   const bool inside = depth + column < shape.half_width;
-  for (int i = threadIdx.x / kSlabDepth; i < kTileKeys; i += kListThreads / kSlabDepth) {
+  for (int i = threadIdx.x / kSlabDepth; i < kSlabKeys; i += kListThreads / kSlabDepth) {
     const int key = tile.first_key + first_key + i;
     const size_t at = (size_t(tile.set) * shape.num_sub_keys + key) * shape.half_width + depth;
     const bool real = inside && first_key + i < tile.num_keys;
@@ -94,9 +94,9 @@ __device__ inline void StageSlab(const SelectPass& pass, const ScoreTile& tile, 
 
 __device__ inline void MultiplyAddScores(const SelectPass& pass, const ScoreTile& tile,
                                          MultiplyAddRoom& room, uint32_t* keys) {
-  constexpr int kRowsOfThread = kRows * kTileKeys / kListThreads;
-  const int key = threadIdx.x % kTileKeys, row = threadIdx.x / kTileKeys * kRowsOfThread;
-  for (int first_key = 0; first_key < tile.num_keys; first_key += kTileKeys) {
+  constexpr int kRowsOfThread = kRows * kSlabKeys / kListThreads;
+  const int key = threadIdx.x % kSlabKeys, row = threadIdx.x / kSlabKeys * kRowsOfThread;
+  for (int first_key = 0; first_key < tile.num_keys; first_key += kSlabKeys) {
     float scores[kRowsOfThread] = {};
     for (int depth = 0; depth < pass.args.shape.half_width; depth += kSlabDepth) {
       StageSlab(pass, tile, first_key, depth, room);
@@ -124,17 +124,19 @@ __device__ inline void MultiplyAddScores(const SelectPass& pass, const ScoreTile
 
 // ---- tensor cores: a query as three bf16 numbers, whose sum it is to the last bit of f32
 inline constexpr int kParts = 3;
-inline constexpr int kStageDepth = 128;  // of the sub-keys that are on their way
-inline constexpr int kPad = 8;           // keeps ldmatrix off its own banks
+inline constexpr int kKeysOfWarp = 16;  // two mma tiles, so that queries are read half as often
+inline constexpr int kStageKeys = kKeysOfWarp * kListWarps;
+inline constexpr int kStageDepth = 64;
+inline constexpr int kPad = 8;  // keeps ldmatrix off its own banks
 inline constexpr int kKeyStride = kStageDepth + kPad;
 
 struct TensorRoom {
   uint16_t* queries;  // [kParts][kRows][half_width + kPad]
-  uint16_t* keys;     // [2][kTileKeys][kKeyStride]
+  uint16_t* keys;     // [2][kStageKeys][kKeyStride]
 };
 inline size_t TensorRoomBytes(int half_width) {
   return sizeof(uint16_t) *
-         (size_t(kParts) * kRows * (half_width + kPad) + 2 * size_t(kTileKeys) * kKeyStride);
+         (size_t(kParts) * kRows * (half_width + kPad) + 2 * size_t(kStageKeys) * kKeyStride);
 }
 
 __device__ inline void SplitQueries(const SelectPass& pass, const ScoreTile& tile,
@@ -157,97 +159,103 @@ __device__ inline void SplitQueries(const SelectPass& pass, const ScoreTile& til
   }
 }
 
-// Sub-keys on their way: [first_key, + kTileKeys) of the chunk, up to kStageDepth of their width.
-__device__ __forceinline__ void StageKeys(const SelectPass& pass, const ScoreTile& tile,
-                                          int first_key, int depth, uint16_t* keys) {
-  constexpr int kPieces = kStageDepth / 8;
-  const int n = pass.args.shape.num_sub_keys, width = pass.args.shape.half_width;
-  const uint16_t* table =
-      static_cast<const uint16_t*>(pass.args.sub_keys) + size_t(tile.set) * n * width + depth;
-#pragma unroll
-  for (int i = 0; i < kTileKeys * kPieces / kListThreads; ++i) {
-    const int row = (i * kListThreads + threadIdx.x) / kPieces;
-    const int column = threadIdx.x % kPieces * 8;
-    if (depth + column >= width) continue;
-    const int key = min(tile.first_key + first_key + row, n - 1);  // behind the last: unused scores
-    CopyAsync(keys + row * kKeyStride + column, table + size_t(key) * width + column);
-  }
-  CommitCopies();
-}
-
-// Of a warp's 8 keys with all rows: sums[part] is an mma tile.
-__device__ __forceinline__ void MultiplyStage(const TensorRoom& room, const uint16_t* keys,
-                                              int depth, int width, float (&sums)[kParts][4]) {
-  const int lane = threadIdx.x % 32, stride = width + kPad;
-  const uint16_t* key = keys + (threadIdx.x / 32 * 8 + lane % 8) * kKeyStride + lane / 8 % 2 * 8;
-  const uint16_t* query = room.queries + lane % 16 * stride + lane / 16 * 8 + depth;
-  const int end = min(kStageDepth, width - depth);
-  for (int k = 0; k < end; k += 16) {
-    uint32_t b[2];
-    LoadMatrix2(b, key + k);
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-      uint32_t a[4];
-      LoadMatrix4(a, query + part * kRows * stride + k);
-      MultiplyAdd(sums[part], a, b);
-    }
-  }
-}
-
-__device__ __forceinline__ float ScoreKeyBits(float high, float middle, float low) {
-  return __uint_as_float(ScoreKey(high + (middle + low)));
-}
-
-__device__ __forceinline__ void StoreScores(const ScoreTile& tile, int first_key,
-                                            const float (&sums)[kParts][4], uint32_t* keys) {
-  const int lane = threadIdx.x % 32;
-  const int column = first_key + threadIdx.x / 32 * 8 + lane % 4 * 2;
-#pragma unroll
-  for (int x = 0; x < 4; x += 2) {
-    StoreShared2(reinterpret_cast<float*>(keys + (lane / 4 + x * 4) * tile.stride + column),
-                 ScoreKeyBits(sums[0][x], sums[1][x], sums[2][x]),
-                 ScoreKeyBits(sums[0][x + 1], sums[1][x + 1], sums[2][x + 1]));
-  }
-}
-
-// What is staged at once: kTileKeys sub-keys, up to kStageDepth of their width.
+// What is on its way at once: kStageKeys sub-keys, up to kStageDepth of their width.
 struct Stage {
-  int first_key = 0;
+  int first_key = 0;  // in the chunk
   int depth = 0;
   int buffer = 0;
 
   __device__ Stage Next(int width) const {
     const bool last = depth + kStageDepth >= width;
-    return {last ? first_key + kTileKeys : first_key, last ? 0 : depth + kStageDepth, 1 - buffer};
+    return {last ? first_key + kStageKeys : first_key, last ? 0 : depth + kStageDepth, 1 - buffer};
+  }
+  __device__ uint16_t* Keys(const TensorRoom& room) const {
+    return room.keys + buffer * kStageKeys * kKeyStride;
   }
 };
+
+// The last sub-key stands for those behind it, whose scores nobody looks at.
+__device__ __forceinline__ void StageKeys(const SelectPass& pass, const ScoreTile& tile,
+                                          const TensorRoom& room, const Stage& stage) {
+  constexpr int kPieces = kStageDepth / 8, kStep = kListThreads / kPieces;
+  const int n = pass.args.shape.num_sub_keys, width = pass.args.shape.half_width;
+  const int row = threadIdx.x / kPieces, column = threadIdx.x % kPieces * 8;
+  if (stage.depth + column < width) {
+    const int key = min(tile.first_key + stage.first_key + row, n - 1);
+    const uint16_t* from = static_cast<const uint16_t*>(pass.args.sub_keys) +
+                           (size_t(tile.set) * n + key) * width + stage.depth + column;
+    uint16_t* to = stage.Keys(room) + row * kKeyStride + column;
+#pragma unroll
+    for (int i = 0; i < kStageKeys; i += kStep) {
+      CopyAsync(to + i * kKeyStride, from + int64_t{min(i, n - 1 - key)} * width);
+    }
+  }
+  CommitCopies();
+}
+
+// Sums of all rows with a warp's keys, part by part: of two mma tiles.
+using PartSums = float[kParts][2][4];
+
+__device__ __forceinline__ void MultiplyStage(const TensorRoom& room, const Stage& stage, int width,
+                                              PartSums& sums) {
+  const int lane = threadIdx.x % 32, stride = width + kPad;
+  const uint16_t* keys = stage.Keys(room) + lane / 8 % 2 * 8 +
+                         (threadIdx.x / 32 * kKeysOfWarp + lane / 16 * 8 + lane % 8) * kKeyStride;
+  const uint16_t* queries = room.queries + lane % 16 * stride + lane / 16 * 8 + stage.depth;
+#pragma unroll
+  for (int k = 0; k < kStageDepth; k += 16) {
+    if (stage.depth + k >= width) break;
+    uint32_t b[4];
+    LoadMatrix4(b, keys + k);
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      uint32_t a[4];
+      LoadMatrix4(a, queries + part * kRows * stride + k);
+      MultiplyAdd(sums[part][0], a, {b[0], b[1]});
+      MultiplyAdd(sums[part][1], a, {b[2], b[3]});
+    }
+  }
+}
+
+// Stores score keys and begins again with zeros.
+__device__ __forceinline__ void TakeScores(const ScoreTile& tile, int first_key, PartSums& sums,
+                                           uint32_t* keys) {
+  const int lane = threadIdx.x % 32;
+  const int column = first_key + threadIdx.x / 32 * kKeysOfWarp + lane % 4 * 2;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float scores[4];
+#pragma unroll
+    for (int x = 0; x < 4; ++x) {
+      scores[x] =
+          __uint_as_float(ScoreKey(sums[0][half][x] + (sums[1][half][x] + sums[2][half][x])));
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) sums[part][half][x] = 0;
+    }
+    uint32_t* to = keys + lane / 4 * tile.stride + column + half * 8;
+    StoreShared2(reinterpret_cast<float*>(to), scores[0], scores[1]);
+    StoreShared2(reinterpret_cast<float*>(to + 8 * tile.stride), scores[2], scores[3]);
+  }
+}
 
 __device__ inline void TensorScores(const SelectPass& pass, const ScoreTile& tile,
                                     const TensorRoom& room, uint32_t* keys) {
   const int width = pass.args.shape.half_width;
-  const auto buffer = [&](const Stage& s) { return room.keys + s.buffer * kTileKeys * kKeyStride; };
   Stage stage;
-  StageKeys(pass, tile, stage.first_key, stage.depth, buffer(stage));
+  StageKeys(pass, tile, room, stage);
   SplitQueries(pass, tile, room);
-  float sums[kParts][4] = {};
+  PartSums sums = {};
   while (stage.first_key < tile.num_keys) {
     const Stage next = stage.Next(width);
     if (next.first_key < tile.num_keys) {
-      StageKeys(pass, tile, next.first_key, next.depth, buffer(next));
+      StageKeys(pass, tile, room, next);
       WaitForCopies<1>();
     } else {
       WaitForCopies<0>();
     }
     __syncthreads();
-    MultiplyStage(room, buffer(stage), stage.depth, width, sums);
-    if (next.depth == 0) {
-      StoreScores(tile, stage.first_key, sums, keys);
-#pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-#pragma unroll
-        for (int x = 0; x < 4; ++x) sums[part][x] = 0;
-      }
-    }
+    MultiplyStage(room, stage, width, sums);
+    if (next.depth == 0) TakeScores(tile, stage.first_key, sums, keys);
     __syncthreads();
     stage = next;
   }

@@ -45,20 +45,22 @@ __device__ __forceinline__ uint64_t BoundByLanes(const uint32_t* keys, int count
   return uint64_t{__shfl_sync(kWarp, SortDescending(larger), k - 1)} << 32;
 }
 
-// Copies the candidates that are no less than `least` into `room`, unless there are more than it
-// holds. Returns how many there are.
+// Copies the candidates that are no less than `least` into `room`. Returns how many there are, or
+// kSortRoom + 1 if there are more than it holds.
 template <typename Candidates>
 __device__ __forceinline__ int Gather(const Candidates& candidates, int count, uint64_t least,
                                       uint64_t* room) {
   const int lane = threadIdx.x % 32;
+  const uint32_t before = (1u << lane) - 1;
+  if (least == 0) least = 1;  // what stands for none is zero
   int found = 0;
   for (int first = 0; first < count; first += 32) {
     const uint64_t candidate = first + lane < count ? candidates(first + lane) : 0;
-    const bool passes = first + lane < count && candidate >= least;
-    const uint32_t passing = __ballot_sync(kWarp, passes);
-    const int at = found + __popc(passing & ((1u << lane) - 1));
-    if (passes && at < kSortRoom) room[at] = candidate;
+    const uint32_t passing = __ballot_sync(kWarp, candidate >= least);
+    const int place = found + __popc(passing & before);
     found += __popc(passing);
+    if (found > kSortRoom) return kSortRoom + 1;  // all lanes
+    if (candidate >= least) room[place] = candidate;
   }
   __syncwarp();
   return found;

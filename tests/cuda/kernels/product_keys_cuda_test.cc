@@ -259,9 +259,9 @@ TEST_F(ProductKeysCudaTest, SelectOnTensorCores) {
 
 TEST_F(ProductKeysCudaTest, SelectTheCpusPicksByMultiplyAdds) {
   for (const DeviceFloat type : {DeviceFloat::kF32, DeviceFloat::kBF16}) {
-    for (const int n : {1, 5, 63, 65, 600}) {
-      for (const int half_width : {1, 7, 33, 100}) {
-        for (const int top_k : {1, 16, 32}) {
+    for (const int n : {1, 5, 65, 600}) {
+      for (const int half_width : {1, 33, 100}) {
+        for (const int top_k : {1, 16}) {
           ExpectEqual(Selection({.heads = 3,
                                  .top_k = std::min(top_k, n * n),
                                  .num_sub_keys = n,
@@ -275,9 +275,9 @@ TEST_F(ProductKeysCudaTest, SelectTheCpusPicksByMultiplyAdds) {
 }
 
 TEST_F(ProductKeysCudaTest, SelectByDirectScores) {
-  for (const int n : {1, 3, 31, 33, 100, 257, 1030}) {
-    for (const int top_k : {1, 7, 16, 32, 33, 100, 128}) {
-      ExpectEqual(Selection({.heads = 2, .top_k = std::min(top_k, n * n), .num_sub_keys = n}, 9));
+  for (const int n : {1, 3, 31, 33, 129, 1030}) {
+    for (const int top_k : {1, 7, 16, 32, 33, 128}) {
+      ExpectEqual(Selection({.heads = 2, .top_k = std::min(top_k, n * n), .num_sub_keys = n}, 3));
     }
   }
 }
@@ -311,8 +311,8 @@ TEST_F(ProductKeysCudaTest, MakeWeightsByEveryScore) {
 
 TEST_F(ProductKeysCudaTest, TakeLowerIdsAmongEquals) {
   for (const int top_k : {1, 16, 32, 100}) {
-    for (const int values : {1, 3, 9}) {
-      for (const int n : {32, 200, 600}) {
+    for (const int values : {1, 5}) {
+      for (const int n : {32, 600}) {
         ExpectEqual(
             Selection({.heads = 2, .top_k = top_k, .num_sub_keys = n, .half_width = 16, .sets = 4},
                       2)
