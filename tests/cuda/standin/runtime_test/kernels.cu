@@ -32,8 +32,7 @@ cudaError_t AllowShared(int bytes) {
 }
 
 cudaError_t LaunchTrap(cudaStream_t stream) {
-  Trap<<<1, 32, 0, stream>>>();
-  return cudaGetLastError();
+  return cudaLaunchKernel(reinterpret_cast<const void*>(Trap), 1, 32, nullptr, 0, stream);
 }
 
 }  // namespace peerage::standin_test
