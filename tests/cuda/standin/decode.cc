@@ -1548,6 +1548,12 @@ std::string Kernel::Place(const Inst& inst) const {
   return (found == files->end() ? "?" : found->second) + ":" + std::to_string(inst.line & 0xffff);
 }
 
+Module::Variable Module::Find(const std::string& name) {
+  const auto found = globals_.find(name);
+  if (found == globals_.end()) throw Error("no variable " + name);
+  return {found->second, 0};
+}
+
 Kernel& Module::Get(const std::string& name) {
   const auto found = kernels_.find(name);
   if (found == kernels_.end()) throw Error("no kernel " + name);

@@ -66,16 +66,29 @@ class Memory {
   };
   Touch* touches = nullptr;  // of the word at `first`
   u64 first = 0;
-  // A byte for each byte, at address a + written: 0 while nobody has written it since its allocation.
-  // Copies, memsets and matrix products set it to 1; stores of kernels should. 0: not kept.
-  u64 written = 0;
-  u8* WrittenAt(u64 address) const { return reinterpret_cast<u8*>(address + written); }
-  // Room for a variable of a module, zeroed and written, which lives as long as the memory. Throws
-  // Error when there is none.
-  std::function<u64(u64 bytes)> allocate_variable;
+  u64 tracked = u64{1} << 40;
+  bool IsTracked(u64 address) const { return address - first < tracked; }
+
+  // Places module variables: an address of so many bytes, already added.
+  std::function<u64(u64 bytes)> allocate;
+
+  // Bytes that nobody has written since they were allocated. The runtime says when: MarkFresh for a
+  // new allocation, MarkWritten for what copies, fills and libraries write; kernels say it
+  // themselves. Memory that was never marked fresh counts as written. Ranges must be tracked.
+  void MarkFresh(u64 begin, u64 bytes);
+  void MarkWritten(u64 begin, u64 bytes) const;
+  // A copy within the device brings what is known of its source.
+  void CopyMarks(u64 to, u64 from, u64 bytes) const;
+  // A bit for each byte, or null when nothing was ever marked fresh.
+  u8* fresh() const { return fresh_; }
+  bool IsFresh(u64 address) const {
+    const u64 at = address - first;
+    return fresh_ != nullptr && (fresh_[at / 8] >> at % 8 & 1) != 0;
+  }
 
  private:
   std::map<u64, u64> ranges_;
+  u8* fresh_ = nullptr;
 };
 
 struct Counters {
@@ -158,6 +171,11 @@ class Module {
   void Add(std::string text, Memory& memory);
   Kernel& Get(const std::string& name);  // decoded; throws Error
   const std::unordered_map<std::string, u64>& globals() const { return globals_; }
+  struct Variable {
+    u64 address = 0, bytes = 0;
+  };
+  // A __device__ or __constant__ variable by its name in PTX; throws Error when there is none.
+  Variable Find(const std::string& name);
 
  private:
   friend class Decoder;

@@ -58,10 +58,7 @@ Function& Device::Load(const void* host, const Program::Symbol& symbol) {
 }
 
 uint64_t Device::AddressOf(const Program::Symbol& symbol) {
-  const auto& variables = Module(symbol.module).code->globals();
-  const auto found = variables.find(symbol.name);
-  if (found == variables.end()) throw ptx::Error("no variable " + symbol.name);
-  return found->second;
+  return Module(symbol.module).code->Find(symbol.name).address;
 }
 
 void Device::Unload(int module) {

@@ -14,6 +14,8 @@ namespace {
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kIntoPage = 256;  // where an allocation begins in its first page
 constexpr size_t kFreedKept = 10000;
+// Of an allocation whose bytes are known to be written or not: an eighth of it is used for that.
+constexpr uint64_t kTrackedBytes = uint64_t{1} << 30;
 
 uint8_t* Map(uint64_t bytes, int protection) {
   void* pages =
@@ -37,12 +39,12 @@ void DeviceMemory::Prepare() {
   base_ = reinterpret_cast<uint64_t>(Map(reserved_, PROT_NONE));
   next_ = base_;
   memory_.alias = reinterpret_cast<uint64_t>(Map(reserved_, PROT_READ | PROT_WRITE)) - base_;
-  memory_.allocate_variable = [this](uint64_t bytes) { return AllocateVariable(bytes); };
+  memory_.allocate = [this](uint64_t bytes) { return AllocateVariable(bytes); };
   if (!checked_) return;
   memory_.first = base_;
+  memory_.tracked = reserved_;
   memory_.touches = reinterpret_cast<ptx::Memory::Touch*>(
       Map(reserved_ / 4 * sizeof(ptx::Memory::Touch), PROT_READ | PROT_WRITE));
-  memory_.written = reinterpret_cast<uint64_t>(Map(reserved_, PROT_READ | PROT_WRITE)) - base_;
 }
 
 uint64_t DeviceMemory::Place(uint64_t bytes) {
@@ -84,6 +86,7 @@ uint64_t DeviceMemory::Allocate(uint64_t bytes) {
   used_ += Counted(bytes);
   memory_.Add(address, bytes);
   Poison(memory_.At(address), bytes);
+  if (checked_ && bytes <= kTrackedBytes) memory_.MarkFresh(address, bytes);
   return address;
 }
 
@@ -93,7 +96,6 @@ uint64_t DeviceMemory::AllocateVariable(uint64_t bytes) {
   const uint64_t address = page + kIntoPage;
   variables_[page] = {address, bytes, next_};
   memory_.Add(address, bytes);
-  MarkWritten(address, bytes);  // pages that nobody used are zeros
   return address;
 }
 
@@ -118,7 +120,7 @@ void DeviceMemory::Release(uint64_t first_page, const Allocation& allocation) {
   mmap(memory_.At(first_page), bytes, PROT_READ | PROT_WRITE,
        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   if (!checked_) return;
-  madvise(memory_.WrittenAt(first_page), bytes, MADV_DONTNEED);
+  memory_.MarkWritten(allocation.address, allocation.bytes);  // as unused addresses are
   madvise(memory_.touches + (first_page - base_) / 4, bytes / 4 * sizeof(ptx::Memory::Touch),
           MADV_DONTNEED);
 }
@@ -143,17 +145,29 @@ std::string DeviceMemory::Describe(uint64_t address) const {
 }
 
 void DeviceMemory::MarkWritten(uint64_t address, uint64_t bytes) const {
-  if (memory_.written != 0) std::memset(memory_.WrittenAt(address), 1, bytes);
+  if (checked_) memory_.MarkWritten(address, bytes);
 }
 
 bool DeviceMemory::WasWritten(uint64_t address, uint64_t bytes) const {
-  return memory_.written == 0 || std::memchr(memory_.WrittenAt(address), 0, bytes) == nullptr;
+  const uint8_t* fresh = memory_.fresh();
+  if (fresh == nullptr) return true;
+  for (const uint64_t end = address + bytes; address < end;) {
+    const uint64_t at = address - memory_.first;
+    const bool whole = at % 8 == 0 && end - address >= 8;  // eight bytes at once
+    if (whole ? fresh[at / 8] != 0 : memory_.IsFresh(address)) return false;
+    address += whole ? 8 : 1;
+  }
+  return true;
 }
 
 void DeviceMemory::CopyWritten(uint64_t to, const DeviceMemory& other, uint64_t from,
                                uint64_t bytes) const {
-  if (memory_.written != 0)
-    std::memmove(memory_.WrittenAt(to), other.memory_.WrittenAt(from), bytes);
+  if (!checked_) return;
+  if (&other == this) {
+    memory_.CopyMarks(to, from, bytes);
+  } else if (other.WasWritten(from, bytes)) {
+    memory_.MarkWritten(to, bytes);
+  }
 }
 
 }  // namespace standin

@@ -16,7 +16,7 @@ namespace standin {
 // noticed.
 class DeviceMemory {
  public:
-  // `checked`: keep who touched and wrote what (ptx::Memory::touches and written).
+  // `checked`: keep who touched and wrote what (ptx::Memory::touches and fresh).
   DeviceMemory(uint64_t total, bool checked) : total_(total), checked_(checked) {}
   DeviceMemory(const DeviceMemory&) = delete;
 
