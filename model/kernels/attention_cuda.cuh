@@ -89,8 +89,9 @@ struct BlockRange {
 // Of one row over some positions: the largest exponent and the sum of powers relative to it. Sums
 // of values are kept beside it, likewise relative.
 struct Softmax {
-  float maximum = -INFINITY, sum = 0;
+  float maximum, sum;
 };
+inline constexpr Softmax kEmptySoftmax = {-INFINITY, 0};
 
 // What sums relative to `from` are multiplied with to be relative to `to`, which is not less. The
 // first case also spares rows that have seen nothing the NaN of -inf - -inf.
@@ -108,23 +109,32 @@ __device__ __forceinline__ float Power(float exponent, float maximum) {
 struct MergeFactors {
   float all, part;
 
-  __device__ __forceinline__ MergeFactors(Softmax& softmax, const Softmax& split) {
-    const float maximum = fmaxf(softmax.maximum, split.maximum);
-    all = Rebase(softmax.maximum, maximum);
-    part = Rebase(split.maximum, maximum);
-    softmax.maximum = maximum;
-    softmax.sum = fmaf(split.sum, part, __fmul_rn(softmax.sum, all));
+  // Of the maximum so far, and of the next split's.
+  __device__ __forceinline__ MergeFactors(float before, float next) {
+    const float maximum = fmaxf(before, next);
+    all = Rebase(before, maximum);
+    part = Rebase(next, maximum);
   }
-  __device__ __forceinline__ float Merge(float values, float split) const {
-    return fmaf(split, part, __fmul_rn(values, all));
+  __device__ __forceinline__ explicit MergeFactors(float2 factors)
+      : all(factors.x), part(factors.y) {}
+
+  // Of sums, of values or powers.
+  __device__ __forceinline__ float Merge(float sum, float next) const {
+    return fmaf(next, part, __fmul_rn(sum, all));
   }
 };
+__device__ __forceinline__ MergeFactors MergeSplit(Softmax& all, const Softmax& split) {
+  const MergeFactors factors(all.maximum, split.maximum);
+  all.maximum = fmaxf(all.maximum, split.maximum);
+  all.sum = factors.Merge(all.sum, split.sum);
+  return factors;
+}
 
 // A row's factor of its sums of values: its gate times one over the sum of powers.
 __device__ __forceinline__ float OutputFactor(const AttentionArgs& args, size_t index,
-                                              const Softmax& softmax) {
+                                              float sum_of_powers) {
   const float gate = args.head_gates == nullptr ? 1.0f : args.head_gates[index];
-  return __fmul_rn(__frcp_rn(softmax.sum), gate);
+  return __fmul_rn(__frcp_rn(sum_of_powers), gate);
 }
 // Adding zero makes one zero of two: tiles that a row shares with later rows may turn -0 to 0.
 // Likewise what is beyond f32 becomes NaN.

@@ -85,7 +85,7 @@ struct RowState {
   float values[kColumns], split_values[kColumns];
 
   __device__ __forceinline__ void Clear() {
-    all = split = Softmax();
+    all = split = kEmptySoftmax;
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) values[c] = split_values[c] = 0;
   }
@@ -102,14 +102,14 @@ struct RowState {
     return power;
   }
 
-  __device__ __forceinline__ void MergeSplit() {
-    const MergeFactors factors(all, split);
+  __device__ __forceinline__ void TakeSplit() {
+    const MergeFactors factors = MergeSplit(all, split);
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       values[c] = factors.Merge(values[c], split_values[c]);
       split_values[c] = 0;
     }
-    split = Softmax();
+    split = kEmptySoftmax;
   }
 
   __device__ __forceinline__ void StoreSplit(const AttentionArgs& args, size_t index) const {
@@ -126,7 +126,7 @@ struct RowState {
   // A row that is not live gets zeros.
   __device__ __forceinline__ void StoreRow(const AttentionArgs& args, size_t index, bool live) {
     const int head_dim = args.shape.head_dim, lane = threadIdx.x % 32;
-    const float factor = live ? OutputFactor(args, index, all) : 0;
+    const float factor = live ? OutputFactor(args, index, all.sum) : 0;
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       if (c * 32 + lane >= head_dim) continue;
@@ -205,7 +205,7 @@ struct RowTile {
 #pragma unroll
     for (int r = 0; r < kRowsOfWarp; ++r) {
       if (args.splits == 0) {
-        states[r].MergeSplit();
+        states[r].TakeSplit();
       } else if (Row(r) < rows.count()) {
         states[r].StoreSplit(args, rows.Index(Row(r)));
       }
@@ -241,7 +241,8 @@ struct RowTile {
 };
 
 template <typename Element, bool kWide>
-__global__ void __launch_bounds__(kThreads) AttendRowsKernel(AttentionArgs args, int row_blocks) {
+__global__ void __launch_bounds__(kThreads, 3)
+    AttendRowsKernel(AttentionArgs args, int row_blocks) {
   extern __shared__ float4 shared[];
   const int kv_head = blockIdx.y / row_blocks;
   const AttentionRows rows(args, kv_head);

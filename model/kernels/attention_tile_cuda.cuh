@@ -57,7 +57,8 @@ struct AttentionTile {
   const int last_position = rows.Position(min(first + Memory::kRows, rows.count()) - 1);
 
   // Of splits that ended and of the one that runs. Sums of values: [slice][8 columns][of the lane].
-  Softmax all_softmax[2], split_softmax[2];
+  Softmax all_softmax[2] = {kEmptySoftmax, kEmptySoftmax};
+  Softmax split_softmax[2] = {kEmptySoftmax, kEmptySoftmax};
   float all_sums[kSlicesOfWarp][2][4] = {}, split_sums[kSlicesOfWarp][2][4] = {};
 
   __device__ __forceinline__ int Slice(int s) const { return column_warp * kSlicesOfWarp + s; }
@@ -287,8 +288,8 @@ struct AttentionTile {
     if (args.splits != 0) return StoreSplit();
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const MergeFactors factors(all_softmax[h], split_softmax[h]);
-      split_softmax[h] = Softmax();
+      const MergeFactors factors = MergeSplit(all_softmax[h], split_softmax[h]);
+      split_softmax[h] = kEmptySoftmax;
 #pragma unroll
       for (int s = 0; s < kSlicesOfWarp * 4; ++s) {
         float& sum = split_sums[s / 4][s / 2 % 2][h * 2 + s % 2];
@@ -325,7 +326,7 @@ struct AttentionTile {
       if (row + h * 8 >= rows.count()) continue;
       const size_t index = rows.Index(row + h * 8);
       const bool live = rows.IsLive(args, row + h * 8);
-      const float factor = live ? OutputFactor(args, index, all_softmax[h]) : 0;
+      const float factor = live ? OutputFactor(args, index, all_softmax[h].sum) : 0;
 #pragma unroll
       for (int s = 0; s < kSlicesOfWarp * 2; ++s) {
         if (!HasSlice(s / 2)) continue;

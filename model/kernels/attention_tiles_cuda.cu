@@ -12,8 +12,15 @@
 namespace peerage::kernels::cuda {
 namespace {
 
+// Of a multiprocessor. Few rows are decode, which lives by the loads that many blocks have under
+// way.
 template <int kDim, int kRowWarps>
-__global__ void __launch_bounds__(kTileThreads)
+constexpr int kMinBlocks = kRowWarps > 2 || kDim* kRowWarps > 256 ? 2
+                           : kDim* kRowWarps > 128                ? 3
+                                                                  : 4;
+
+template <int kDim, int kRowWarps>
+__global__ void __launch_bounds__(kTileThreads, kMinBlocks<kDim, kRowWarps>)
     AttendTilesKernel(AttentionArgs args, int row_blocks) {
   using Memory = TileMemory<kDim, kRowWarps>;
   extern __shared__ uint4 shared[];
