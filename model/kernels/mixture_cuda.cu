@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kThreads) ChooseExpertsKernel(ChooseExpertsArg
   float sum = 0;
   for (int k = 0; k < args.top_k; ++k) {
     ranked = NextBest(gates, args.experts, lane, ranked);
-    const float gate = gates[IdOf(ranked)];  // a key has forgotten which NaN it was
+    const float gate = FromOrderedKey(KeyOf(ranked));  // NaN where the gate is NaN
     sum += gate;
     if (lane == k % 32) ids[k] = IdOf(ranked), weights[k] = gate;
   }

@@ -286,6 +286,33 @@ TEST_F(LinearCudaTest, GroupsHaveTheBitsOfTheirMatrixAlone) {
   }
 }
 
+TEST_F(LinearCudaTest, CanBeCapturedIntoAGraph) {
+  const Values values({72, 1024}, {}, 64);
+  const DeviceFloats w(values.types.w, values.w), x(values.types.x, values.x);
+  const DeviceArray<float> y(size_t{64} * 72, kUntouched);
+  const DeviceArray<float> scratch(LinearScratchFloats(values.shape, 64), kNan);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  ASSERT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeGlobal), cudaSuccess);
+  ASSERT_EQ(Linear({.shape = values.shape,
+                    .w = w.data(),
+                    .x = x.data(),
+                    .x_stride = 1024,
+                    .y = y.data(),
+                    .y_stride = 72,
+                    .rows = 64,
+                    .scratch = scratch.data()},
+                   stream_),
+            cudaSuccess);
+  ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  EXPECT_EQ(y.Read(), std::vector<float>(y.size(), kUntouched));
+  ASSERT_EQ(cudaGraphLaunch(executable, stream_), cudaSuccess);
+  EXPECT_EQ(y.Read(), Run(values, 64));
+  cudaGraphExecDestroy(executable);
+  cudaGraphDestroy(graph);
+}
+
 TEST_F(LinearCudaTest, DoesNothingForNoRowsOrGroups) {
   EXPECT_EQ(Linear({.shape = {33, 97}}, stream_), cudaSuccess);
   EXPECT_EQ(GroupedLinear({.shape = {33, 97}}, stream_), cudaSuccess);

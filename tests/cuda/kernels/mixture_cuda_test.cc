@@ -334,13 +334,15 @@ class AddMixtureCudaTest : public CudaTest {
 TEST_F(AddMixtureCudaTest, AddsEveryKindOfExpert) {
   for (const int width : {1, 3, 31, 33, 97, 128, 257, 576, 1032}) {
     for (const DeviceFloat type : kDeviceFloats) {
-      const Values values(type, width);
+      Values values(type, width);
+      values.residual[width] = -0.0f;
       const std::vector<float> y = Run(values);
       const std::vector<double> expected = Expected(values);
       for (size_t i = 0; i < y.size(); ++i) {
         EXPECT_NEAR(y[i], expected[i], 0x1p-20 * 4) << width << " " << NameOf(type) << ", " << i;
       }
       for (int i = width; i < 2 * width; ++i) EXPECT_EQ(y[i], values.residual[i]) << "padding";
+      EXPECT_TRUE(std::signbit(y[width])) << "nothing was added, not even zero";
     }
   }
 }
