@@ -9,7 +9,7 @@ import pathlib
 from source_measures import functions
 
 FOLDERS = ("base", "client", "server", "model", "bench")
-GUIDES = {".h": 120, ".cc": 250, ".cu": 250}
+GUIDES = {".h": 120, ".cuh": 120, ".cc": 250, ".cu": 250}
 FUNCTION_GUIDE = 25
 SHOWN = 12
 

@@ -6,7 +6,11 @@ cd "$(dirname "$0")/.."
 
 readonly jobs=${JOBS:-$(nproc)}
 
-cmake --preset tidy >build/tidy.configure.log || { cat build/tidy.configure.log; exit 1; }
+# Host code of the CUDA device is read where its headers are; kernels are nvcc's to check.
+cuda=OFF
+if tools/find_nvcc.sh >/dev/null 2>&1; then cuda=ON; fi
+cmake --preset tidy -DPEERAGE_CUDA=$cuda >build/tidy.configure.log ||
+  { cat build/tidy.configure.log; exit 1; }
 if [[ " $*" == *" server"* || " $*" == *" client"* ]]; then
   ninja -C build/tidy -j "$jobs" peerage_proto peerage_health_proto
 fi
