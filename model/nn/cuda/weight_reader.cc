@@ -22,7 +22,8 @@ TensorType StoredTypeOf(DeviceFloat type) {
 }
 
 int64_t RowsAtOnce(size_t row_bytes) {
-  return std::max<int64_t>(1, Uploader::kBufferBytes / std::max<size_t>(row_bytes, 1));
+  return std::max<int64_t>(
+      1, static_cast<int64_t>(Uploader::kBufferBytes / std::max<size_t>(row_bytes, 1)));
 }
 
 }  // namespace
