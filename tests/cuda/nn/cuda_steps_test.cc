@@ -1,0 +1,212 @@
+// What the host does for a step on a CUDA device, and what it makes of errors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/nn/load_model.h"
+#include "tests/cuda/support/standin_control.h"
+#include "tests/support/memory_checkpoint.h"
+#include "tests/support/odd_models.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kSlots = 6;
+constexpr int kVocabulary = 97;                              // of odd models
+constexpr int kMemoryAllocation = 2, kIllegalAddress = 700;  // cudaError_t
+
+nn::LoadOptions Options(const std::string& device) {
+  return {.device = device,
+          .activation_dtype = nn::ActivationDtype::kF32,
+          .kv_dtype = nn::KvDtype::kF32,
+          .num_slots = kSlots,
+          .max_step_tokens = 64,
+          .kv_cache_bytes = 4 << 20};
+}
+
+std::unique_ptr<LanguageModel> Load(const MemoryCheckpoint& checkpoint, const std::string& device) {
+  auto model = nn::LoadModel(checkpoint, Options(device));
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+// A prompt for each of some slots, then tokens one by one, on one model.
+class Decoder {
+ public:
+  Decoder(LanguageModel& model, int sequences) : model_(model), tokens_(sequences), at_(sequences) {
+    for (int s = 0; s < sequences; ++s) {
+      blocks_.push_back({2 * s, 2 * s + 1});
+      for (int i = 0; i <= 3 + s; ++i) {
+        tokens_[s].push_back(static_cast<TokenId>((7 * i + 3 * s + 1) % kVocabulary));
+      }
+    }
+  }
+
+  // One step: what every sequence has not yet fed, and a draw for each.
+  absl::StatusOr<std::vector<RowOutput>> Step(int alternatives = 2) {
+    std::vector<Chunk> chunks;
+    std::vector<OutputRow> rows;
+    for (size_t s = 0; s < tokens_.size(); ++s) {
+      const auto all = absl::MakeConstSpan(tokens_[s]);
+      chunks.push_back({.slot = static_cast<SlotId>(s),
+                        .tokens = all.subspan(at_[s]),
+                        .first_position = static_cast<int32_t>(at_[s]),
+                        .blocks = blocks_[s]});
+      rows.push_back({.chunk = static_cast<int32_t>(s),
+                      .row = static_cast<int32_t>(chunks.back().tokens.size()) - 1,
+                      .sample = true,
+                      .alternatives = alternatives});
+    }
+    const absl::StatusOr<StepOutput> output = model_.Step({.chunks = chunks, .rows = rows});
+    if (!output.ok()) return output.status();
+    for (size_t s = 0; s < tokens_.size(); ++s) {
+      at_[s] = tokens_[s].size();
+      tokens_[s].push_back(output->rows[s].tokens[0].token);
+    }
+    return std::vector<RowOutput>(output->rows.begin(), output->rows.end());
+  }
+
+  const std::vector<std::vector<TokenId>>& tokens() const { return tokens_; }
+
+ private:
+  LanguageModel& model_;
+  std::vector<std::vector<TokenId>> tokens_;
+  std::vector<size_t> at_;
+  std::vector<std::vector<BlockId>> blocks_;
+};
+
+TEST(CudaStepsTest, AStepThatDecodesIsOneLaunchAndOneWait) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "calls are counted by the stand-in";
+  for (const auto& [name, config] : OddModels()) {
+    SCOPED_TRACE(name);
+    const MemoryCheckpoint checkpoint(config, 3);
+    const auto model = Load(checkpoint, "cuda:0");
+    for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.temperature = 0}, {});
+    Decoder decoder(*model, 3);
+    ASSERT_TRUE(decoder.Step().ok());  // the prompts
+    for (int i = 0; i < 2; ++i) {
+      standin::ResetCalls();
+      ASSERT_TRUE(decoder.Step().ok());
+      EXPECT_EQ(standin::Calls("cudaGraphLaunch"), 1u);
+      EXPECT_EQ(standin::Calls("cudaStreamSynchronize"), 1u);
+      EXPECT_EQ(standin::Calls("cudaLaunchKernelExC"), 0u);
+      EXPECT_EQ(standin::Calls("cudaLaunchKernel"), 0u);
+      EXPECT_EQ(standin::Calls("host to device copies"), 1u);
+      EXPECT_EQ(standin::Calls("device to host copies"), 1u);
+      EXPECT_EQ(standin::Calls("pageable copies"), 0u);
+      EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaMallocHost"), 0u);
+    }
+  }
+}
+
+// Each slot samples in a way of its own; so all of them draw what they draw on the CPU.
+TEST(CudaStepsTest, DrawsAreTheCpus) {
+  const MemoryCheckpoint checkpoint(OddConfig(), 11);
+  const std::vector<SamplingParams> ways = {
+      {.temperature = 0.8f, .seed = 1},
+      {.temperature = 1.5f, .top_k = 9, .seed = 2},
+      {.temperature = 1.2f, .top_p = 0.7f, .seed = 3, .repetition_penalty = 1.3f},
+      {.temperature = 2.0f,
+       .min_p = 0.2f,
+       .seed = 4,
+       .frequency_penalty = 0.5f,
+       .presence_penalty = 0.25f},
+      {.temperature = 0, .repetition_penalty = 1.4f, .logit_bias = {{5, 3.0f}, {96, -2.0f}}},
+      {.temperature = 1,
+       .top_k = 40,
+       .top_p = 0.9f,
+       .min_p = 0.01f,
+       .seed = 6,
+       .min_tokens = 4,
+       .masked_ids = {0, 1, 2, 50}}};
+  std::vector<std::vector<std::vector<TokenId>>> drawn;
+  for (const std::string device : {"cpu", "cuda:0"}) {
+    const auto model = Load(checkpoint, device);
+    for (int slot = 0; slot < kSlots; ++slot) model->Open(slot, ways[slot], {{3, 17}});
+    Decoder decoder(*model, kSlots);
+    for (int i = 0; i < 14; ++i) ASSERT_TRUE(decoder.Step(i % 3 - 1).ok());
+    drawn.push_back(decoder.tokens());
+  }
+  for (int slot = 0; slot < kSlots; ++slot) EXPECT_EQ(drawn[1][slot], drawn[0][slot]) << slot;
+}
+
+TEST(CudaStepsTest, RowsSayWhatTheySayOnTheCpu) {
+  const MemoryCheckpoint checkpoint(OddModels()[2].config, 5);
+  const auto cpu = Load(checkpoint, "cpu");
+  const auto cuda = Load(checkpoint, "cuda:0");
+  const std::vector<TokenId> tokens = {5, 9, 60, 2, 33};
+  const std::vector<TokenId> targets = {1, 96, 1, 40, 41, 42, 43};
+  const std::vector<BlockId> blocks = {1};
+  const Chunk chunk{.tokens = tokens, .blocks = blocks};
+  std::vector<OutputRow> rows;
+  for (const int alternatives : {-1, 0, 1, 20}) {
+    rows.push_back({.row = 4, .targets = targets, .alternatives = alternatives});
+    rows.push_back({.row = 2, .targets = {targets.data(), 2}, .alternatives = alternatives});
+  }
+  const auto expected = cpu->Step({.chunks = {&chunk, 1}, .rows = rows});
+  const auto actual = cuda->Step({.chunks = {&chunk, 1}, .rows = rows});
+  ASSERT_TRUE(expected.ok() && actual.ok());
+  for (size_t row = 0; row < rows.size(); ++row) {
+    ASSERT_EQ(actual->rows[row].tokens.size(), expected->rows[row].tokens.size());
+    for (size_t i = 0; i < expected->rows[row].tokens.size(); ++i) {
+      const TokenScore& want = expected->rows[row].tokens[i];
+      EXPECT_EQ(actual->rows[row].tokens[i].token, want.token);
+      EXPECT_EQ(actual->rows[row].tokens[i].rank, want.rank);
+      EXPECT_NEAR(actual->rows[row].tokens[i].logprob, want.logprob, 1e-4);
+    }
+    ASSERT_EQ(actual->rows[row].alternatives.size(), expected->rows[row].alternatives.size());
+    for (size_t i = 0; i < expected->rows[row].alternatives.size(); ++i) {
+      const TokenAlternative& want = expected->rows[row].alternatives[i];
+      EXPECT_EQ(actual->rows[row].alternatives[i].token, want.token);
+      EXPECT_NEAR(actual->rows[row].alternatives[i].logprob, want.logprob, 1e-4);
+    }
+  }
+}
+
+TEST(CudaStepsTest, LoadingWithoutMemoryIsRefusedAndLeavesNothing) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "memory is taken away by the stand-in";
+  const MemoryCheckpoint checkpoint(OddConfig(), 3);
+  for (int after = 0; after < 4; ++after) {
+    standin::Fail("cudaMalloc", kMemoryAllocation, after);
+    const auto model = nn::LoadModel(checkpoint, Options("cuda:0"));
+    ASSERT_EQ(model.status().code(), absl::StatusCode::kResourceExhausted) << model.status();
+    EXPECT_THAT(std::string(model.status().message()), HasSubstr("bytes"));
+  }
+  EXPECT_TRUE(nn::LoadModel(checkpoint, Options("cuda:0")).ok());
+}
+
+TEST(CudaStepsTest, OtherDevicesAndDtypesAreRefusedByName) {
+  const MemoryCheckpoint checkpoint(OddConfig(), 3);
+  const absl::Status device = nn::LoadModel(checkpoint, Options("cuda:77")).status();
+  EXPECT_EQ(device.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(device.message()), HasSubstr("there is only cuda:0"));
+  nn::LoadOptions options = Options("cuda:0");
+  options.weights_dtype = nn::WeightsDtype::kQ8_0;
+  const absl::Status dtype = nn::LoadModel(checkpoint, options).status();
+  EXPECT_EQ(dtype.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(dtype.message()), HasSubstr("q8_0"));
+}
+
+// Last in its file: after it nothing of the process can use the device.
+TEST(CudaStepsTest, ZALostDeviceFailsEveryLaterStep) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "devices are lost by the stand-in";
+  const MemoryCheckpoint checkpoint(OddConfig(), 3);
+  const auto model = Load(checkpoint, "cuda:0");
+  model->Open(0, {.temperature = 0}, {});
+  Decoder decoder(*model, 1);
+  ASSERT_TRUE(decoder.Step().ok());
+  standin::Fail("cudaGraphLaunch", kIllegalAddress);
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status status = decoder.Step().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("the device is lost"));
+  }
+}
+
+}  // namespace
+}  // namespace peerage
