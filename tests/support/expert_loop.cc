@@ -4,6 +4,9 @@
 #include <cmath>
 #include <numeric>
 #include <string>
+#include <utility>
+
+#include "model/kernels/float16.h"
 
 namespace peerage {
 namespace {
@@ -34,8 +37,9 @@ Row Gates(const Row& logits, const MixtureConfig& mixture) {
 
 class ExpertLoop {
  public:
-  explicit ExpertLoop(const MemoryCheckpoint& checkpoint)
-      : checkpoint_(checkpoint), config_(checkpoint.config()) {}
+  explicit ExpertLoop(const MemoryCheckpoint& checkpoint,
+                      LoopRounding rounding = LoopRounding::kNone)
+      : checkpoint_(checkpoint), config_(checkpoint.config()), rounding_(rounding) {}
 
   Rows Logits(const std::vector<TokenId>& tokens) const {
     const std::vector<float>& embedding = checkpoint_.values("model.embed_tokens.weight");
@@ -74,12 +78,12 @@ class ExpertLoop {
   void AddAttention(const AttentionConfig& attention, const std::string& prefix, const Rows& u,
                     Rows& x) const {
     if (attention.kind == AttentionKind::kDense) {
-      return AddScaled({}, Attention(prefix, prefix, u), x);
+      return AddScaled({}, Attention(prefix, prefix, u, {}), x);
     }
     for (int e = 0; e < attention.mixture.num_experts; ++e) {
       const std::string own = prefix + "experts." + std::to_string(e) + ".";
       const std::string& kv = attention.kv == MixtureKv::kShared ? prefix : own;
-      AddScaled(ExpertGates(attention.mixture, prefix, u, e), Attention(own, kv, u), x);
+      AddScaled({}, Attention(own, kv, u, ExpertGates(attention.mixture, prefix, u, e)), x);
     }
   }
 
@@ -98,7 +102,10 @@ class ExpertLoop {
 
   void AddFfn(const PeerConfig& peer, const std::string& prefix, const Rows& u, Rows& x) const {
     Rows y;
-    for (const Row& row : u) y.push_back(PeerOutput(checkpoint_, peer, prefix + "peer.", row));
+    for (const Row& row : u) {
+      const Row input = Rounded({PeerInput(checkpoint_, peer, prefix + "peer.", row)}).front();
+      y.push_back(PeerOutput(checkpoint_, peer, prefix + "peer.", input));
+    }
     AddScaled({}, y, x);
   }
 
@@ -128,11 +135,13 @@ class ExpertLoop {
     }
   }
 
-  Rows Attention(const std::string& own, const std::string& kv, const Rows& u) const {
+  // `gates`: of each token, factors of the heads' outputs; none: ones.
+  Rows Attention(const std::string& own, const std::string& kv, const Rows& u,
+                 const Row& gates) const {
     const int dim = config_.head_dim, group = config_.num_heads / config_.num_kv_heads;
     const Rows q = Rotated(Multiply(own + "q_proj.weight", u));
-    const Rows k = Rotated(Multiply(kv + "k_proj.weight", u));
-    const Rows v = Multiply(kv + "v_proj.weight", u);
+    const Rows k = Rounded(Rotated(Multiply(kv + "k_proj.weight", u)));
+    const Rows v = Rounded(Multiply(kv + "v_proj.weight", u));
     Rows heads(u.size(), Row(config_.num_heads * dim));
     for (size_t t = 0; t < u.size(); ++t) {
       for (int h = 0; h < config_.num_heads; ++h) {
@@ -148,7 +157,10 @@ class ExpertLoop {
         }
       }
     }
-    return Multiply(own + "o_proj.weight", heads);
+    for (size_t t = 0; t < gates.size(); ++t) {
+      for (double& value : heads[t]) value *= gates[t];
+    }
+    return Multiply(own + "o_proj.weight", Rounded(heads));
   }
 
   Rows Rotated(Rows x) const {
@@ -177,7 +189,7 @@ class ExpertLoop {
         gate[t][i] = Activated(config_.activation, gate[t][i]) * up[t][i];
       }
     }
-    return Multiply(prefix + "down_proj.weight", gate);
+    return Multiply(prefix + "down_proj.weight", Rounded(gate));
   }
 
   Rows Norm(const std::string& name, Rows x) const {
@@ -191,6 +203,15 @@ class ExpertLoop {
       const double root = std::sqrt(squares / row.size() + config_.norm_eps);
       for (size_t i = 0; i < row.size(); ++i) row[i] *= weight[i] / root;
     }
+    return Rounded(std::move(x));
+  }
+
+  Rows Rounded(Rows x) const {
+    if (rounding_ == LoopRounding::kNone) return x;
+    for (Row& row : x) {
+      for (double& value : row)
+        value = kernels::F32FromBF16(kernels::BF16FromF32(static_cast<float>(value)));
+    }
     return x;
   }
 
@@ -200,6 +221,7 @@ class ExpertLoop {
 
   const MemoryCheckpoint& checkpoint_;
   const ModelConfig& config_;
+  const LoopRounding rounding_;
 };
 
 }  // namespace
@@ -218,8 +240,8 @@ void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x) 
 }
 
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
-                                       const std::vector<TokenId>& tokens) {
-  const Rows logits = ExpertLoop(checkpoint).Logits(tokens);
+                                       const std::vector<TokenId>& tokens, LoopRounding rounding) {
+  const Rows logits = ExpertLoop(checkpoint, rounding).Logits(tokens);
   std::vector<double> logprobs;
   for (size_t t = 0; t + 1 < tokens.size(); ++t) {
     logprobs.push_back(std::log(Softmax(logits[t])[tokens[t + 1]]));

@@ -10,6 +10,11 @@ namespace peerage {
 // A forward pass in double that is as literal as docs/model_format.md: one expert after the other,
 // one head after the other, no cache.
 
+// What of it is rounded to bf16, as a device does whose activations and cache are bf16: what norms
+// give to layers, keys, values, outputs of heads, hidden values of feed-forward layers. Sums and
+// the residual stream are not.
+enum class LoopRounding { kNone, kBF16 };
+
 // What a layer's attention, or its feed-forward parts, add to the residual stream x of a whole
 // sequence from position 0 on when they read u; and what the whole layer makes of x.
 void AddAttentionLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows& u,
@@ -19,6 +24,7 @@ void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x);
 
 // Log-probabilities of tokens[1..].
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
-                                       const std::vector<TokenId>& tokens);
+                                       const std::vector<TokenId>& tokens,
+                                       LoopRounding rounding = LoopRounding::kNone);
 
 }  // namespace peerage

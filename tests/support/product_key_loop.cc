@@ -144,19 +144,6 @@ class ProductKeyLoop {
   const std::string prefix_;
 };
 
-// u as query and experts read it.
-DoubleRow PeerInput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
-                    const std::string& prefix, DoubleRow u) {
-  if (config.norm == PeerNorm::kNone) return u;
-  const double squares = std::inner_product(u.begin(), u.end(), u.begin(), 0.0);
-  const double root = config.norm == PeerNorm::kRms
-                          ? std::sqrt(squares / u.size() + checkpoint.config().norm_eps)
-                          : std::max(std::sqrt(squares), 1e-12) / std::sqrt(u.size());
-  const std::vector<float>& weight = checkpoint.values(prefix + "norm.weight");
-  for (size_t i = 0; i < u.size(); ++i) u[i] *= weight[i] / root;
-  return u;
-}
-
 }  // namespace
 
 DoubleRows MultiplyRows(const MemoryCheckpoint& checkpoint, const std::string& tensor,
@@ -177,9 +164,20 @@ DoublePicks PickByProductKeys(const MemoryCheckpoint& checkpoint, const ProductK
   return ProductKeyLoop(checkpoint, config, prefix).Pick(x);
 }
 
+DoubleRow PeerInput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
+                    const std::string& prefix, DoubleRow u) {
+  if (config.norm == PeerNorm::kNone) return u;
+  const double squares = std::inner_product(u.begin(), u.end(), u.begin(), 0.0);
+  const double root = config.norm == PeerNorm::kRms
+                          ? std::sqrt(squares / u.size() + checkpoint.config().norm_eps)
+                          : std::max(std::sqrt(squares), 1e-12) / std::sqrt(u.size());
+  const std::vector<float>& weight = checkpoint.values(prefix + "norm.weight");
+  for (size_t i = 0; i < u.size(); ++i) u[i] *= weight[i] / root;
+  return u;
+}
+
 DoubleRow PeerOutput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
-                     const std::string& prefix, const DoubleRow& u) {
-  const DoubleRow x = PeerInput(checkpoint, config, prefix, u);
+                     const std::string& prefix, const DoubleRow& x) {
   const DoublePicks picks = PickByProductKeys(checkpoint, config.keys, prefix, x);
   const auto dot = [&](const char* name, uint32_t id) {
     const auto row = checkpoint.values(prefix + name).begin() + size_t{id} * x.size();

@@ -30,9 +30,13 @@ struct DoublePicks {
 DoublePicks PickByProductKeys(const MemoryCheckpoint& checkpoint, const ProductKeyConfig& config,
                               const std::string& prefix, const DoubleRow& x);
 
-// What PEER and a product-key memory add to the residual stream for a token that reads u.
+// What query and experts of PEER read of u: u, or its norm.
+DoubleRow PeerInput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
+                    const std::string& prefix, DoubleRow u);
+// What PEER adds to the residual stream for a token whose experts read x, and a product-key memory
+// for one that reads u.
 DoubleRow PeerOutput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
-                     const std::string& prefix, const DoubleRow& u);
+                     const std::string& prefix, const DoubleRow& x);
 DoubleRow MemoryOutput(const MemoryCheckpoint& checkpoint, const ProductKeyMemoryConfig& config,
                        const std::string& prefix, const DoubleRow& u);
 
