@@ -1,4 +1,4 @@
-#include "ptx.h"
+#include "memory.h"
 
 #include <sys/mman.h>
 
@@ -35,6 +35,22 @@ void Memory::MarkFresh(u64 begin, u64 bytes) {
 void Memory::MarkWritten(u64 begin, u64 bytes) const {
   if (fresh_ == nullptr || !IsTracked(begin)) return;
   SetBits(fresh_, begin - first, begin - first + bytes, false);
+}
+
+bool Memory::HasFresh(u64 begin, u64 bytes) const {
+  if (fresh_ == nullptr || !IsTracked(begin)) return false;
+  u64 at = begin - first;
+  const u64 end = at + bytes;
+  for (; at < end && (at % 8 != 0 || end - at < 8); ++at) {
+    if (fresh_[at / 8] >> at % 8 & 1) return true;
+  }
+  for (; end - at >= 8; at += 8) {
+    if (fresh_[at / 8] != 0) return true;
+  }
+  for (; at < end; ++at) {
+    if (fresh_[at / 8] >> at % 8 & 1) return true;
+  }
+  return false;
 }
 
 void Memory::CopyMarks(u64 to, u64 from, u64 bytes) const {

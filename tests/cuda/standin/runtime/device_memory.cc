@@ -149,15 +149,7 @@ void DeviceMemory::MarkWritten(uint64_t address, uint64_t bytes) const {
 }
 
 bool DeviceMemory::WasWritten(uint64_t address, uint64_t bytes) const {
-  const uint8_t* fresh = memory_.fresh();
-  if (fresh == nullptr) return true;
-  for (const uint64_t end = address + bytes; address < end;) {
-    const uint64_t at = address - memory_.first;
-    const bool whole = at % 8 == 0 && end - address >= 8;  // eight bytes at once
-    if (whole ? fresh[at / 8] != 0 : memory_.IsFresh(address)) return false;
-    address += whole ? 8 : 1;
-  }
-  return true;
+  return !memory_.HasFresh(address, bytes);
 }
 
 void DeviceMemory::CopyWritten(uint64_t to, const DeviceMemory& other, uint64_t from,
