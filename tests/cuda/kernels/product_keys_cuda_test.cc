@@ -257,6 +257,19 @@ TEST_F(ProductKeysCudaTest, SelectOnTensorCores) {
   }
 }
 
+// Sub-keys that are unit vectors make a query's elements its scores: these differ in bits that only
+// the third part of a query holds.
+TEST_F(ProductKeysCudaTest, ScoreEveryBitOfAQueryOnTensorCores) {
+  Selection selection({.heads = 1, .top_k = 16, .num_sub_keys = 64, .half_width = 64, .sets = 2},
+                      9);
+  for (size_t i = 0; i < selection.sub_keys.size(); ++i) {
+    selection.sub_keys[i] = i % 64 == i / 64 % 64 ? 1 : 0;
+  }
+  std::mt19937 random(4);
+  for (float& q : selection.queries) q = 1 + 0x1p-9f + int(random() % 64) * 0x1p-23f;
+  ExpectEqual(selection);
+}
+
 TEST_F(ProductKeysCudaTest, SelectTheCpusPicksByMultiplyAdds) {
   for (const DeviceFloat type : {DeviceFloat::kF32, DeviceFloat::kBF16}) {
     for (const int n : {1, 5, 65, 600}) {
@@ -356,6 +369,9 @@ TEST_F(ProductKeysCudaTest, PutNanAfterEveryNumber) {
         if (token == 2) q = kNan;
         if (token == 3 && random() % 4 == 0) q = -kInfinity;
         if (token == 4 && random() % 4 == 0) q = random() % 2 ? kInfinity : -kInfinity;
+        // Sums of what is best are no numbers, and few others are left where sorted lists suggest.
+        if (token == 5 && i / 60 % 2 == 0) q = -kInfinity;
+        if (token == 5 && i / 60 % 2 == 1 && i % 60 < 5) q = kInfinity;
       }
       ExpectEqual(selection);
     }
