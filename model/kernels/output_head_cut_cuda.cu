@@ -47,68 +47,71 @@ __global__ void __launch_bounds__(kChunkThreads, 4) WeighKernel(StageArgs args) 
   }
 }
 
-// What lies in each bin and those before it.
-struct RunningHistogram {
-  uint64_t tokens[kBins], units[kBins];
+// What lies in each bin and those before it. Threads have four bins each, which gaps between the
+// fours keep on banks of their own.
+struct RunningSums {
+  static constexpr int kFour = kBins / kChunkThreads;
+  static_assert(kFour == 4);
+  uint64_t sums[kBins + kBins / kFour];
+
+  __device__ __forceinline__ uint64_t& At(int bin) { return sums[bin + bin / kFour]; }
+  __device__ __forceinline__ uint64_t Before(int bin) { return bin == 0 ? 0 : At(bin - 1); }
+
+  // The first bin that reaches the target; kBins when none does.
+  __device__ __forceinline__ int FirstToReach(uint64_t target) {
+    int first = 0;
+    for (int size = kBins; size > 0;) {
+      const int half = size / 2;
+      const bool is_behind = At(first + half) < target;
+      first += is_behind ? half + 1 : 0;
+      size = is_behind ? size - half - 1 : half;
+    }
+    return first;
+  }
+
+  // In the place of numbers, those and all before them.
+  __device__ __forceinline__ void SumUp(uint64_t* scratch) {
+    uint64_t* mine = &At(threadIdx.x * kFour);
+    const uint64_t own = mine[0] + mine[1] + mine[2] + mine[3];
+    uint64_t sum = BlockRunningSum<kChunkThreads>(own, scratch).before;
+#pragma unroll
+    for (int i = 0; i < kFour; ++i) mine[i] = sum += mine[i];
+  }
 };
 
-// In the place of numbers, those and all before them.
-__device__ __forceinline__ void SumUp(uint64_t* numbers, uint64_t* scratch) {
-  constexpr int kEach = kBins / kChunkThreads;
-  uint64_t* mine = numbers + threadIdx.x * kEach;
-  uint64_t own = 0;
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) own += mine[i];
-  uint64_t sum = BlockRunningSum<kChunkThreads>(own, scratch).before;
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) mine[i] = sum += mine[i];
-}
+struct RunningHistogram {
+  RunningSums tokens, units;
+};
 
-__device__ __forceinline__ void RunningSums(const RowHistogram& histogram, uint64_t* scratch,
-                                            RunningHistogram& running) {
+__device__ __forceinline__ void SumUp(const RowHistogram& histogram, uint64_t* scratch,
+                                      RunningHistogram& running) {
   for (int i = threadIdx.x; i < kBins; i += kChunkThreads) {
-    running.tokens[i] = histogram.tokens[i];
-    running.units[i] = histogram.units[i];
+    running.tokens.At(i) = histogram.tokens[i];
+    running.units.At(i) = histogram.units[i];
   }
   __syncthreads();
-  SumUp(running.tokens, scratch);
-  SumUp(running.units, scratch);
+  running.tokens.SumUp(scratch);
+  running.units.SumUp(scratch);
   __syncthreads();
-}
-
-// The first bin that reaches the target; kBins when none does.
-__device__ __forceinline__ int FirstToReach(uint64_t target, const uint64_t* running) {
-  int first = 0;
-  for (int size = kBins; size > 0;) {
-    const int half = size / 2;
-    const bool is_behind = running[first + half] < target;
-    first += is_behind ? half + 1 : 0;
-    size = is_behind ? size - half - 1 : half;
-  }
-  return first;
-}
-
-__device__ __forceinline__ uint64_t Before(int bin, const uint64_t* running) {
-  return bin == 0 ? 0 : running[bin - 1];
 }
 
 // What top_k keeps of its bin is not known yet, so top_p cuts in one of a few bins.
 __device__ __forceinline__ Cut FindCut(const RowRequest& request, int vocabulary,
-                                       const RunningHistogram& running) {
+                                       RunningHistogram& running) {
+  RunningSums& units = running.units;
   Cut cut;
-  if (CutsTopK(request, vocabulary)) cut.top_k_bin = FirstToReach(request.top_k, running.tokens);
-  cut.units_before_top_k = Before(cut.top_k_bin, running.units);
+  if (CutsTopK(request, vocabulary)) cut.top_k_bin = running.tokens.FirstToReach(request.top_k);
+  cut.units_before_top_k = units.Before(cut.top_k_bin);
   cut.certain = cut.top_k_bin;
   uint64_t most = cut.units_before_top_k;
   if (cut.top_k_bin < kBins) {
-    cut.keep_of_top_k_bin = request.top_k - Before(cut.top_k_bin, running.tokens);
-    most = running.units[cut.top_k_bin];
+    cut.keep_of_top_k_bin = request.top_k - running.tokens.Before(cut.top_k_bin);
+    most = units.At(cut.top_k_bin);
   }
   if (request.top_p < 1) {
-    cut.nucleus_first =
-        FirstToReach(NucleusTarget(request.top_p, cut.units_before_top_k), running.units);
-    cut.nucleus_last = FirstToReach(NucleusTarget(request.top_p, most), running.units);
-    cut.units_before_nucleus = Before(cut.nucleus_first, running.units);
+    cut.nucleus_first = units.FirstToReach(NucleusTarget(request.top_p, cut.units_before_top_k));
+    cut.nucleus_last = units.FirstToReach(NucleusTarget(request.top_p, most));
+    cut.units_before_nucleus = units.Before(cut.nucleus_first);
     cut.certain = cut.nucleus_first;
   }
   return cut;
@@ -128,9 +131,10 @@ __device__ __forceinline__ Gathered Sort(const ChunkLogits& chunk, const Weights
     for (int e = 0; e < 4; ++e) {
       const float scaled = weights.Scaled(chunk.x[p][e]);
       const int bin = BinOf(scaled);
-      const float weight = Exp(scaled);
-      if (bin < cut.certain && weight >= min_p) gathered.units += Units(weight);
       if (IsCandidate(cut, bin)) gathered.candidates |= 1u << (p * 4 + e);
+      if (bin >= cut.certain) continue;
+      const float weight = Exp(scaled);
+      if (weight >= min_p) gathered.units += Units(weight);
     }
   }
   return gathered;
@@ -148,7 +152,7 @@ __global__ void __launch_bounds__(kChunkThreads, 3) GatherKernel(StageArgs args)
   if (summary.failed) return;
   const ReportScratch& scratch = args.scratch;
   const bool truncates = Truncates(request, args.report.vocabulary);
-  if (truncates) RunningSums(scratch.histograms[blockIdx.y], sums, running);
+  if (truncates) SumUp(scratch.histograms[blockIdx.y], sums, running);
   if (threadIdx.x == 0) {
     cut = truncates ? FindCut(request, args.report.vocabulary, running) : Cut{};
     if (blockIdx.x == 0) scratch.cuts[blockIdx.y] = cut;
