@@ -49,6 +49,7 @@ stage "layering, sources, sizes"
 "$python" tools/check_layering_test.py
 "$python" tools/check_layering.py
 "$python" tools/house_figures_test.py
+"$python" tools/kernel_limits_test.py
 "$python" tools/check_sources.py
 "$python" tools/size_report.py
 
