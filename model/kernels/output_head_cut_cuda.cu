@@ -141,7 +141,7 @@ __device__ __forceinline__ Gathered Sort(const ChunkLogits& chunk, const Weights
 }
 
 // Grid (chunk, row).
-__global__ void __launch_bounds__(kChunkThreads, 3) GatherKernel(StageArgs args) {
+__global__ void __launch_bounds__(kChunkThreads, 4) GatherKernel(StageArgs args) {
   __shared__ uint64_t sums[kWarps];
   __shared__ RunningHistogram running;
   __shared__ Cut cut;
