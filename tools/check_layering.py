@@ -58,6 +58,7 @@ MAY_INCLUDE = {
                         "model/nn/plan"},
     # It stands for libraries that know nothing of us.
     "tests/cuda/standin": set(),
+    "tests/cuda/standin/runtime_test": {"tests/cuda/support"},
 }
 
 # Libraries that stay behind one door: headers, and the folders (or file names) that may see them.
