@@ -18,6 +18,54 @@ bool IsAligned(const void* p, uint64_t alignment) {
   return reinterpret_cast<uintptr_t>(p) % alignment == 0;
 }
 
+// What a caller gives beside the problem.
+struct Arguments {
+  const void *alpha, *a, *b, *beta, *c, *d;
+  const cublasLtMatmulAlgo_t* algo;
+  void* workspace;
+  size_t workspace_bytes;
+};
+
+Algorithm AlgorithmOf(const Problem& problem, const Arguments& arguments) {
+  if (arguments.algo != nullptr) return In<Algorithm>(arguments.algo);
+  Preference preference;
+  preference.workspace = arguments.workspace_bytes;
+  return Choose(problem, preference);
+}
+
+Multiplication MakeWork(const Problem& p, const Arguments& x) {
+  Multiplication work{p.product, {x.a, p.a}, {x.b, p.b}, {}, {x.d, p.d}};
+  work.alpha = *static_cast<const float*>(x.alpha);
+  work.beta = *static_cast<const float*>(x.beta);
+  work.c = work.beta == 0 ? work.d : Operand(x.c, p.c);
+  work.algorithm = AlgorithmOf(p, x);
+  if (p.product.epilogue == CUBLASLT_EPILOGUE_BIAS) {
+    const size_t bytes = p.d.rows * p.d.element();
+    work.bias = static_cast<const char*>(cudaStandinBytes(p.product.bias, bytes));
+  }
+  if (work.algorithm.workspace != 0) {
+    work.workspace = static_cast<char*>(cudaStandinBytes(x.workspace, work.algorithm.workspace));
+  }
+  return work;
+}
+
+cublasStatus_t Check(const Multiplication& work, const Arguments& x) {
+  const Algorithm& algorithm = work.algorithm;
+  for (const Operand* operand : {&work.a, &work.b, &work.c, &work.d}) {
+    if (operand->host == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  const bool wants_bias = work.product.epilogue == CUBLASLT_EPILOGUE_BIAS;
+  if (algorithm.parts == 0 || algorithm.parts > 4 || (wants_bias && work.bias == nullptr) ||
+      algorithm.workspace > x.workspace_bytes ||
+      (algorithm.workspace != 0 && work.workspace == nullptr) || !IsAligned(x.workspace, 256)) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  for (const Operand* operand : {&work.a, &work.b, &work.c, &work.d}) {
+    if (!IsAligned(operand->device, algorithm.alignment)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
 }  // namespace
 
 extern "C" {
@@ -62,38 +110,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   if (!problem.IsSupported()) return CUBLAS_STATUS_NOT_SUPPORTED;
-  Preference own;
-  own.workspace = workspace_bytes;
-  Multiplication work{problem.product,
-                      {A, problem.a},
-                      {B, problem.b},
-                      {},
-                      {D, problem.d},
-                      *static_cast<const float*>(alpha),
-                      *static_cast<const float*>(beta),
-                      algo == nullptr ? Choose(problem, own) : In<Algorithm>(algo)};
-  work.c = work.beta == 0 ? work.d : Operand(C, problem.c);
-  const bool wants_bias = problem.product.epilogue == CUBLASLT_EPILOGUE_BIAS;
-  if (wants_bias) {
-    work.bias = static_cast<const char*>(
-        cudaStandinBytes(problem.product.bias, problem.d.rows * problem.d.element()));
+  const Arguments arguments{alpha, A, B, beta, C, D, algo, workspace, workspace_bytes};
+  const Multiplication work = MakeWork(problem, arguments);
+  if (const cublasStatus_t wrong = Check(work, arguments); wrong != CUBLAS_STATUS_SUCCESS) {
+    return wrong;
   }
-  if (work.algorithm.workspace != 0) {
-    work.workspace = static_cast<char*>(cudaStandinBytes(workspace, work.algorithm.workspace));
-  }
-  if (work.algorithm.parts == 0 || work.algorithm.parts > 4 || work.a.host == nullptr ||
-      work.b.host == nullptr || work.c.host == nullptr || work.d.host == nullptr ||
-      (wants_bias && work.bias == nullptr) || work.algorithm.workspace > workspace_bytes ||
-      (work.algorithm.workspace != 0 && work.workspace == nullptr) || !IsAligned(workspace, 256)) {
-    return CUBLAS_STATUS_INVALID_VALUE;
-  }
-  for (const void* p : {A, B, static_cast<const void*>(D), work.beta == 0 ? D : C}) {
-    if (!IsAligned(p, work.algorithm.alignment)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  }
-  std::function<cudaError_t()> run = [work] {
-    work.Run();
-    return cudaSuccess;
-  };
+  std::function<cudaError_t()> run = [work] { return work.Run(); };
   return cudaStandinEnqueue(stream, "cublasLtMatmul", &run) == cudaSuccess
              ? CUBLAS_STATUS_SUCCESS
              : CUBLAS_STATUS_EXECUTION_FAILED;

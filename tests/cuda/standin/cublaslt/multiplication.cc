@@ -74,12 +74,18 @@ std::vector<bool> Operand::WrittenRows() const {
   return written;
 }
 
-void Multiplication::Run() const {
+cudaError_t Multiplication::Run() const {
+  for (const Operand* operand : {&a, &b, &c, &d}) {
+    if (Operand(operand->device, operand->layout).host != nullptr) continue;
+    cudaStandinReport("cublasLtMatmul of memory that was freed");
+    return cudaErrorIllegalAddress;
+  }
   // Whoever counts on what the workspace held sees it.
   if (workspace != nullptr) std::memset(workspace, 0xff, algorithm.workspace);
   for (int32_t i = 0; i < d.layout.batch; ++i) {
     RunOne(a.Batch(i), b.Batch(i), c.Batch(i), d.Batch(i));
   }
+  return cudaSuccess;
 }
 
 void Multiplication::RunOne(const Operand& a, const Operand& b, const Operand& c,

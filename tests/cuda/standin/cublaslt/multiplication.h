@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -34,7 +36,8 @@ struct Multiplication {
   const char* bias = nullptr;
   char* workspace = nullptr;
 
-  void Run() const;
+  // From within a stream: the memory may have been freed since, under a graph.
+  cudaError_t Run() const;
 
  private:
   void RunOne(const Operand& a, const Operand& b, const Operand& c, const Operand& d) const;

@@ -53,7 +53,7 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void*
 
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* host,
                                 void** arguments) {
-  return Api("cudaLaunchKernel", [&] {
+  return Api(__func__, [&] {
     if (!ChangesNothing(*config)) {
       runtime().reports.Add("cudaLaunchKernelExC with an attribute that is not supported");
       return cudaErrorNotSupported;

@@ -25,6 +25,8 @@ cudaError_t cudaStandinEnqueue(cudaStream_t handle, const char* name,
 }
 
 void* cudaStandinBytes(const void* p, size_t bytes) {
+  const std::unique_lock lock =
+      HeldLock() == nullptr ? std::unique_lock(runtime().mutex) : std::unique_lock<std::mutex>();
   const Device* device = DeviceOf(p);
   const auto address = reinterpret_cast<uint64_t>(p);
   return device != nullptr && device->memory.Holds(address, bytes) ? device->memory.At(address)

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <utility>
 
 #include "tests/cuda/standin/runtime_test/runtime_test.h"
 
@@ -301,6 +302,27 @@ TEST_F(CublasLtRulesTest, MatrixBeyondItsAllocationIsCaught) {
                            static_cast<char*>(o.b.device) + 16, o.b.layout, &c.beta, o.d.device,
                            o.d.layout, o.d.device, o.d.layout, &result_.algo, nullptr, 0, stream_),
             CUBLAS_STATUS_INVALID_VALUE);
+}
+
+TEST_F(CublasLtRulesTest, MatrixFreedUnderAGraphIsCaught) {
+  const Case c{.m = 16, .n = 8, .k = 16, .workspace = 0};
+  Operands o(c);
+  ASSERT_EQ(FindAlgorithm(o, 0), CUBLAS_STATUS_SUCCESS);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  ASSERT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  ASSERT_EQ(Multiply(o, c, nullptr), CUBLAS_STATUS_SUCCESS);
+  ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphLaunch(executable, stream_), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  ASSERT_EQ(cudaFree(std::exchange(o.b.device, nullptr)), cudaSuccess);
+  Use("lazy");
+  ASSERT_EQ(cudaGraphLaunch(executable, stream_), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaErrorIllegalAddress);
+  EXPECT_THAT(standin::TakeReports(),
+              testing::ElementsAre("cublasLtMatmul of memory that was freed"));
 }
 
 TEST_F(CublasLtRulesTest, FailsWhenToldTo) {

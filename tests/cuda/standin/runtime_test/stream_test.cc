@@ -1,5 +1,8 @@
 // Streams and events: what is ordered, what only looks so, and that a correct program has one
 // result on every schedule.
+#include <atomic>
+#include <thread>
+
 #include "tests/cuda/standin/runtime_test/runtime_test.h"
 
 namespace peerage::standin_test {
@@ -151,6 +154,35 @@ TEST_F(StreamTest, HostFunctionsRunInTheirTurnAndMayNotCallCuda) {
   ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
   EXPECT_EQ(error, cudaErrorNotPermitted);
   EXPECT_THAT(standin::TakeReports(), ElementsAre(HasSubstr("cudaLaunchHostFunc")));
+}
+
+// Threads with a stream each wait for each other's host functions, allocate and launch at once.
+TEST_F(StreamTest, ThreadsShareTheRuntime) {
+  for (const char* schedule : {"eager", "lazy", "random"}) {
+    Use(schedule, 9);
+    std::atomic<int> host_functions = 0;
+    const auto work = [&](float x) {
+      cudaStream_t stream;
+      ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+      for (int i = 0; i < 20; ++i) {
+        const DeviceArray<float> values(kCount, x);
+        ASSERT_EQ(LaunchAdd(values.data(), values.data(), kCount, 1, stream), cudaSuccess);
+        ASSERT_EQ(
+            cudaLaunchHostFunc(
+                stream, [](void* p) { ++*static_cast<std::atomic<int>*>(p); }, &host_functions),
+            cudaSuccess);
+        ASSERT_EQ(LaunchAdd(values.data(), values.data(), kCount, 1, stream), cudaSuccess);
+        ASSERT_EQ(i % 2 == 0 ? cudaStreamSynchronize(stream) : cudaDeviceSynchronize(),
+                  cudaSuccess);
+        EXPECT_EQ(First(values.data()), x + 2);
+      }
+      ASSERT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+    };
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) threads.emplace_back(work, static_cast<float>(10 * t));
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(host_functions, 80) << schedule;
+  }
 }
 
 }  // namespace
