@@ -33,9 +33,10 @@ endfunction()
 # peerage_cuda_test(NAME [TIMEOUT seconds] [SOURCES ...] [LINK ...] [OPTIONS of on_standin.sh ...]):
 # linked with the real libraries. Label cuda: NAME runs on tests/cuda/standin, from PTX for sm_90, and
 # again as NAME_smXX from that of each further target in PEERAGE_CUDA_TEST_TARGETS. Label gpu:
-# NAME_gpu and NAME_gpu_ptx run on a GPU, and are not run where there is none.
+# NAME_gpu and NAME_gpu_ptx run on a GPU, and are not run where there is none. STANDIN_ONLY: NAME alone,
+# which is a test of the stand-in.
 function(peerage_cuda_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;OPTIONS" ${ARGN})
+  cmake_parse_arguments(arg "STANDIN_ONLY" "TIMEOUT" "SOURCES;LINK;OPTIONS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
@@ -48,6 +49,9 @@ function(peerage_cuda_test name)
   set(on_standin ${CMAKE_SOURCE_DIR}/tests/cuda/on_standin.sh ${arg_OPTIONS} $<TARGET_FILE:${name}>)
   set(standin CUDA_STANDIN_DIR=${CMAKE_BINARY_DIR}/standin)
   peerage_add_cuda_test(${name} cuda "${standin}" ${on_standin})
+  if(arg_STANDIN_ONLY)
+    return()
+  endif()
   foreach(target ${PEERAGE_CUDA_TEST_TARGETS})
     peerage_add_cuda_test(${name}_sm${target} cuda "${standin};CUDA_STANDIN=target=${target}"
                           ${on_standin})
