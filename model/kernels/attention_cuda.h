@@ -61,7 +61,9 @@ struct AttentionItem {
 
 struct AttentionArgs {
   AttentionShape shape;
-  const float* q = nullptr;  // [count][q_stride], heads side by side, turned
+  // [count][q_stride], heads side by side, turned. Rows of it and heads of the cache begin at
+  // multiples of 16 bytes, or bf16 caches of the usual widths are refused.
+  const float* q = nullptr;
   size_t q_stride = 0;
   KvView cache;
   const int32_t* block_table = nullptr;  // [sequences][max_blocks]

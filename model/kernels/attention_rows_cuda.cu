@@ -9,7 +9,6 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr int kRowsOfWarp = 2;
 constexpr int kRows = kWarps * kRowsOfWarp;  // of a tile; warps take them in turn
-constexpr int kColumns = kMaxHeadDim / 32;   // of a lane
 static_assert(kBlockTokens == 32, "a lane takes a position of a block");
 
 // Floats from one position to the next. Lanes read the same column of 32 positions: singly from an
@@ -80,6 +79,7 @@ __device__ __forceinline__ float WarpMaximum(float x) {
 
 // One row of a warp: its softmax and, by lane, its sums of values; of all splits that ended and of
 // the one that runs.
+template <int kColumns>
 struct RowState {
   Softmax all, split;
   float values[kColumns], split_values[kColumns];
@@ -136,14 +136,14 @@ struct RowState {
 };
 
 // Rows [first, first + kRows) of an item and KV head.
-template <typename Element, bool kWide>
+template <typename Element, bool kWide, int kColumns>
 struct RowTile {
   const AttentionArgs& args;
   const AttentionRows& rows;
   const int first, kv_head;
   float* const queries;  // shared: [kRows][stride]
   float* const tile;     // shared: [kBlockTokens][stride]
-  RowState states[kRowsOfWarp];
+  RowState<kColumns> states[kRowsOfWarp];
 
   __device__ __forceinline__ int Row(int r) const { return first + r * kWarps + threadIdx.x / 32; }
 
@@ -240,7 +240,7 @@ struct RowTile {
   }
 };
 
-template <typename Element, bool kWide>
+template <typename Element, bool kWide, int kColumns>
 __global__ void __launch_bounds__(kThreads, 3)
     AttendRowsKernel(AttentionArgs args, int row_blocks) {
   extern __shared__ float4 shared[];
@@ -250,15 +250,15 @@ __global__ void __launch_bounds__(kThreads, 3)
   float* tile = queries + kRows * Stride<kWide>(args.shape.head_dim);
   for (int first = blockIdx.y % row_blocks * kRows; first < rows.count();
        first += row_blocks * kRows) {
-    RowTile<Element, kWide>{args, rows, first, kv_head, queries, tile}.Run();
+    RowTile<Element, kWide, kColumns>{args, rows, first, kv_head, queries, tile}.Run();
   }
 }
 
-template <typename Element, bool kWide>
+template <typename Element, bool kWide, int kColumns>
 cudaError_t Launch(const AttentionArgs& args, cudaStream_t stream) {
   const size_t bytes =
       size_t(kRows + kBlockTokens) * Stride<kWide>(args.shape.head_dim) * sizeof(float);
-  const auto kernel = AttendRowsKernel<Element, kWide>;
+  const auto kernel = AttendRowsKernel<Element, kWide, kColumns>;
   const int row_blocks = RowBlocks(args, kRows);
   return LaunchKernel(kernel, AttentionGrid(args, row_blocks), kThreads, bytes, stream, args,
                       row_blocks);
@@ -271,10 +271,18 @@ bool IsWide(const AttentionArgs& args) {
          reinterpret_cast<uintptr_t>(args.cache.kv) % (4 * sizeof(Element)) == 0;
 }
 
+template <typename Element, bool kWide>
+cudaError_t LaunchColumns(const AttentionArgs& args, cudaStream_t stream) {
+  if (args.shape.head_dim <= 32) return Launch<Element, kWide, 1>(args, stream);
+  if (args.shape.head_dim <= 64) return Launch<Element, kWide, 2>(args, stream);
+  if (args.shape.head_dim <= 128) return Launch<Element, kWide, 4>(args, stream);
+  return Launch<Element, kWide, kMaxHeadDim / 32>(args, stream);
+}
+
 template <typename Element>
 cudaError_t LaunchFor(const AttentionArgs& args, cudaStream_t stream) {
-  return IsWide<Element>(args) ? Launch<Element, true>(args, stream)
-                               : Launch<Element, false>(args, stream);
+  return IsWide<Element>(args) ? LaunchColumns<Element, true>(args, stream)
+                               : LaunchColumns<Element, false>(args, stream);
 }
 
 }  // namespace

@@ -24,11 +24,13 @@ AttentionShape Shape(int heads, int kv_heads, int head_dim) {
   return {heads, kv_heads, head_dim, 1 / std::sqrt(static_cast<float>(head_dim))};
 }
 
+// Odd widths and f32 on CUDA cores, then what tensor cores take.
 const std::pair<AttentionShape, DeviceFloat> kCases[] = {
-    {Shape(1, 1, 1), kF32},    {Shape(5, 5, 7), kF32},    {Shape(5, 5, 7), kBF16},
-    {Shape(3, 1, 33), kBF16},  {Shape(9, 3, 64), kF32},   {Shape(2, 1, 97), kF32},
-    {Shape(12, 1, 40), kF32},  {Shape(1, 1, 256), kF32},  {Shape(3, 1, 255), kBF16},
-    {Shape(4, 2, 36), kBF16},  {Shape(9, 3, 32), kBF16},  {Shape(8, 2, 64), kBF16},
+    {Shape(1, 1, 1), kF32},    {Shape(5, 5, 7), kF32},    {Shape(3, 1, 33), kBF16},
+    {Shape(9, 3, 64), kF32},   {Shape(12, 1, 40), kF32},  {Shape(1, 1, 256), kF32},
+    {Shape(3, 1, 255), kBF16}, {Shape(4, 2, 36), kBF16},
+
+    {Shape(2, 1, 16), kBF16},  {Shape(9, 3, 32), kBF16},  {Shape(8, 2, 64), kBF16},
     {Shape(3, 3, 80), kBF16},  {Shape(12, 1, 64), kBF16}, {Shape(2, 1, 96), kBF16},
     {Shape(4, 1, 128), kBF16}, {Shape(2, 2, 256), kBF16}, {Shape(20, 1, 32), kBF16},
 };
@@ -66,13 +68,13 @@ TEST_F(AttentionCudaTest, DecodesAsTheReferenceDoes) {
     const AttentionSequences sequences(shape, type, Lengths());
     std::vector<StepChunk> chunks;
     for (int s = 0; s < 9; ++s) chunks.push_back({s, kPositions[s], 1});
-    for (const bool split : {false, true}) {
-      const std::vector<float> out = sequences.Run(chunks, stream_, {.split = split});
-      for (int s = 0; s < 9; ++s) {
-        ExpectRow(sequences, s, kPositions[s], &out[size_t(s) * sequences.width()]);
-        if (HasFatalFailure()) return;
-      }
+    const std::vector<float> out = sequences.Run(chunks, stream_);
+    for (int s = 0; s < 9; ++s) {
+      ExpectRow(sequences, s, kPositions[s], &out[size_t(s) * sequences.width()]);
+      if (HasFatalFailure()) return;
     }
+    const std::vector<float> split = sequences.Run(chunks, stream_, {.split = true});
+    EXPECT_TRUE(SameBits(split.data(), out.data(), out.size()));
   }
 }
 
@@ -118,7 +120,7 @@ TEST_F(AttentionCudaTest, GivesARowTheSameBitsInAnyStep) {
 }
 
 TEST_F(AttentionCudaTest, LeavesPaddingAsItWas) {
-  for (const auto& [shape, type] : {kCases[1], kCases[11]}) {
+  for (const auto& [shape, type] : {kCases[1], kCases[10]}) {
     const AttentionSequences sequences(shape, type, {20});
     const int width = sequences.width();
     for (const bool split : {false, true}) {
