@@ -1,36 +1,13 @@
 // Attention of a tile of rows on tensor cores, queries and probabilities in bf16.
 //
-// Four warps share blocks of keys and values, two of which are in shared memory: one arrives while
-// the other is worked on. Warps take 16 rows each or, where there are fewer rows, share 16 of them:
-// each scores some positions, all compute the softmax, each sums some columns. A row's sums run in
-// the same order either way.
+// Four warps share blocks of keys and values. Warps take 16 rows each or, where there are fewer
+// rows, share 16 of them: each scores some positions, all compute the softmax, each sums some
+// columns. A row's sums run in the same order either way.
 #pragma once
 
-#include <climits>
-
-#include "model/kernels/attention_cuda.cuh"
+#include "model/kernels/attention_tile_memory_cuda.cuh"
 
 namespace peerage::kernels::cuda {
-
-inline constexpr int kTileThreads = 128;
-inline constexpr int kTileWarps = kTileThreads / 32;
-
-template <int kDim, int kRowWarps>
-struct TileMemory {
-  static constexpr int kColumnWarps = kTileWarps / kRowWarps;  // warps that share 16 rows
-  static constexpr int kRows = 16 * kRowWarps;
-  // An odd number of 16-byte pieces, so that 8 rows of a matrix lie in all banks.
-  static constexpr int kStride = kDim + 8;
-  static constexpr int kScoreStride = kBlockTokens + 8;  // likewise for pairs of floats
-
-  uint16_t queries[kRows][kStride];
-  uint16_t keys[2][kBlockTokens][kStride];
-  uint16_t values[2][kBlockTokens][kStride];
-  float scores[kColumnWarps == 1 ? 1 : kRowWarps][16][kScoreStride];
-  // Of each column, then of all: the first position with a value that is not finite, among those
-  // that not every row sees.
-  int broken[kDim + 1];
-};
 
 template <int kDim, int kRowWarps>
 struct AttentionTile {
@@ -84,8 +61,8 @@ struct AttentionTile {
     Fetch(table[range.first], range.first * kBlockTokens, 0);
     CommitCopies();
     int next = range.first < range.last ? table[range.first + 1] : 0;
-    LoadQueries();
-    for (int i = threadIdx.x; i <= kDim; i += kTileThreads) memory.broken[i] = INT_MAX;
+    memory.LoadQueries(args, rows, first);
+    memory.ClearBroken();
     for (int b = range.first; b <= range.last; ++b) {
       const int stage = (b - range.first) % 2;
       if (b < range.last) Fetch(next, (b + 1) * kBlockTokens, 1 - stage);
@@ -99,37 +76,11 @@ struct AttentionTile {
     }
   }
 
-  // Rows that are not live are zeros: they cost nothing beyond what their tile costs.
-  __device__ __forceinline__ void LoadQueries() {
-    constexpr int kFours = kDim / 4;
-    for (int i = threadIdx.x; i < Memory::kRows * kFours; i += kTileThreads) {
-      const int r = i / kFours, column = i % kFours * 4;
-      float4 q = {0, 0, 0, 0};
-      if (rows.IsLive(args, first + r)) {
-        q = *reinterpret_cast<const float4*>(rows.Query(args, first + r) + column);
-      }
-      StoreShared2(reinterpret_cast<float*>(&memory.queries[r][column]),
-                   __uint_as_float(PackPair(q.x, q.y)), __uint_as_float(PackPair(q.z, q.w)));
-    }
-  }
-
-  // Begins to copy what rows of the tile see of the block from `start`; beyond are zeros.
+  // What rows of the tile see of the block from `start`.
   __device__ __forceinline__ void Fetch(int32_t block, int start, int stage) {
-    constexpr int kPieces = kDim / 8;
     const uint16_t* from = keys + block * args.cache.block_stride;
-    const size_t to_values = size_t(args.shape.kv_heads) * kBlockTokens * kDim;
-    for (int i = threadIdx.x; i < kBlockTokens * kPieces; i += kTileThreads) {
-      const int slot = i / kPieces, column = i % kPieces * 8;
-      uint16_t* key = &memory.keys[stage][slot][column];
-      uint16_t* value = &memory.values[stage][slot][column];
-      if (start + slot <= last_position) {
-        CopyAsync(key, from + size_t(i) * 8);
-        CopyAsync(value, from + to_values + size_t(i) * 8);
-      } else {
-        StoreShared4(reinterpret_cast<float*>(key), 0, 0, 0, 0);
-        StoreShared4(reinterpret_cast<float*>(value), 0, 0, 0, 0);
-      }
-    }
+    const uint16_t* values = from + size_t(args.shape.kv_heads) * kBlockTokens * kDim;
+    memory.Fetch(from, values, last_position + 1 - start, stage);
   }
 
   __device__ __forceinline__ void AddBlock(int start, int stage) {
@@ -143,26 +94,13 @@ struct AttentionTile {
     if (broken) BreakSums();
   }
 
-  // A multiplication adds hidden values, too, times zero: where they aren't finite, that would make
-  // NaN of rows that do not see them. They become zeros, and `broken` keeps where they were.
-  // Returns whether there are any; the same in all threads.
+  // Values that some rows of the tile see and some do not; the same in all threads.
   __device__ __forceinline__ bool HideBroken(int start, int stage) {
-    if (first_position == last_position || start + kBlockTokens - 1 <= first_position) return false;
     const int begin = max(first_position + 1 - start, 0);
     const int end = min(last_position + 1 - start, kBlockTokens);
-    if (threadIdx.x == 0) memory.broken[kDim] = INT_MAX;
-    __syncthreads();
-    for (int i = threadIdx.x; i < (end - begin) * kDim; i += kTileThreads) {
-      const int slot = begin + i / kDim, column = i % kDim;
-      uint16_t& value = memory.values[stage][slot][column];
-      if ((value & 0x7f80) != 0x7f80) continue;
-      value = 0;
-      atomicMin(&memory.broken[column], start + slot);
-      atomicMin(&memory.broken[kDim], start + slot);
-    }
-    __syncthreads();
-    return memory.broken[kDim] != INT_MAX;
+    return begin < end && memory.HideBroken(stage, start, begin, end);
   }
+  // Columns that an earlier block broke are NaN already in every row that these sums are of.
   __device__ __forceinline__ void BreakSums() {
 #pragma unroll
     for (int s = 0; s < kSlicesOfWarp; ++s) {
