@@ -27,8 +27,9 @@ struct Stage {
 };
 
 // Pieces are spread so that 8 rows of one depth, which a matrix load takes, lie in different banks.
+// Rows that are 8 apart spread theirs alike: their pieces are 8 * kDepth elements apart.
 __device__ __forceinline__ uint16_t* PieceAt(uint16_t* tile, int row, int piece) {
-  return tile + (row * kPieces + (piece ^ row % kPieces)) * kPiece;
+  return tile + (row * kPieces + (piece ^ row % 8)) * kPiece;
 }
 
 // What a thread copies of every stage: one piece of each 16th row.
@@ -38,24 +39,26 @@ struct StageCopies {
   const uint16_t* x;
   size_t x_stride;
   int outputs, rows;  // that the block has
+  int tile_rows;      // that it multiplies: those behind `rows` are zeros
   int depth;
 
   __device__ __forceinline__ void Start(Stage<kRows>& stage, int k) const {
     const int piece = threadIdx.x % kPieces, row = threadIdx.x / kPieces;
     k += piece * kPiece;
+    const int own_outputs = k < depth ? outputs - row : 0, own_rows = k < depth ? rows - row : 0;
+    uint16_t* to = PieceAt(stage.w, row, piece);
+    const uint16_t* from = w + k;
 #pragma unroll
     for (int r = 0; r < kOutputs; r += kRowsApart) {
-      CopyAsyncOrZero(PieceAt(stage.w, row + r, piece), w + size_t(r) * depth + k,
-                      row + r < outputs && k < depth);
+      CopyAsyncOrZero(to + r * kDepth, from, r < own_outputs);
+      from += size_t{kRowsApart} * depth;
     }
-    // Rows in reach of no multiplication are left out, those beside existing ones are zeros.
-    const int multiplied = CeilDiv(rows, 8) * 8;
+    to = PieceAt(stage.x, row, piece);
+    from = x + k;
 #pragma unroll
     for (int r = 0; r < kRows; r += kRowsApart) {
-      if (row + r < multiplied) {
-        CopyAsyncOrZero(PieceAt(stage.x, row + r, piece), x + r * x_stride + k,
-                        row + r < rows && k < depth);
-      }
+      if (r + row < tile_rows) CopyAsyncOrZero(to + r * kDepth, from, r < own_rows);
+      from += kRowsApart * x_stride;
     }
   }
 };
@@ -65,18 +68,25 @@ template <int kRows>
 struct Sums {
   float v[kRows / 8][4] = {};
 
-  __device__ __forceinline__ void MultiplyAddStage(Stage<kRows>& stage, int rows) {
+  // Of the first 8, 16, 32 or 64 rows of the stage. A branch at every 8 would keep loads of
+  // matrices from being far ahead of products.
+  template <int kTileRows = kRows>
+  __device__ __forceinline__ void MultiplyAddStage(Stage<kRows>& stage, int tile_rows) {
+    if constexpr (kTileRows > 8) {
+      if (tile_rows < kTileRows) return MultiplyAddStage<kTileRows / 2>(stage, tile_rows);
+    }
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    uint16_t* warp_w = stage.w + warp * 16 * kDepth;
 #pragma unroll
     for (int piece = 0; piece < kPieces; piece += 4) {  // 32 of the depth
       uint32_t w[2][4];
-      LoadMatrix4(w[0], PieceAt(stage.w, warp * 16 + lane % 16, piece + lane / 16));
-      LoadMatrix4(w[1], PieceAt(stage.w, warp * 16 + lane % 16, piece + 2 + lane / 16));
+      LoadMatrix4(w[0], PieceAt(warp_w, lane % 16, piece + lane / 16));
+      LoadMatrix4(w[1], PieceAt(warp_w, lane % 16, piece + 2 + lane / 16));
+      const uint16_t* from = PieceAt(stage.x, lane % 8, piece + lane / 8);
 #pragma unroll
-      for (int n = 0; n < kRows / 8; ++n) {
-        if (n * 8 >= rows) continue;  // the same for the block
+      for (int n = 0; n < kTileRows / 8; ++n) {
         uint32_t x[4];
-        LoadMatrix4(x, PieceAt(stage.x, n * 8 + lane % 8, piece + lane / 8));
+        LoadMatrix4(x, from + n * 8 * kDepth);
         MultiplyAdd(v[n], w[0], {x[0], x[1]});
         MultiplyAdd(v[n], w[1], {x[2], x[3]});
       }
@@ -111,6 +121,14 @@ struct Sums {
   }
 };
 
+// The fewest of 8, 16, 32 and 64 that hold the rows, or all that the kernel has room for.
+template <int kMost>
+__device__ __forceinline__ int TileRows(int rows) {
+  int tile = 8;
+  while (tile < kMost && tile < rows) tile *= 2;
+  return tile;
+}
+
 // The stages [first, end) of the depth, `part_stages` to a part.
 template <int kRows>
 __device__ __forceinline__ Sums<kRows> SumOfStages(const StageCopies<kRows>& copies, int first,
@@ -123,14 +141,18 @@ __device__ __forceinline__ Sums<kRows> SumOfStages(const StageCopies<kRows>& cop
     CommitCopies();
   }
   Sums<kRows> sums, part;
+  int left = part_stages;  // of the part
   for (int s = 0; first + s < end; ++s) {
-    if (s != 0 && s % part_stages == 0) sums.Take(part);
+    if (left-- == 0) {
+      sums.Take(part);
+      left = part_stages - 1;
+    }
     WaitForCopies<kStages - 2>();
     __syncthreads();  // everyone's copies are there, and nobody multiplies the stage before
     const int next = s + kStages - 1;
     if (first + next < end) copies.Start(stages[next % kStages], (first + next) * kDepth);
     CommitCopies();
-    part.MultiplyAddStage(stages[s % kStages], copies.rows);
+    part.MultiplyAddStage(stages[s % kStages], copies.tile_rows);
   }
   sums.Take(part);
   __syncthreads();  // before stages are filled for other rows
@@ -154,6 +176,7 @@ __global__ void __launch_bounds__(kThreads)
   copies.w = static_cast<const uint16_t*>(own.w) + size_t(output + row_of_thread) * copies.depth;
   for (int row = own.first + blockIdx.x * kRows; row < own.end; row += gridDim.x * kRows) {
     copies.rows = own.end - row;
+    copies.tile_rows = TileRows<kRows>(copies.rows);
     copies.x = static_cast<const uint16_t*>(product.x) + (row + row_of_thread) * product.x_stride;
     const Sums<kRows> sums = SumOfStages(copies, first_stage, end_stage, part_stages);
     sums.ForEach(copies.rows, copies.outputs, [&](int r, int o, float sum) {
@@ -172,11 +195,10 @@ __global__ void __launch_bounds__(kThreads) AddPartsKernel(LinearProduct product
   const int row = blockIdx.y, output = blockIdx.x * kThreads + threadIdx.x;
   const int rows = product.first_row == nullptr ? product.rows : product.first_row[product.groups];
   if (row >= rows || output >= product.shape.outputs) return;
+  const size_t outputs = product.shape.outputs, part_floats = product.rows * outputs;
+  const float* from = product.scratch + row * outputs + output;
   float sum = 0;
-  for (int part = 0; part < parts; ++part) {
-    const size_t scratch_row = size_t(part) * product.rows + row;
-    sum += product.scratch[scratch_row * product.shape.outputs + output];
-  }
+  for (int part = 0; part < parts; ++part, from += part_floats) sum += *from;
   StoreOutput(product, row, output, sum);
 }
 
