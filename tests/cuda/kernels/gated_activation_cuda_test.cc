@@ -7,6 +7,7 @@
 
 #include "model/kernels/gated_activation.h"
 #include "tests/cuda/kernels/device_floats.h"
+#include "tests/cuda/kernels/instruction_budget.h"
 #include "tests/support/nan.h"
 #include "tests/support/random_values.h"
 
@@ -106,6 +107,14 @@ TEST_F(GatedActivationCudaTest, KeepsANanWhereItIs) {
     const std::vector<float> y = Run({.function = function, .width = 33}, gate_up);
     for (int i = 0; i < 66; ++i) EXPECT_EQ(std::isnan(y[i]), i == 5 || i == 65) << i;
   }
+}
+
+TEST_F(GatedActivationCudaTest, StaysWithinItsInstructions) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "counters are the stand-in's";
+  const std::vector<float> gate_up = GatesAndUps(4, 1024);
+  standin::ResetCounters();
+  Run({.y_type = DeviceFloat::kBF16, .width = 1024}, gate_up);
+  ExpectInstructions("GatedActivationKernel", 2'624);
 }
 
 TEST_F(GatedActivationCudaTest, DoesNothingForNoRows) {

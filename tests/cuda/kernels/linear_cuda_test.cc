@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/cuda/kernels/device_floats.h"
+#include "tests/cuda/kernels/instruction_budget.h"
 #include "tests/support/nan.h"
 #include "tests/support/random_values.h"
 
@@ -341,6 +342,29 @@ TEST_F(LinearCountersTest, ReadsWeightsOnceForUpTo64Rows) {
     EXPECT_EQ(counters.mma, shape.outputs / 16 * (shape.depth / 16) * (tile_rows / 8));
     EXPECT_EQ(counters.blocks, 3 * 4) << "four parts of the depth";
     EXPECT_EQ(standin::Counters("AddPartsKernel").launches, 1);
+  }
+}
+
+TEST_F(LinearCountersTest, StaysWithinItsInstructions) {
+  struct Budget {
+    Types types;
+    int rows;
+    const char* kernel;
+    uint64_t instructions;
+  };
+  const Types f32 = {DeviceFloat::kF32, DeviceFloat::kF32};
+  for (const Budget& budget : {Budget{{}, 1, kKernel, 35'456},
+                               {{}, 16, kKernel, 43'072},
+                               {{}, 64, kKernel, 91'904},
+                               {{}, 64, "AddPartsKernel", 35'840},
+                               {f32, 1, "LinearOnCoresKernel", 22'848},
+                               {f32, 4, "LinearOnCoresKernel", 60'288},
+                               {f32, 64, "LinearOnCoresKernel", 953'344}}) {
+    SCOPED_TRACE(budget.rows);
+    const Values values({256, 1024}, budget.types, budget.rows);
+    standin::ResetCounters();
+    Run(values, budget.rows);
+    ExpectInstructions(budget.kernel, budget.instructions);
   }
 }
 

@@ -11,6 +11,7 @@
 #include "model/kernels/mixture_sum.h"
 #include "model/kernels/product_keys_cuda.h"
 #include "tests/cuda/kernels/device_floats.h"
+#include "tests/cuda/kernels/instruction_budget.h"
 #include "tests/support/nan.h"
 #include "tests/support/random_values.h"
 
@@ -163,6 +164,15 @@ TEST_F(MixtureCudaTest, GivesPaddingNoExpert) {
               ElementsAre(all.ids[0], all.ids[1], kNoExpert, kNoExpert, all.ids[4], all.ids[5]));
   EXPECT_THAT(padded.weights,
               ElementsAre(all.weights[0], all.weights[1], 0, 0, all.weights[4], all.weights[5]));
+}
+
+TEST_F(MixtureCudaTest, StaysWithinItsInstructions) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "counters are the stand-in's";
+  standin::ResetCounters();
+  const Choice choice = Choose(RandomValues(64 * 64, 3), 64, 8, /*normalize=*/true);
+  OrderOf(choice.ids, 64);
+  ExpectInstructions("ChooseExpertsKernel", 73'344);
+  ExpectInstructions("OrderByExpertKernel", 121'706);
 }
 
 TEST_F(MixtureCudaTest, SpreadsGatesOverHeads) {
@@ -358,6 +368,13 @@ TEST_F(AddMixtureCudaTest, AddsASingleExpertAsADenseLayerDoes) {
     EXPECT_EQ(y[i], values.residual[i] + values.outputs[i]);
     EXPECT_EQ(y[66 + i], values.residual[66 + i] + values.outputs[33 + i]);
   }
+}
+
+TEST_F(AddMixtureCudaTest, StaysWithinItsInstructions) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "counters are the stand-in's";
+  standin::ResetCounters();
+  Run(Values(DeviceFloat::kBF16, 1024));
+  ExpectInstructions("AddMixtureKernel", 2'608);
 }
 
 TEST_F(AddMixtureCudaTest, KeepsANanWithItsToken) {

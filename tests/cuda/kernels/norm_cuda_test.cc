@@ -7,6 +7,7 @@
 
 #include "model/kernels/norm.h"
 #include "tests/cuda/kernels/device_floats.h"
+#include "tests/cuda/kernels/instruction_budget.h"
 #include "tests/support/nan.h"
 #include "tests/support/random_values.h"
 
@@ -208,6 +209,7 @@ TEST_F(NormCudaTest, ReadsRowsTwice) {
   EXPECT_EQ(counters.load_bytes, size_t{4} * 3 * width * sizeof(float));  // with the weight
   EXPECT_EQ(counters.load_requests, counters.load_bytes / 16 / 32);       // 16 bytes a lane
   EXPECT_EQ(counters.bank_conflicts, 0);
+  ExpectInstructions("NormKernel", 6'176);
 }
 
 }  // namespace
