@@ -84,7 +84,7 @@ run_tests release -LE image  # those are check_long.sh's
 
 stage "CUDA on the stand-in"
 if no_nvcc=$(tools/find_nvcc.sh 2>&1 >/dev/null); then
-  build cuda-check tests/cuda/all peerage-server
+  build cuda-check tests/cuda/all peerage-server peerage
   run_tests cuda-check -L cuda
   not_run+=("the same on a GPU (make gpu-check)")
 else

@@ -1,7 +1,6 @@
 """The server as it ships, with a CUDA device: the one that the stand-in for CUDA's libraries makes."""
 
 import concurrent.futures
-import os
 import random
 import unittest
 
@@ -10,7 +9,7 @@ import grpc
 import stubs
 import test_conversation
 import test_expert_usage
-from server_process import BIN, ROOT_OF_TESTS, Server, run_server_to_its_end
+from server_process import ROOT_OF_TESTS, Server, run_server_to_its_end
 from server_process import LIMIT_SECONDS as TIMEOUT
 from test_conversation import greedy
 
@@ -18,11 +17,11 @@ stubs.load_stubs()
 from peerage.v1 import inference_pb2 as inference  # noqa: E402
 from peerage.v1 import inference_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
 
-STANDIN = os.environ.get("CUDA_STANDIN_DIR", str(BIN.parent / "standin"))
 MODELS = ROOT_OF_TESTS / "golden" / "models"
 PEER = MODELS / "peer_small"
 MIXTURE = MODELS / "mixture_bam_kv_experts"
-F32 = ["--activation-dtype", "f32", "--kv-dtype", "f32"]
+# As the CPU computes: devices hold models of f16 in bf16 by themselves.
+F32 = ["--weights-dtype", "f32", "--activation-dtype", "f32", "--kv-dtype", "f32"]
 PORTS = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]
 PROMPTS = ["In the beginning", "And it came to pass in those days, that", "x", "The " * 40]
 DEVICE_LOST = 3  # docs/runbook.md, exit codes
@@ -32,19 +31,19 @@ def on_standin(*options):
     return [ROOT_OF_TESTS / "cuda" / "on_standin.sh", *options]
 
 
-def standin_environment(*settings):
-    """A process that ends well although the stand-in has seen a race or an overrun fails with it."""
-    return {"CUDA_STANDIN_DIR": STANDIN, "CUDA_STANDIN": ",".join(["reports=fail", *settings])}
+def failing(function, error, after):
+    """An environment in which the call of a function of CUDA's that comes after so many fails."""
+    return {"CUDA_STANDIN": f"fail={function}:{error}:{after}"}
 
 
-def cuda_server(*options, model=PEER, standin=(), settings=()):
+def cuda_server(*options, model=PEER, standin=(), environment=None):
     return Server("--device", "cuda:0", *options, model=model, wrapper=on_standin(*standin),
-                  environment=standin_environment(*settings))
+                  environment=environment)
 
 
-def refused_start(*options, standin=(), settings=()):
+def refused_start(*options, standin=(), environment=None):
     return run_server_to_its_end(*options, *PORTS, wrapper=on_standin(*standin),
-                                 environment=standin_environment(*settings))
+                                 environment=environment)
 
 
 class Client:
@@ -93,7 +92,7 @@ class AnswersTest(CudaTest):
 
     def test_greedy_text_is_the_cpus_on_every_schedule(self):
         for model in (PEER, MIXTURE):
-            with Server("--device", "cpu", model=model) as server:
+            with Server("--device", "cpu", "--weights-dtype", "f32", model=model) as server:
                 expected = answers(server)
             for schedule in ("eager", "lazy", "random"):
                 with self.subTest(model=model.name, schedule=schedule), \
@@ -152,20 +151,20 @@ class ChoiceOfDeviceTest(CudaTest):
             self.assertIn(part, last)
 
     def test_auto_takes_a_gpu_where_there_is_one_and_says_so(self):
-        with Server(model=PEER, wrapper=on_standin(), environment=standin_environment()) as server:
+        with Server(model=PEER, wrapper=on_standin()) as server:
             self.assertIn("--device auto takes cuda:0: the only CUDA device", server.read_log())
 
     def test_auto_says_why_it_took_the_cpu(self):
-        with Server(model=PEER, wrapper=on_standin(), environment=standin_environment("devices=0")) as server:
+        with Server(model=PEER, wrapper=on_standin("--devices", "0")) as server:
             self.assertRegex(server.read_log(), "--device auto takes cpu: .*device")
         with Server(model=PEER) as server:  # CUDA's own libraries, where there is no driver
             self.assertRegex(server.read_log(), "--device auto takes (cpu: .*CUDA|cuda:0)")
 
     def test_refuses_a_device_that_is_not_there(self):
         named = ["--model", str(PEER), "--device"]
-        self.assert_refused(refused_start(*named, "cuda:0", settings=["devices=0"]), "--device: 'cuda:0'", "device")
+        self.assert_refused(refused_start(*named, "cuda:0", standin=["--devices", "0"]), "--device: 'cuda:0'", "device")
         self.assert_refused(refused_start(*named, "cuda:1"), "--device: 'cuda:1'", "there is only cuda:0")
-        self.assert_refused(refused_start(*named, "cuda:0,cuda:1", settings=["devices=2"]), "use cuda:0")
+        self.assert_refused(refused_start(*named, "cuda:0,cuda:1", standin=["--devices", "2"]), "use cuda:0")
 
     def test_refuses_what_does_not_fit_with_the_arithmetic(self):
         named = ["--model", str(PEER), "--device", "cuda:0"]
@@ -173,7 +172,7 @@ class ChoiceOfDeviceTest(CudaTest):
                             "the memory of cuda:0", "weights", "KV cache", "of 4.0 MiB free")
         self.assert_refused(refused_start(*named, "--kv-cache-mib", "2000"), "KV cache 2000.0 MiB", "free")
         # Somebody else was quicker.
-        self.assert_refused(refused_start(*named, settings=["fail=cudaMalloc:cudaErrorMemoryAllocation:1"]),
+        self.assert_refused(refused_start(*named, environment=failing("cudaMalloc", "cudaErrorMemoryAllocation", 1)),
                             "cannot allocate", "planned: cuda:0: weights", "--kv-cache-mib")
 
 
@@ -185,7 +184,7 @@ class FailureTest(CudaTest):
         return client.inference.GenerateStream(inference.GenerateStreamRequest(request=request), timeout=TIMEOUT)
 
     def test_a_launch_that_fails_fails_its_requests_alone(self):
-        with cuda_server(settings=["fail=cudaGraphLaunch:cudaErrorInvalidConfiguration:30"]) as server:
+        with cuda_server(environment=failing("cudaGraphLaunch", "cudaErrorInvalidConfiguration", 30)) as server:
             with Client(server) as client:
                 with self.assertRaises(grpc.RpcError) as raised:
                     list(self.long_stream(client))
@@ -195,7 +194,7 @@ class FailureTest(CudaTest):
             self.assert_ends_well(server)
 
     def test_a_lost_device_ends_the_process_for_its_supervisor(self):
-        with cuda_server(settings=["fail=cudaStreamSynchronize:cudaErrorLaunchFailure:300"]) as server:
+        with cuda_server(environment=failing("cudaStreamSynchronize", "cudaErrorLaunchFailure", 300)) as server:
             with Client(server) as client:
                 streams = [self.long_stream(client) for _ in range(3)]
                 for stream in streams:
