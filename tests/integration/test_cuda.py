@@ -115,7 +115,7 @@ class AnswersTest(CudaTest):
             with Client(server) as client:
                 worker = client.status().workers[0]
             self.assertEqual((worker.device, worker.kernel_target), ("cuda:0", "sm_90"))
-            shown = server.run("health")
+            shown = server.run("status")
             self.assertRegex(shown.stdout, r"cuda:0 +sm_90", shown.stderr)
             info = [labels for name, labels in server.series() if name == "peerage_model_info"]
             self.assertEqual([dict(labels)["device"] for labels in info], ["cuda:0"])
@@ -130,7 +130,7 @@ class ConversationOnCudaTest(test_conversation.ConversationTest):
 
     @staticmethod
     def start_server():
-        return cuda_server()
+        return cuda_server("--cuda-batch-invariant")  # which that conversation takes for granted
 
 
 class ExpertUsageOnCudaTest(test_expert_usage.ExpertUsageTest):
@@ -194,7 +194,7 @@ class FailureTest(CudaTest):
             self.assert_ends_well(server)
 
     def test_a_lost_device_ends_the_process_for_its_supervisor(self):
-        with cuda_server(environment=failing("cudaStreamSynchronize", "cudaErrorLaunchFailure", 300)) as server:
+        with cuda_server(environment=failing("cudaGraphLaunch", "cudaErrorLaunchFailure", 30)) as server:
             with Client(server) as client:
                 streams = [self.long_stream(client) for _ in range(3)]
                 for stream in streams:
