@@ -1,5 +1,6 @@
 // How fast a model runs without server and scheduler: one prompt, one stream, many streams.
-// Prints one JSON object; bench/serving/compare_llama_cpp.py runs it beside llama.cpp.
+// Prints one JSON object; bench/serving/compare_llama_cpp.py runs it beside llama.cpp, and
+// tools/gpu_check.py on a GPU with models of random weights.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "bench/engine/noise_checkpoint.h"
+#include "bench/engine/random_models.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/load_model.h"
 #include "nlohmann/json.hpp"
@@ -25,14 +28,19 @@ using peerage::OutputRow;
 using peerage::TokenId;
 
 struct Options {
-  std::string model;
+  std::string model;  // or a random one
+  peerage::RandomModel random;
+  std::string device = "cpu";
   std::string weights_dtype = "auto";
   int threads = 2;
   int prefill = 512;
   int decode = 128;
   int streams = 16;
   int repetitions = 5;
+  int64_t kv_cache_mib = 2048;
   std::vector<int> contexts;  // decode speed behind long contexts
+  std::vector<int> batches;   // decode speed of so many streams behind batch_context
+  int batch_context = 256;
   // Of a mixture, ids of feed-forward experts: those from here on cost nothing.
   uint32_t ffn_experts = 0;
 };
@@ -95,7 +103,7 @@ class Streams {
                         .tokens = {&tokens_[s], 1},
                         .first_position = position_,
                         .blocks = blocks_[s],
-                        .trace = true});
+                        .trace = ffn_experts_ > 0});
     }
     const peerage::StepOutput out = Check(model_.Step({.chunks = chunks, .rows = rows}));
     CountTouched(out);
@@ -115,6 +123,7 @@ class Streams {
   }
 
   void CountTouched(const peerage::StepOutput& output) {
+    if (ffn_experts_ == 0) return;
     const auto& layers = model_.description().expert_layers;
     for (size_t i = 0; i < layers.size(); ++i) {
       if (layers[i].kind != peerage::ExpertLayerKind::kMixtureFfn) continue;
@@ -181,12 +190,66 @@ Decoding MeasureDecoding(LanguageModel& model, const Options& options, int count
   return result;
 }
 
+std::unique_ptr<peerage::Checkpoint> OpenOrExit(const Options& options) {
+  if (!options.random.kind.empty()) {
+    return std::make_unique<peerage::NoiseCheckpoint>(peerage::ConfigOf(options.random));
+  }
+  auto checkpoint = peerage::OpenCheckpoint(options.model);
+  if (checkpoint.ok()) return *std::move(checkpoint);
+  std::cerr << checkpoint.status() << "\n";
+  std::exit(1);
+}
+
+uint32_t FfnExperts(const peerage::ModelConfig& config) {
+  for (const peerage::FfnConfig& part : config.layers.front().ffn) {
+    const auto* ffn = std::get_if<peerage::MixtureFfnConfig>(&part);
+    if (ffn != nullptr) return ffn->mixture.num_experts;
+  }
+  return 0;
+}
+
+int MostStreams(const Options& options) {
+  int most = options.streams;
+  for (const int batch : options.batches) most = std::max(most, batch);
+  return most;
+}
+
+nlohmann::json Measure(LanguageModel& model, const Options& options) {
+  nlohmann::json result;
+  result["prefill_tokens_per_second"] = PrefillSpeed(model, options);
+  const Decoding alone = MeasureDecoding(model, options, 1, 0);
+  result["decode_tokens_per_second"] = alone.tokens_per_second;
+  result["streams"] = options.streams;
+  const Decoding streams =
+      options.streams == 1 ? alone : MeasureDecoding(model, options, options.streams, 0);
+  result["streams_tokens_per_second"] = streams.tokens_per_second;
+  result["streams_touched_experts"] = streams.touched_experts;
+  result["streams_ffn_picks"] = streams.ffn_picks;
+  for (const int context : options.contexts) {
+    result["decode_behind_context"][std::to_string(context)] =
+        MeasureDecoding(model, options, 1, context).tokens_per_second;
+  }
+  for (const int batch : options.batches) {
+    result["decode_of_batch"][std::to_string(batch)] =
+        MeasureDecoding(model, options, batch, options.batch_context).tokens_per_second;
+  }
+  return result;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("Measures prefill and decode of a model");
-  app.add_option("--model", options.model, "A model directory or a .gguf file")->required();
+  auto* source = app.add_option_group("what to run")->require_option(1);
+  source->add_option("--model", options.model, "A model directory or a .gguf file");
+  source->add_option("--random", options.random.kind, "Random weights of this kind")
+      ->check(CLI::IsMember({"dense", "peer", "mixture"}));
+  app.add_option("--width", options.random.width)->check(CLI::PositiveNumber);
+  app.add_option("--layers", options.random.layers)->check(CLI::PositiveNumber);
+  app.add_option("--log2-experts", options.random.log2_experts, "Even")->check(CLI::Range(2, 30));
+  app.add_option("--vocabulary", options.random.vocabulary)->check(CLI::PositiveNumber);
+  app.add_option("--device", options.device, "cpu or cuda:N");
   app.add_option("--weights-dtype", options.weights_dtype)
       ->check(CLI::IsMember({"auto", "f32", "bf16", "q8_0", "q4_1"}));
   app.add_option("--threads", options.threads)->check(CLI::PositiveNumber);
@@ -194,42 +257,32 @@ int main(int argc, char** argv) {
   app.add_option("--decode", options.decode)->check(CLI::PositiveNumber);
   app.add_option("--streams", options.streams)->check(CLI::PositiveNumber);
   app.add_option("--repetitions", options.repetitions)->check(CLI::PositiveNumber);
+  app.add_option("--kv-cache-mib", options.kv_cache_mib)->check(CLI::PositiveNumber);
   app.add_option("--contexts", options.contexts)->delimiter(',');
+  app.add_option("--batches", options.batches)->delimiter(',');
+  app.add_option("--batch-context", options.batch_context)->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
 
-  const auto checkpoint = peerage::OpenCheckpoint(options.model);
-  if (!checkpoint.ok()) return std::cerr << checkpoint.status() << "\n", 1;
+  const auto checkpoint = OpenOrExit(options);
   using peerage::nn::WeightsDtype;
   const std::vector<std::string> names = {"auto", "f32", "bf16", "q8_0", "q4_1"};
   const auto dtype = static_cast<WeightsDtype>(
       std::find(names.begin(), names.end(), options.weights_dtype) - names.begin());
-  for (const peerage::FfnConfig& part : (*checkpoint)->config().layers.front().ffn) {
-    const auto* ffn = std::get_if<peerage::MixtureFfnConfig>(&part);
-    if (ffn != nullptr) options.ffn_experts = ffn->mixture.num_experts;
-  }
+  options.ffn_experts = FfnExperts(checkpoint->config());
   const double start = Seconds();
-  auto model = peerage::nn::LoadModel(**checkpoint, {.weights_dtype = dtype,
-                                                     .threads = options.threads,
-                                                     .num_slots = options.streams,
-                                                     .kv_cache_bytes = int64_t{2} << 30});
+  auto model = peerage::nn::LoadModel(*checkpoint, {.device = options.device,
+                                                    .weights_dtype = dtype,
+                                                    .threads = options.threads,
+                                                    .num_slots = MostStreams(options),
+                                                    .kv_cache_bytes = options.kv_cache_mib << 20});
   if (!model.ok()) return std::cerr << model.status() << "\n", 1;
   nlohmann::json result = {{"load_seconds", Seconds() - start},
+                           {"device", (*model)->description().device},
                            {"kernel_target", (*model)->description().kernel_target},
                            {"weights_dtype", (*model)->description().weights_dtype},
+                           {"weights_bytes", (*model)->description().weights_bytes},
                            {"threads", options.threads}};
-  result["prefill_tokens_per_second"] = PrefillSpeed(**model, options);
-  const Decoding alone = MeasureDecoding(**model, options, 1, 0);
-  result["decode_tokens_per_second"] = alone.tokens_per_second;
-  result["streams"] = options.streams;
-  const Decoding streams =
-      options.streams == 1 ? alone : MeasureDecoding(**model, options, options.streams, 0);
-  result["streams_tokens_per_second"] = streams.tokens_per_second;
-  result["streams_touched_experts"] = streams.touched_experts;
-  result["streams_ffn_picks"] = streams.ffn_picks;
-  for (const int context : options.contexts) {
-    result["decode_behind_context"][std::to_string(context)] =
-        MeasureDecoding(**model, options, 1, context).tokens_per_second;
-  }
+  result.update(Measure(**model, options));
   std::cout << result.dump(2) << "\n";
   return 0;
 }

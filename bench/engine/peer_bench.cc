@@ -3,16 +3,14 @@
 // Prints one JSON object; bench/peers/peer_pytorch.py measures the same layer in PyTorch.
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "bench/engine/noise_checkpoint.h"
 #include "hwy/targets.h"
-#include "model/checkpoint/layout/tensor_layout.h"
-#include "model/kernels/float16.h"
 #include "model/kernels/kernel_target.h"
 #include "model/nn/cpu/expert_counters.h"
 #include "model/nn/cpu/peer.h"
@@ -48,62 +46,6 @@ struct Options {
 double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
-
-// About normal, from a counter (splitmix64): tables of gigabytes are made row by row.
-float Noise(uint64_t counter) {
-  uint64_t x = counter * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  x ^= x >> 31;
-  float sum = 0;
-  for (int i = 0; i < 4; ++i) sum += static_cast<float>((x >> (16 * i)) & 0xFFFF) - 32767.5f;
-  return sum * (1.7320508f / 2 / 32768);
-}
-
-// A checkpoint of bf16 noise with the standard deviation of usual initialisations.
-class NoiseCheckpoint : public Checkpoint {
- public:
-  explicit NoiseCheckpoint(ModelConfig config) : config_(std::move(config)) {
-    for (auto& spec : TensorLayout(config_, TensorNaming::kPeerage)) {
-      tensors_.push_back({.name = spec.name,
-                          .type = TensorType::kBF16,
-                          .shape = spec.shape,
-                          .bytes = RowBytes(TensorType::kBF16, Elements(spec.shape))});
-    }
-  }
-
-  const ModelConfig& config() const override { return config_; }
-  const TokenizerSource& tokenizer() const override { return tokenizer_; }
-  absl::Span<const TensorInfo> tensors() const override { return tensors_; }
-  absl::Span<const std::string> ignored() const override { return {}; }
-  absl::StatusOr<std::string> Fingerprint() const override { return std::string(64, '0'); }
-
-  const TensorInfo* Find(absl::string_view name) const override {
-    for (const TensorInfo& tensor : tensors_) {
-      if (tensor.name == name) return &tensor;
-    }
-    return nullptr;
-  }
-  absl::Status Read(const TensorInfo& tensor, absl::Span<uint8_t> bytes) const override {
-    return ReadRows(tensor, 0, bytes);
-  }
-  absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
-                        absl::Span<uint8_t> bytes) const override {
-    const uint64_t seed = static_cast<uint64_t>(&tensor - tensors_.data()) << 48;
-    const uint64_t row = tensor.bytes / 2 / tensor.shape[0];
-    const float scale = 1 / std::sqrt(static_cast<float>(tensor.shape.back()));
-    for (uint64_t i = 0; i < bytes.size() / 2; ++i) {
-      const uint16_t value = kernels::BF16FromF32(scale * Noise(seed + first * row + i));
-      std::memcpy(bytes.data() + 2 * i, &value, 2);
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  const ModelConfig config_;
-  const TokenizerSource tokenizer_;
-  std::vector<TensorInfo> tensors_;
-};
 
 ModelConfig ConfigOf(const Options& options, int log2_experts) {
   ModelConfig config;
