@@ -35,7 +35,7 @@ cuda: ## Builds what ships with the CUDA device too, in build/cuda/bin, where nv
 
 .PHONY: gpu-check
 gpu-check: ## Tests and measures on this machine's GPU, into build/gpu-check (docs/gpu.md)
-	@tools/gpu_check.sh
+	@tools/gpu_check.py
 
 .PHONY: package
 package: programs ## Makes a Debian package of the programs, in build/package
