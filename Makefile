@@ -33,9 +33,14 @@ cuda: ## Builds what ships with the CUDA device too, in build/cuda/bin, where nv
 	@cmake --preset cuda >build/cuda.configure.log || { cat build/cuda.configure.log; exit 1; }
 	@ninja -C build/cuda -j $(JOBS) peerage-server peerage peerage-model
 
+.PHONY: gpu-pack
+gpu-pack: cuda ## Copies together, in build/gpu-pack, what gpu-check needs on a machine that has only a GPU
+	@ninja -C build/cuda -j $(JOBS) tests/cuda/all model_bench cuda_kernels_bench
+	@rm -rf build/gpu-pack && tools/gpu_check.py --pack build/gpu-pack
+
 .PHONY: gpu-check
-gpu-check: ## Tests and measures on this machine's GPU, into build/gpu-check (docs/gpu.md)
-	@tools/gpu_check.py
+gpu-check: ## Tests and measures on this machine's GPU what gpu-pack built, into build/gpu-check
+	@tools/gpu_check.py --build $(or $(wildcard build/gpu-pack),build/cuda)
 
 .PHONY: package
 package: programs ## Makes a Debian package of the programs, in build/package

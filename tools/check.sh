@@ -49,7 +49,6 @@ stage "layering, sources, sizes"
 "$python" tools/check_layering_test.py
 "$python" tools/check_layering.py
 "$python" tools/house_figures_test.py
-"$python" tools/kernel_limits_test.py
 "$python" tools/check_sources.py
 "$python" tools/size_report.py
 
@@ -84,7 +83,7 @@ run_tests release -LE image  # those are check_long.sh's
 
 stage "CUDA on the stand-in"
 if no_nvcc=$(tools/find_nvcc.sh 2>&1 >/dev/null); then
-  build cuda-check tests/cuda/all peerage-server peerage
+  build cuda-check tests/cuda/all peerage-server peerage model_bench cuda_kernels_bench
   run_tests cuda-check -L cuda
   not_run+=("the same on a GPU (make gpu-check)")
 else
