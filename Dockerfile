@@ -9,17 +9,18 @@ ARG BUILD_BASE=docker.io/library/debian:bookworm-slim
 ARG RUNTIME_BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BUILD_BASE} AS build
-# cpu, or cuda: then both bases are Debian 12 with CUDA, the first with its toolkit, the second with
-# its runtime and cuBLASLt.
+# cpu, or cuda: then BUILD_BASE is Debian 12 with CUDA's toolkit, of which the image gets two libraries.
 ARG DEVICE=cpu
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /src
 COPY CMakePresets.json ./
+COPY tools/find_nvcc.sh tools/
 # Says at once what cannot be built: a device's preset is there when its build is.
 RUN case "$DEVICE" in cpu) echo release ;; cuda) echo cuda ;; *) echo "?" ;; esac >/preset && \
     if ! grep -qF "\"name\": \"$(</preset)\"" CMakePresets.json; then \
       echo "DEVICE=$DEVICE: these sources have no build for that device" >&2; exit 1; \
-    fi
+    fi && \
+    if [[ "$DEVICE" == cuda ]]; then tools/find_nvcc.sh; fi
 COPY tools/setup.sh tools/
 COPY tools/requirements tools/requirements
 RUN tools/setup.sh programs
@@ -28,11 +29,18 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset "$(</preset)" -B /build -DBUILD_TESTING=OFF && \
     cmake --build /build && \
     cpack --config /build/CPackConfig.cmake -B /package
+# What no package of Debian's brings: CUDA's runtime and cuBLASLt. Nothing, for cpu.
+RUN mkdir /libraries && \
+    ldd /build/bin/peerage-server | \
+      sed -n 's/.*\(libcudart\|libcublasLt\)\.so\.[0-9]* => \([^ ]*\) .*/\2/p' | \
+      xargs -r cp --dereference --target-directory=/libraries
 
 FROM ${RUNTIME_BASE}
+COPY --from=build /libraries/ /usr/local/lib/
 RUN --mount=type=bind,from=build,source=/package,target=/package \
     apt-get update && \
     apt-get install -y --no-install-recommends /package/*.deb && \
+    ldconfig && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/log/apt /var/log/*.log && \
     mkdir /models
 # Numeric, so that orchestrators can see that it is not root. It owns nothing: the root may be

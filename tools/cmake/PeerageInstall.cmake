@@ -22,6 +22,11 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)  # the libraries that the programs link, with their versions
+if(PEERAGE_CUDA)
+  # Programs do not start without CUDA's runtime and cuBLASLt, but from where is the machine's choice:
+  # only NVIDIA's archive has packages of them, and the image has the files alone.
+  set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "cuda-cudart-13-0, libcublas-13-0")
+endif()
 set(peerage_scripts ${CMAKE_SOURCE_DIR}/deploy/debian)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
     ${peerage_scripts}/postinst ${peerage_scripts}/prerm ${peerage_scripts}/postrm)
