@@ -47,7 +47,7 @@ class Memory {
   Touch* touches = nullptr;  // of the word at `first`
   u64 first = 0;
   mutable u32 last_serial = 0;  // of the blocks that ran so far
-  u64 tracked = u64{1} << 40;    // bytes from `first` on of which something may be known
+  u64 tracked = u64{1} << 40;   // bytes from `first` on of which something may be known
   bool IsTracked(u64 address) const { return address - first < tracked; }
 
   // Places module variables: an address of so many bytes, already added. Throws Error when there is

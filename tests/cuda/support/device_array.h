@@ -20,7 +20,8 @@ class DeviceArray {
  public:
   explicit DeviceArray(const std::vector<T>& values) : size_(values.size()) {
     Check(cudaMalloc(&data_, Bytes() == 0 ? 1 : Bytes()), "cudaMalloc");
-    if (size_ != 0) Check(cudaMemcpy(data_, values.data(), Bytes(), cudaMemcpyHostToDevice), "copy");
+    if (size_ != 0)
+      Check(cudaMemcpy(data_, values.data(), Bytes(), cudaMemcpyHostToDevice), "copy");
   }
   explicit DeviceArray(size_t size, T value = {}) : DeviceArray(std::vector<T>(size, value)) {}
   DeviceArray(DeviceArray&& other) noexcept
@@ -36,7 +37,8 @@ class DeviceArray {
   std::vector<T> Read() const {
     std::vector<T> values(size_);
     Check(cudaDeviceSynchronize(), "wait");
-    if (size_ != 0) Check(cudaMemcpy(values.data(), data_, Bytes(), cudaMemcpyDeviceToHost), "copy");
+    if (size_ != 0)
+      Check(cudaMemcpy(values.data(), data_, Bytes(), cudaMemcpyDeviceToHost), "copy");
     return values;
   }
 

@@ -4,22 +4,22 @@
 #include <string>
 #include <vector>
 
-// What tests may ask of the stand-in for the CUDA libraries, and tell it, when it is there: the same
-// program runs on a GPU, where there is nobody to ask. Found by name in the running process, so that
-// nothing links it.
+// What tests may ask of the stand-in for the CUDA libraries, and tell it, when it is there: the
+// same program runs on a GPU, where there is nobody to ask. Found by name in the running process,
+// so that nothing links it.
 namespace peerage::standin {
 
 bool IsPresent();
 
-// Changes settings (tests/cuda/standin/runtime/settings.h), such as "schedule=random,seed=7", after what
-// is queued has run. False: the list is wrong, or nobody is there.
+// Changes settings (tests/cuda/standin/runtime/settings.h), such as "schedule=random,seed=7", after
+// what is queued has run. False: the list is wrong, or nobody is there.
 bool Set(const std::string& settings);
 
 // Races and the like, which a device would not notice. Taking them clears them.
 std::vector<std::string> TakeReports();
 
-// Calls of a function of the CUDA runtime or cuBLASLt since ResetCalls; also "host to device copies",
-// "device to host copies", "device to device copies", "pageable copies". 0 on a GPU.
+// Calls of a function of the CUDA runtime or cuBLASLt since ResetCalls; also "host to device
+// copies", "device to host copies", "device to device copies", "pageable copies". 0 on a GPU.
 uint64_t Calls(const std::string& function);
 void ResetCalls();
 
