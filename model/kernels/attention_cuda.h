@@ -82,13 +82,4 @@ struct AttentionArgs {
 size_t AttentionPartialFloats(const AttentionShape& shape, int count, int splits);
 cudaError_t Attention(const AttentionArgs& args, cudaStream_t stream);
 
-// Copies whole blocks of all layers, before anything is computed.
-struct CopyBlocksArgs {
-  void* cache = nullptr;           // [blocks][block_bytes]
-  size_t block_bytes = 0;          // a multiple of 16
-  const int32_t* pairs = nullptr;  // [count][from, to] on the device; from -1: padding
-  int count = 0;
-};
-cudaError_t CopyBlocks(const CopyBlocksArgs& args, cudaStream_t stream);
-
 }  // namespace peerage::kernels::cuda

@@ -1,4 +1,4 @@
-// Rotary positions, the way into the KV cache, and copies of its blocks.
+// Rotary positions, and the way into the KV cache.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -142,27 +142,6 @@ TEST_F(RotaryCudaTest, LoadsWholeSectorsAndLittleElse) {
 TEST_F(RotaryCudaTest, RefusesOddWidths) {
   EXPECT_EQ(RotateAndStore({.shape = {1, 1, 7, 1}, .count = 1}, stream_), cudaErrorInvalidValue);
   EXPECT_EQ(RotateAndStore({.shape = {1, 1, 8, 1}, .count = 0}, stream_), cudaSuccess);
-}
-
-TEST_F(RotaryCudaTest, CopiesWholeBlocks) {
-  for (const size_t bytes : {size_t{16}, size_t{4096 + 48}, size_t{300'016}}) {
-    SCOPED_TRACE(bytes);
-    const int blocks = 5;
-    std::vector<uint8_t> expected(blocks * bytes);
-    for (size_t i = 0; i < expected.size(); ++i)
-      expected[i] = static_cast<uint8_t>(i * 7 + i / bytes);
-    const DeviceArray<uint8_t> cache(expected);
-    const DeviceArray<int32_t> pairs(std::vector<int32_t>{1, 4, -1, 0, 2, 3});
-    ASSERT_EQ(CopyBlocks({cache.data(), bytes, pairs.data(), 3}, stream_), cudaSuccess);
-    std::memcpy(&expected[4 * bytes], &expected[1 * bytes], bytes);
-    std::memcpy(&expected[3 * bytes], &expected[2 * bytes], bytes);
-    EXPECT_EQ(cache.Read(), expected);
-  }
-}
-
-TEST_F(RotaryCudaTest, CopiesNoPartOfAVector) {
-  EXPECT_EQ(CopyBlocks({nullptr, 24, nullptr, 1}, stream_), cudaErrorInvalidValue);
-  EXPECT_EQ(CopyBlocks({nullptr, 16, nullptr, 0}, stream_), cudaSuccess);
 }
 
 }  // namespace
