@@ -4,10 +4,12 @@
 namespace peerage::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+// Narrow rows are a warp's, whose other seven would have nothing to do.
+constexpr int kNarrow = 32 * kPiece;
+constexpr int ThreadsFor(int width) { return width <= kNarrow ? 32 : 256; }
 
 // Of (x[i] - mean)^kPower over a row; the same in every thread of the block.
-template <int kPower, bool kWhole, typename X>
+template <int kPower, int kThreads, bool kWhole, typename X>
 __device__ __forceinline__ float SumOfPowers(const X* x, int width, float mean, float* scratch) {
   float sum = 0;
   for (int i = threadIdx.x * kPiece; i < width; i += kThreads * kPiece) {
@@ -23,7 +25,7 @@ __device__ __forceinline__ float SumOfPowers(const X* x, int width, float mean, 
 
 // A block has a row. In place every thread reads its elements of x for the last time before it
 // writes the same elements of y.
-template <typename X, typename Y, bool kWhole>
+template <typename X, typename Y, int kThreads, bool kWhole>
 __global__ void __launch_bounds__(kThreads) NormKernel(NormArgs args) {
   __shared__ float scratch[kThreads / 32];
   const int width = args.width;
@@ -32,8 +34,8 @@ __global__ void __launch_bounds__(kThreads) NormKernel(NormArgs args) {
   Y* y = static_cast<Y*>(args.y) + blockIdx.x * args.y_stride;
   float mean = 0, scale = 0;
   if (row >= 0) {  // all threads or none
-    if (args.layer_norm) mean = SumOfPowers<1, kWhole>(x, width, 0, scratch) / width;
-    const float variance = SumOfPowers<2, kWhole>(x, width, mean, scratch) / width;
+    if (args.layer_norm) mean = SumOfPowers<1, kThreads, kWhole>(x, width, 0, scratch) / width;
+    const float variance = SumOfPowers<2, kThreads, kWhole>(x, width, mean, scratch) / width;
     scale = 1 / sqrtf(variance + args.epsilon);
   }
   for (int i = threadIdx.x * kPiece; i < width; i += kThreads * kPiece) {
@@ -52,12 +54,18 @@ __global__ void __launch_bounds__(kThreads) NormKernel(NormArgs args) {
   }
 }
 
-template <typename X, typename Y>
+template <typename X, typename Y, int kThreads>
 auto Choose(const NormArgs& args) {
   const bool whole = HasWholePieces(args.x, args.x_type, args.x_stride, args.width) &&
                      HasWholePieces(args.y, args.y_type, args.y_stride, args.width) &&
                      IsAligned(args.weight) && IsAligned(args.bias);
-  return whole ? NormKernel<X, Y, true> : NormKernel<X, Y, false>;
+  return whole ? NormKernel<X, Y, kThreads, true> : NormKernel<X, Y, kThreads, false>;
+}
+
+template <typename X, typename Y>
+auto Choose(const NormArgs& args) {
+  return args.width <= kNarrow ? Choose<X, Y, ThreadsFor(kNarrow)>(args)
+                               : Choose<X, Y, ThreadsFor(kNarrow + 1)>(args);
 }
 
 template <typename X>
@@ -71,7 +79,7 @@ cudaError_t Norm(const NormArgs& args, cudaStream_t stream) {
   if (args.count == 0) return cudaSuccess;
   const auto kernel =
       args.x_type == DeviceFloat::kF32 ? Choose<float>(args) : Choose<uint16_t>(args);
-  return LaunchKernel(kernel, args.count, kThreads, 0, stream, args);
+  return LaunchKernel(kernel, args.count, ThreadsFor(args.width), 0, stream, args);
 }
 
 }  // namespace peerage::kernels::cuda
