@@ -110,21 +110,9 @@ class CudaForwardPass final : public ForwardPass {
   const DeviceFacts& facts() const override { return facts_; }
 
   absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) override {
-    RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
-    RETURN_IF_ERROR(CopyBlocks(batch));
-    StepShape shape = ShapeOf(batch, rows);
-    const int graph = graphs_.Find(batch, shape);
-    if (graph >= 0) shape = graphs_.shapes()[graph];
-    ASSIGN_OR_RETURN(const bool moved,
-                     transfer_.Describe(shape, batch, slots, rows, stream_.get()));
-    if (moved) RETURN_IF_ERROR(CaptureGraphs());
-    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape));
-    tokens_ = batch.size();
-    RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
-    RETURN_IF_ERROR(FetchPicks(batch));
-    RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
-    transfer_.Report(shape, slots, rows);
-    return absl::OkStatus();
+    const absl::Status status = RunStep(batch, slots, rows);
+    if (status.ok() || status.code() == absl::StatusCode::kUnavailable) return status;
+    return AfterFailure(status);
   }
 
   absl::Span<const ExpertPicks> Picks() override { return counters_.Picks(tokens_); }
@@ -142,6 +130,35 @@ class CudaForwardPass final : public ForwardPass {
   }
 
  private:
+  absl::Status RunStep(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) {
+    RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
+    RETURN_IF_ERROR(CopyBlocks(batch));
+    StepShape shape = ShapeOf(batch, rows);
+    const int graph = graphs_.Find(batch, shape);
+    if (graph >= 0) shape = graphs_.shapes()[graph];
+    ASSIGN_OR_RETURN(const bool moved,
+                     transfer_.Describe(shape, batch, slots, rows, stream_.get()));
+    if (moved) RETURN_IF_ERROR(CaptureGraphs());
+    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape));
+    tokens_ = batch.size();
+    RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
+    RETURN_IF_ERROR(FetchPicks(batch));
+    RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
+    transfer_.Report(shape, slots, rows);
+    return absl::OkStatus();
+  }
+
+  // Waits for what the step had enqueued, before the next one writes where that reads. An error
+  // that does not tell by itself (a library's) is one of a lost device when no later call works
+  // either.
+  static absl::Status AfterFailure(const absl::Status& failure) {
+    cudaGetLastError();  // reported by now: nobody shall find it later
+    const cudaError_t error = cudaDeviceSynchronize();
+    if (error == cudaSuccess) return failure;
+    return absl::UnavailableError(absl::StrCat("the device is lost: ", failure.message(), "; then ",
+                                               cudaGetErrorString(error)));
+  }
+
   absl::Status LoadWeights(const ModelPlan& plan, const Checkpoint& checkpoint,
                            const LoadOptions& options) {
     std::vector<WeightPlacer::Read> reads;

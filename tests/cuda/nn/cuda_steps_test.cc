@@ -17,8 +17,10 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr int kSlots = 6;
-constexpr int kVocabulary = 97;                              // of odd models
-constexpr int kMemoryAllocation = 2, kIllegalAddress = 700;  // cudaError_t
+constexpr int kVocabulary = 97;  // of odd models
+// cudaError_t
+constexpr int kMemoryAllocation = 2, kInvalidConfiguration = 9, kIllegalAddress = 700,
+              kNotPermitted = 800;
 
 nn::LoadOptions Options(const std::string& device) {
   return {.device = device,
@@ -190,6 +192,24 @@ TEST(CudaStepsTest, OtherDevicesAndDtypesAreRefusedByName) {
   const absl::Status dtype = nn::LoadModel(checkpoint, options).status();
   EXPECT_EQ(dtype.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(dtype.message()), HasSubstr("q8_0"));
+}
+
+TEST(CudaStepsTest, AFailureThatNothingSurvivesIsALossWhateverItsCode) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "failures are the stand-in's";
+  const MemoryCheckpoint checkpoint(OddConfig(), 3);
+  const auto model = Load(checkpoint, "cuda:0");
+  model->Open(0, {.temperature = 0}, {});
+  Decoder decoder(*model, 1);
+  ASSERT_TRUE(decoder.Step().ok());
+  standin::Fail("cudaGraphLaunch", kInvalidConfiguration);
+  EXPECT_EQ(decoder.Step().status().code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(decoder.Step().ok()) << "the device goes on";
+
+  standin::Fail("cudaGraphLaunch", kInvalidConfiguration);
+  standin::Fail("cudaDeviceSynchronize", kNotPermitted);
+  const absl::Status status = decoder.Step().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the device is lost"));
 }
 
 // Last in its file: after it nothing of the process can use the device.
