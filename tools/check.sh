@@ -7,6 +7,10 @@ cd "$(dirname "$0")/.."
 readonly jobs=${JOBS:-$(nproc)}
 readonly python=build/deps/venv/bin/python
 
+# The CUDA build compiles much of what the release build does, with the same flags: ccache may take the
+# one's objects for the other's when paths are relative and debug information may name either folder.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 not_run=()  # what this machine could not run: said at the end, and counted nowhere as passed
 
 stage() {
