@@ -13,7 +13,7 @@ struct Halves {
   float values[2][kMaxTopK];
   uint32_t ids[2][kMaxTopK];
   float log_sum_exp[2];
-  int first_pair[kMaxTopK];  // of each sub-key of the first half
+  alignas(16) float first_pair[kMaxTopK];  // of each sub-key of the first half: bits of integers
 };
 
 // Of a list that has no value twice.
@@ -88,6 +88,10 @@ __device__ __forceinline__ int PairsWith(const SelectPass& pass, int i) {
   return i < pass.listed ? min(pass.listed, pass.args.shape.top_k / (i + 1)) : 0;
 }
 
+__device__ __forceinline__ int FirstPair(const Halves& halves, int i) {
+  return __float_as_int(halves.first_pair[i]);
+}
+
 // Fills first_pair; returns the number of pairs.
 __device__ int LayPairs(const SelectPass& pass, Halves& halves) {
   constexpr int kEach = kMaxTopK / 32;
@@ -104,12 +108,10 @@ __device__ int LayPairs(const SelectPass& pass, Halves& halves) {
     const int before = __shfl_up_sync(kWarp, end, m);
     if (lane >= m) end += before;
   }
-  int first = end - total;
-#pragma unroll
-  for (int x = 0; x < kEach; ++x) {
-    halves.first_pair[lane * kEach + x] = first;
-    first += counts[x];
-  }
+  static_assert(kEach == 4);
+  const int first = end - total, second = first + counts[0], third = second + counts[1];
+  StoreShared4(&halves.first_pair[lane * kEach], __int_as_float(first), __int_as_float(second),
+               __int_as_float(third), __int_as_float(third + counts[2]));
   __syncwarp();
   return __shfl_sync(kWarp, end, 31);
 }
@@ -139,9 +141,9 @@ __device__ void BestSums(const SelectPass& pass, Halves& halves) {
     int i = 0;  // the last one that begins at c or before
 #pragma unroll
     for (int step = kMaxTopK / 2; step > 0; step /= 2) {
-      if (halves.first_pair[i + step] <= c) i += step;
+      if (FirstPair(halves, i + step) <= c) i += step;
     }
-    return RankedSum(halves, n, i, c - halves.first_pair[i]);
+    return RankedSum(halves, n, i, c - FirstPair(halves, i));
   };
   const Corners corners(pass, halves);
   // Infinite scores of both signs have a sum that is no number: larger scores, but not a larger

@@ -3,7 +3,9 @@
 // NaN after every number. No score leaves the chip but those that direct keys bring.
 //
 // Scores have the precision of f32: with bf16 sub-keys a query is the sum of three bf16 numbers, so
-// every product on tensor cores is exact; f32 sub-keys are f32 fused multiply-adds.
+// every product on tensor cores is exact (half widths that are multiples of 16, up to 512, at
+// addresses that are). All other scores are f32 fused multiply-adds in order of the width, the bits
+// of the CPU. A sub-key that is infinite may make a score NaN instead.
 #pragma once
 
 #include <cuda_runtime_api.h>
