@@ -141,6 +141,16 @@ class ExpertUsageOnCudaTest(test_expert_usage.ExpertUsageTest):
         return cuda_server("--expert-trace", "full", standin=["--schedule", "random", "--seed", "7"])
 
 
+class MixtureUsageOnCudaTest(test_expert_usage.ExpertUsageTest):
+    REQUESTS = 16
+    PROMPT_CHARACTERS = 60  # of a context of 256 bytes
+    EXPERT_LAYERS = 4  # attention and feed-forward of two blocks
+
+    @staticmethod
+    def start_server():
+        return cuda_server("--expert-trace", "full", model=MIXTURE, standin=["--schedule", "lazy"])
+
+
 class ChoiceOfDeviceTest(CudaTest):
 
     def assert_refused(self, result, *parts):

@@ -21,18 +21,18 @@ MODEL = pathlib.Path(__file__).parents[1] / "golden" / "models" / "peer_small"
 PAGE = (MODEL / "held_out.txt").read_text()
 
 
-def generate(stub, number):
+def generate(stub, number, characters):
     request = inference.GenerateRequest()
-    request.prompt.text = PAGE[400 * number:400 * number + 300]
+    request.prompt.text = PAGE[400 * number:400 * number + characters]
     request.sampling.seed = number
     request.stopping.max_tokens = 12
     request.output.expert_trace = experts.EXPERT_TRACE_LEVEL_FULL
     return stub.Generate(request, timeout=TIMEOUT).expert_trace
 
 
-def score(stub, number):
+def score(stub, number, characters):
     request = inference.ScoreRequest(expert_trace=experts.EXPERT_TRACE_LEVEL_FULL)
-    request.context.text = PAGE[400 * number:400 * number + 300]
+    request.context.text = PAGE[400 * number:400 * number + characters]
     for text in (" and it came to pass", " Amen."):
         request.continuations.add(text=text)
     return stub.Score(request, timeout=TIMEOUT).expert_trace
@@ -47,6 +47,8 @@ def fixed_point(weight):
 
 class ExpertUsageTest(unittest.TestCase):
     REQUESTS = 24
+    PROMPT_CHARACTERS = 300
+    EXPERT_LAYERS = 2
 
     @staticmethod
     def start_server():
@@ -76,11 +78,12 @@ class ExpertUsageTest(unittest.TestCase):
     def test_usage_is_what_the_traces_of_a_concurrent_load_say(self):
         stub = inference_pb2_grpc.InferenceServiceStub(self.channel)
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            calls = [pool.submit(score if i % 2 else generate, stub, i) for i in range(self.REQUESTS)]
+            calls = [pool.submit(score if i % 2 else generate, stub, i, self.PROMPT_CHARACTERS)
+                     for i in range(self.REQUESTS)]
             traces = [call.result() for call in calls]
         models = models_pb2_grpc.ModelServiceStub(self.channel)
         model = models.ListModels(models_pb2.ListModelsRequest(), timeout=TIMEOUT).models[0]
-        self.assertEqual(len(model.expert_layers), 2)
+        self.assertEqual(len(model.expert_layers), self.EXPERT_LAYERS)
         for index, layer in enumerate(model.expert_layers):
             selections, scores = [0] * layer.num_experts, [0] * layer.num_experts
             tokens = 0
