@@ -36,12 +36,11 @@ std::string Where(const BlockState& block, const Inst& inst, int thread) {
          std::to_string(thread) + ": " + (is_known ? k.text[index] : "");
 }
 
+// Once for each kind and instruction of a launch, by whom it happens first.
 void BlockState::Report(const Inst& inst, int thread, const char* what) {
-  constexpr size_t kMost = 20;
   const std::lock_guard lock(shared_state->report_mutex);
-  if (reports->size() < kMost) {
-    reports->insert(std::string(what) + ": " + Where(*this, inst, thread));
-  }
+  if (!shared_state->told.emplace(what, &inst).second) return;
+  reports->insert(std::string(what) + ": " + Where(*this, inst, thread));
 }
 
 namespace {

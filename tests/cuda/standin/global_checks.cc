@@ -41,7 +41,9 @@ class Tracker {
                                              : "a block writes what another reads");
     }
     const u32 kept = writer == self_ ? t.writer & (kLow | kHigh) : 0;
-    t.writer = self_ | halves | kept | (access == Access::kAtomic ? kByAtomic : 0);
+    // What the block wrote plainly stays so: its own atomics do not order it.
+    const bool is_atomic = access == Access::kAtomic && (writer != self_ || by_atomic);
+    t.writer = self_ | halves | kept | (is_atomic ? kByAtomic : 0);
   }
 
  private:

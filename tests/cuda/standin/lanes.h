@@ -4,7 +4,10 @@
 #include <array>
 #include <cstring>
 #include <mutex>
+#include <set>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "ptx.h"
@@ -89,6 +92,7 @@ using Blocks = std::vector<u64>;
 // What the blocks of a launch share.
 struct LaunchState {
   std::mutex report_mutex;
+  std::set<std::pair<std::string, const Inst*>> told;  // of reports
   std::mutex release_mutex;
   std::unordered_map<u64, Blocks> releases;  // by the address of the atomic that published them
   u32 first_serial = 0;                      // of the block with index 0
