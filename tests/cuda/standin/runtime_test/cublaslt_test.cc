@@ -304,6 +304,25 @@ TEST_F(CublasLtRulesTest, MatrixBeyondItsAllocationIsCaught) {
             CUBLAS_STATUS_INVALID_VALUE);
 }
 
+TEST_F(CublasLtRulesTest, ProductOfWhatNobodyWroteIsNotWritten) {
+  const Case c{.m = 16, .n = 2, .k = 16, .workspace = 0};
+  std::mt19937 random(3);
+  Operands o(c);
+  o.a.Fill(random);
+  // One column of two: a row of activations that padding left alone.
+  ASSERT_EQ(cudaMemset(o.b.device, 0, o.b.Bytes() / 2), cudaSuccess);
+  ASSERT_EQ(FindAlgorithm(o, 0), CUBLAS_STATUS_SUCCESS);
+  ASSERT_EQ(Multiply(o, c, nullptr), CUBLAS_STATUS_SUCCESS);
+
+  const auto* product = static_cast<const float*>(o.d.device);
+  EXPECT_EQ(LaunchAdd(product, in_, c.m, 1, stream_), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_THAT(standin::TakeReports(), testing::IsEmpty());
+  EXPECT_EQ(LaunchAdd(product + c.m, in_, c.m, 1, stream_), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_THAT(standin::TakeReports(), testing::Contains(testing::HasSubstr("nobody wrote")));
+}
+
 TEST_F(CublasLtRulesTest, MatrixFreedUnderAGraphIsCaught) {
   const Case c{.m = 16, .n = 8, .k = 16, .workspace = 0};
   Operands o(c);

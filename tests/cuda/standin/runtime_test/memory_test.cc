@@ -138,6 +138,28 @@ TEST_F(MemoryTest, MemoryFreedInAStreamLivesUntilItsTurn) {
   EXPECT_EQ(cudaStreamSynchronize(stream_), cudaErrorIllegalAddress);
 }
 
+TEST_F(MemoryTest, KernelThatReadsWhatNobodyWroteIsReported) {
+  const auto read = [&](float* from) {
+    EXPECT_EQ(LaunchAdd(from, in_, kCount, 1, stream_), cudaSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+    return standin::TakeReports();
+  };
+  const auto blamed = testing::Contains(HasSubstr("nobody wrote"));
+  float *copy = nullptr, *filled = nullptr;
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&copy), kBytes), cudaSuccess);
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&filled), kBytes), cudaSuccess);
+  ASSERT_EQ(cudaMemset(copy, 0, kBytes), cudaSuccess);
+  EXPECT_THAT(read(copy), testing::IsEmpty());
+
+  // A copy brings what is known of its source.
+  ASSERT_EQ(cudaMemcpy(copy, out_, kBytes, cudaMemcpyDeviceToDevice), cudaSuccess);
+  EXPECT_THAT(read(copy), blamed);
+  EXPECT_THAT(read(out_), blamed);
+  // One byte of one word is enough.
+  ASSERT_EQ(cudaMemset(filled, 0, kBytes - 1), cudaSuccess);
+  EXPECT_THAT(read(filled), blamed);
+}
+
 TEST_F(MemoryTest, PinnedMemoryIsKnownByItsRange) {
   cudaPointerAttributes attributes;
   ASSERT_EQ(cudaPointerGetAttributes(&attributes, pinned_ + 1), cudaSuccess);
