@@ -7,16 +7,17 @@
 namespace ptx {
 namespace {
 
-// The lane that lane l of a shuffle reads, by inst.mode; `ok`: whether it is in range.
+// The lane that lane l of a shuffle reads, by the mode; `ok`: whether it is in range.
 struct Source {
   int lane;
   bool ok;
 };
-Source ShuffleSource(u8 mode, int l, u32 b_bits, u32 c) {
+template <int kMode>
+Source ShuffleSource(int l, u32 b_bits, u32 c) {
   const int b = static_cast<int>(b_bits & 31), clamp = static_cast<int>(c & 31),
             segment = static_cast<int>(c >> 8 & 31);
   const int most = (l & segment) | (clamp & ~segment);
-  switch (mode) {
+  switch (kMode) {
     case 0:  // bfly
       return {l ^ b, (l ^ b) <= most};
     case 1:  // down
@@ -31,31 +32,36 @@ Source ShuffleSource(u8 mode, int l, u32 b_bits, u32 c) {
 }
 
 // r: d, predicate or none, a, b, c
+template <int kMode>
 void Shuffle(Warp& w, const Inst& i, u32 m) {
-  u32 value[kLanes], out[kLanes], good = 0;
+  u32 value[kLanes], good = 0;
+  int from[kLanes];
   std::memcpy(value, w.w(i.r[2]), sizeof value);
   const u32 *b = w.w(i.r[3]), *c = w.w(i.r[4]);
   for (int l = 0; l < kLanes; ++l) {
-    const Source s = ShuffleSource(i.mode, l, b[l], c[l]);
-    const int from = s.ok ? s.lane : l;
-    if ((m >> l & 1) != 0 && (m >> from & 1) == 0) {
-      throw Error("shuffle reads a lane that is off: " + Where(*w.block, i, w.first_thread + l));
-    }
-    out[l] = value[from];
+    const Source s = ShuffleSource<kMode>(l, b[l], c[l]);
+    from[l] = s.ok ? s.lane : l;
     good |= u32{s.ok} << l;
   }
+  for (u32 rest = m == kAll ? 0 : m; rest != 0; rest &= rest - 1) {
+    const int l = std::countr_zero(rest);
+    if ((m >> from[l] & 1) == 0) {
+      throw Error("shuffle reads a lane that is off: " + Where(*w.block, i, w.first_thread + l));
+    }
+  }
   u32* d = w.w(i.r[0]);
-  ForLanes(m, [&](int l) { d[l] = out[l]; });
+  ForLanes(m, [&](int l) { d[l] = value[from[l]]; });
   if (i.r[1] != kNone) SetMask(w, i.r[1], m, good);
 }
 void EncodeShuffle(Encoder& e) {
   if (!e.Take("sync")) e.Refuse();
-  e.inst.mode = static_cast<u8>(e.Need({"bfly", "down", "up", "idx"}));
+  const Fn fns[] = {Shuffle<0>, Shuffle<1>, Shuffle<2>, Shuffle<3>};
+  const Fn shuffle = fns[e.Need({"bfly", "down", "up", "idx"})];
   if (e.TakeType() != Type::kB32) e.Refuse();
   const size_t first = e.pair() ? 2 : 1;
   e.Want(first + 4);
   const bool says = e.pair() && e.at(1).kind != Value::kSink;
-  e.Set(Shuffle, {e.Use(0, 4), says ? e.UsePredicate(1) : kNone, e.Use(first, 4),
+  e.Set(shuffle, {e.Use(0, 4), says ? e.UsePredicate(1) : kNone, e.Use(first, 4),
                   e.Use(first + 1, 4), e.Use(first + 2, 4)});
   e.inst.kind = Kind::kCollective;
   e.inst.members = e.Use(first + 3, 4);
