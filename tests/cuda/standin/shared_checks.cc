@@ -80,6 +80,9 @@ class Tracker {
       s.read_warps = self_;
       s.reader = thread_;
       s.read_bytes = bytes;
+    } else if (s.read_warps == self_ && s.read_sync != w_.sync_epoch) {
+      s.reader = thread_;  // what the warp read before came before, by bar.warp.sync
+      s.read_bytes = bytes;
     } else {
       s.read_warps |= self_;
       if (s.reader != thread_) s.reader = kSeveral;

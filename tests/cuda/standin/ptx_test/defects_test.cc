@@ -50,6 +50,11 @@ const Defect kDefects[] = {
      "st.shared.u32 [%r2], %r5;",
      "st.shared.u32 [%r2], %t;\nbar.warp.sync -1;\nld.shared.u32 %r5, [%r4];\n"
      "bar.warp.sync -1;\nst.shared.u32 [%r2], %r5;"},
+    {"lanes that take turns at a word without __syncwarp", "read-after-write race",
+     "st.shared.u32 [%r2], %t;\nld.shared.u32 %r5, [%r2];\nst.shared.u32 [%r2], %r5;\n"
+     "ld.shared.u32 %r5, [%r4];\nst.shared.u32 [%r4], %r5;",
+     "st.shared.u32 [%r2], %t;\nld.shared.u32 %r5, [%r2];\nst.shared.u32 [%r2], %r5;\n"
+     "bar.warp.sync -1;\nld.shared.u32 %r5, [%r4];\nst.shared.u32 [%r4], %r5;"},
     {"an atomic beside a plain read", "race of a read and an atomic",
      "mov.u32 %r5, 0;\nst.shared.u32 [%r2], %r5;\nbar.sync 0;\nred.shared.add.u32 [s], 1;\n"
      "ld.shared.u32 %r5, [s];",
