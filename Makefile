@@ -71,7 +71,7 @@ check: ## Runs every required test (CI runs this)
 	@JOBS=$(JOBS) tools/check.sh
 
 .PHONY: check-long
-check-long: ## Builds and tests the image, simulates and fuzzes for LONG_SECONDS (1500)
+check-long: ## Builds and tests the image, reads, simulates and fuzzes for LONG_SECONDS (1500)
 	@tools/setup.sh image
 	@JOBS=$(JOBS) tools/check_long.sh $(LONG_SECONDS)
 
@@ -99,7 +99,7 @@ format: ## Formats every source with clang-format
 
 .PHONY: tidy
 tidy: setup ## Runs clang-tidy over every source of the product
-	@JOBS=$(JOBS) tools/tidy.sh base model server client
+	@JOBS=$(JOBS) tools/tidy.sh base model model/nn/cuda server client
 
 .PHONY: fuzz
 fuzz: setup ## Fuzzes every reader for FUZZ_SECONDS each (60); findings land in build/fuzz

@@ -8,6 +8,7 @@ readonly budget=${1:-1500}
 readonly jobs=${JOBS:-$(nproc)}
 readonly simulation=build/release/tests/scheduler_simulation_test
 readonly image_seconds=900  # from nothing, on two cores
+readonly tidy_seconds=420  # of the CUDA device, on two cores
 readonly fuzz_targets=5
 readonly fuzz_build_seconds=180  # from nothing, on two cores
 
@@ -31,6 +32,13 @@ elif (($(left) < image_seconds)); then
 else
   build peerage-server peerage peerage-model
   ctest --test-dir build/release -L image --output-on-failure --no-tests=error
+fi
+
+echo "== clang-tidy of the CUDA device"
+if (($(left) < tidy_seconds)); then
+  skip "clang-tidy of the CUDA device"
+else
+  tools/tidy.sh model/nn/cuda
 fi
 
 echo "== more worlds for the scheduler"
