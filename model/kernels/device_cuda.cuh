@@ -149,12 +149,18 @@ __device__ __forceinline__ uint32_t KeyOf(uint64_t ranked) {
 }
 __device__ __forceinline__ uint32_t IdOf(uint64_t ranked) { return ~static_cast<uint32_t>(ranked); }
 
-// Before a launch with dynamic shared memory: more than 48 KiB must be asked for.
+// Before a launch with dynamic shared memory: more than 48 KiB, the kernel's own included, must be
+// asked for. What is asked for is always all that every device has, so that neither another thread
+// nor another launch can lower it.
 template <class... P>
 cudaError_t AllowShared(void (*kernel)(P...), size_t bytes) {
-  if (bytes <= size_t{48} << 10) return cudaSuccess;
+  constexpr size_t kMostShared = size_t{99} << 10;  // sm_86, 89 and 120
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+  if (error != cudaSuccess) return error;
+  if (bytes <= static_cast<size_t>(attributes.maxDynamicSharedSizeBytes)) return cudaSuccess;
   return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              static_cast<int>(bytes));
+                              static_cast<int>(kMostShared - attributes.sharedSizeBytes));
 }
 
 template <class... P, class... A>

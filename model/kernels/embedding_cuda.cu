@@ -20,6 +20,7 @@ __global__ void __launch_bounds__(kThreads) EmbedKernel(EmbedArgs args) {
 }  // namespace
 
 cudaError_t Embed(const EmbedArgs& args, cudaStream_t stream) {
+  if (args.count == 0) return cudaSuccess;
   const auto kernel =
       args.table_type == DeviceFloat::kF32 ? EmbedKernel<float> : EmbedKernel<uint16_t>;
   return LaunchKernel(kernel, args.count, kThreads, 0, stream, args);

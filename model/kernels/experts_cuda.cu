@@ -138,13 +138,7 @@ cudaError_t Launch(const ExpertKernelArgs& args, cudaStream_t stream) {
   const int sum_pieces = (args.groups - 1) * (kExpertThreads / args.groups);
   const size_t shared = size_t(std::max(x_pieces, sum_pieces)) * Piece::kSlices * sizeof(float4);
   const auto kernel = ExpertKernel<kFormat>;
-  constexpr size_t kAlwaysThere = 47 << 10;  // beside ExpertBlock
-  if (shared > kAlwaysThere) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-    if (error != cudaSuccess) return error;
-  }
+  if (const cudaError_t error = AllowShared(kernel, shared)) return error;
   return LaunchKernel(kernel, dim3(args.experts.heads, args.experts.count), kExpertThreads, shared,
                       stream, args);
 }

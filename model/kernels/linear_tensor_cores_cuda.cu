@@ -207,11 +207,7 @@ cudaError_t LaunchTile(const LinearProduct& product, const DepthParts& parts, in
                        cudaStream_t stream) {
   const auto kernel = LinearOnTensorCoresKernel<kRows>;
   constexpr int kBytes = kStages * sizeof(Stage<kRows>);
-  if constexpr (kBytes > 48 << 10) {  // of the current device, so at every launch
-    const cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-    if (error != cudaSuccess) return error;
-  }
+  if (const cudaError_t error = AllowShared(kernel, kBytes)) return error;
   const dim3 grid(std::min(CeilDiv(product.rows, kRows), kMostRowBlocks),
                   CeilDiv(product.shape.outputs, kOutputs), product.ActiveGroups() * split_parts);
   return LaunchKernel(kernel, grid, kThreads, kBytes, stream, product, parts.depth / kDepth,

@@ -12,6 +12,7 @@
 namespace peerage::kernels::cuda {
 
 inline constexpr int kMostAlternatives = 20;
+inline constexpr int kMostVocabulary = 1 << 18;
 
 // What one row asks for. Lists lie in arrays that all rows share: [first, first + count).
 struct RowRequest {
@@ -55,7 +56,7 @@ struct DeviceAlternative {
 
 struct ReportRowsArgs {
   const float* logits = nullptr;         // [count][vocabulary]; faster in rows of whole 16 bytes
-  int vocabulary = 0;                    // 1..2^18
+  int vocabulary = 0;                    // 1..kMostVocabulary
   const RowRequest* requests = nullptr;  // [count] on the device, as all that follows
   int count = 0;                         // 0..65535
   const uint32_t* targets = nullptr;

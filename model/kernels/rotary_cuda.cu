@@ -100,9 +100,9 @@ __global__ void __launch_bounds__(kThreads) RotateAndStoreKernel(RotateAndStoreA
   float* x = args.qkv + (size_t(token) * (heads + 2 * kv_heads) + head) * head_dim;
   const float* angles = args.angles + size_t(position) * head_dim;
   // Keys of all heads lie before their values, as they do in qkv.
-  Element* stored = static_cast<Element*>(args.cache.kv) +
-                    size_t(args.blocks[token]) * args.cache.block_stride +
-                    (size_t(head - heads) * kBlockTokens + position % kBlockTokens) * head_dim;
+  Element* stored =
+      static_cast<Element*>(args.cache.kv) + size_t(args.blocks[token]) * args.cache.block_stride +
+      (size_t(max(head - heads, 0)) * kBlockTokens + position % kBlockTokens) * head_dim;
 #pragma unroll 1
   for (int i = threadIdx.x % 32 * kPairs; i < half; i += 32 * kPairs) {
     Pairs<kPairs> pairs;

@@ -79,10 +79,7 @@ cudaError_t Launch(const SelectPass& pass, size_t room, cudaStream_t stream) {
   const size_t shared =
       kRows * (pass.chunk_keys + 8) * sizeof(uint32_t) + std::max(room, kSortBytes);
   const auto kernel = SubKeyListKernel<kSource>;
-  const cudaError_t error =
-      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                           cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-  if (error != cudaSuccess) return error;
+  if (const cudaError_t error = AllowShared(kernel, shared)) return error;
   const bool heads_differ = shape.sets > 2;
   const int rows = heads_differ ? pass.args.count : pass.args.count * shape.heads;
   const dim3 grid((rows + kRows - 1) / kRows, pass.chunks, heads_differ ? shape.sets : 2);
