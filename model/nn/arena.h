@@ -32,6 +32,10 @@ class Arena {
     return reinterpret_cast<T*>(Take(count * sizeof(T)));
   }
 
+  // The next piece begins at a multiple of this, of the memory's beginning. Precondition: a
+  // multiple of kAlignment.
+  void AlignTo(size_t alignment) { next_ = (next_ + alignment - 1) / alignment * alignment; }
+
   // Pieces that are taken from here on may be taken again after Rewind, for the same memory.
   size_t mark() const { return next_; }
   void Rewind(size_t mark) { next_ = mark; }

@@ -1,8 +1,19 @@
 #include "model/nn/cuda/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace peerage::nn::cuda {
+namespace {
+
+constexpr int kBlocksThatFillADevice = 1024;
+constexpr size_t kMostSplitFloats = size_t{16} << 20;
+
+int SplitsOf(int context) {
+  return (context + kernels::cuda::kSplitTokens - 1) / kernels::cuda::kSplitTokens;
+}
+
+}  // namespace
 
 Attention Attention::Place(const AttentionPlan& plan, WeightPlacer& placer) {
   Attention attention;
@@ -59,21 +70,21 @@ void Attention::Attend(StepContext& step, const kernels::cuda::KvView& kv,
 void Attention::RaiseNeeds(LayerNeeds& needs) const {
   cuda::RaiseNeeds(qkv_, needs.tokens, needs);
   cuda::RaiseNeeds(output_, needs.tokens, needs);
-  for (int tokens = 1; tokens <= needs.tokens; ++tokens) {
-    const int splits = SplitsFor(shape_, tokens, needs.positions);
-    if (splits == 0) continue;
-    needs.RaiseScratch(kernels::cuda::AttentionPartialFloats(shape_, tokens, splits) *
-                       sizeof(float));
-  }
+  needs.RaiseScratch(MostPartialFloats(shape_, needs.tokens, needs.positions) * sizeof(float));
+}
+
+size_t MostPartialFloats(const kernels::cuda::AttentionShape& shape, int tokens, int context) {
+  const int rows = std::min(tokens, kBlocksThatFillADevice / shape.kv_heads);
+  const int splits = SplitsOf(context);
+  if (rows == 0 || splits <= 1) return 0;
+  return std::min(kernels::cuda::AttentionPartialFloats(shape, rows, splits), kMostSplitFloats);
 }
 
 int SplitsFor(const kernels::cuda::AttentionShape& shape, int tokens, int context) {
-  constexpr int64_t kBlocksThatFillADevice = 1024;
-  constexpr size_t kMostPartialFloats = size_t{16} << 20;
-  const int splits = (context + kernels::cuda::kSplitTokens - 1) / kernels::cuda::kSplitTokens;
-  if (splits <= 1 || int64_t{tokens} * shape.kv_heads >= kBlocksThatFillADevice) return 0;
+  const int splits = SplitsOf(context);
+  if (splits <= 1 || tokens > kBlocksThatFillADevice / shape.kv_heads) return 0;
   const size_t partials = kernels::cuda::AttentionPartialFloats(shape, tokens, splits);
-  return partials > kMostPartialFloats ? 0 : splits;
+  return partials > kMostSplitFloats ? 0 : splits;
 }
 
 }  // namespace peerage::nn::cuda

@@ -35,4 +35,7 @@ class Attention {
 // tokens alone fill a device, or where partial sums would take more memory than they are worth.
 int SplitsFor(const kernels::cuda::AttentionShape& shape, int tokens, int context);
 
+// The most that their partial sums take in any step of at most so many tokens and positions.
+size_t MostPartialFloats(const kernels::cuda::AttentionShape& shape, int tokens, int context);
+
 }  // namespace peerage::nn::cuda

@@ -5,12 +5,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "model/kernels/embedding_cuda.h"
 #include "model/nn/cuda/cuda_status.h"
+#include "model/nn/cuda/device_options.h"
 #include "model/nn/cuda/kv_cache.h"
 #include "model/nn/cuda/model_weights.h"
 #include "model/nn/cuda/step_graphs.h"
@@ -22,20 +21,6 @@ namespace peerage::nn::cuda {
 namespace {
 
 using kernels::cuda::kBlockTokens;
-
-int OrdinalOf(absl::string_view device) {
-  int ordinal = 0;
-  const bool ok = absl::SimpleAtoi(absl::StripPrefix(device, "cuda:"), &ordinal);
-  return ok ? ordinal : 0;
-}
-
-DeviceFloat ActivationsOf(const LoadOptions& options) {
-  return options.activation_dtype == ActivationDtype::kF32 ? DeviceFloat::kF32 : DeviceFloat::kBF16;
-}
-
-DeviceFloat KvTypeOf(const LoadOptions& options) {
-  return options.kv_dtype == KvDtype::kF32 ? DeviceFloat::kF32 : DeviceFloat::kBF16;
-}
 
 WeightPlacer::Formats FormatsOf(const LoadOptions& options) {
   return {.weights = options.weights_dtype,
@@ -73,6 +58,20 @@ int NumBlocks(const ModelPlan& plan, size_t block_bytes, const LoadOptions& opti
       std::min<int64_t>(fitting, int64_t{BlocksOfContext(plan)} * options.num_slots));
 }
 
+// A step of prompts that asks for everything of every token. Block tables are as large as they
+// usually are.
+StepShape PromptShape(const ModelPlan& plan, const LoadOptions& options, int tokens) {
+  constexpr int kMostTableEntries = 1 << 20;
+  const int blocks = BlocksOfContext(plan);
+  return {.tokens = tokens,
+          .rows = tokens,
+          .scores = tokens,
+          .alternatives = tokens * std::min(OutputRows::kMaxAlternatives, plan.vocab_size),
+          .sequences = std::clamp(kMostTableEntries / blocks, 1, options.num_slots),
+          .max_blocks = blocks,
+          .items = tokens};
+}
+
 struct StreamDestroyer {
   void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
 };
@@ -93,6 +92,9 @@ class CudaForwardPass final : public ForwardPass {
               .num_kv_blocks = NumBlocks(plan, kv_cache_.block_bytes(), options)};
   }
 
+  // Members that follow give their memory back to this device.
+  ~CudaForwardPass() override { cudaSetDevice(ordinal_); }
+
   absl::Status Load(const ModelPlan& plan, const Checkpoint& checkpoint,
                     const LoadOptions& options) {
     RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
@@ -104,13 +106,15 @@ class CudaForwardPass final : public ForwardPass {
     stream_.reset(stream);
     RETURN_IF_ERROR(LoadWeights(plan, checkpoint, options));
     RETURN_IF_ERROR(LayBuffers(plan, options));
+    const int few = std::min(options.max_step_tokens, kMostStreamedRows + 1);
+    RETURN_IF_ERROR(WarmUp(plan, PromptShape(plan, options, few)));
     return CaptureGraphs();
   }
 
   const DeviceFacts& facts() const override { return facts_; }
 
   absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) override {
-    const absl::Status status = RunStep(batch, slots, rows);
+    absl::Status status = RunStep(batch, slots, rows);
     if (status.ok() || status.code() == absl::StatusCode::kUnavailable) return status;
     return AfterFailure(status);
   }
@@ -136,9 +140,8 @@ class CudaForwardPass final : public ForwardPass {
     StepShape shape = ShapeOf(batch, rows);
     const int graph = graphs_.Find(batch, shape);
     if (graph >= 0) shape = graphs_.shapes()[graph];
-    ASSIGN_OR_RETURN(const bool moved,
-                     transfer_.Describe(shape, batch, slots, rows, stream_.get()));
-    if (moved) RETURN_IF_ERROR(CaptureGraphs());
+    RETURN_IF_ERROR(transfer_.Describe(shape, batch, slots, rows, stream_.get()));
+    if (transfer_.moves() != captured_moves_) RETURN_IF_ERROR(CaptureGraphs());
     RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape));
     tokens_ = batch.size();
     RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
@@ -197,12 +200,34 @@ class CudaForwardPass final : public ForwardPass {
       ASSIGN_OR_RETURN(Matmul matmul, Matmul::Make(workspace_.matmul));
       matmul_.emplace(std::move(matmul));
     }
-    return transfer_.Reserve(graphs_.shapes());
+    std::vector<StepShape> shapes = graphs_.shapes();
+    shapes.push_back(PromptShape(plan, options, options.max_step_tokens));
+    return transfer_.Reserve(shapes);
   }
 
+  // For the addresses as they are.
   absl::Status CaptureGraphs() {
-    return graphs_.Capture(stream_.get(),
-                           [this](const StepShape& shape) { return Enqueue(shape); });
+    captured_moves_ = -1;
+    RETURN_IF_ERROR(
+        graphs_.Capture(stream_.get(), [this](const StepShape& shape) { return Enqueue(shape); }));
+    captured_moves_ = transfer_.moves();
+    return absl::OkStatus();
+  }
+
+  // Runs steps of nothing but padding: what the libraries load when they meet a kernel for the
+  // first time must not happen in a capture, and a device that the kernels are not for is found
+  // here.
+  absl::Status WarmUp(const ModelPlan& plan, const StepShape& large) {
+    StepBatch nothing(kBlockTokens);
+    nothing.Assign({});
+    OutputRows no_rows(plan.vocab_size);
+    no_rows.Assign({}, nothing);
+    for (const StepShape& shape : {graphs_.shapes().front(), large}) {
+      RETURN_IF_ERROR(transfer_.Describe(shape, nothing, {}, no_rows, stream_.get()));
+      RETURN_IF_ERROR(Enqueue(shape));
+      RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CopyBlocks(const StepBatch& batch) {
@@ -260,53 +285,11 @@ class CudaForwardPass final : public ForwardPass {
   std::optional<Matmul> matmul_;
   StepTransfer transfer_;
   StepGraphs graphs_;
-  int tokens_ = 0;  // of the last step
+  int captured_moves_ = -1;  // of transfer_, when graphs were captured; -1: they are not whole
+  int tokens_ = 0;           // of the last step
 };
 
 }  // namespace
-
-absl::StatusOr<int> CountDevices() {
-  int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess || count == 0) {
-    cudaGetLastError();  // reported here: nobody shall find it later
-    return absl::UnavailableError(error == cudaSuccess ? "there is no CUDA device"
-                                                       : cudaGetErrorString(error));
-  }
-  return count;
-}
-
-absl::Status CheckDevice(absl::string_view device) {
-  ASSIGN_OR_RETURN(const int devices, CountDevices());
-  if (OrdinalOf(device) < devices) return absl::OkStatus();
-  const std::string last = devices == 1 ? "" : absl::StrCat(" to cuda:", devices - 1);
-  return absl::InvalidArgumentError(absl::StrCat("there is only cuda:0", last));
-}
-
-absl::Status CheckLoadable(const ModelPlan& plan, const LoadOptions& options) {
-  RETURN_IF_ERROR(CheckDevice(options.device));
-  if (options.weights_dtype == WeightsDtype::kQ8_0 ||
-      options.weights_dtype == WeightsDtype::kQ4_1) {
-    return absl::InvalidArgumentError(
-        "weights_dtype q8_0 and q4_1 are for the CPU; CUDA devices hold bf16 or f32");
-  }
-  if (options.input_tap) {
-    return absl::InvalidArgumentError("what layers read can be looked at on the CPU alone");
-  }
-  for (const BlockPlan& block : plan.blocks) {
-    const int head_dim = block.HeadDim();
-    if (head_dim <= kernels::cuda::kMaxHeadDim) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "head_dim is ", head_dim, ", and attention takes at most ", kernels::cuda::kMaxHeadDim));
-  }
-  const auto block_bytes = static_cast<int64_t>(KvCache(plan, KvTypeOf(options)).block_bytes());
-  if (options.kv_cache_bytes < block_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the KV cache of ", options.kv_cache_bytes, " bytes does not hold one block of ",
-        kBlockTokens, " tokens (", block_bytes, " bytes)"));
-  }
-  return absl::OkStatus();
-}
 
 absl::StatusOr<MemoryNeeds> MemoryNeedsOf(const ModelPlan& plan, const Checkpoint& checkpoint,
                                           const LoadOptions& options) {

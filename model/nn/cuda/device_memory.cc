@@ -41,14 +41,16 @@ void Memory::Free::operator()(uint8_t* data) const {
   }
 }
 
-absl::StatusOr<bool> StagedMemory::Reserve(size_t bytes) {
-  if (bytes <= host_.size()) return false;
+absl::Status StagedMemory::Reserve(size_t bytes) {
+  if (bytes <= host_.size()) return absl::OkStatus();
   const size_t room = std::max(bytes, 2 * host_.size());
+  ++moves_;
   host_ = Memory();
   device_ = Memory();
-  ASSIGN_OR_RETURN(host_, Memory::Allocate(MemoryKind::kPinned, room));
+  ASSIGN_OR_RETURN(Memory host, Memory::Allocate(MemoryKind::kPinned, room));
   ASSIGN_OR_RETURN(device_, Memory::Allocate(MemoryKind::kDevice, room));
-  return true;
+  host_ = std::move(host);
+  return absl::OkStatus();
 }
 
 }  // namespace peerage::nn::cuda

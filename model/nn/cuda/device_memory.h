@@ -56,11 +56,15 @@ class StagedMemory {
   uint8_t* host() const { return host_.data(); }
   uint8_t* device() const { return device_.data(); }
 
-  // Makes room for so many bytes. Whether addresses have changed. Nothing may be on its way.
-  absl::StatusOr<bool> Reserve(size_t bytes);
+  // Makes room for so many bytes. Nothing may be on its way.
+  absl::Status Reserve(size_t bytes);
+
+  // How often addresses have changed, also where that failed.
+  int moves() const { return moves_; }
 
  private:
   Memory host_, device_;
+  int moves_ = 0;
 };
 
 }  // namespace peerage::nn::cuda

@@ -81,6 +81,7 @@ cudaError_t ExpertCounters::Count(int expert_layer, const int32_t* positions, in
 }
 
 absl::Status ExpertCounters::FetchPicks(int tokens, cudaStream_t stream) {
+  if (!options_.trace) return absl::OkStatus();
   for (const Layer& layer : layers_) {
     const size_t picks = layer.picks_of(tokens);
     RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(layer.host_picks.ids, layer.picks.ids,
@@ -108,8 +109,10 @@ UsageTotals ExpertCounters::Read(int expert_layer, absl::Span<ExpertCount> count
   std::fill(counts.begin(), counts.end(), ExpertCount{});
   DeviceTotals totals;
   if (layer.counts == nullptr || !Fetch(&totals, layer.totals, sizeof totals, stream)) return {};
-  if (!counts.empty()) {
-    Fetch(counts.data(), layer.counts, counts.size() * sizeof(ExpertCount), stream);
+  if (!counts.empty() &&
+      !Fetch(counts.data(), layer.counts, counts.size() * sizeof(ExpertCount), stream)) {
+    std::fill(counts.begin(), counts.end(), ExpertCount{});
+    return {};
   }
   return {.tokens = totals.tokens,
           .squared_scores = absl::MakeUint128(totals.squared_scores[1], totals.squared_scores[0]),

@@ -54,7 +54,9 @@ void StepArrays::Fill(const StepShape& shape, const StepBatch& batch, absl::Span
     // An empty list of alternatives may still want the token's own log-probability.
     request.alternatives =
         wanted.alternatives < 0 ? -1 : static_cast<int32_t>(rows.alternatives(row).size());
-    std::copy(wanted.targets.begin(), wanted.targets.end(), targets + score);
+    if (!wanted.sample) {
+      std::copy(wanted.targets.begin(), wanted.targets.end(), targets + score);
+    }
     score += request.scores;
     alternative += static_cast<int>(rows.alternatives(row).size());
     if (wanted.sample) lists.Ask(slots[rows.slot(row)], request);

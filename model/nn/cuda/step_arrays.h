@@ -25,8 +25,7 @@ struct StepShape {
   int alternatives = 0;
   int sequences = 0;  // rows of the block table
   int max_blocks = 0;
-  int items = 0;   // of attention
-  int splits = 0;  // of attention, side by side; 0: one after the other
+  int items = 0;  // of attention
 
   friend bool operator==(const StepShape&, const StepShape&) = default;
 };
@@ -62,7 +61,6 @@ struct StepArrays::Lists {
   void Clear();
   // Adds what a slot asks for, and says in the request where it lies.
   void Ask(const Slot& slot, kernels::cuda::RowRequest& request);
-  bool empty() const { return biases.empty() && seen.empty() && masked.empty(); }
 };
 
 // What a step's output rows become, the same bytes on the host and on the device.

@@ -1,6 +1,7 @@
 #include "model/nn/cuda/step_graphs.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "base/status_macros.h"
 #include "model/nn/cuda/cuda_status.h"
@@ -19,6 +20,10 @@ std::vector<int> Buckets(int first, int factor, int last) {
   buckets.push_back(last);
   return buckets;
 }
+
+struct GraphDestroyer {
+  void operator()(cudaGraph_t graph) const { cudaGraphDestroy(graph); }
+};
 
 }  // namespace
 
@@ -52,12 +57,11 @@ absl::Status StepGraphs::Capture(cudaStream_t stream,
     const absl::Status enqueued = enqueue(shape);
     cudaGraph_t graph = nullptr;
     const cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+    const std::unique_ptr<CUgraph_st, GraphDestroyer> owned(graph);
     RETURN_IF_ERROR(enqueued);
     RETURN_IF_CUDA_ERROR(ended);
     cudaGraphExec_t executable = nullptr;
-    const cudaError_t made = cudaGraphInstantiate(&executable, graph, 0);
-    cudaGraphDestroy(graph);
-    RETURN_IF_CUDA_ERROR(made);
+    RETURN_IF_CUDA_ERROR(cudaGraphInstantiate(&executable, graph, 0));
     graphs_.push_back(executable);
   }
   return absl::OkStatus();

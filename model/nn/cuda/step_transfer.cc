@@ -25,42 +25,44 @@ size_t BytesOf(const StepShape& shape) {
 
 absl::Status StepTransfer::Reserve(absl::Span<const StepShape> shapes) {
   constexpr size_t kListBytes = size_t{64} << 10;
-  for (const StepShape& shape : shapes) RETURN_IF_ERROR(ReserveFor(shape).status());
+  for (const StepShape& shape : shapes) RETURN_IF_ERROR(ReserveFor(shape));
   for (StagedMemory* list : {&biases_, &seen_, &masked_}) {
-    RETURN_IF_ERROR(list->Reserve(kListBytes).status());
+    RETURN_IF_ERROR(list->Reserve(kListBytes));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> StepTransfer::ReserveFor(const StepShape& shape) {
-  ASSIGN_OR_RETURN(const bool step_moved, step_.Reserve(BytesOf<StepArrays>(shape)));
-  ASSIGN_OR_RETURN(const bool results_moved, results_.Reserve(BytesOf<ResultArrays>(shape)));
-  return step_moved || results_moved;
+absl::Status StepTransfer::ReserveFor(const StepShape& shape) {
+  RETURN_IF_ERROR(step_.Reserve(BytesOf<StepArrays>(shape)));
+  return results_.Reserve(BytesOf<ResultArrays>(shape));
 }
 
-absl::StatusOr<bool> StepTransfer::Describe(const StepShape& shape, const StepBatch& batch,
-                                            absl::Span<Slot> slots, OutputRows& rows,
-                                            cudaStream_t stream) {
-  ASSIGN_OR_RETURN(const bool moved, ReserveFor(shape));
+int StepTransfer::moves() const {
+  return step_.moves() + results_.moves() + biases_.moves() + seen_.moves() + masked_.moves();
+}
+
+absl::Status StepTransfer::Describe(const StepShape& shape, const StepBatch& batch,
+                                    absl::Span<Slot> slots, OutputRows& rows, cudaStream_t stream) {
+  RETURN_IF_ERROR(ReserveFor(shape));
   ArraysAt<StepArrays>(shape, step_.host()).Fill(shape, batch, slots, rows, wanted_);
-  ASSIGN_OR_RETURN(const bool biases_moved, Send(wanted_.biases, biases_, stream));
-  ASSIGN_OR_RETURN(const bool seen_moved, Send(wanted_.seen, seen_, stream));
-  ASSIGN_OR_RETURN(const bool masked_moved, Send(wanted_.masked, masked_, stream));
-  RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(step_.device(), step_.host(), BytesOf<StepArrays>(shape),
-                                       cudaMemcpyHostToDevice, stream));
-  return moved || biases_moved || seen_moved || masked_moved;
+  RETURN_IF_ERROR(Send(wanted_.biases, biases_, stream));
+  RETURN_IF_ERROR(Send(wanted_.seen, seen_, stream));
+  RETURN_IF_ERROR(Send(wanted_.masked, masked_, stream));
+  return ToStatus(cudaMemcpyAsync(step_.device(), step_.host(), BytesOf<StepArrays>(shape),
+                                  cudaMemcpyHostToDevice, stream),
+                  "copying a step's description");
 }
 
 template <typename T>
-absl::StatusOr<bool> StepTransfer::Send(const std::vector<T>& list, StagedMemory& memory,
-                                        cudaStream_t stream) {
-  if (list.empty()) return false;
+absl::Status StepTransfer::Send(const std::vector<T>& list, StagedMemory& memory,
+                                cudaStream_t stream) {
+  if (list.empty()) return absl::OkStatus();
   const size_t bytes = list.size() * sizeof(T);
-  ASSIGN_OR_RETURN(const bool moved, memory.Reserve(bytes));
+  RETURN_IF_ERROR(memory.Reserve(bytes));
   std::copy(list.begin(), list.end(), reinterpret_cast<T*>(memory.host()));
-  RETURN_IF_CUDA_ERROR(
-      cudaMemcpyAsync(memory.device(), memory.host(), bytes, cudaMemcpyHostToDevice, stream));
-  return moved;
+  return ToStatus(
+      cudaMemcpyAsync(memory.device(), memory.host(), bytes, cudaMemcpyHostToDevice, stream),
+      "copying a list of a step");
 }
 
 absl::Status StepTransfer::Fetch(const StepShape& shape, cudaStream_t stream) {

@@ -20,14 +20,17 @@ class StepTransfer {
   // Room for steps of these shapes, and for some lists.
   absl::Status Reserve(absl::Span<const StepShape> shapes);
 
-  // Enqueues the description of a step, padded to `shape`. Whether addresses on the device have
-  // changed. Nothing of an earlier step may be on its way.
-  absl::StatusOr<bool> Describe(const StepShape& shape, const StepBatch& batch,
-                                absl::Span<Slot> slots, OutputRows& rows, cudaStream_t stream);
+  // Enqueues the description of a step, padded to `shape`. Nothing of an earlier step may be on its
+  // way.
+  absl::Status Describe(const StepShape& shape, const StepBatch& batch, absl::Span<Slot> slots,
+                        OutputRows& rows, cudaStream_t stream);
   // Enqueues the way back.
   absl::Status Fetch(const StepShape& shape, cudaStream_t stream);
   // Hands out what was fetched.
   void Report(const StepShape& shape, absl::Span<Slot> slots, OutputRows& rows) const;
+
+  // How often addresses on the device have changed.
+  int moves() const;
 
   // Where everything lies on the device.
   StepArrays arrays(const StepShape& shape) const;
@@ -35,9 +38,9 @@ class StepTransfer {
   SamplingArrays lists() const;
 
  private:
-  absl::StatusOr<bool> ReserveFor(const StepShape& shape);
+  absl::Status ReserveFor(const StepShape& shape);
   template <typename T>
-  absl::StatusOr<bool> Send(const std::vector<T>& list, StagedMemory& memory, cudaStream_t stream);
+  absl::Status Send(const std::vector<T>& list, StagedMemory& memory, cudaStream_t stream);
 
   StagedMemory step_, results_, biases_, seen_, masked_;
   StepArrays::Lists wanted_;

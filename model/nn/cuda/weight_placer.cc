@@ -84,6 +84,7 @@ ExpertFormat WeightPlacer::TableFormat(TensorType stored) const {
 }
 
 Matrix WeightPlacer::Place(Matrix matrix) {
+  arena_.AlignTo(kMatrixAlignment);
   matrix.data = arena_.Take(matrix.Bytes());
   return matrix;
 }

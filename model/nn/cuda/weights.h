@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "model/kernels/device_float_cuda.h"
@@ -7,6 +8,9 @@
 namespace peerage::nn::cuda {
 
 using kernels::cuda::DeviceFloat;
+
+// Where matrices and the rows that meet them begin: cuBLASLt takes it for given.
+inline constexpr size_t kMatrixAlignment = 256;
 
 // A matrix [outputs][depth] in device memory, rows side by side.
 struct Matrix {
