@@ -13,6 +13,8 @@ import unittest
 
 SCRIPT = str(pathlib.Path(sys.argv[1]).resolve())
 PROGRAM = str(pathlib.Path(sys.argv[2]).resolve())
+# For programs that no build has made.
+BUILD = ("--build", str(pathlib.Path(PROGRAM).parents[1]))
 FAILED = 70
 
 
@@ -81,7 +83,7 @@ class Options(unittest.TestCase):
         self.assertEqual((result.returncode, result.stdout), (0, "1 devices of 1024 MiB\n"))
 
     def test_arguments_of_the_program_are_its_own(self):
-        result = run("--", "printf", "%s|", "--seed", "a b", "--")
+        result = run(*BUILD, "--", "printf", "%s|", "--seed", "a b", "--")
         self.assertEqual((result.returncode, result.stdout), (0, "--seed|a b|--|"))
 
 
@@ -103,7 +105,7 @@ class Endings(unittest.TestCase):
     def test_the_programs_own_code_is_passed_through(self):
         self.assertEqual(end("code").returncode, 3)
         self.assertEqual(end("killed").returncode, -9)
-        self.assertEqual(run("sh", "-c", "exit 5").returncode, 5)
+        self.assertEqual(run(*BUILD, "sh", "-c", "exit 5").returncode, 5)
 
     def test_a_lost_device_that_nobody_saw_fails(self):
         unseen = end("trap")
@@ -124,7 +126,7 @@ class Endings(unittest.TestCase):
         self.assertIn("the host followed a pointer of device 0", result.stderr)
 
     def test_a_program_without_cuda_is_left_alone(self):
-        result = run("sh", "-c", "echo fine")
+        result = run(*BUILD, "sh", "-c", "echo fine")
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "fine\n", ""))
 
 
