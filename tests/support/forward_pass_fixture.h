@@ -6,6 +6,7 @@
 #include <memory>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/language_model.h"
@@ -27,8 +28,9 @@ struct DeviceUnderTest {
   std::function<absl::StatusOr<nn::MemoryNeeds>(const nn::ModelPlan&, const Checkpoint&,
                                                 const nn::LoadOptions&)>
       plan_memory;
-  double tolerance = 0;          // of log-probabilities, of f32 weights, against double
-  bool batch_invariant = false;  // whether equal sequences give equal bits
+  double tolerance = 0;               // of log-probabilities, of f32 weights, against double
+  bool batch_invariant = false;       // whether equal sequences give equal bits
+  std::vector<int> threads = {1, 3};  // numbers of them to try; a device may have none of its own
 };
 
 inline void PrintTo(const DeviceUnderTest& device, std::ostream* out) { *out << device.name; }

@@ -51,7 +51,7 @@ TEST_P(ForwardPassSuite, ASequencesAnswerDoesNotDependOnNeighboursChunksOrThread
     const std::vector<FedSequence> crowd = {
         {Prompt(9, 5), {0}}, subject, {Prompt(2, 1), {1}}, {Prompt(64, 13), {7, 2}}};
     const std::vector<float> alone = Feed(*LoadModel(checkpoint), {subject}).logprobs[0];
-    for (const int threads : {1, 3}) {
+    for (const int threads : GetParam().threads) {
       const auto model = LoadModel(checkpoint, {.threads = threads});
       for (const size_t chunk : {1, 7, 1000}) {
         SCOPED_TRACE(testing::Message() << threads << " threads, chunks of " << chunk);

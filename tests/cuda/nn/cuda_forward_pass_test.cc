@@ -28,7 +28,8 @@ DeviceUnderTest F32Device(const std::string& name, bool batch_invariant) {
                 return nn::cuda::MemoryNeedsOf(plan, checkpoint, with_f32(options));
               },
           .tolerance = 1e-4,
-          .batch_invariant = batch_invariant};
+          .batch_invariant = batch_invariant,
+          .threads = {1}};
 }
 
 INSTANTIATE_TEST_SUITE_P(Cuda, ForwardPassSuite,
