@@ -6,7 +6,6 @@
 #include <span>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "model/kernels/stored_block.h"
 #include "model/nn/cpu/weight_reader.h"
 
@@ -16,12 +15,6 @@ namespace {
 using kernels::ExpertTable;
 using kernels::PackedMatrix;
 using kernels::WeightFormat;
-
-constexpr absl::string_view kMatrix = "matrix", kTable = "table";
-
-absl::string_view PluralOf(absl::string_view what) {
-  return what == kMatrix ? "matrices" : "tables";
-}
 
 // Elements of all dimensions but the last.
 int64_t RowsOf(const TensorInfo& tensor) {
@@ -165,7 +158,7 @@ ExpertTable WeightPlacer::Experts(kernels::ExpertKind kind,
                     .width = static_cast<int>(vectors.front()->shape[1]),
                     .num_experts = vectors.front()->shape[0]};
   if (type == TensorType::kF16 || Name(table.format) != Traits(type).name) {
-    ++conversions_[{type, kTable, Name(table.format)}];
+    conversions_.Add(type, Conversions::Of::kTable, Name(table.format));
   }
   table.records = arena_.Take(table.Bytes());
   reads_.push_back([table, vectors = std::move(vectors)](WeightReader& reader) {
@@ -196,19 +189,9 @@ WeightFormat WeightPlacer::dominant_format() const {
   return most;
 }
 
-std::vector<std::string> WeightPlacer::conversions() const {
-  std::vector<std::string> texts;
-  for (const auto& [conversion, count] : conversions_) {
-    const auto& [from, what, to] = conversion;
-    texts.push_back(absl::StrCat(count, " ", Traits(from).name, " ",
-                                 count == 1 ? what : PluralOf(what), " to ", to));
-  }
-  return texts;
-}
-
 void WeightPlacer::NoteMatrix(const TensorInfo& tensor, WeightFormat format) {
   if (tensor.type != kernels::StoredType(format)) {
-    ++conversions_[{tensor.type, kMatrix, Name(format)}];
+    conversions_.Add(tensor.type, Conversions::Of::kMatrix, Name(format));
   }
 }
 

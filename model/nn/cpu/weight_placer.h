@@ -2,9 +2,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,6 +10,7 @@
 #include "absl/types/span.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/kernels/product_keys.h"
+#include "model/nn/conversions.h"
 #include "model/nn/cpu/linear_layer.h"
 #include "model/nn/cpu/storage.h"
 #include "model/nn/cpu/weight_formats.h"
@@ -74,7 +73,7 @@ class WeightPlacer {
   kernels::WeightFormat dominant_format() const;
 
   // What loading changes, for one log line: "3 q6_k matrices to q8_0", "2 f32 tables to int8", ...
-  std::vector<std::string> conversions() const;
+  std::vector<std::string> conversions() const { return conversions_.Texts(); }
 
  private:
   const TensorInfo& Info(const std::string& tensor) const;
@@ -88,8 +87,7 @@ class WeightPlacer {
   Arena& arena_;
   std::vector<Read> reads_;
   uint64_t bytes_[4] = {};  // of packed matrices, by format
-  // (stored type, what it is, to): how many.
-  std::map<std::tuple<TensorType, absl::string_view, absl::string_view>, int> conversions_;
+  Conversions conversions_;
 };
 
 }  // namespace peerage::nn::cpu

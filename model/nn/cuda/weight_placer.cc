@@ -5,7 +5,6 @@
 #include <span>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "model/kernels/rotary.h"
 #include "model/kernels/stored_block.h"
 #include "model/nn/cuda/weight_reader.h"
@@ -15,8 +14,6 @@ namespace {
 
 using kernels::ExpertFormat;
 using kernels::ExpertTable;
-
-constexpr absl::string_view kMatrix = "matrix", kTable = "table";
 
 absl::string_view NameOf(DeviceFloat type) { return type == DeviceFloat::kF32 ? "f32" : "bf16"; }
 
@@ -117,7 +114,8 @@ LinearLayer WeightPlacer::Linear(const MatrixSource& source, DeviceFloat at_leas
   } else {
     matrix.outputs = static_cast<int>(head.shape[0]);
   }
-  for (const TensorInfo* tensor : tensors) Note(*tensor, kMatrix, NameOf(matrix.type));
+  for (const TensorInfo* tensor : tensors)
+    Note(*tensor, Conversions::Of::kMatrix, NameOf(matrix.type));
   matrix = Place(matrix);
   bytes_[static_cast<size_t>(matrix.type)] += matrix.Bytes();
   reads_.push_back([matrix, by_rows, slices = std::move(slices)](WeightReader& reader) {
@@ -193,7 +191,7 @@ ExpertTable WeightPlacer::Experts(kernels::ExpertKind kind,
                     .kind = kind,
                     .width = static_cast<int>(vectors.front()->shape[1]),
                     .num_experts = vectors.front()->shape[0]};
-  Note(*vectors.front(), kTable, NameOf(table.format));
+  Note(*vectors.front(), Conversions::Of::kTable, NameOf(table.format));
   table.records = arena_.Take(table.Bytes());
   reads_.push_back([table, vectors = std::move(vectors)](WeightReader& reader) {
     return reader.Experts(table, vectors);
@@ -241,19 +239,8 @@ void WeightPlacer::ReadBytes(std::vector<uint8_t> bytes, const void* place) {
   });
 }
 
-std::vector<std::string> WeightPlacer::conversions() const {
-  std::vector<std::string> texts;
-  for (const auto& [conversion, count] : conversions_) {
-    const auto& [from, what, to] = conversion;
-    const absl::string_view plural = what == kMatrix ? "matrices" : "tables";
-    texts.push_back(
-        absl::StrCat(count, " ", Traits(from).name, " ", count == 1 ? what : plural, " to ", to));
-  }
-  return texts;
-}
-
-void WeightPlacer::Note(const TensorInfo& tensor, absl::string_view what, absl::string_view to) {
-  if (Traits(tensor.type).name != to) ++conversions_[{tensor.type, what, to}];
+void WeightPlacer::Note(const TensorInfo& tensor, Conversions::Of of, absl::string_view to) {
+  if (Traits(tensor.type).name != to) conversions_.Add(tensor.type, of, to);
 }
 
 }  // namespace peerage::nn::cuda

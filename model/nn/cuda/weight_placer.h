@@ -4,7 +4,6 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/kernels/experts.h"
 #include "model/nn/arena.h"
+#include "model/nn/conversions.h"
 #include "model/nn/cuda/weights.h"
 #include "model/nn/load_options.h"
 #include "model/nn/plan/part.h"
@@ -84,7 +84,7 @@ class WeightPlacer {
   absl::string_view dominant_dtype() const { return bytes_[0] > bytes_[1] ? "f32" : "bf16"; }
 
   // What loading changes, for one log line: "3 q6_k matrices to bf16", "2 f32 tables to int8", ...
-  std::vector<std::string> conversions() const;
+  std::vector<std::string> conversions() const { return conversions_.Texts(); }
 
  private:
   const TensorInfo& Info(const std::string& tensor) const;
@@ -92,7 +92,7 @@ class WeightPlacer {
   kernels::ExpertFormat TableFormat(TensorType stored) const;
   Matrix Place(Matrix matrix);
   void ReadBytes(std::vector<uint8_t> bytes, const void* place);
-  void Note(const TensorInfo& tensor, absl::string_view what, absl::string_view to);
+  void Note(const TensorInfo& tensor, Conversions::Of of, absl::string_view to);
 
   const Checkpoint& checkpoint_;
   const Formats formats_;
@@ -100,8 +100,7 @@ class WeightPlacer {
   std::vector<Read> reads_;
   uint64_t bytes_[2] = {};                                // of matrices, by DeviceFloat
   std::map<std::pair<int, float>, const float*> angles_;  // by dim and theta
-  // (stored type, what it is, to): how many.
-  std::map<std::tuple<TensorType, absl::string_view, absl::string_view>, int> conversions_;
+  Conversions conversions_;
 };
 
 }  // namespace peerage::nn::cuda
