@@ -5,10 +5,18 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "model/kernels/stored_block.h"
 #include "model/tensor_type.h"
 
 namespace peerage::nn {
+
+// INVALID_ARGUMENT, saying which magnitude it is, when a type does not hold a tensor's values: one
+// is beyond its range, or a block is so small that its scale is no number of the type's. A block
+// that is 2^32 times smaller than the tensor's largest value (the rows of tokens that no training
+// met) may vanish: no sum of float32 would know it. `loss`: of all rows.
+absl::Status CheckHeld(TensorType type, const kernels::RoundingLoss& loss);
 
 // What loading changes of stored tensors, counted by kind.
 class Conversions {

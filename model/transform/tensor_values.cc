@@ -8,6 +8,7 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/layout/stored_values.h"
+#include "model/nn/conversions.h"
 
 namespace peerage::transform {
 int64_t RowElements(const std::vector<int64_t>& shape) {
@@ -32,18 +33,14 @@ absl::StatusOr<std::vector<float>> ReadFiniteRows(const Checkpoint& checkpoint,
       absl::StrCat("tensor ", Quoted(tensor.name), " holds a NaN or an infinity"));
 }
 
-absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, absl::Span<const float> values) {
-  const bool were_finite = AllFinite(values);
-  if (!were_finite && !IsPlain(type)) {
+absl::StatusOr<StoredRows> StoreInRange(TensorType type, absl::Span<const float> values) {
+  if (!IsPlain(type) && !AllFinite(values)) {
     return absl::InvalidArgumentError(
         absl::StrCat("holds a NaN or an infinity, which ", Traits(type).name, " cannot"));
   }
-  std::vector<uint8_t> rows(RowBytes(type, values.size()));
-  StoreFloats(type, values, absl::MakeSpan(rows));
-  if (were_finite && !AllFinite(type, rows)) {
-    return absl::OutOfRangeError(
-        absl::StrCat("a value is beyond the range of ", Traits(type).name));
-  }
+  StoredRows rows{.bytes = std::vector<uint8_t>(RowBytes(type, values.size()))};
+  rows.loss = StoreFloats(type, values, absl::MakeSpan(rows.bytes));
+  RETURN_IF_ERROR(nn::CheckHeld(type, {.overflown = rows.loss.overflown}));
   return rows;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/kernels/stored_block.h"
 #include "model/tensor_type.h"
 
 namespace peerage::transform {
@@ -27,10 +28,16 @@ absl::StatusOr<std::vector<float>> ReadFiniteRows(const Checkpoint& checkpoint,
                                                   const TensorInfo& tensor, int64_t first,
                                                   int64_t rows);
 
+struct StoredRows {
+  std::vector<uint8_t> bytes;
+  kernels::RoundingLoss loss;  // nothing of it overflown
+};
+
 // Whole rows in a dtype that can be made: plain (rounded to nearest even), Q8_0 or Q4_1. A finite
-// value that becomes infinite is OUT_OF_RANGE. Plain dtypes keep a NaN and an infinity; in a
-// quantised block, which they would spoil, they are INVALID_ARGUMENT.
-absl::StatusOr<std::vector<uint8_t>> StoreInRange(TensorType type, absl::Span<const float> values);
+// value beyond its range is an error. Plain dtypes keep a NaN and an infinity; in a quantised
+// block, which they would spoil, they are errors, too. Whether blocks have vanished is for the
+// caller to look at (nn::CheckHeld), who knows the whole tensor.
+absl::StatusOr<StoredRows> StoreInRange(TensorType type, absl::Span<const float> values);
 
 // F32, F16 or BF16, as safetensors files call it. Precondition: a plain dtype.
 std::string SafetensorsWord(TensorType type);

@@ -4,8 +4,6 @@
 #include <cassert>
 #include <cmath>
 
-#include "model/kernels/stored_block.h"
-
 namespace peerage {
 namespace {
 
@@ -23,11 +21,11 @@ std::vector<float> FloatsOf(TensorType type, absl::Span<const uint8_t> stored) {
   return values;
 }
 
-void StoreFloats(TensorType type, absl::Span<const float> values, absl::Span<uint8_t> stored) {
+kernels::RoundingLoss StoreFloats(TensorType type, absl::Span<const float> values,
+                                  absl::Span<uint8_t> stored) {
   assert(stored.size() == RowBytes(type, values.size()));
-  if (!values.empty()) {
-    kernels::QuantizeRow(type, values.data(), values.size(), stored.data());
-  }
+  if (values.empty()) return {};
+  return kernels::QuantizeRow(type, values.data(), values.size(), stored.data());
 }
 
 bool AllFinite(absl::Span<const float> values) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "model/kernels/stored_block.h"
 #include "model/tensor_type.h"
 
 namespace peerage {
@@ -16,10 +17,12 @@ constexpr bool IsPlain(TensorType type) { return Traits(type).block_elements == 
 // Exact but for quantised values that f32 does not hold. Precondition: whole blocks.
 std::vector<float> FloatsOf(TensorType type, absl::Span<const uint8_t> stored);
 
-// Rounds to nearest, ties to even; F16 beyond its range becomes infinite. A block of Q8_0 or Q4_1
-// that holds a NaN or an infinity becomes all NaN.
+// Rounds to nearest, ties to even, and says what that lost (stored_block.h). Beyond its range BF16
+// and F16 become infinite; a block of Q8_0 or Q4_1 that holds a NaN, an infinity or such a value
+// becomes all NaN.
 // Precondition: a plain type, Q8_0 or Q4_1; stored.size() is what the values need.
-void StoreFloats(TensorType type, absl::Span<const float> values, absl::Span<uint8_t> stored);
+kernels::RoundingLoss StoreFloats(TensorType type, absl::Span<const float> values,
+                                  absl::Span<uint8_t> stored);
 
 // Whether there is no NaN and no infinity.
 bool AllFinite(absl::Span<const float> values);

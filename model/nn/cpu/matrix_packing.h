@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "model/kernels/linear.h"
+#include "model/kernels/stored_block.h"
 #include "model/tensor_type.h"
 
 namespace peerage::nn::cpu {
@@ -25,6 +27,7 @@ struct PackRowsArgs {
   int rows = 0;
   absl::Span<const RowSegment> segments;
 };
-void PackRows(const PackRowsArgs& args, uint8_t* tiles);
+// Returns what each segment lost.
+std::vector<kernels::RoundingLoss> PackRows(const PackRowsArgs& args, uint8_t* tiles);
 
 }  // namespace peerage::nn::cpu

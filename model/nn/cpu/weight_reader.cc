@@ -4,9 +4,12 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/kernels/stored_block.h"
+#include "model/nn/conversions.h"
 #include "model/nn/cpu/matrix_packing.h"
 #include "model/nn/router_values.h"
 
@@ -40,6 +43,29 @@ RowSegment SegmentOf(const ColumnsOfMatrix& columns, const uint8_t* stored) {
           .width = columns.count};
 }
 
+// What rounding takes from the tensors of a matrix. Several threads may add to it.
+class Losses {
+ public:
+  void Add(const TensorInfo& tensor, const kernels::RoundingLoss& loss) {
+    absl::MutexLock lock(&mu_);
+    losses_[&tensor].Add(loss);
+  }
+
+  // An error names the tensor that the format does not hold.
+  absl::Status Check(kernels::WeightFormat format) {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [tensor, loss] : losses_) {
+      RETURN_IF_ERROR(At(absl::StrCat("tensor ", Quoted(tensor->name)),
+                         CheckHeld(kernels::StoredType(format), loss)));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::map<const TensorInfo*, kernels::RoundingLoss> losses_ ABSL_GUARDED_BY(mu_);
+};
+
 }  // namespace
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, kernels::ThreadPool& pool,
@@ -70,6 +96,7 @@ absl::Status WeightReader::InPieces(int64_t count, int64_t at_once, const ReadPi
 
 absl::Status WeightReader::PackRows(const kernels::PackedMatrix& matrix,
                                     absl::Span<const RowsOfMatrix> rows) {
+  Losses losses;
   for (const RowsOfMatrix& part : rows) {
     const TensorInfo& tensor = *part.tensor;
     const size_t row_bytes = RowBytes(tensor.type, tensor.shape[1]);
@@ -80,16 +107,17 @@ absl::Status WeightReader::PackRows(const kernels::PackedMatrix& matrix,
           checkpoint_.ReadRows(tensor, part.first + first, absl::MakeSpan(buffers.stored)));
       const RowSegment segment =
           SegmentOf({.tensor = &tensor, .count = tensor.shape[1]}, buffers.stored.data());
-      cpu::PackRows({.matrix = matrix,
-                     .first_output = part.first_output + static_cast<int>(first),
-                     .rows = static_cast<int>(count),
-                     .segments = {&segment, 1}},
-                    Writable(matrix.tiles));
+      losses.Add(tensor, cpu::PackRows({.matrix = matrix,
+                                        .first_output = part.first_output + static_cast<int>(first),
+                                        .rows = static_cast<int>(count),
+                                        .segments = {&segment, 1}},
+                                       Writable(matrix.tiles))
+                             .front());
       return buffers.stored.size();
     };
     RETURN_IF_ERROR(InPieces(part.count, RowsAtOnce(part.count, row_bytes), read));
   }
-  return absl::OkStatus();
+  return losses.Check(matrix.format);
 }
 
 absl::Status WeightReader::PackColumns(const kernels::PackedMatrix& matrix,
@@ -101,6 +129,7 @@ absl::Status WeightReader::PackColumns(const kernels::PackedMatrix& matrix,
     if (!row_begins.try_emplace(part.tensor, row_bytes).second) continue;
     row_bytes += RowBytes(part.tensor->type, part.tensor->shape[1]);
   }
+  Losses losses;
   const auto read = [&](int64_t first, int64_t count,
                         Buffers& buffers) -> absl::StatusOr<uint64_t> {
     buffers.stored.resize(count * row_bytes);
@@ -115,14 +144,17 @@ absl::Status WeightReader::PackColumns(const kernels::PackedMatrix& matrix,
       segments.push_back(
           SegmentOf(part, buffers.stored.data() + count * row_begins.at(part.tensor)));
     }
-    cpu::PackRows({.matrix = matrix,
-                   .first_output = static_cast<int>(first),
-                   .rows = static_cast<int>(count),
-                   .segments = segments},
-                  Writable(matrix.tiles));
+    const std::vector<kernels::RoundingLoss> lost =
+        cpu::PackRows({.matrix = matrix,
+                       .first_output = static_cast<int>(first),
+                       .rows = static_cast<int>(count),
+                       .segments = segments},
+                      Writable(matrix.tiles));
+    for (size_t i = 0; i < lost.size(); ++i) losses.Add(*columns[i].tensor, lost[i]);
     return buffers.stored.size();
   };
-  return InPieces(matrix.outputs, RowsAtOnce(matrix.outputs, row_bytes), read);
+  RETURN_IF_ERROR(InPieces(matrix.outputs, RowsAtOnce(matrix.outputs, row_bytes), read));
+  return losses.Check(matrix.format);
 }
 
 absl::Status WeightReader::PackRouter(const kernels::PackedMatrix& matrix, int first_output,

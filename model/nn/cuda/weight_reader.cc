@@ -3,10 +3,16 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/kernels/stored_block.h"
+#include "model/nn/conversions.h"
 #include "model/nn/router_values.h"
 
 namespace peerage::nn::cuda {
@@ -26,6 +32,13 @@ int64_t RowsAtOnce(size_t row_bytes) {
       1, static_cast<int64_t>(Uploader::kBufferBytes / std::max<size_t>(row_bytes, 1)));
 }
 
+// For error texts: tensor "a", or tensor "a", "b" where their values lie side by side.
+std::string Named(absl::Span<const StoredRows> slices) {
+  std::set<std::string> names;
+  for (const StoredRows& slice : slices) names.insert(Quoted(slice.tensor->name));
+  return absl::StrCat("tensor ", absl::StrJoin(names, ", "));
+}
+
 }  // namespace
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, Uploader& uploader,
@@ -42,7 +55,7 @@ absl::Status WeightReader::Rows(const Matrix& matrix, absl::Span<const StoredRow
     for (int64_t first = 0; first < slice.count; first += at_once) {
       const int64_t count = std::min(at_once, slice.count - first);
       RETURN_IF_ERROR(Read(*slice.tensor, slice.first + first, count));
-      RETURN_IF_ERROR(Send(matrix.type, values_, place));
+      RETURN_IF_ERROR(At(Named({slice}), Send(matrix.type, values_, place)));
       place += count * row_bytes;
     }
   }
@@ -72,7 +85,8 @@ absl::Status WeightReader::Columns(const Matrix& matrix, absl::Span<const Stored
       }
       column += slice.columns;
     }
-    RETURN_IF_ERROR(Send(matrix.type, rows, Writable(matrix.data) + first * row_bytes));
+    RETURN_IF_ERROR(
+        At(Named(slices), Send(matrix.type, rows, Writable(matrix.data) + first * row_bytes)));
   }
   return absl::OkStatus();
 }
@@ -85,7 +99,8 @@ absl::Status WeightReader::RouterRows(const Matrix& matrix, int first_output,
   }
   RETURN_IF_ERROR(CheckFinite(tensor.name, values));
   const size_t row_bytes = size_t(matrix.depth) * kernels::cuda::BytesOf(matrix.type);
-  return Send(matrix.type, values, Writable(matrix.data) + first_output * row_bytes);
+  return At(Named({StoredRows{.tensor = &tensor}}),
+            Send(matrix.type, values, Writable(matrix.data) + first_output * row_bytes));
 }
 
 absl::Status WeightReader::Folded(const Matrix& matrix, const TensorInfo& tensor,
@@ -107,7 +122,7 @@ absl::Status WeightReader::Folded(const Matrix& matrix, const TensorInfo& tensor
 absl::Status WeightReader::FiniteArray(DeviceFloat type, const TensorInfo& tensor,
                                        const void* place) {
   ASSIGN_OR_RETURN(const std::vector<float> values, FiniteValues(tensor));
-  return Send(type, values, Writable(place));
+  return At(Named({StoredRows{.tensor = &tensor}}), Send(type, values, Writable(place)));
 }
 
 absl::Status WeightReader::Values(const TensorInfo& tensor, const float* place) {
@@ -175,8 +190,9 @@ absl::Status WeightReader::Send(DeviceFloat type, absl::Span<const float> values
   for (size_t first = 0; first < values.size(); first += at_once) {
     const size_t count = std::min(at_once, values.size() - first);
     ASSIGN_OR_RETURN(uint8_t * buffer, uploader_.Buffer());
-    kernels::QuantizeRow(StoredTypeOf(type), values.data() + first, static_cast<int64_t>(count),
-                         buffer);
+    RETURN_IF_ERROR(CheckHeld(StoredTypeOf(type),
+                              kernels::QuantizeRow(StoredTypeOf(type), values.data() + first,
+                                                   static_cast<int64_t>(count), buffer)));
     RETURN_IF_ERROR(uploader_.Send(count * bytes, static_cast<uint8_t*>(place) + first * bytes));
   }
   return absl::OkStatus();

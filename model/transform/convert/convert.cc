@@ -111,12 +111,11 @@ absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor
       RETURN_IF_ERROR(writer.Append(piece));
       continue;
     }
-    absl::StatusOr<std::vector<uint8_t>> result =
-        StoreInRange(*dtype, FloatsOf(*tensor.type, piece));
+    const absl::StatusOr<StoredRows> result = StoreInRange(*dtype, FloatsOf(*tensor.type, piece));
     if (!result.ok()) {
       return At(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)), result.status());
     }
-    RETURN_IF_ERROR(writer.Append(*result));
+    RETURN_IF_ERROR(writer.Append(result->bytes));
   }
   return absl::OkStatus();
 }

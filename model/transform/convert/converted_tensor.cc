@@ -9,7 +9,6 @@
 #include "base/status_macros.h"
 #include "model/checkpoint/layout/axis_swap.h"
 #include "model/checkpoint/layout/stored_values.h"
-#include "model/transform/tensor_values.h"
 
 namespace peerage::transform {
 
@@ -28,23 +27,24 @@ int64_t ConvertedTensor::rows_at_once() const {
   return std::max<int64_t>(1, kElementsAtOnce / RowElements(spec_.shape));
 }
 
-absl::StatusOr<std::vector<uint8_t>> ConvertedTensor::Rows(int64_t first, int64_t rows) const {
+absl::StatusOr<StoredRows> ConvertedTensor::Rows(int64_t first, int64_t rows) const {
   std::vector<uint8_t> stored(rows * RowBytes(source_.type, RowElements(spec_.shape)));
   RETURN_IF_ERROR(checkpoint_.ReadRows(source_, first, absl::MakeSpan(stored)));
-  absl::StatusOr<std::vector<uint8_t>> converted = Store(std::move(stored));
+  absl::StatusOr<StoredRows> converted = Store(std::move(stored));
   if (!converted.ok()) return At(absl::StrCat("tensor ", Quoted(name())), converted.status());
   const AxisSwap* order = std::get_if<AxisSwap>(&spec_.transform);
   if (order == nullptr) return converted;
-  std::vector<uint8_t> ordered(converted->size());
+  std::vector<uint8_t> ordered(converted->bytes.size());
   SwapAxes({.outer = order->outer,
             .stored_first = order->stored_second,
             .stored_second = order->stored_first},
-           *converted, absl::MakeSpan(ordered));
-  return ordered;
+           converted->bytes, absl::MakeSpan(ordered));
+  converted->bytes = std::move(ordered);
+  return converted;
 }
 
-absl::StatusOr<std::vector<uint8_t>> ConvertedTensor::Store(std::vector<uint8_t> rows) const {
-  if (source_.type == type_) return rows;
+absl::StatusOr<StoredRows> ConvertedTensor::Store(std::vector<uint8_t> rows) const {
+  if (source_.type == type_) return StoredRows{.bytes = std::move(rows)};
   return StoreInRange(type_, FloatsOf(source_.type, rows));
 }
 

@@ -8,6 +8,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/layout/tensor_spec.h"
 #include "model/tensor_type.h"
+#include "model/transform/tensor_values.h"
 
 namespace peerage::transform {
 
@@ -28,12 +29,13 @@ class ConvertedTensor {
   int64_t rows_at_once() const;
 
   // Rows [first, first + rows) of the first dimension as the new format stores them. A value beyond
-  // the range of the new dtype is an error (StoreInRange) and names the tensor.
-  // Precondition: first is a multiple of rows_at_once(), and rows as many, or all that are left.
-  absl::StatusOr<std::vector<uint8_t>> Rows(int64_t first, int64_t rows) const;
+  // the range of the new dtype is an error (StoreInRange) and names the tensor. What they lost is
+  // to be summed up for the whole tensor. Precondition: first is a multiple of rows_at_once(), and
+  // rows as many, or all that are left.
+  absl::StatusOr<StoredRows> Rows(int64_t first, int64_t rows) const;
 
  private:
-  absl::StatusOr<std::vector<uint8_t>> Store(std::vector<uint8_t> rows) const;
+  absl::StatusOr<StoredRows> Store(std::vector<uint8_t> rows) const;
 
   const Checkpoint& checkpoint_;
   const TensorSpec spec_;

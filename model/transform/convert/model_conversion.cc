@@ -16,6 +16,7 @@
 #include "model/checkpoint/container/safetensors_shards_writer.h"
 #include "model/checkpoint/layout/stored_values.h"
 #include "model/checkpoint/layout/tensor_layout.h"
+#include "model/nn/conversions.h"
 #include "model/transform/config_json.h"
 #include "model/transform/convert/converted_tensor.h"
 #include "model/transform/convert/gguf_keys.h"
@@ -96,13 +97,16 @@ absl::Status WriteTensors(const std::vector<ConvertedTensor>& tensors,
   Progress done{.total_bytes = TotalBytes(tensors)};
   for (const ConvertedTensor& tensor : tensors) {
     const int64_t rows = tensor.shape().front(), at_once = tensor.rows_at_once();
+    kernels::RoundingLoss loss;
     for (int64_t first = 0; first < rows; first += at_once) {
-      ASSIGN_OR_RETURN(const std::vector<uint8_t> piece,
-                       tensor.Rows(first, std::min(at_once, rows - first)));
-      RETURN_IF_ERROR(writer.Append(piece));
-      done.bytes += piece.size();
+      ASSIGN_OR_RETURN(const StoredRows piece, tensor.Rows(first, std::min(at_once, rows - first)));
+      RETURN_IF_ERROR(writer.Append(piece.bytes));
+      loss.Add(piece.loss);
+      done.bytes += piece.bytes.size();
       if (progress) progress(done);
     }
+    RETURN_IF_ERROR(
+        At(absl::StrCat("tensor ", Quoted(tensor.name())), nn::CheckHeld(tensor.type(), loss)));
   }
   return writer.Finish();
 }

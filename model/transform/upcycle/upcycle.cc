@@ -84,11 +84,11 @@ class TensorWriting {
     for (int64_t first = 0; first < tensor.rows(); first += at_once) {
       ASSIGN_OR_RETURN(const std::vector<float> values,
                        tensor.Rows(first, std::min(at_once, tensor.rows() - first)));
-      ASSIGN_OR_RETURN(const std::vector<uint8_t> stored,
+      ASSIGN_OR_RETURN(const StoredRows stored,
                        At(absl::StrCat("tensor ", Quoted(tensor.spec().name)),
                           StoreInRange(options_.dtype, values)));
-      RETURN_IF_ERROR(writer_.Append(stored));
-      progress_.bytes += stored.size();
+      RETURN_IF_ERROR(writer_.Append(stored.bytes));
+      progress_.bytes += stored.bytes.size();
       if (options_.progress) options_.progress(progress_);
     }
     return absl::OkStatus();

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -75,14 +76,105 @@ TEST(StoredBlockTest, DequantisesEveryTypeAsGgufDoes) {
   }
 }
 
-TEST(StoredBlockTest, QuantisesToTheBytesOfGguf) {
+TEST(StoredBlockTest, RoundsToBF16AsGgufDoes) {
+  const auto& golden = Golden()["quantize"];
+  EXPECT_EQ(Quantize(WeightFormat::kBF16, ValuesFromHex(golden["values"])),
+            FromHex(golden["bf16"]));
+}
+
+// The root of the mean square, in double.
+double RootMeanSquare(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(double(a[i]) - double(b[i]), 2);
+  return std::sqrt(sum / a.size());
+}
+
+std::vector<float> NormalValues(size_t count, float magnitude) {
+  std::mt19937 random(20260101);
+  std::normal_distribution<float> normal(0, magnitude);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+// gguf divides by the scale before that is rounded.
+TEST(StoredBlockTest, QuantisesNoWorseThanGguf) {
   const auto& golden = Golden()["quantize"];
   const std::vector<float> values = ValuesFromHex(golden["values"]);
-  for (const WeightFormat format :
-       {WeightFormat::kBF16, WeightFormat::kQ8_0, WeightFormat::kQ4_1}) {
-    const std::string name(Traits(StoredType(format)).name);
-    EXPECT_EQ(Quantize(format, values), FromHex(golden[name])) << name;
+  for (const WeightFormat format : {WeightFormat::kQ8_0, WeightFormat::kQ4_1}) {
+    const TensorType type = StoredType(format);
+    const Bytes ours = Quantize(format, values), theirs = FromHex(golden[Traits(type).name]);
+    for (size_t block = 0; block < values.size() / kBlock; ++block) {
+      const size_t bytes = Traits(type).block_bytes;
+      const auto error = [&](const Bytes& row) {
+        const auto begin = row.begin() + block * bytes;
+        return RootMeanSquare(
+            Dequantize(type, Bytes(begin, begin + bytes)),
+            {values.begin() + block * kBlock, values.begin() + (block + 1) * kBlock});
+      };
+      EXPECT_LE(error(ours), 1.01 * error(theirs)) << Traits(type).name << " block " << block;
+    }
   }
+}
+
+// Half a step of the least scale, 2^-24, limits what is small.
+TEST(StoredBlockTest, IsOffByTwiceWhatItsBitsAllowAtMostAtEveryMagnitude) {
+  const struct {
+    WeightFormat format;
+    double half_step;  // of a block from -1 to 1
+  } formats[] = {{WeightFormat::kQ8_0, 0.5 / 127}, {WeightFormat::kQ4_1, 1.0 / 15}};
+  for (const auto& [format, half_step] : formats) {
+    for (double magnitude = 1e-8; magnitude < 6.1e4; magnitude *= std::sqrt(10)) {
+      const std::vector<float> values = NormalValues(32, static_cast<float>(magnitude / 3));
+      Bytes row(StoredRowBytes(format, 32));
+
+      const RoundingLoss loss = QuantizeRow(format, values.data(), 32, row.data());
+
+      const std::vector<float> result = Dequantize(StoredType(format), row);
+      const double error = std::abs(*std::max_element(result.begin(), result.end()) -
+                                    double(*std::max_element(values.begin(), values.end())));
+      EXPECT_EQ(loss.overflown, 0) << magnitude;
+      if (loss.vanished > 0) {
+        EXPECT_LT(loss.largest, format == WeightFormat::kQ8_0 ? 127 * 0x1p-25 : 0x1p-21);
+        EXPECT_EQ(loss.vanished, loss.largest);
+        continue;
+      }
+      EXPECT_LE(error, 2.02 * half_step * loss.largest) << magnitude;
+      EXPECT_LE(RootMeanSquare(values, result), 2.02 * half_step * loss.largest) << magnitude;
+    }
+  }
+}
+
+// With the scale as it was before it was rounded, it would be 9e-7.
+TEST(StoredBlockTest, IsAThirdAsFarOffWithTheStoredScale) {
+  const std::vector<float> values = NormalValues(32 * 256, 1e-4f / 3);
+  const std::vector<float> result =
+      Dequantize(TensorType::kQ8_0, Quantize(WeightFormat::kQ8_0, values));
+
+  EXPECT_LT(RootMeanSquare(values, result), 2.5e-7);
+}
+
+TEST(StoredBlockTest, SaysWhatItsFormatsCannotHold) {
+  const auto loss_of = [](TensorType type, float value) {
+    std::vector<float> values(64, 0.0f);
+    values[33] = value;
+    Bytes row(RowBytes(type, 64));
+    return QuantizeRow(type, values.data(), 64, row.data());
+  };
+  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_1}) {
+    EXPECT_EQ(loss_of(type, -1e-8f).vanished, 1e-8f);
+    EXPECT_EQ(loss_of(type, -1e-45f).vanished, 1e-45f);
+    EXPECT_EQ(loss_of(type, -1e-5f).vanished, 0);
+    EXPECT_EQ(loss_of(type, 0).vanished, 0);
+    EXPECT_EQ(loss_of(type, -6e4f).overflown, 0);
+    EXPECT_EQ(loss_of(type, -6e4f).largest, 6e4f);
+    EXPECT_EQ(loss_of(type, -9e6f).overflown, 9e6f);
+  }
+  EXPECT_EQ(loss_of(TensorType::kQ4_1, -65520.0f).overflown, 65520.0f);  // the minimum is an f16
+  EXPECT_EQ(loss_of(TensorType::kF16, 65520.0f).overflown, 65520.0f);
+  EXPECT_EQ(loss_of(TensorType::kF16, -65519.0f).overflown, 0);
+  EXPECT_EQ(loss_of(TensorType::kBF16, 3.4e38f).overflown, 3.4e38f);
+  EXPECT_EQ(loss_of(TensorType::kBF16, INFINITY).overflown, 0);
 }
 
 TEST(StoredBlockTest, KeepsF32) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "model/nn/cpu/weight_placer.h"
 #include "tests/support/tensor_checkpoint.h"
 
@@ -15,6 +16,7 @@ namespace peerage::nn::cpu {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 // A checkpoint of which some rows cannot be read.
 class BrokenCheckpoint : public TensorCheckpoint {
@@ -37,10 +39,10 @@ class BrokenCheckpoint : public TensorCheckpoint {
 // Places, allocates and reads what place(placer) asks for; the first error ends it.
 template <typename Place>
 absl::Status ReadAll(const Checkpoint& checkpoint, const Place& place, int threads = 1,
-                     ProgressFunction progress = {}) {
+                     ProgressFunction progress = {}, WeightPlacer::Formats formats = {}) {
   std::vector<WeightPlacer::Read> reads;
   const auto storage = AllocateFor(Pages::kNormal, [&](Arena& arena) {
-    WeightPlacer placer(checkpoint, {}, arena);
+    WeightPlacer placer(checkpoint, formats, arena);
     place(placer);
     reads = placer.reads();
   });
@@ -160,6 +162,59 @@ TEST(WeightReaderTest, ARoutersValuesAreNumbers) {
       EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << name;
       EXPECT_THAT(std::string(status.message()), HasSubstr("\"" + std::string(name) + "\""));
     }
+  }
+}
+
+// Two matrices of whole blocks, joined by rows or by columns.
+absl::Status ReadQuantized(const Checkpoint& checkpoint, WeightsDtype dtype, Join join) {
+  const auto place = [&](WeightPlacer& placer) {
+    placer.Linear({{{"a", 0, 64}, {"b", 0, 64}}, join});
+  };
+  return ReadAll(checkpoint, place, 2, {}, {.weights = dtype});
+}
+
+TEST(WeightReaderTest, RefusesByNameWhatAFormatCannotHold) {
+  const struct {
+    WeightsDtype dtype;
+    float magnitude;
+    const char* error;
+  } cases[] = {
+      {WeightsDtype::kQ8_0, 1e-8f,
+       "a block whose largest magnitude is 1e-08 is too small for q8_0, whose scales are f16: it "
+       "would be lost; f32 and bf16 hold it"},
+      {WeightsDtype::kQ4_1, 1e-8f,
+       "a block whose largest magnitude is 1e-08 is too small for q4_1"},
+      {WeightsDtype::kQ8_0, 9e6f, "a value of magnitude 9e+06 is beyond the range of q8_0"},
+      {WeightsDtype::kQ4_1, 9e6f, "a value of magnitude 9e+06 is beyond the range of q4_1"},
+      {WeightsDtype::kBF16, 3.4e38f, "a value of magnitude 3.4e+38 is beyond the range of bf16"},
+      {WeightsDtype::kQ8_0, 6e4f, ""},
+      {WeightsDtype::kBF16, 1e-30f, ""},
+  };
+  for (const auto& [dtype, magnitude, error] : cases) {
+    for (const Join join : {Join::kRows, Join::kColumns}) {
+      TensorCheckpoint checkpoint;
+      for (const char* name : {"a", "b"}) checkpoint.Add(name, TensorType::kF32, {64, 64});
+      for (int i = 32; i < 64; ++i) checkpoint.Set("b", 40 * 64 + i, i == 50 ? magnitude : 0);
+
+      const absl::Status status = ReadQuantized(checkpoint, dtype, join);
+
+      EXPECT_EQ(status.ok(), *error == 0) << status;
+      if (*error != 0) {
+        EXPECT_THAT(std::string(status.message()),
+                    StartsWith(absl::StrCat("tensor \"b\": ", error)));
+      }
+    }
+  }
+}
+
+// As the embeddings of tokens that no training met.
+TEST(WeightReaderTest, TakesBlocksThatAreDead) {
+  TensorCheckpoint checkpoint;
+  for (const char* name : {"a", "b"}) checkpoint.Add(name, TensorType::kF32, {64, 64});
+  for (int i = 0; i < 64; ++i) checkpoint.Set("b", i, 1e-23f);
+
+  for (const WeightsDtype dtype : {WeightsDtype::kQ8_0, WeightsDtype::kQ4_1}) {
+    EXPECT_TRUE(ReadQuantized(checkpoint, dtype, Join::kRows).ok());
   }
 }
 

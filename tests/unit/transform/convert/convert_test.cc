@@ -156,7 +156,9 @@ TEST_F(ConvertTest, RefusesValuesBeyondTheNewRange) {
       "large.safetensors", SafetensorsBuilder().Add("t", "F32", {1}, FloatBytes({7e4f})).Build());
   options_.dtype = TensorType::kF16;
 
-  EXPECT_EQ(ErrorText(), options_.from + ": tensor \"t\": a value is beyond the range of f16");
+  EXPECT_EQ(
+      ErrorText(),
+      options_.from + ": tensor \"t\": a value of magnitude 70000 is beyond the range of f16");
   EXPECT_FALSE(std::filesystem::exists(directory_.PathOf("out")));
 
   options_.dtype = TensorType::kBF16;

@@ -266,6 +266,19 @@ TEST_F(ModelConversionTest, RefusesValuesBeyondTheRange) {
   EXPECT_FALSE(fs::exists(options_.out));
 }
 
+TEST_F(ModelConversionTest, RefusesValuesThatBlocksWouldLose) {
+  directory_.Write("model/model.safetensors", SafetensorsFilledWith(1e-8f));
+  for (const TensorType dtype : {TensorType::kQ8_0, TensorType::kQ4_1}) {
+    options_.dtype = dtype;
+    EXPECT_EQ(ErrorText(),
+              "tensor \"token_embd.weight\": a block whose largest magnitude is 1e-08 is too small "
+              "for q8_0, whose scales are f16: it would be lost; f32 and bf16 hold it");
+    EXPECT_FALSE(fs::exists(options_.out));
+  }
+  options_.dtype = TensorType::kBF16;
+  EXPECT_TRUE(ConvertModel(options_).ok());
+}
+
 TEST_F(ModelConversionTest, NamesTheModelWhoseTokenizerItCannotTranslate) {
   GgufBuilder builder = SmallGgufShape();
   builder.String("tokenizer.ggml.model", "gpt2")
