@@ -12,7 +12,8 @@ import sys
 # their subfolders'), or single headers. The longest match decides.
 MAY_INCLUDE = {
     "base": set(),
-    "client": {"base", "model/experts", "peerage/v1", "grpc/health/v1"},
+    "base/command_line": {"base"},
+    "client": {"base", "base/command_line", "model/experts", "peerage/v1", "grpc/health/v1"},
     "server": {"base", "server", "server/engine", "server/rpc", "server/metrics", "server/http",
                "server/pages", "server/experts", "server/log", "model", "model/config", "model/experts", "model/tokenizer",
                "model/checkpoint", "model/nn", "model/nn/plan"},
@@ -52,7 +53,7 @@ MAY_INCLUDE = {
                      "model/checkpoint", "model/nn", "model/nn/plan", "model/nn/step"},
     "model/nn/cuda": {"base", "model", "model/config", "model/experts", "model/kernels",
                       "model/checkpoint", "model/nn", "model/nn/plan", "model/nn/step"},
-    "model/transform": {"base", "model", "model/config", "model/tokenizer", "model/kernels",
+    "model/transform": {"base", "base/command_line", "model", "model/config", "model/tokenizer", "model/kernels",
                         "model/checkpoint", "model/checkpoint/config", "model/checkpoint/container",
                         "model/checkpoint/layout", "model/transform/convert",
                         "model/transform/inspect", "model/transform/upcycle", "model/nn",
@@ -77,7 +78,7 @@ DOORS = {
     "Highway": (r"hwy/.*", ["model/kernels", "tests/unit/kernels", "bench"]),
     "libpng": (r"png\.h", ["model/experts", "tests/unit/experts"]),
     "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),
-    "CLI11": (r"CLI/.*", ["server", "client", "bench", "model/transform/commands",
+    "CLI11": (r"CLI/.*", ["base/command_line", "tests/unit/base", "server", "client", "bench", "model/transform/commands",
                                 "model/transform/main.*"]),
 }
 

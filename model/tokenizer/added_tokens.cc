@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace peerage {
 namespace {

@@ -3,7 +3,7 @@
 #include <array>
 
 #include "absl/strings/string_view.h"
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace peerage {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace peerage {
 namespace {

@@ -9,7 +9,7 @@
 #include "model/tokenizer/gguf_pre_tokenizer.h"
 #include "model/tokenizer/tokenizer_conversion.h"
 #include "model/tokenizer/tokenizer_definition.h"
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace peerage {
 namespace {

@@ -10,7 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/oniguruma_dialect.h"
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace peerage {
 namespace {

@@ -13,7 +13,7 @@
 #include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
-#include "model/transform/commands/progress_bar.h"
+#include "base/command_line/progress_bar.h"
 #include "model/transform/convert/model_conversion.h"
 
 namespace peerage::transform {

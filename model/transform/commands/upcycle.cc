@@ -15,7 +15,7 @@
 #include "base/status_macros.h"
 #include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
-#include "model/transform/commands/progress_bar.h"
+#include "base/command_line/progress_bar.h"
 #include "model/transform/upcycle/upcycle_choices.h"
 
 namespace peerage::transform {

@@ -1,4 +1,4 @@
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include <cstdint>
 
@@ -48,13 +48,15 @@ Utf8Prefix ReadUtf8(absl::string_view text) {
   return {Kind::kCodePoint, rule.continuations + 1, code_point};
 }
 
-bool IsValidUtf8(absl::string_view text) {
-  while (!text.empty()) {
-    const Utf8Prefix prefix = ReadUtf8(text);
-    if (prefix.kind != Utf8Prefix::Kind::kCodePoint) return false;
-    text.remove_prefix(prefix.length);
+bool IsValidUtf8(absl::string_view text) { return !FindInvalidUtf8(text).has_value(); }
+
+std::optional<size_t> FindInvalidUtf8(absl::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Prefix prefix = ReadUtf8(text.substr(at));
+    if (prefix.kind != Utf8Prefix::Kind::kCodePoint) return at;
+    at += prefix.length;
   }
-  return true;
+  return std::nullopt;
 }
 
 }  // namespace peerage

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-namespace peerage::transform {
+namespace peerage {
 
 // Shows on standard error how far a long piece of work is: a bar that is drawn over and over on a
 // terminal, and a line for every quarter elsewhere.
@@ -23,4 +23,4 @@ class ProgressBar {
   int shown_ = -1;  // percent, of the last bar or line
 };
 
-}  // namespace peerage::transform
+}  // namespace peerage

@@ -1,4 +1,4 @@
-#include "model/transform/commands/progress_bar.h"
+#include "base/command_line/progress_bar.h"
 
 #include <unistd.h>
 
@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
-namespace peerage::transform {
+namespace peerage {
 namespace {
 
 constexpr int kColumns = 40;
@@ -37,4 +37,4 @@ void ProgressBar::Show(uint64_t done, uint64_t total, const std::string& of_what
             << amount << std::flush;
 }
 
-}  // namespace peerage::transform
+}  // namespace peerage

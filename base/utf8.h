@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <optional>
+
 #include "absl/strings/string_view.h"
 
 namespace peerage {
@@ -23,5 +26,8 @@ Utf8Prefix ReadUtf8(absl::string_view text);
 
 // Surrogates, overlong forms and code points above U+10FFFF are invalid.
 bool IsValidUtf8(absl::string_view text);
+
+// Where the first byte stands that belongs to no code point; none when the text is valid.
+std::optional<size_t> FindInvalidUtf8(absl::string_view text);
 
 }  // namespace peerage

@@ -1,4 +1,4 @@
-#include "model/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include <gtest/gtest.h>
 
@@ -48,6 +48,12 @@ TEST(Utf8Test, ReadsTheFirstCodePointOrTheMaximalPartOfOne) {
     EXPECT_EQ(IsValidUtf8("ok" + c.bytes), c.kind == Kind::kCodePoint && c.bytes != "\x7F\x80")
         << testing::PrintToString(c.bytes);
   }
+}
+
+TEST(Utf8Test, FindsTheFirstByteThatBelongsToNoCodePoint) {
+  EXPECT_EQ(FindInvalidUtf8("caf\xe9"), 3u);
+  EXPECT_EQ(FindInvalidUtf8("caf\xc3\xa9 \xe6\xbc"), 6u);
+  EXPECT_EQ(FindInvalidUtf8("caf\xc3\xa9"), std::nullopt);
 }
 
 TEST(Utf8Test, AnEmptyTextIsValid) { EXPECT_TRUE(IsValidUtf8("")); }
