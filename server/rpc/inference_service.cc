@@ -63,9 +63,13 @@ absl::StatusOr<v1::DetokenizeResponse> DetokenizeIds(const v1::DetokenizeRequest
   Detokenizer detokenizer(model.tokenizer, request.include_special_tokens());
   v1::DetokenizeResponse response;
   std::string& text = *response.mutable_text();
+  size_t bytes = 0;  // of the tokens
   for (const TokenId token : request.token_ids()) {
     text += detokenizer.Append(token);
-    if (text.size() > kMaxResponseBytes) return AnswerTooLarge();
+    const absl::string_view own = model.tokenizer->Bytes(token);
+    bytes += own.size() + kTokenizedTokenBytes;
+    if (text.size() + bytes > kMaxResponseBytes) return AnswerTooLarge();
+    response.add_tokens(std::string(own));
   }
   text += detokenizer.Flush();
   return response;

@@ -222,6 +222,7 @@ TEST(TokenizeTest, GivesIdsAndBytesAndBack) {
   v1::DetokenizeResponse text;
   ASSERT_TRUE(server.inference().Detokenize(&back_context, back, &text).ok());
   EXPECT_EQ(text.text(), "a\uFFFD") << "half a code point";
+  EXPECT_THAT(text.tokens(), ::testing::ElementsAre("a", "\xc3"));
 }
 
 TEST(DetokenizeTest, LeavesSpecialTokensOutUnlessAsked) {
@@ -233,6 +234,7 @@ TEST(DetokenizeTest, LeavesSpecialTokensOutUnlessAsked) {
   v1::DetokenizeResponse response;
   ASSERT_TRUE(server.inference().Detokenize(&context, request, &response).ok());
   EXPECT_EQ(response.text(), "a");
+  EXPECT_EQ(response.tokens_size(), 2) << "whose bytes these are is known by their place";
 
   request.set_include_special_tokens(true);
   grpc::ClientContext special_context;
