@@ -11,7 +11,7 @@
 #include "base/status_macros.h"
 #include "base/strict_json.h"
 #include "model/checkpoint/config/parse_model_config.h"
-#include "model/checkpoint/container/safetensors_shards.h"
+#include "model/checkpoint/container/weight_shards.h"
 #include "model/checkpoint/layout/mixtral_names.h"
 #include "model/checkpoint/stored_model.h"
 
@@ -83,7 +83,7 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   const fs::path directory(path);
   StoredModel model;
   ASSIGN_OR_RETURN(model.config, ReadConfig(directory, &model.ignored));
-  ASSIGN_OR_RETURN(SafetensorsShards shards, OpenSafetensorsShards(path));
+  ASSIGN_OR_RETURN(StoredWeights shards, OpenWeightShards(path));
   const TensorNaming naming = NamingOf(model.config, shards.tensors);
   ASSIGN_OR_RETURN(TensorBinding binding,
                    At(path, BindTensors(model.config, naming, std::move(shards.tensors))));

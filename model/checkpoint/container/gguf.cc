@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
+#include "model/checkpoint/container/file_format.h"
 #include "model/checkpoint/container/gguf_format.h"
 #include "model/checkpoint/container/gguf_scanner.h"
 
@@ -217,6 +218,7 @@ absl::StatusOr<uint64_t> ReadCount(GgufScanner& scanner, absl::string_view what)
 }
 
 absl::StatusOr<GgufContents> ReadContents(const RandomAccessFile& file) {
+  RETURN_IF_ERROR(CheckFormat(file, FileFormat::kGguf));
   GgufScanner scanner(file, std::min(file.size(), kMaxBytesBeforeData));
   ASSIGN_OR_RETURN(const uint32_t magic, scanner.Integer<uint32_t>());
   if (magic != kGgufMagic) return absl::InvalidArgumentError("does not begin with GGUF");

@@ -14,6 +14,7 @@
 #include "base/little_endian.h"
 #include "base/status_macros.h"
 #include "base/strict_json.h"
+#include "model/checkpoint/container/file_format.h"
 
 namespace peerage {
 namespace {
@@ -197,6 +198,7 @@ absl::StatusOr<std::string> ReadHeader(const RandomAccessFile& file, uint64_t ma
 
 absl::StatusOr<SafetensorsContents> ReadContents(const RandomAccessFile& file,
                                                  const SafetensorsLimits& limits) {
+  RETURN_IF_ERROR(CheckFormat(file, FileFormat::kSafetensors));
   ASSIGN_OR_RETURN(const std::string text, ReadHeader(file, limits.max_header_bytes));
   ASSIGN_OR_RETURN(const json header,
                    ParseStrictJson(text, {.max_depth = kMaxDepth,

@@ -15,6 +15,7 @@
 #include "model/transform/commands/command.h"
 #include "base/command_line/progress_bar.h"
 #include "model/transform/convert/model_conversion.h"
+#include "model/transform/dict_choice_text.h"
 
 namespace peerage::transform {
 namespace {
@@ -35,10 +36,15 @@ absl::StatusOr<NameMapping> ReadMapping(const std::string& path) {
 }
 
 std::string ReportText(const ConvertReport& report, const ConvertOptions& options) {
-  std::string text = absl::StrCat("wrote ", report.tensors, " tensors (", report.bytes,
-                                  " bytes) to ", options.out, "\n");
+  std::string text = report.choice.has_value() ? DictChoiceText(*report.choice) : "";
+  absl::StrAppend(&text, "wrote ", report.tensors, " tensors (", report.bytes, " bytes) to ",
+                  options.out, "\n");
   if (!report.copied_files.empty()) {
     absl::StrAppend(&text, "copied ", absl::StrJoin(report.copied_files, ", "), "\n");
+  }
+  for (const TiedTensor& tensor : report.tied) {
+    absl::StrAppend(&text, "written once: ", Quoted(tensor.name), " is ", Quoted(tensor.written),
+                    "\n");
   }
   for (const std::string& pattern : report.unused_patterns) {
     absl::StrAppend(&text, "matched nothing: ", pattern, "\n");
@@ -56,7 +62,13 @@ class ConvertCommand : public Command {
       : Command(program, "convert",
                 "Write a model in another format or dtype, or its tensors under other names") {
     AddPath("--from", options_.from,
-            "A directory with *.safetensors, one such file, or a .gguf file");
+            "A model directory, or a file: .safetensors, .pt, .pth, .bin or .gguf");
+    app()
+        .add_option("--key", options_.key,
+                    "Of a PyTorch file: the dict to take, by its keys with dots between; else the "
+                    "one with most bytes of tensors")
+        ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
+        ->type_name("KEY");
     AddPath("--out", options_.out,
             "Directory that gets model.safetensors, or a name ending in .gguf");
     AddChoice(app(), "--dtype", kConvertedDtypes, options_.dtype)
@@ -82,6 +94,9 @@ class ConvertCommand : public Command {
     }
     if (!rename_.empty() && HasGguf()) {
       return absl::InvalidArgumentError("--rename is for safetensors on both sides");
+    }
+    if (!options_.key.empty() && HasGguf()) {
+      return absl::InvalidArgumentError("--key is for PyTorch files and an --out directory");
     }
     return absl::OkStatus();
   }

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -15,8 +16,8 @@
 #include "base/status_macros.h"
 #include "model/checkpoint/container/new_file.h"
 #include "model/checkpoint/container/random_access_file.h"
-#include "model/checkpoint/container/safetensors_shards.h"
 #include "model/checkpoint/container/safetensors_shards_writer.h"
+#include "model/checkpoint/container/stored_weights.h"
 #include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/config_json.h"
 #include "model/transform/new_model_directory.h"
@@ -32,17 +33,12 @@ constexpr const char* kOtherFiles[] = {kConfigName, "generation_config.json", "t
                                        "tokenizer_config.json", "chat_template.jinja"};
 constexpr uint64_t kMaxCopiedConfigBytes = uint64_t{1} << 20;
 
-absl::StatusOr<SafetensorsShards> OpenShards(const std::string& path) {
-  std::error_code error;
-  if (fs::is_directory(path, error)) return OpenSafetensorsShards(path);
-  return OpenSafetensorsFile(path);
-}
-
 // What goes into the file, by new name, and what matched nothing.
 struct Renaming {
   std::map<std::string, const StoredTensor*> tensors;
   std::vector<std::string> unused_patterns;
   std::vector<std::string> unmatched;
+  std::vector<TiedTensor> tied;
 };
 
 std::vector<std::string> UnusedPatterns(const NameMapping& names, const std::set<size_t>& used) {
@@ -53,12 +49,16 @@ std::vector<std::string> UnusedPatterns(const NameMapping& names, const std::set
   return unused;
 }
 
+// Where a tensor's bytes are and how they are read: two of the same are one tensor of two names.
+using Whereabouts = std::tuple<int, uint64_t, std::string, std::vector<int64_t>>;
+
 absl::StatusOr<Renaming> RenameTensors(const ConvertOptions& options,
                                        const std::vector<StoredTensor>& stored) {
   const NameMapping none;
   const NameMapping& names = options.names.has_value() ? *options.names : none;
   Renaming renaming;
   std::set<size_t> used;
+  std::map<Whereabouts, std::string> written;  // new names
   for (const StoredTensor& tensor : stored) {
     std::string name = tensor.name;
     if (std::optional<NameMapping::Renamed> match = names.Rename(tensor.name)) {
@@ -67,6 +67,12 @@ absl::StatusOr<Renaming> RenameTensors(const ConvertOptions& options,
     } else if (options.names.has_value()) {
       renaming.unmatched.push_back(tensor.name);
       if (options.drop_unmatched) continue;
+    }
+    const auto [first, is_first] =
+        written.emplace(Whereabouts(tensor.file, tensor.offset, tensor.dtype, tensor.shape), name);
+    if (tensor.bytes > 0 && !is_first) {
+      renaming.tied.push_back({std::move(name), first->second});
+      continue;
     }
     const auto [other, is_new] = renaming.tensors.emplace(name, &tensor);
     if (!is_new) {
@@ -148,7 +154,7 @@ absl::StatusOr<std::vector<std::string>> CopyOtherFiles(const fs::path& from, co
 }  // namespace
 
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
-  ASSIGN_OR_RETURN(const SafetensorsShards shards, OpenShards(options.from));
+  ASSIGN_OR_RETURN(StoredWeights shards, OpenWeights(options.from, {.key = options.key}));
   absl::StatusOr<Renaming> renaming = RenameTensors(options, shards.tensors);
   if (!renaming.ok()) return At(options.from, renaming.status());
 
@@ -168,6 +174,8 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   report.tensors = plan.size();
   report.unused_patterns = std::move(renaming->unused_patterns);
   report.unmatched = std::move(renaming->unmatched);
+  report.tied = std::move(renaming->tied);
+  report.choice = std::move(shards.choice);
   for (const SafetensorsEntry& tensor : plan) report.bytes += tensor.bytes;
   return report;
 }

@@ -6,17 +6,25 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/checkpoint/container/stored_weights.h"
 #include "model/tensor_type.h"
 #include "model/transform/convert/name_mapping.h"
 
 namespace peerage::transform {
 
 struct ConvertOptions {
-  std::string from;                  // a directory of safetensors, or one .safetensors file
+  std::string from;                  // weights in a directory or in one file (stored_weights.h)
+  std::string key;                   // of a PyTorch file: the dict to take (stored_weights.h)
   std::string out;                   // a directory; made when it is not there
   std::optional<TensorType> dtype;   // F32, F16 or BF16; absent: each tensor keeps its own
   std::optional<NameMapping> names;  // absent: each tensor keeps its own
   bool drop_unmatched = false;       // leave out what no pattern matches
+};
+
+// A tensor that is another one under a second name.
+struct TiedTensor {
+  std::string name;
+  std::string written;  // the name of the one that is written
 };
 
 struct ConvertReport {
@@ -25,15 +33,18 @@ struct ConvertReport {
   std::vector<std::string> unused_patterns;  // in the order of their file
   std::vector<std::string> unmatched;        // tensors; in the order of their names
   std::vector<std::string> copied_files;
+  std::vector<TiedTensor> tied;            // not written; in the order of the file
+  std::optional<TensorDictChoice> choice;  // of a PyTorch file
 };
 
 // Writes the tensors under their new names, in the order of these, to out/model.safetensors (or
 // shards of it: safetensors_shards_writer.h), and copies what else a model directory holds
 // (configuration, tokenizer); the dtype that config.json names becomes the new one. Reads a few MiB
 // at a time.
-// Tensors of no weight's dtype (counters) keep theirs. Two tensors of one new name, a value beyond
-// the new dtype's range and a directory with a model's files are errors; they name file and tensor,
-// and leave nothing behind (new_model_directory.h).
+// Tensors of a PyTorch file that are the same memory are written once, under the new name of the
+// first. Tensors of no weight's dtype (counters) keep theirs. Two tensors of one new name, a value
+// beyond the new dtype's range and a directory with a model's files are errors; they name file and
+// tensor, and leave nothing behind (new_model_directory.h).
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options);
 
 }  // namespace peerage::transform

@@ -141,7 +141,8 @@ TEST_F(ModelDirectoryTest, NeedsItsThreeFiles) {
     std::filesystem::rename(moved, directory_.PathOf(name));
   }
   std::filesystem::remove(directory_.PathOf("model.safetensors"));
-  EXPECT_EQ(OpenError(directory_.path()), directory_.path() + ": no *.safetensors file");
+  EXPECT_EQ(OpenError(directory_.path()),
+            directory_.path() + ": no *.safetensors file (and no pytorch_model.bin)");
 }
 
 TEST_F(ModelDirectoryTest, NamesTheFileOfAnError) {
@@ -154,7 +155,7 @@ TEST_F(ModelDirectoryTest, NamesTheFileOfAnError) {
   std::filesystem::remove(directory_.PathOf("generation_config.json"));
 
   directory_.Write("model.safetensors", "{");
-  EXPECT_THAT(OpenError(directory_.path()), HasSubstr("model.safetensors: shorter than 8"));
+  EXPECT_THAT(OpenError(directory_.path()), HasSubstr("model.safetensors: is a JSON text"));
 
   directory_.Write("model.safetensors", SafetensorsOf({{"model.norm.weight", {32}}}));
   EXPECT_THAT(OpenError(directory_.path()),

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "model/checkpoint/container/safetensors_shards.h"
+#include "model/checkpoint/container/weight_shards.h"
 #include "tests/support/temporary_directory.h"
 
 namespace peerage {
@@ -38,7 +38,7 @@ class SafetensorsShardsWriterTest : public ::testing::Test {
 
   // First bytes of the tensors, and the files they are in.
   std::map<std::string, std::pair<int, int>> ReadBack() const {
-    const auto shards = OpenSafetensorsShards(directory_.path());
+    const auto shards = OpenWeightShards(directory_.path());
     EXPECT_TRUE(shards.ok()) << shards.status();
     std::map<std::string, std::pair<int, int>> found;
     for (const StoredTensor& tensor : shards->tensors) {

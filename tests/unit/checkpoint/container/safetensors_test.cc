@@ -159,7 +159,7 @@ const uint64_t kHugeSize = std::numeric_limits<uint64_t>::max();
 INSTANTIATE_TEST_SUITE_P(
     Header, BadSafetensorsTest,
     ::testing::Values(
-        BadSafetensors{"Empty", "", "shorter than 8 bytes"},
+        BadSafetensors{"Empty", "", "is an empty file"},
         BadSafetensors{"TooSmall", "1234567", "shorter than 8 bytes"},
         BadSafetensors{"TooLarge", LittleEndianBytes(kHugeSize) + "{}", "at most"},
         BadSafetensors{"AboveTheLimit", LittleEndianBytes<uint64_t>((16 << 20) + 1) + "{}",

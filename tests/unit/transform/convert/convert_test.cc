@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "model/checkpoint/container/random_access_file.h"
-#include "model/checkpoint/container/safetensors_shards.h"
+#include "model/checkpoint/container/stored_weights.h"
 #include "model/checkpoint/layout/stored_values.h"
 #include "tests/support/small_models.h"
 #include "tests/support/temporary_directory.h"
@@ -39,7 +39,7 @@ struct Found {
 };
 
 std::map<std::string, Found> ReadBack(const std::string& path) {
-  const auto shards = OpenSafetensorsFile(path);
+  const auto shards = OpenWeightFile(path);
   EXPECT_TRUE(shards.ok()) << shards.status();
   std::map<std::string, Found> found;
   for (const StoredTensor& tensor : shards->tensors) {
@@ -243,6 +243,61 @@ TEST_F(ConvertTest, NamesTheInputItCannotRead) {
 
   options_.from = directory_.Write("broken.safetensors", "x");
   EXPECT_THAT(ErrorText(), AllOf(HasSubstr("broken.safetensors"), HasSubstr("shorter than")));
+}
+
+std::string FileBytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The files of tests/golden/make_torch_files.py.
+TEST_F(ConvertTest, WritesFromPytorchWhatItWritesFromTheSameTensorsInSafetensors) {
+  for (const auto& [pytorch, tensors] :
+       {std::pair("tensors", "tensors"), std::pair("big_endian", "tensors"),
+        std::pair("training", "training")}) {
+    const std::string folder = "tests/golden/torch/";
+    options_ = {.from = folder + tensors + ".safetensors", .out = directory_.PathOf("expected")};
+    Converted();
+    const std::string expected = FileBytes(output());
+    options_ = {.from = folder + pytorch + ".pt", .out = directory_.PathOf("converted")};
+    Converted();
+
+    EXPECT_EQ(FileBytes(output()), expected) << pytorch;
+    std::filesystem::remove_all(directory_.PathOf("expected"));
+    std::filesystem::remove_all(directory_.PathOf("converted"));
+  }
+}
+
+TEST_F(ConvertTest, WritesTiedTensorsOnceUnderTheirFirstNewName) {
+  options_.from = "tests/golden/torch/tensors.pt";
+  Rename("embed.* -> model.embed_tokens.*\nhead.* -> lm_head.*\ntransposed_again -> again");
+  options_.drop_unmatched = true;
+
+  const ConvertReport report = Converted();
+
+  auto found = ReadBack(output());
+  EXPECT_EQ(found.size(), 2u);
+  EXPECT_EQ(found["model.embed_tokens.weight"].bytes, FloatBytes({0.5f, -1.25f, 3, 1e-3f}));
+  EXPECT_EQ(found.count("again"), 1u);  // the first name of this one was dropped
+  ASSERT_EQ(report.tied.size(), 1u);
+  EXPECT_EQ(report.tied[0].name, "lm_head.weight");
+  EXPECT_EQ(report.tied[0].written, "model.embed_tokens.weight");
+}
+
+TEST_F(ConvertTest, TakesTheDictOfAPytorchFileThatTheKeyNames) {
+  options_.from = "tests/golden/torch/training.pt";
+  options_.key = "averaged";
+
+  const ConvertReport report = Converted();
+
+  EXPECT_EQ(ReadBack(output())["head.bias"].dtype, "F16");
+  ASSERT_TRUE(report.choice.has_value());
+  EXPECT_EQ(report.choice->chosen.key, "averaged");
+}
+
+TEST_F(ConvertTest, RefusesAKeyForAFileWithoutDicts) {
+  options_.key = "model";
+  EXPECT_THAT(ErrorText(), AllOf(HasSubstr(input_), HasSubstr("no dicts to choose by key")));
 }
 
 }  // namespace
