@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/chat_template.h"
 #include "base/utf8.h"
+#include "model/tokenizer/chat_template.h"
 #include "model/tokenizer/vocabulary.h"
 
 namespace peerage {

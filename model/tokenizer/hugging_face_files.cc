@@ -6,10 +6,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "model/tokenizer/gguf_pre_tokenizer.h"
 #include "model/tokenizer/tokenizer_conversion.h"
 #include "model/tokenizer/tokenizer_definition.h"
-#include "base/utf8.h"
 
 namespace peerage {
 namespace {

@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
-#include "model/tokenizer/oniguruma_dialect.h"
 #include "base/utf8.h"
+#include "model/tokenizer/oniguruma_dialect.h"
 
 namespace peerage {
 namespace {
