@@ -11,6 +11,7 @@ readonly model=build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 readonly peer_model=tests/golden/models/peer_small
 readonly page=build/demo-page.txt
 readonly map=build/demo-experts.png
+readonly mixture_map=build/demo-mixture.png
 readonly picture=build/demo-page.png
 readonly log=build/demo-server.log
 readonly question="What is photosynthesis? Answer in two sentences."
@@ -127,7 +128,7 @@ fi
 echo "The experts begin as copies and the memory begins empty, so both answers are equal."
 
 title "Which experts did that answer use?"
-show "$bin/peerage" experts
+show "$bin/peerage" experts --png "$mixture_map"
 stop_server
 
 title "Starting peerage-server with a PEER model: 2 layers of 2,304 experts, trained on the Bible"
@@ -144,7 +145,6 @@ show "$bin/peerage" score --continuation " Amen." --trace summary <"$page"
 title "Which experts has the model used so far?"
 show "$bin/peerage" experts
 show "$bin/peerage" experts --layer 1 --png "$map"
-echo "The experts of layer 1 as a picture: $map"
 
 title "The same, live, as a page"
 echo "$experts_page"

@@ -10,12 +10,12 @@
 #include "base/status_macros.h"
 #include "client/commands/command.h"
 #include "client/expert_layers.h"
+#include "client/expert_picture.h"
 #include "client/expert_report.h"
 #include "client/mixture_table.h"
 #include "client/terminal_text.h"
-#include "model/experts/expert_map.h"
 #include "model/experts/expert_numbers.h"
-#include "model/experts/mixture_map.h"
+#include "model/experts/map_frame.h"
 
 namespace peerage::client {
 namespace {
@@ -55,8 +55,12 @@ class ExpertsCommand : public Command {
   }
 
   absl::Status Prepare() override {
-    if (maps_ != 1 && !layer_.has_value()) {
+    if (maps_.has_value() && !layer_.has_value()) {
       return absl::InvalidArgumentError("--maps needs --layer");
+    }
+    if (png_.empty() && (maps_.has_value() || scale_option_->count() > 0)) {
+      return absl::InvalidArgumentError(
+          "--maps and --scale are for a picture: name one with --png");
     }
     if (watch_option_->count() == 0) return absl::OkStatus();
     if (layer_.has_value()) {
@@ -87,8 +91,13 @@ class ExpertsCommand : public Command {
         ->type_name("FILE");
     app()
         .add_option("--maps", maps_,
-                    "Draw so many maps: the heads, when each has its own experts (1)")
+                    "Draw so many maps: the heads, when each has its own experts, else 1 (what the "
+                    "model has, and nothing else is drawn)")
         ->check(CLI::Range(1, 1024));
+    scale_option_ = app()
+                        .add_option("--scale", picture_scale_,
+                                    "Draw everything so many times as large, letters too (1)")
+                        ->check(CLI::Range(1, MapFrame::kLargestZoom));
     app()
         .add_option("--npy", npy_,
                     "Write selections and score sums: float64 [2, experts], of the layer or of all "
@@ -122,10 +131,9 @@ class ExpertsCommand : public Command {
     request.set_window(window());
     request.mutable_interval()->set_seconds(watch_seconds_);
     const bool watch = watch_option_->count() > 0;
-    const ExpertNames names(models);
     absl::Status shown;
     const auto show = [&](const v1::WatchExpertSummaryResponse& summary) {
-      shown = ShowSummary(client, summary, names);
+      shown = ShowSummary(client, summary, models);
       return watch && shown.ok();
     };
     RETURN_IF_ERROR(client.WatchExpertSummary(request, show));
@@ -134,7 +142,7 @@ class ExpertsCommand : public Command {
   }
 
   absl::Status ShowSummary(Client& client, v1::WatchExpertSummaryResponse summary,
-                           const ExpertNames& names) {
+                           const v1::ListModelsResponse& models) {
     RETURN_IF_ERROR(KeepKind(summary));
     if (!npy_.empty()) RETURN_IF_ERROR(WriteNpy(client, summary));
     std::vector<MixtureLayer> mixtures;
@@ -147,9 +155,10 @@ class ExpertsCommand : public Command {
       if (usages.empty()) {
         return absl::InvalidArgumentError("--png needs --layer: there is no mixture to draw");
       }
-      RETURN_IF_ERROR(WriteMixturePng(usages, names));
+      RETURN_IF_ERROR(WritePng(models, usages));
     }
-    std::cout << (json() ? ToJson(summary) : ExpertSummaryText(summary, mixtures, names))
+    std::cout << (json() ? ToJson(summary)
+                         : ExpertSummaryText(summary, mixtures, ExpertNames(models)))
               << std::flush;
     return absl::OkStatus();
   }
@@ -195,38 +204,23 @@ class ExpertsCommand : public Command {
     ASSIGN_OR_RETURN(const v1::ExpertLayerKind kind, FindExpertKind(models, choice));
     ASSIGN_OR_RETURN(const ExpertUsage usage, ReadUsage(client, *layer_, kind));
     const ExpertNames names(models);
-    if (!png_.empty()) RETURN_IF_ERROR(WriteLayerPng(usage, names));
+    if (!png_.empty()) RETURN_IF_ERROR(WritePng(models, {usage}));
     if (!npy_.empty()) RETURN_IF_ERROR(WriteFile(npy_, ToNpy(usage.selections, usage.score_sums)));
     std::cout << (json() ? ExpertUsageJson(usage, names) : ExpertUsageReport(usage, names));
     return 0;
   }
 
-  absl::Status WriteLayerPng(const ExpertUsage& usage, const ExpertNames& names) {
-    if (IsMixture(usage.header.kind())) {
-      if (maps_ == 1) return WriteMixturePng({usage}, names);
-      return absl::InvalidArgumentError("--maps is for experts that are found by product keys");
-    }
-    const absl::StatusOr<ExpertGrid> grid = ArrangeExperts(usage.selections.size(), maps_);
-    if (!grid.ok()) return SuggestNpy(grid.status());
-    return WritePng(DrawExpertMap(usage.selections, *grid));
-  }
-
-  absl::Status WriteMixturePng(const std::vector<ExpertUsage>& layers, const ExpertNames& names) {
-    std::vector<MixtureMapLayer> drawn;
-    for (const ExpertUsage& usage : layers) {
-      drawn.push_back({.kind = ExpertKindName(usage.header.kind()),
-                       .layer = usage.header.layer(),
-                       .names = names.OfAll(usage),
-                       .scores = usage.score_sums});
-    }
-    const absl::StatusOr<Image> image = DrawMixtureMap(drawn);
+  // What a picture shows can be seen in it; what was written, and how large it is, is said.
+  absl::Status WritePng(const v1::ListModelsResponse& models,
+                        const std::vector<ExpertUsage>& layers) {
+    const ExpertPicture picture{.window = window_, .maps = maps_, .scale = picture_scale_};
+    const absl::StatusOr<Image> image = DrawExperts(models, layers, picture);
     if (!image.ok()) return SuggestNpy(image.status());
-    return WritePng(*image);
-  }
-
-  absl::Status WritePng(const Image& image) {
-    ASSIGN_OR_RETURN(const std::string png, image.ToPng());
-    return WriteFile(png_, png);
+    ASSIGN_OR_RETURN(const std::string png, image->ToPng());
+    RETURN_IF_ERROR(WriteFile(png_, png));
+    std::cerr << "wrote " << png_ << ": " << DescribeExperts(layers) << ", " << image->width()
+              << " x " << image->height() << " pixels\n";
+    return absl::OkStatus();
   }
 
   std::string model_;
@@ -237,7 +231,9 @@ class ExpertsCommand : public Command {
   std::string kind_;
   std::string png_;
   std::string npy_;
-  int maps_ = 1;
+  std::optional<int> maps_;
+  CLI::Option* scale_option_ = nullptr;
+  int picture_scale_ = 1;
   bool reset_ = false;
 };
 

@@ -2,23 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
 namespace peerage {
 namespace {
 
-constexpr int kMaxSide = 8192;  // experts across or down, on all maps
+constexpr int kMaxSide = 8192;  // experts, or pixels of zoomed ones, across or down, on all maps
 constexpr int kSmallestWidth = 512;
-constexpr int kMargin = 16;
-constexpr int kGap = 8;  // between maps
-constexpr int kBarHeight = 16;
-constexpr int kLegendHeight = kMargin + kBarHeight + 4 + kTextHeight;
-
-constexpr Colour kBackground = {255, 255, 255};
-constexpr Colour kText = {0, 0, 0};
-constexpr Colour kNoExpert = {200, 200, 200};
 
 // The smallest n with n * n >= x.
 uint64_t CeilSqrt(uint64_t x) {
@@ -60,67 +55,120 @@ std::vector<uint64_t> Ticks(MapScale scale, uint64_t max) {
   return ticks;
 }
 
-void DrawLegend(Image& image, uint64_t max, const MapStyle& style, int top) {
-  const Scale scale(style.scale, max);
-  const int length = image.width() - 2 * kMargin;
-  for (int x = 0; x < length; ++x) {
-    image.Fill(kMargin + x, top, 1, kBarHeight, HeatColour((x + 0.5) / length, style.palette));
+std::vector<MapMark> MarksOf(MapScale kind, uint64_t max) {
+  const Scale scale(kind, max);
+  std::vector<MapMark> marks;
+  for (const uint64_t tick : Ticks(kind, max)) marks.push_back({scale(tick), ShortNumber(tick)});
+  return marks;
+}
+
+// What is no square has no sub-keys that tell where an expert lies.
+MapAxis AxisOf(const ExpertGrid& grid, const char* sub_key, const char* part) {
+  const bool square = static_cast<uint64_t>(grid.side) * grid.side == grid.experts;
+  std::string name = square ? sub_key : absl::StrCat("expert ", part, " ", grid.side);
+  return {.name = std::move(name), .count = grid.side, .cell = grid.cell};
+}
+MapAxis RowAxis(const ExpertGrid& grid) { return AxisOf(grid, "first sub-key", "/"); }
+MapAxis ColumnAxis(const ExpertGrid& grid) { return AxisOf(grid, "second sub-key", "mod"); }
+
+// The name of a head over its map, and over the map's axis, when there are several.
+int HeadHeight(const ExpertGrid& grid, const MapFrame& frame) {
+  return grid.maps == 1 ? 0 : frame.text().line_height();
+}
+
+MapCorner CornerIn(const MapFrame& frame, const ExpertGrid& grid, int map) {
+  const int pitch = grid.side * grid.cell + frame.gap();
+  const int head = HeadHeight(grid, frame);
+  return {
+      .left = frame.margin() + frame.left_axis_width(RowAxis(grid)) + map % grid.columns() * pitch,
+      .top = frame.margin() + frame.caption_height() + frame.top_axis_height() +
+             map / grid.columns() * (pitch + head) + head};
+}
+
+void DrawMap(Image& image, absl::Span<const uint64_t> selections, const ExpertGrid& grid,
+             const MapCorner& corner, const std::function<Colour(uint64_t)>& shade) {
+  const int size = grid.side * grid.cell;
+  image.Fill(corner.left, corner.top, size, size, MapFrame::kNothing);
+  for (uint64_t i = 0; i < grid.experts; ++i) {
+    image.Fill(corner.left + static_cast<int>(i % grid.side) * grid.cell,
+               corner.top + static_cast<int>(i / grid.side) * grid.cell, grid.cell, grid.cell,
+               shade(selections[i]));
   }
-  int free_from = 0;  // labels do not overlap: the largest value is written first
-  const std::vector<uint64_t> ticks = Ticks(style.scale, max);
-  const std::string last = ShortNumber(max);
-  const int last_left = kMargin + length - TextWidth(last);
-  DrawText(image, last_left, top + kBarHeight + 4, last, kText);
-  for (const uint64_t tick : ticks) {
-    const std::string label = ShortNumber(tick);
-    const int center = kMargin + static_cast<int>(scale(tick) * length);
-    const int left = std::max(center - TextWidth(label) / 2, kMargin);
-    if (tick == max || left < free_from || left + TextWidth(label) + kGap > last_left) continue;
-    DrawText(image, left, top + kBarHeight + 4, label, kText);
-    free_from = left + TextWidth(label) + kGap;
+}
+
+// The axes are drawn at the first row and column of maps.
+void DrawAxes(Image& image, const MapFrame& frame, const ExpertGrid& grid) {
+  for (int map = 0; map < grid.maps; ++map) {
+    const MapCorner corner = CornerIn(frame, grid, map);
+    int top = corner.top;
+    if (map < grid.columns()) {
+      frame.DrawTopAxis(image, corner.left, top, ColumnAxis(grid));
+      top -= frame.top_axis_height();
+    }
+    if (grid.maps > 1) {
+      frame.text().DrawCentred(image, corner.left + grid.side * grid.cell / 2,
+                               top - HeadHeight(grid, frame), absl::StrCat("head ", map),
+                               MapFrame::kInk);
+    }
+    if (map % grid.columns() == 0) {
+      frame.DrawLeftAxis(image, corner.left, corner.top, RowAxis(grid));
+    }
   }
 }
 
 }  // namespace
 
-absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps) {
+int ExpertGrid::columns() const { return static_cast<int>(CeilSqrt(maps)); }
+
+absl::StatusOr<ExpertGrid> ArrangeExperts(uint64_t num_experts, int maps, int zoom) {
   if (num_experts == 0 || maps < 1 || num_experts % maps != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(num_experts, " experts cannot be divided into ", maps, " maps"));
   }
-  ExpertGrid grid{.maps = maps, .experts = num_experts / maps};
+  if (zoom < 1 || zoom > MapFrame::kLargestZoom) {
+    return absl::InvalidArgumentError(absl::StrCat("a map is drawn 1 to ", MapFrame::kLargestZoom,
+                                                   " times as large, not ", zoom));
+  }
+  ExpertGrid grid{.maps = maps, .experts = num_experts / maps, .zoom = zoom};
   const uint64_t side = CeilSqrt(grid.experts);
-  if (side * CeilSqrt(maps) > kMaxSide) {
-    return absl::OutOfRangeError(absl::StrCat(num_experts, " experts are too many for a map"));
+  const uint64_t across = side * CeilSqrt(maps);
+  const uint64_t cell = zoom * std::max<uint64_t>(1, (kSmallestWidth + across - 1) / across);
+  if (across * (zoom == 1 ? 1 : cell) > kMaxSide) {
+    return absl::OutOfRangeError(absl::StrCat(num_experts, " experts are too many for a map",
+                                              zoom == 1 ? "" : " of that scale"));
   }
   grid.side = static_cast<int>(side);
+  grid.cell = static_cast<int>(cell);
   return grid;
 }
 
+MapCorner CornerOfMap(const ExpertGrid& grid, int map) {
+  return CornerIn(MapFrame(grid.zoom), grid, map);
+}
+
 Image DrawExpertMap(absl::Span<const uint64_t> selections, const ExpertGrid& grid,
-                    const MapStyle& style) {
-  const int columns = static_cast<int>(CeilSqrt(grid.maps));
-  const int rows = (grid.maps + columns - 1) / columns;
-  const int scale = std::max(1, (kSmallestWidth + columns * grid.side - 1) / (columns * grid.side));
-  const int map_size = grid.side * scale;
-  const int legend_top = kMargin + rows * (map_size + kGap) - kGap + kMargin;
-  Image image(2 * kMargin + columns * (map_size + kGap) - kGap, legend_top + kLegendHeight,
-              kBackground);
+                    const MapCaption& caption, const MapStyle& style) {
+  const MapFrame frame(grid.zoom);
+  const int size = grid.side * grid.cell;
+  const MapCorner last_column = CornerIn(frame, grid, grid.columns() - 1);
+  const MapCorner last_row = CornerIn(frame, grid, (grid.rows() - 1) * grid.columns());
+  const int legend_top = last_row.top + size + frame.gap();
+  Image image(last_column.left + size + frame.margin(),
+              legend_top + frame.legend_height() + frame.margin(), MapFrame::kPaper);
+  frame.DrawCaption(image, caption);
+  DrawAxes(image, frame, grid);
 
   const uint64_t max = *std::max_element(selections.begin(), selections.end());
-  const Scale shade(style.scale, max);
+  const Scale scale(style.scale, max);
+  const auto shade = [&](uint64_t count) { return HeatColour(scale(count), style.palette); };
   for (int map = 0; map < grid.maps; ++map) {
-    const int left = kMargin + map % columns * (map_size + kGap);
-    const int top = kMargin + map / columns * (map_size + kGap);
-    image.Fill(left, top, map_size, map_size, kNoExpert);
-    for (uint64_t i = 0; i < grid.experts; ++i) {
-      const int x = left + static_cast<int>(i % grid.side) * scale;
-      const int y = top + static_cast<int>(i / grid.side) * scale;
-      const uint64_t count = selections[map * grid.experts + i];
-      image.Fill(x, y, scale, scale, HeatColour(shade(count), style.palette));
-    }
+    DrawMap(image, selections.subspan(map * grid.experts, grid.experts), grid,
+            CornerIn(frame, grid, map), shade);
   }
-  DrawLegend(image, max, style, legend_top);
+  frame.DrawLegend(image, legend_top,
+                   absl::StrCat("selections of an expert, ",
+                                style.scale == MapScale::kLog ? "logarithmic" : "linear", " scale"),
+                   style.palette, MarksOf(style.scale, max));
   return image;
 }
 

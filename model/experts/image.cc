@@ -4,51 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 
 namespace peerage {
-namespace {
-
-constexpr int kGlyphRows = 5;
-constexpr int kGlyphColumns = 3;
-constexpr int kGlyphPixel = kTextHeight / kGlyphRows;
-
-struct Glyph {
-  char character;
-  std::array<std::string_view, kGlyphRows> rows;
-};
-
-constexpr Glyph kGlyphs[] = {
-    {'0', {"###", "# #", "# #", "# #", "###"}}, {'1', {" # ", "## ", " # ", " # ", "###"}},
-    {'2', {"###", "  #", "###", "#  ", "###"}}, {'3', {"###", "  #", "###", "  #", "###"}},
-    {'4', {"# #", "# #", "###", "  #", "  #"}}, {'5', {"###", "#  ", "###", "  #", "###"}},
-    {'6', {"###", "#  ", "###", "# #", "###"}}, {'7', {"###", "  #", " # ", " # ", " # "}},
-    {'8', {"###", "# #", "###", "# #", "###"}}, {'9', {"###", "# #", "###", "  #", "###"}},
-    {'.', {"   ", "   ", "   ", "   ", " # "}}, {'K', {"# #", "## ", "#  ", "## ", "# #"}},
-    {'M', {"# #", "###", "###", "# #", "# #"}}, {'B', {"## ", "# #", "## ", "# #", "## "}},
-    {'T', {"###", " # ", " # ", " # ", " # "}}, {'A', {"###", "# #", "###", "# #", "# #"}},
-    {'C', {"###", "#  ", "#  ", "#  ", "###"}}, {'D', {"## ", "# #", "# #", "# #", "## "}},
-    {'E', {"###", "#  ", "## ", "#  ", "###"}}, {'F', {"###", "#  ", "## ", "#  ", "#  "}},
-    {'G', {"###", "#  ", "# #", "# #", "###"}}, {'H', {"# #", "# #", "###", "# #", "# #"}},
-    {'I', {"###", " # ", " # ", " # ", "###"}}, {'J', {"  #", "  #", "  #", "# #", "###"}},
-    {'L', {"#  ", "#  ", "#  ", "#  ", "###"}}, {'N', {"## ", "# #", "# #", "# #", "# #"}},
-    {'O', {" # ", "# #", "# #", "# #", " # "}}, {'P', {"###", "# #", "###", "#  ", "#  "}},
-    {'Q', {" # ", "# #", "# #", "## ", " ##"}}, {'R', {"## ", "# #", "## ", "# #", "# #"}},
-    {'S', {" ##", "#  ", " # ", "  #", "## "}}, {'U', {"# #", "# #", "# #", "# #", "###"}},
-    {'V', {"# #", "# #", "# #", "# #", " # "}}, {'W', {"# #", "# #", "###", "###", "# #"}},
-    {'X', {"# #", "# #", " # ", "# #", "# #"}}, {'Y', {"# #", "# #", " # ", " # ", " # "}},
-    {'Z', {"###", "  #", " # ", "#  ", "###"}}, {'-', {"   ", "   ", "###", "   ", "   "}},
-    {'_', {"   ", "   ", "   ", "   ", "###"}}, {'%', {"# #", "  #", " # ", "#  ", "# #"}},
-};
-
-}  // namespace
-
 Image::Image(int width, int height, Colour background)
     : width_(width), height_(height), pixels_(static_cast<size_t>(width) * height, background) {}
 
@@ -58,6 +20,14 @@ void Image::Fill(int x, int y, int width, int height, Colour colour) {
   for (int row = std::max(y, 0); row < std::min(y + height, height_); ++row) {
     const auto begin = pixels_.begin() + static_cast<int64_t>(row) * width_;
     if (left < right) std::fill(begin + left, begin + right, colour);
+  }
+}
+
+void Image::Blend(int x, int y, Colour colour, int cover) {
+  if (x < 0 || y < 0 || x >= width_ || y >= height_) return;
+  Colour& pixel = pixels_[static_cast<size_t>(y) * width_ + x];
+  for (size_t i = 0; i < pixel.size(); ++i) {
+    pixel[i] = static_cast<uint8_t>((pixel[i] * (255 - cover) + colour[i] * cover + 127) / 255);
   }
 }
 
@@ -112,27 +82,6 @@ Colour HeatColour(double t, Palette palette) {
     colour[i] = static_cast<uint8_t>(std::lround(value));
   }
   return colour;
-}
-
-int TextWidth(const std::string& text) {
-  if (text.empty()) return 0;
-  return static_cast<int>(text.size()) * (kGlyphColumns + 1) * kGlyphPixel - kGlyphPixel;
-}
-
-void DrawText(Image& image, int left, int top, const std::string& text, Colour colour) {
-  for (const char character : text) {
-    for (const Glyph& glyph : kGlyphs) {
-      if (glyph.character != absl::ascii_toupper(character)) continue;
-      for (int y = 0; y < kGlyphRows; ++y) {
-        for (int x = 0; x < kGlyphColumns; ++x) {
-          if (glyph.rows[y][x] != '#') continue;
-          image.Fill(left + x * kGlyphPixel, top + y * kGlyphPixel, kGlyphPixel, kGlyphPixel,
-                     colour);
-        }
-      }
-    }
-    left += (kGlyphColumns + 1) * kGlyphPixel;
-  }
 }
 
 std::string ShortNumber(uint64_t number) {

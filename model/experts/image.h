@@ -21,8 +21,11 @@ class Image {
   int height() const { return height_; }
   Colour at(int x, int y) const { return pixels_[static_cast<size_t>(y) * width_ + x]; }
 
-  // What lies outside the picture is left out.
+  // What lies outside the picture is left out of both.
   void Fill(int x, int y, int width, int height, Colour colour);
+
+  // Covers so much of one pixel: 0 nothing, 255 all.
+  void Blend(int x, int y, Colour colour, int cover);
 
   // The bytes of a PNG file. INTERNAL when libpng fails.
   absl::StatusOr<std::string> ToPng() const;
@@ -39,14 +42,6 @@ enum class Palette { kInferno, kViridis, kGrey };
 
 // The palette's colour as `t` goes from 0 to 1. A NaN is as good as 0.
 Colour HeatColour(double t, Palette palette = Palette::kInferno);
-
-inline constexpr int kTextHeight = 10;
-
-// The size in pixels of what DrawText writes. Its font has digits, letters (all as capitals), '.',
-// '-', '_' and
-// '%'; every other byte is drawn as a blank.
-int TextWidth(const std::string& text);
-void DrawText(Image& image, int left, int top, const std::string& text, Colour colour);
 
 // In at most five characters: "999", "1.2K", "10K", "3.4M"; from 10^16 on in trillions.
 std::string ShortNumber(uint64_t number);

@@ -18,6 +18,7 @@
 #include "model/experts/expert_figures.h"
 #include "model/experts/expert_map.h"
 #include "model/experts/expert_numbers.h"
+#include "model/experts/mixture_map.h"
 #include "server/experts/expert_statistics.h"
 #include "server/pages/error_response.h"
 #include "server/pages/usage_json.h"
@@ -25,6 +26,7 @@
 namespace peerage {
 
 struct ExpertUsagePages::Query {
+  std::string model;
   int index = 0;  // of the layer
   ExpertLayer layer;
   UsageWindow window = UsageWindow::kRecent;
@@ -84,13 +86,35 @@ std::string TagOf(const AdminRequest& request, const LayerReading& reading) {
                       "\"");
 }
 
+MapCaption CaptionOf(const ExpertUsagePages::Query& query, const LayerReading& reading) {
+  return {.model = query.model,
+          .experts = absl::StrCat("layer ", query.layer.layer, ", ",
+                                  ChoiceName(kExpertLayerKinds, query.layer.kind)),
+          .window = std::string(ChoiceName(kUsageWindows, reading.window)),
+          .start = reading.usage.start,
+          .end = reading.usage.end,
+          .tokens = reading.usage.tokens};
+}
+
+absl::StatusOr<Image> Draw(const ExpertUsagePages::Query& query, const LayerReading& reading) {
+  const ExpertLayer& layer = query.layer;
+  const MapCaption caption = CaptionOf(query, reading);
+  if (layer.is_mixture()) {
+    return DrawMixtureMap({{.kind = std::string(ChoiceName(kExpertLayerKinds, layer.kind)),
+                            .layer = layer.layer,
+                            .names = ExpertNames(layer),
+                            .scores = reading.usage.score_sums}},
+                          caption);
+  }
+  ASSIGN_OR_RETURN(const ExpertGrid grid,
+                   ArrangeExperts(layer.num_experts, static_cast<int>(layer.expert_sets)));
+  return DrawExpertMap(reading.usage.selections, grid, caption, query.style);
+}
+
 absl::StatusOr<AdminResponse> WritePng(const ExpertUsagePages::Query& query,
                                        const LayerReading& reading) {
-  ASSIGN_OR_RETURN(
-      const ExpertGrid grid,
-      ArrangeExperts(query.layer.num_experts, static_cast<int>(query.layer.expert_sets)));
-  ASSIGN_OR_RETURN(std::string png,
-                   DrawExpertMap(reading.usage.selections, grid, query.style).ToPng());
+  ASSIGN_OR_RETURN(const Image image, Draw(query, reading));
+  ASSIGN_OR_RETURN(std::string png, image.ToPng());
   return AdminResponse{.content_type = "image/png", .body = std::move(png)};
 }
 
@@ -170,7 +194,7 @@ absl::StatusOr<ExpertUsagePages::Query> ExpertUsagePages::Parse(const AdminReque
                        "palette, and t, which is ignored"));
     }
   }
-  Query query;
+  Query query{.model = options_.model_name};
   ASSIGN_OR_RETURN(query.index, FindLayer(request));
   query.layer = layers_[query.index];
   ASSIGN_OR_RETURN(query.window,

@@ -73,6 +73,7 @@ v1::ExpertLayer ToProto(const ExpertLayer& layer) {
   result.set_heads(layer.heads);
   result.set_top_k(layer.top_k);
   for (const std::string& name : layer.expert_names) result.add_expert_names(name);
+  result.set_expert_sets(layer.expert_sets);
   return result;
 }
 

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -230,8 +231,17 @@ class ExpertsOfAMixtureTest(unittest.TestCase):
     def test_draws_layers_and_experts(self):
         for arguments in [], ["--layer", "1"], ["--kind", "mixture_ffn"]:
             picture = self.folder / "map.png"
-            self.run_ok("experts", "--png", picture, *arguments)
-            self.assertEqual(picture.read_bytes()[:4], b"\x89PNG")
+            run = self.server.run("experts", "--png", picture, *arguments)
+            self.assertEqual(run.returncode, 0, run.stderr)
+            png = picture.read_bytes()
+            self.assertEqual(png[:4], b"\x89PNG")
+            width, height = struct.unpack(">II", png[16:24])
+            what = "layer 1, mixture_ffn" if "--layer" in arguments else r"\d layers"
+            self.assertRegex(run.stderr,
+                             f"^wrote {picture}: {what}, {width} x {height} pixels\n$")
+            self.run_ok("experts", "--png", picture, "--scale", "2", *arguments)
+            twice = struct.unpack(">II", picture.read_bytes()[16:24])
+            self.assertAlmostEqual(twice[0], 2 * width, delta=20)
             picture.unlink()
         refused = self.server.run("experts", "--watch", "1", "--png", self.folder / "map.png")
         self.assertEqual(refused.returncode, 2)

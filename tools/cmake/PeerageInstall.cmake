@@ -9,8 +9,13 @@ install(DIRECTORY deploy/prometheus deploy/grafana DESTINATION ${peerage_share}
 install(FILES deploy/systemd/peerage.toml DESTINATION ${peerage_share})
 install(FILES deploy/systemd/peerage.service DESTINATION lib/systemd/system)
 install(FILES README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
-# Debian's name, which slim images keep when they leave all other documents out.
-install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+# Debian's name, which slim images keep when they leave all other documents out. The typeface of
+# pictures is a part of the programs, and its licence wants to be with it.
+file(READ LICENSE peerage_copyright)
+file(READ /usr/share/doc/fonts-dejavu-core/copyright font_copyright)
+file(CONFIGURE OUTPUT copyright CONTENT
+     "@peerage_copyright@\n\nThe typeface DejaVu Sans, in which pictures are written:\n\n@font_copyright@" @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN "adr" EXCLUDE)
 
 set(CPACK_GENERATOR DEB)

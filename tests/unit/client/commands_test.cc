@@ -20,8 +20,9 @@ absl::Status Prepare(std::unique_ptr<Command> (*add)(CLI::App&), const std::stri
 }
 
 TEST(ExpertsCommandTest, TakesFlagsThatFitEachOther) {
-  for (const char* line : {"experts", "experts --watch 5", "experts --png a.png",
-                           "experts --layer 0 --npy a.npy --png a.png --maps 8"}) {
+  for (const char* line :
+       {"experts", "experts --watch 5", "experts --png a.png",
+        "experts --layer 0 --npy a.npy --png a.png --maps 8", "experts --png a.png --scale 3"}) {
     EXPECT_TRUE(Prepare(AddExperts, line).ok()) << line;
   }
 }
@@ -32,6 +33,8 @@ TEST(ExpertsCommandTest, RefusesFlagsThatDoNot) {
     const char* message;
   } cases[] = {
       {"experts --maps 2", "--maps needs --layer"},
+      {"experts --layer 0 --maps 2", "--maps and --scale are for a picture: name one with --png"},
+      {"experts --scale 2", "--maps and --scale are for a picture: name one with --png"},
       {"experts --watch --layer 0", "--watch is for all layers: leave out --layer"},
       {"experts --watch --png a.png", "--watch writes no files: leave out --png and --npy"},
       {"experts --watch --npy a.npy", "--watch writes no files: leave out --png and --npy"},

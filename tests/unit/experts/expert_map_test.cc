@@ -3,20 +3,49 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
 #include <vector>
+
+#include "absl/time/civil_time.h"
 
 namespace peerage {
 namespace {
 
-constexpr int kMargin = 16;
-constexpr int kMapGap = 8;
-constexpr int kLegendHeight = 16 + 4 + kTextHeight;  // the bar, a gap, its values
 constexpr Colour kPaperColour = {255, 255, 255};
 
-ExpertGrid GridOf(uint64_t num_experts, int maps = 1) {
-  const auto grid = ArrangeExperts(num_experts, maps);
+ExpertGrid GridOf(uint64_t num_experts, int maps = 1, int zoom = 1) {
+  const auto grid = ArrangeExperts(num_experts, maps, zoom);
   EXPECT_TRUE(grid.ok()) << grid.status();
   return grid.value_or(ExpertGrid());
+}
+
+MapCaption CaptionOfTest() {
+  const absl::TimeZone utc = absl::UTCTimeZone();
+  return {.model = "seven",
+          .experts = "layer 3, peer",
+          .window = "recent",
+          .start = absl::FromCivil(absl::CivilSecond(2031, 2, 3, 4, 5, 6), utc),
+          .end = absl::FromCivil(absl::CivilSecond(2031, 2, 3, 4, 7, 8), utc),
+          .tokens = 1234};
+}
+
+Image Draw(const std::vector<uint64_t>& selections, const ExpertGrid& grid, MapStyle style = {}) {
+  return DrawExpertMap(selections, grid, CaptionOfTest(), style);
+}
+
+// The colour `x` and `y` pixels from the first expert of a map.
+Colour At(const Image& image, const ExpertGrid& grid, int x, int y, int map = 0) {
+  const MapCorner corner = CornerOfMap(grid, map);
+  return image.at(corner.left + x, corner.top + y);
+}
+
+bool HasInk(const Image& image, int left, int top, int width, int height) {
+  for (int y = top; y < top + height; ++y) {
+    for (int x = left; x < left + width; ++x) {
+      if (image.at(x, y) == Colour{0, 0, 0}) return true;
+    }
+  }
+  return false;
 }
 
 TEST(ExpertGridTest, IsASquareWhereTheExpertsAre) {
@@ -32,10 +61,14 @@ TEST(ExpertGridTest, HasAMapForEachHeadWithItsOwnExperts) {
 
   std::vector<uint64_t> selections(3 * 4);
   selections[4] = 9;  // the second head's first expert: the map to the right
-  const Image image = DrawExpertMap(selections, GridOf(12, 3));
-  const int scale = (image.width() - 2 * kMargin - 8) / 4;
-  EXPECT_EQ(image.at(kMargin + 2 * scale + 8, kMargin), HeatColour(1));
-  EXPECT_EQ(image.at(kMargin, kMargin), HeatColour(0));
+  const ExpertGrid grid = GridOf(12, 3);
+  const Image image = Draw(selections, grid);
+  EXPECT_EQ(At(image, grid, 0, 0, 1), HeatColour(1));
+  EXPECT_EQ(At(image, grid, 0, 0, 0), HeatColour(0));
+  EXPECT_GE(CornerOfMap(grid, 1).left, CornerOfMap(grid, 0).left + 2 * grid.cell);
+  EXPECT_EQ(CornerOfMap(grid, 1).top, CornerOfMap(grid, 0).top);
+  EXPECT_EQ(CornerOfMap(grid, 2).left, CornerOfMap(grid, 0).left) << "below the first";
+  EXPECT_GE(CornerOfMap(grid, 2).top, CornerOfMap(grid, 0).top + 2 * grid.cell);
 }
 
 TEST(ExpertGridTest, RoundsUpWhereNothingIsSquare) { EXPECT_EQ(GridOf(6 * 7).side, 7); }
@@ -54,93 +87,165 @@ TEST(ExpertGridTest, HasAsManyExpertsAcrossAsAPictureCanHold) {
   EXPECT_EQ(ArrangeExperts(uint64_t{1} << 28, 4).status().code(), absl::StatusCode::kOutOfRange);
 }
 
+TEST(ExpertGridTest, IsLargerWithAZoom) {
+  EXPECT_EQ(GridOf(1024, 1, 3).cell, 3 * GridOf(1024).cell);
+  EXPECT_EQ(ArrangeExperts(1024, 1, 0).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ArrangeExperts(1024, 1, 9).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(GridOf(1 << 20, 1, 8).cell, 8) << "8,192 pixels";
+  EXPECT_EQ(ArrangeExperts(1025 * 1025, 1, 8).status().code(), absl::StatusCode::kOutOfRange);
+}
+
 TEST(ExpertMapTest, PutsTheFirstSubKeyDownAndTheSecondAcross) {
   std::vector<uint64_t> selections(1024);
   selections[3 * 32 + 5] = 1000;
   selections[7] = 30;
-  const Image image = DrawExpertMap(selections, GridOf(1024));
+  const ExpertGrid grid = GridOf(1024);
+  const Image image = Draw(selections, grid);
 
-  constexpr int kScale = 16;  // 32 experts on 512 pixels
-  EXPECT_EQ(image.width(), 512 + 2 * kMargin);
-  EXPECT_EQ(image.at(kMargin + 5 * kScale, kMargin + 3 * kScale), HeatColour(1));
-  EXPECT_EQ(image.at(kMargin + 6 * kScale - 1, kMargin + 4 * kScale - 1), HeatColour(1));
-  EXPECT_EQ(image.at(kMargin + 6 * kScale, kMargin + 3 * kScale), HeatColour(0));
-  EXPECT_EQ(image.at(kMargin + 7 * kScale, kMargin), HeatColour(std::log(31) / std::log(1001)));
+  ASSERT_EQ(grid.cell, 16) << "32 experts on 512 pixels";
+  EXPECT_EQ(At(image, grid, 5 * 16, 3 * 16), HeatColour(1));
+  EXPECT_EQ(At(image, grid, 6 * 16 - 1, 4 * 16 - 1), HeatColour(1));
+  EXPECT_EQ(At(image, grid, 6 * 16, 3 * 16), HeatColour(0));
+  EXPECT_EQ(At(image, grid, 7 * 16, 0), HeatColour(std::log(31) / std::log(1001)));
 }
 
 TEST(ExpertMapTest, DrawsAMillionExpertsAsOnePixelEach) {
   std::vector<uint64_t> selections(1 << 20);
   selections.back() = 1;
-  const Image image = DrawExpertMap(selections, GridOf(1 << 20));
+  const ExpertGrid grid = GridOf(1 << 20);
+  const Image image = Draw(selections, grid);
 
-  EXPECT_EQ(image.width(), 1024 + 2 * kMargin);
-  EXPECT_EQ(image.at(kMargin + 1023, kMargin + 1023), HeatColour(1));
-  EXPECT_EQ(image.at(kMargin + 1022, kMargin + 1023), HeatColour(0));
+  EXPECT_EQ(At(image, grid, 1023, 1023), HeatColour(1));
+  EXPECT_EQ(At(image, grid, 1022, 1023), HeatColour(0));
+  EXPECT_EQ(At(image, grid, 1024, 1023), kPaperColour);
+  EXPECT_LT(image.width(), 1024 + 100);
+  EXPECT_LT(image.height(), 1024 + 250);
 }
 
-TEST(ExpertMapTest, IsNeverMuchLargerThanItsExperts) {
-  const Image million = DrawExpertMap(std::vector<uint64_t>(1 << 20), GridOf(1 << 20));
-  EXPECT_EQ(million.height(), 1024 + 3 * kMargin + kLegendHeight);
-
-  const Image odd = DrawExpertMap(std::vector<uint64_t>(7), GridOf(7));
-  EXPECT_EQ(odd.width(), 3 * 171 + 2 * kMargin) << "171 is the least that makes three 512 wide";
-  EXPECT_EQ(odd.height(), 3 * 171 + 3 * kMargin + kLegendHeight);
-
-  const Image maps = DrawExpertMap(std::vector<uint64_t>(5 * 9), GridOf(5 * 9, 5));
-  EXPECT_EQ(maps.width(), 9 * 57 + 2 * kMapGap + 2 * kMargin) << "five maps in three columns";
-  EXPECT_EQ(maps.height(), 6 * 57 + kMapGap + 3 * kMargin + kLegendHeight) << "and two rows";
+TEST(ExpertMapTest, IsAsWideAsAllItsMaps) {
+  const ExpertGrid grid = GridOf(5 * 9, 5);
+  const Image image = Draw(std::vector<uint64_t>(5 * 9), grid);
+  EXPECT_EQ(grid.columns(), 3) << "five maps in three columns";
+  EXPECT_EQ(grid.rows(), 2);
+  EXPECT_EQ(CornerOfMap(grid, 2).left + 3 * grid.cell + 16, image.width());
+  EXPECT_GT(image.height(), CornerOfMap(grid, 4).top + 3 * grid.cell);
 }
 
-TEST(ExpertMapTest, OfOneExpertIsOneColour) {
-  const Image image = DrawExpertMap({5}, GridOf(1));
-  for (const int y : {kMargin, kMargin + 511}) {
-    for (const int x : {kMargin, kMargin + 511}) EXPECT_EQ(image.at(x, y), HeatColour(1));
+TEST(ExpertMapTest, OfOneExpertIsOneColourWithPaperAround) {
+  const ExpertGrid grid = GridOf(1);
+  const Image image = Draw({5}, grid);
+  for (const int y : {0, 511}) {
+    for (const int x : {0, 511}) EXPECT_EQ(At(image, grid, x, y), HeatColour(1));
   }
-  for (const int y : {kMargin - 1, kMargin + 512}) EXPECT_EQ(image.at(kMargin, y), kPaperColour);
-  for (const int x : {kMargin - 1, kMargin + 512}) EXPECT_EQ(image.at(x, kMargin), kPaperColour);
-}
-
-TEST(ExpertMapTest, HasPaperInItsCornersAndAllColoursInItsLegend) {
-  const Image image = DrawExpertMap(std::vector<uint64_t>(100, 3), GridOf(100));
-  const int right = image.width() - 1;
-  const int bottom = image.height() - 1;
+  for (const int outside : {-1, 512}) {
+    EXPECT_EQ(At(image, grid, 1, outside), kPaperColour);
+    EXPECT_EQ(At(image, grid, outside, 1), kPaperColour);
+  }
+  const int right = image.width() - 1, bottom = image.height() - 1;
   for (const int y : {0, bottom}) {
     for (const int x : {0, right}) EXPECT_EQ(image.at(x, y), kPaperColour) << x << " " << y;
   }
-  const int length = image.width() - 2 * kMargin;
-  const int bar =
-      image.width() + kMargin - 1;  // its last row but one: the map is a square above it
-  EXPECT_EQ(image.at(kMargin, bar), HeatColour(0.5 / length));
-  EXPECT_EQ(image.at(kMargin + length - 1, bar), HeatColour((length - 0.5) / length));
-  EXPECT_EQ(image.at(kMargin + length, bar), kPaperColour);
+}
+
+TEST(ExpertMapTest, HasAllColoursInItsLegend) {
+  const ExpertGrid grid = GridOf(100);
+  const Image image = Draw(std::vector<uint64_t>(100, 3), grid);
+  const int length = image.width() - 2 * 16;
+  const int bar = CornerOfMap(grid, 0).top + 10 * grid.cell + 8 + Font(14).line_height() + 4;
+  for (int x = 0; x < length; ++x) {
+    EXPECT_EQ(image.at(16 + x, bar), HeatColour((x + 0.5) / length)) << x;
+  }
+  EXPECT_EQ(image.at(16 + length, bar), kPaperColour);
+}
+
+TEST(ExpertMapTest, SaysWhatItShowsAndWhen) {
+  const ExpertGrid grid = GridOf(1024);
+  const Image image = Draw(std::vector<uint64_t>(1024), grid);
+  Image caption(image.width(), 60, kPaperColour);
+  const Font title(18), text(14);
+  title.Draw(caption, 16, 16, "seven, layer 3, peer", {0, 0, 0});
+  text.Draw(caption, 16, 16 + title.line_height(),
+            "recent window, 2031-02-03 04:05:06 to 04:07:08 UTC, 1,234 tokens", {0, 0, 0});
+  for (int y = 0; y < 16 + title.line_height() + text.line_height(); ++y) {
+    for (int x = 0; x < image.width(); ++x) ASSERT_EQ(image.at(x, y), caption.at(x, y));
+  }
+}
+
+TEST(ExpertMapTest, CutsACaptionThatIsTooLong) {
+  MapCaption caption = CaptionOfTest();
+  caption.model = std::string(500, 'm');
+  const Image image = DrawExpertMap({1}, GridOf(1), caption);
+  EXPECT_EQ(image.width(), Draw({1}, GridOf(1)).width());
+  EXPECT_FALSE(HasInk(image, image.width() - 16, 0, 16, 60)) << "the margin is free";
+}
+
+TEST(ExpertMapTest, NumbersItsRowsAndColumns) {
+  const ExpertGrid grid = GridOf(1024);
+  const Image image = Draw(std::vector<uint64_t>(1024), grid);
+  const MapCorner corner = CornerOfMap(grid, 0);
+  const auto column_mark = [&](int column) {
+    return image.at(corner.left + column * 16 + 8, corner.top - 1) == Colour{0, 0, 0};
+  };
+  const auto row_mark = [&](int row) {
+    return image.at(corner.left - 1, corner.top + row * 16 + 8) == Colour{0, 0, 0};
+  };
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_EQ(column_mark(i), i % 5 == 0) << i;
+    EXPECT_EQ(row_mark(i), i % 2 == 0) << i << ": numbers need less room beside rows";
+  }
+}
+
+TEST(ExpertMapTest, NamesEachHead) {
+  const ExpertGrid grid = GridOf(4 * 9, 4);
+  const Image image = Draw(std::vector<uint64_t>(4 * 9), grid);
+  Image name(image.width(), image.height(), kPaperColour);
+  const Font text(14);
+  const MapCorner corner = CornerOfMap(grid, 3);
+  const int center = corner.left + 3 * grid.cell / 2;
+  text.DrawCentred(name, center, corner.top - text.line_height(), "head 3", {0, 0, 0});
+  for (int y = corner.top - text.line_height(); y < corner.top; ++y) {
+    for (int x = center - 40; x < center + 40; ++x) ASSERT_EQ(image.at(x, y), name.at(x, y));
+  }
+}
+
+TEST(ExpertMapTest, IsZoomedAsAWhole) {
+  std::vector<uint64_t> selections(1024);
+  selections[33] = 1;
+  const ExpertGrid one = GridOf(1024), three = GridOf(1024, 1, 3);
+  const Image small = Draw(selections, one), large = Draw(selections, three);
+  EXPECT_EQ(At(large, three, 3 * 16, 3 * 16), HeatColour(1));
+  EXPECT_EQ(At(large, three, 6 * 16, 6 * 16), HeatColour(0));
+  EXPECT_NEAR(large.width(), 3 * small.width(), 9);
+  EXPECT_NEAR(large.height(), 3 * small.height(), 30);
 }
 
 TEST(ExpertMapTest, ShowsTheLargestCountsApart) {
-  const Image image = DrawExpertMap({~uint64_t{0}, 1, 0, 0}, GridOf(4));
-  EXPECT_EQ(image.at(kMargin, kMargin), HeatColour(1));
-  EXPECT_EQ(image.at(kMargin + 256, kMargin), HeatColour(std::log(2) / (64 * std::log(2))));
+  const ExpertGrid grid = GridOf(4);
+  const Image image = Draw({~uint64_t{0}, 1, 0, 0}, grid);
+  EXPECT_EQ(At(image, grid, 0, 0), HeatColour(1));
+  EXPECT_EQ(At(image, grid, 256, 0), HeatColour(std::log(2) / (64 * std::log(2))));
 }
 
 TEST(ExpertMapTest, LeavesPlacesWithoutAnExpertGrey) {
-  const Image image = DrawExpertMap(std::vector<uint64_t>(42, 1), GridOf(42));
-  const int scale = (image.width() - 2 * kMargin) / 7;
-  EXPECT_EQ(image.at(kMargin + 6 * scale, kMargin + 5 * scale), HeatColour(1));
-  EXPECT_EQ(image.at(kMargin, kMargin + 6 * scale), (Colour{200, 200, 200}));
+  const ExpertGrid grid = GridOf(42);
+  const Image image = Draw(std::vector<uint64_t>(42, 1), grid);
+  EXPECT_EQ(At(image, grid, 6 * grid.cell, 5 * grid.cell), HeatColour(1));
+  EXPECT_EQ(At(image, grid, 0, 6 * grid.cell), (Colour{200, 200, 200}));
 }
 
 TEST(ExpertMapTest, DrawsUnusedExpertsToo) {
-  const Image image = DrawExpertMap(std::vector<uint64_t>(4), GridOf(4));
-  EXPECT_EQ(image.at(kMargin, kMargin), HeatColour(0));
+  const ExpertGrid grid = GridOf(4);
+  EXPECT_EQ(At(Draw(std::vector<uint64_t>(4), grid), grid, 0, 0), HeatColour(0));
 }
 
 TEST(ExpertMapTest, DrawsOnALinearScaleInAnotherPalette) {
-  const Image image = DrawExpertMap({100, 25, 0, 50}, GridOf(4),
-                                    {.scale = MapScale::kLinear, .palette = Palette::kGrey});
-  const int cell = 256;
-  EXPECT_EQ(image.at(kMargin, kMargin), (Colour{255, 255, 255}));
-  EXPECT_EQ(image.at(kMargin + cell, kMargin), (Colour{64, 64, 64}));
-  EXPECT_EQ(image.at(kMargin, kMargin + cell), (Colour{0, 0, 0}));
-  EXPECT_EQ(image.at(kMargin + cell, kMargin + cell), (Colour{128, 128, 128}));
+  const ExpertGrid grid = GridOf(4);
+  const Image image =
+      Draw({100, 25, 0, 50}, grid, {.scale = MapScale::kLinear, .palette = Palette::kGrey});
+  EXPECT_EQ(At(image, grid, 0, 0), (Colour{255, 255, 255}));
+  EXPECT_EQ(At(image, grid, 256, 0), (Colour{64, 64, 64}));
+  EXPECT_EQ(At(image, grid, 0, 256), (Colour{0, 0, 0}));
+  EXPECT_EQ(At(image, grid, 256, 256), (Colour{128, 128, 128}));
 }
 
 }  // namespace

@@ -45,6 +45,21 @@ TEST(ImageTest, IsFilledInsideItsEdgesOnly) {
   EXPECT_EQ(image.at(1, 1), (Colour{9, 9, 9}));
 }
 
+TEST(ImageTest, IsBlendedInsideItsEdgesOnly) {
+  Image image(2, 1, {0, 100, 255});
+  image.Blend(0, 0, {255, 200, 0}, 128);
+  EXPECT_EQ(image.at(0, 0), (Colour{128, 150, 127}));
+  image.Blend(1, 0, {1, 2, 3}, 0);
+  EXPECT_EQ(image.at(1, 0), (Colour{0, 100, 255}));
+  image.Blend(1, 0, {1, 2, 3}, 255);
+  EXPECT_EQ(image.at(1, 0), (Colour{1, 2, 3}));
+  for (const int outside : {-1, 2}) {
+    image.Blend(outside, 0, {9, 9, 9}, 255);
+    image.Blend(0, outside, {9, 9, 9}, 255);
+  }
+  EXPECT_EQ(image.at(0, 0), (Colour{128, 150, 127}));
+}
+
 TEST(ImageTest, IsAPngFileThatSaysItsSize) {
   const std::string png = *Image(517, 1, {0, 0, 0}).ToPng();
   EXPECT_EQ(png.substr(0, 8), "\x89PNG\r\n\x1a\n");
@@ -78,55 +93,6 @@ TEST(HeatColourTest, GrowsLighterInEveryPalette) {
   EXPECT_EQ(HeatColour(0, Palette::kViridis), (Colour{68, 1, 84}));
   EXPECT_EQ(HeatColour(1, Palette::kViridis), (Colour{253, 231, 37}));
   EXPECT_EQ(HeatColour(0.5, Palette::kGrey), (Colour{128, 128, 128}));
-}
-
-TEST(PixelTextTest, HasEveryLetterSoThatNamesCanBeRead) {
-  for (const char letter : std::string("abcdefghijklmnopqrstuvwxyz0123456789-_%.")) {
-    Image image(8, kTextHeight, {255, 255, 255});
-    DrawText(image, 0, 0, std::string(1, letter), {0, 0, 0});
-    int ink = 0;
-    for (int y = 0; y < kTextHeight; ++y) {
-      for (int x = 0; x < 8; ++x) ink += image.at(x, y) == Colour{0, 0, 0};
-    }
-    EXPECT_GT(ink, 0) << letter;
-  }
-}
-
-// The ink of a text, row by row at a point for each two pixels.
-std::vector<std::string> Ink(const std::string& text) {
-  Image image(12, kTextHeight, {255, 255, 255});
-  DrawText(image, 0, 0, text, {0, 0, 0});
-  std::vector<std::string> rows;
-  for (int y = 0; y < kTextHeight; y += 2) {
-    std::string& row = rows.emplace_back();
-    for (int x = 0; x < 12; x += 2) row += image.at(x, y) == Colour{0, 0, 0} ? '#' : ' ';
-  }
-  return rows;
-}
-
-TEST(PixelTextTest, IsReadable) {
-  EXPECT_THAT(Ink("1"), ::testing::ElementsAre(" #    ", "##    ", " #    ", " #    ", "###   "));
-  EXPECT_EQ(Ink("k"), Ink("K"));
-}
-
-TEST(PixelTextTest, LeavesABlankForWhatItDoesNotKnow) {
-  EXPECT_EQ(Ink("\x1b\n"), Ink(""));
-  EXPECT_EQ(Ink("\xc3\xa9"), Ink("  "));
-  EXPECT_EQ(TextWidth("\x1b"), TextWidth("A"));
-}
-
-TEST(PixelTextTest, IsAsWideAsItSays) {
-  EXPECT_EQ(TextWidth(""), 0);
-  EXPECT_EQ(TextWidth("H"), 6);
-  EXPECT_EQ(TextWidth("HH"), 14);
-  Image image(20, 20, {255, 255, 255});
-  DrawText(image, 3, 4, "HH", {0, 0, 0});
-  EXPECT_EQ(image.at(3, 4), (Colour{0, 0, 0}));
-  EXPECT_EQ(image.at(16, 13), (Colour{0, 0, 0})) << "the last pixel inside";
-  EXPECT_EQ(image.at(17, 13), (Colour{255, 255, 255}));
-  EXPECT_EQ(image.at(16, 14), (Colour{255, 255, 255}));
-  DrawText(image, -5, 17, "HH", {9, 9, 9});  // what lies outside is left out
-  EXPECT_EQ(image.at(0, 17), (Colour{9, 9, 9}));
 }
 
 TEST(ShortNumberTest, FitsUnderALegend) {

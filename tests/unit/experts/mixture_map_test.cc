@@ -10,11 +10,6 @@
 namespace peerage {
 namespace {
 
-// Where the cells of a picture of one panel begin: the margin and the digit of a layer, title and
-// names above.
-constexpr int kTop = 16 + 2 * 18 - 4, kCellWidth = 48, kCellHeight = 18;
-const int kLeft = 16 + TextWidth("0") + 8;
-
 MixtureMapLayer Layer(uint32_t index, std::vector<double> scores,
                       std::vector<std::string> names = {}) {
   for (size_t i = names.size(); i < scores.size(); ++i) names.push_back(std::to_string(i));
@@ -24,111 +19,144 @@ MixtureMapLayer Layer(uint32_t index, std::vector<double> scores,
           .scores = std::move(scores)};
 }
 
-Colour Cell(const Image& image, int row, int column) {
-  return image.at(kLeft + column * kCellWidth + 1, kTop + row * kCellHeight + 1);
+MapCaption CaptionOfMixture() {
+  return {.model = "bam",
+          .experts = "2 layers",
+          .window = "total",
+          .start = absl::UnixEpoch(),
+          .end = absl::UnixEpoch() + absl::Hours(25),
+          .tokens = 7};
 }
 
-TEST(MixtureMapTest, HasLayersDownAndExpertsAcross) {
-  const auto image = DrawMixtureMap({Layer(0, {3, 1}), Layer(1, {0, 2}), Layer(2, {0, 0})});
-  ASSERT_TRUE(image.ok()) << image.status();
+// A picture of one panel, and where its cells are.
+struct Picture {
+  explicit Picture(const std::vector<MixtureMapLayer>& layers, int zoom = 1)
+      : image(DrawMixtureMap(layers, CaptionOfMixture(), zoom).value()),
+        cells(CellsOfOnePanel(layers, zoom)) {}
 
-  EXPECT_EQ(Cell(*image, 0, 0), HeatColour(0.75));
-  EXPECT_EQ(Cell(*image, 0, 1), HeatColour(0.25));
-  EXPECT_EQ(Cell(*image, 1, 0), HeatColour(0));
-  EXPECT_EQ(Cell(*image, 1, 1), HeatColour(1));
-  EXPECT_EQ(Cell(*image, 2, 1), (Colour{200, 200, 200})) << "nothing was counted";
-}
-
-TEST(MixtureMapTest, WritesTheNamesOverTheirColumns) {
-  const auto ink_over = [](const Image& image, int column) {
-    int ink = 0;
-    for (int y = kTop - kTextHeight - 4; y < kTop; ++y) {
-      for (int x = 0; x < kCellWidth; ++x) {
-        ink += image.at(kLeft + column * kCellWidth + x, y) == Colour{0, 0, 0};
-      }
-    }
-    return ink;
-  };
-  const auto named = DrawMixtureMap({Layer(0, {1, 1}, {"law"})});
-  const auto numbered = DrawMixtureMap({Layer(0, {1, 1})});
-
-  EXPECT_GT(ink_over(*named, 0), ink_over(*numbered, 0)) << "LAW has more ink than 0";
-  EXPECT_EQ(ink_over(*named, 1), ink_over(*numbered, 1));
-}
-
-TEST(MixtureMapTest, DrawsNamesAsTheyAreAndBlanksForWhatIsNoLetter) {
-  const auto hostile = DrawMixtureMap({Layer(0, {1, 1}, {"\n\x1b[", "\xff\xc3\xa9"})});
-  const auto blank = DrawMixtureMap({Layer(0, {1, 1}, {"   ", "   "})});
-  EXPECT_EQ(*hostile->ToPng(), *blank->ToPng());
-}
-
-TEST(MixtureMapTest, CutsNamesThatWouldMakeItWide) {
-  const std::string twelve = "abcdefghijkl";
-  const auto cut = DrawMixtureMap({Layer(0, {1, 1}, {twelve + std::string(1000, 'x'), twelve})});
-  const auto whole = DrawMixtureMap({Layer(0, {1, 1}, {twelve, twelve})});
-  EXPECT_EQ(*cut->ToPng(), *whole->ToPng());
-  EXPECT_EQ(whole->width(), kLeft + 2 * (TextWidth(twelve) + 8) + 16);
-}
-
-TEST(MixtureMapTest, OfOneExpertIsOneCellWithPaperAround) {
-  const auto image = DrawMixtureMap({Layer(0, {5})});
-  ASSERT_TRUE(image.ok()) << image.status();
-  EXPECT_EQ(image->height(), 3 * kCellHeight + 2 * 16);
-  EXPECT_EQ(Cell(*image, 0, 0), HeatColour(1));
-  EXPECT_EQ(image->at(kLeft + kCellWidth - 1, kTop + kCellHeight - 1), HeatColour(1));
-  const Colour paper = {255, 255, 255};
-  EXPECT_EQ(image->at(kLeft + kCellWidth, kTop), paper);
-  EXPECT_EQ(image->at(kLeft, kTop + kCellHeight), paper);
-  EXPECT_EQ(image->at(0, 0), paper);
-  EXPECT_EQ(image->at(image->width() - 1, image->height() - 1), paper);
-}
-
-TEST(MixtureMapTest, WritesOnDarkCellsInWhiteAndOnLightOnesInBlack) {
-  const auto image = DrawMixtureMap({Layer(0, {3, 1})});
-  const auto has = [&image](int column, Colour ink) {
-    for (int y = kTop; y < kTop + kCellHeight; ++y) {
-      for (int x = 0; x < kCellWidth; ++x) {
-        if (image->at(kLeft + column * kCellWidth + x, y) == ink) return true;
+  // A pixel of a cell, from its left upper corner.
+  Colour Cell(int row, int column, int x = 1, int y = 1) const {
+    return image.at(cells.left + column * cells.width + x, cells.top + row * cells.height + y);
+  }
+  bool CellHas(int row, int column, Colour ink) const {
+    for (int y = 0; y < cells.height; ++y) {
+      for (int x = 0; x < cells.width; ++x) {
+        if (Cell(row, column, x, y) == ink) return true;
       }
     }
     return false;
-  };
-  EXPECT_TRUE(has(0, {0, 0, 0}));
-  EXPECT_FALSE(has(0, {255, 255, 255}));
-  EXPECT_TRUE(has(1, {255, 255, 255}));
+  }
+
+  Image image;
+  MixtureCells cells;
+};
+
+TEST(MixtureMapTest, HasLayersDownAndExpertsAcross) {
+  const Picture picture({Layer(0, {3, 1}), Layer(1, {0, 2}), Layer(2, {0, 0})});
+  EXPECT_EQ(picture.Cell(0, 0), HeatColour(0.75));
+  EXPECT_EQ(picture.Cell(0, 1), HeatColour(0.25));
+  EXPECT_EQ(picture.Cell(1, 0), HeatColour(0));
+  EXPECT_EQ(picture.Cell(1, 1), HeatColour(1));
+  EXPECT_EQ(picture.Cell(2, 1), (Colour{200, 200, 200})) << "nothing was counted";
+}
+
+TEST(MixtureMapTest, WritesTheNamesOverTheirColumns) {
+  const Picture picture({Layer(0, {1, 1}, {"Löwe", "b"})});
+  const MixtureCells& cells = picture.cells;
+  const Font text(14);
+  Image name(picture.image.width(), picture.image.height(), {255, 255, 255});
+  const int top = cells.top - text.line_height();
+  text.DrawCentred(name, cells.left + cells.width / 2, top, "Löwe", {0, 0, 0});
+  for (int y = top; y < cells.top; ++y) {
+    for (int x = cells.left; x < cells.left + cells.width; ++x) {
+      ASSERT_EQ(picture.image.at(x, y), name.at(x, y));
+    }
+  }
+}
+
+TEST(MixtureMapTest, SaysWhatItShowsAndWhen) {
+  const Picture picture({Layer(0, {1, 1})});
+  Image caption(picture.image.width(), 60, {255, 255, 255});
+  const Font title(18), text(14);
+  title.Draw(caption, 16, 16, "bam, 2 layers", {0, 0, 0});
+  text.Draw(caption, 16, 16 + title.line_height(),
+            "total window, 1970-01-01 00:00:00 to 1970-01-02 01:00:00 UTC, 7 tokens", {0, 0, 0});
+  for (int y = 0; y < 16 + title.line_height() + text.line_height(); ++y) {
+    for (int x = 0; x < caption.width(); ++x) ASSERT_EQ(picture.image.at(x, y), caption.at(x, y));
+  }
+}
+
+TEST(MixtureMapTest, CutsNamesThatWouldMakeItWide) {
+  const std::string longest = std::string(1000, 'x');
+  const Picture cut({Layer(0, {1, 1}, {longest, "b"})});
+  EXPECT_LE(cut.cells.width, 130);
+  EXPECT_GT(cut.cells.width, 100);
+}
+
+TEST(MixtureMapTest, IsReadableAndLargerWithAZoom) {
+  const Picture one({Layer(0, {3, 1})}), three({Layer(0, {3, 1})}, 3);
+  EXPECT_GE(one.cells.height, 22);
+  EXPECT_NEAR(three.cells.width, 3 * one.cells.width, 3);
+  EXPECT_NEAR(three.cells.height, 3 * one.cells.height, 3);
+  EXPECT_EQ(three.Cell(0, 0), HeatColour(0.75));
+}
+
+TEST(MixtureMapTest, HasPaperAroundItsCells) {
+  const Picture picture({Layer(0, {5})});
+  const MixtureCells& cells = picture.cells;
+  EXPECT_EQ(picture.Cell(0, 0), HeatColour(1));
+  EXPECT_EQ(picture.Cell(0, 0, cells.width - 1, cells.height - 1), HeatColour(1));
+  const Colour paper = {255, 255, 255};
+  EXPECT_EQ(picture.Cell(0, 0, cells.width, 0), paper);
+  EXPECT_EQ(picture.Cell(0, 0, 0, cells.height), paper);
+  EXPECT_EQ(picture.image.at(0, 0), paper);
+  EXPECT_EQ(picture.image.at(picture.image.width() - 1, picture.image.height() - 1), paper);
+}
+
+TEST(MixtureMapTest, WritesOnDarkCellsInWhiteAndOnLightOnesInBlack) {
+  const Picture picture({Layer(0, {3, 1})});
+  EXPECT_TRUE(picture.CellHas(0, 0, {0, 0, 0}));
+  EXPECT_FALSE(picture.CellHas(0, 0, {255, 255, 255}));
+  EXPECT_TRUE(picture.CellHas(0, 1, {255, 255, 255}));
 }
 
 TEST(MixtureMapTest, LeavesALayerGreyWhoseScoresAreNoSums) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const auto image = DrawMixtureMap({Layer(0, {1, nan}), Layer(1, {2, -1}), Layer(2, {1, 1})});
+  const Picture picture({Layer(0, {1, nan}), Layer(1, {2, -1}), Layer(2, {1, 1})});
   const Colour grey = {200, 200, 200};
   for (const int row : {0, 1}) {
-    for (const int column : {0, 1}) EXPECT_EQ(Cell(*image, row, column), grey);
+    for (const int column : {0, 1}) EXPECT_EQ(picture.Cell(row, column), grey);
   }
-  EXPECT_EQ(Cell(*image, 2, 0), HeatColour(0.5));
+  EXPECT_EQ(picture.Cell(2, 0), HeatColour(0.5));
 }
 
 TEST(MixtureMapTest, GivesEachListOfNamesAPanel) {
-  const auto same = DrawMixtureMap({Layer(0, {1, 1}, {"a", "b"}), Layer(1, {1, 1}, {"a", "b"})});
-  const auto other = DrawMixtureMap({Layer(0, {1, 1}, {"a", "b"}), Layer(1, {1, 1}, {"a", "c"})});
+  const std::vector<std::string> wide = {"one long name", "another one", "a third", "a fourth"};
+  const std::vector<double> scores = {1, 1, 1, 1};
+  const auto same =
+      DrawMixtureMap({Layer(0, scores, wide), Layer(1, scores, wide)}, CaptionOfMixture());
+  const auto other = DrawMixtureMap(
+      {Layer(0, scores, wide), Layer(1, scores, {"a", "b", "c", "d"})}, CaptionOfMixture());
   EXPECT_GT(other->width(), same->width());
+  EXPECT_LT(other->height(), same->height());
 }
 
 TEST(MixtureMapTest, GivesEachKindAPanel) {
   MixtureMapLayer attention = Layer(0, {1, 1});
   attention.kind = "mixture_attention";
-  const auto one = DrawMixtureMap({Layer(0, {1, 1}), Layer(1, {1, 1})});
-  const auto two = DrawMixtureMap({Layer(0, {1, 1}), attention});
-
-  EXPECT_GT(two->width(), one->width());
+  const auto one = DrawMixtureMap({Layer(0, {1, 1}), Layer(1, {1, 1})}, CaptionOfMixture());
+  const auto two = DrawMixtureMap({Layer(0, {1, 1}), attention}, CaptionOfMixture());
   EXPECT_LT(two->height(), one->height());
 }
 
 TEST(MixtureMapTest, RefusesWhatCannotBeDrawn) {
-  EXPECT_FALSE(DrawMixtureMap({}).ok());
-  EXPECT_EQ(DrawMixtureMap({Layer(0, std::vector<double>(1 << 20, 1))}).status().code(),
+  EXPECT_FALSE(DrawMixtureMap({}, {}).ok());
+  EXPECT_EQ(DrawMixtureMap({Layer(0, std::vector<double>(1 << 20, 1))}, {}).status().code(),
             absl::StatusCode::kOutOfRange);
-  EXPECT_FALSE(DrawMixtureMap({Layer(0, std::vector<double>(1 << 20, 1))}).ok());
+  for (const int zoom : {0, 9}) {
+    EXPECT_EQ(DrawMixtureMap({Layer(0, {1, 1})}, {}, zoom).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
 }
 
 }  // namespace

@@ -135,6 +135,19 @@ class CountedUsage {
   uint64_t tokens_ = 0;
 };
 
+TEST(ExpertServiceTest, SaysWhetherHeadsShareTheirExperts) {
+  TestServerOptions options;
+  options.model.expert_layers = {
+      {.layer = 0, .num_experts = 18, .heads = 2, .top_k = 1, .expert_sets = 2},
+      {.layer = 1, .num_experts = 9, .heads = 2, .top_k = 1}};
+  TestServer server(options);
+  grpc::ClientContext context;
+  v1::ListModelsResponse response;
+  ASSERT_TRUE(server.models().ListModels(&context, {}, &response).ok());
+  EXPECT_EQ(response.models(0).expert_layers(0).expert_sets(), 2u);
+  EXPECT_EQ(response.models(0).expert_layers(1).expert_sets(), 1u);
+}
+
 TEST(ExpertServiceTest, UsageEqualsWhatFullTracesAddUpTo) {
   TestServer server(WithExperts());
   std::vector<v1::ExpertTrace> traces(16);

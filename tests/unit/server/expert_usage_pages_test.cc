@@ -17,6 +17,7 @@
 #include "model/experts/expert_figures.h"
 #include "model/experts/expert_map.h"
 #include "model/experts/expert_numbers.h"
+#include "model/experts/mixture_map.h"
 #include "server/http/admin_server.h"
 #include "server/pages/static_files.h"
 #include "tests/unit/engine/engine_fixture.h"
@@ -77,6 +78,15 @@ class ExpertUsagePagesTest : public EngineTest {
     return *std::move(usage);
   }
 
+  MapCaption CaptionOf(const ExpertUsage& usage, const std::string& experts) {
+    return {.model = "m",
+            .experts = experts,
+            .window = "total",
+            .start = usage.start,
+            .end = usage.end,
+            .tokens = usage.tokens};
+  }
+
   const std::vector<ExpertLayer> layers_ = {
       {.layer = 2,
        .num_experts = 2 * 9,
@@ -103,9 +113,23 @@ TEST_F(ExpertUsagePagesTest, DrawTheMap) {
       Get("/experts/usage.png?layer=2&scale=linear&palette=grey&window=total&t=1");
   EXPECT_EQ(response->status, 200);
   EXPECT_EQ(response->get_header_value("Content-Type"), "image/png");
-  const Image image = DrawExpertMap(Usage(0).selections, *ArrangeExperts(18, 2),
-                                    {.scale = MapScale::kLinear, .palette = Palette::kGrey});
+  const ExpertUsage usage = Usage(0);
+  const Image image =
+      DrawExpertMap(usage.selections, *ArrangeExperts(18, 2), CaptionOf(usage, "layer 2, peer"),
+                    {.scale = MapScale::kLinear, .palette = Palette::kGrey});
   EXPECT_EQ(response->body, *image.ToPng());
+}
+
+TEST_F(ExpertUsagePagesTest, DrawAMixtureByName) {
+  const auto response = Get("/experts/usage.png?layer=3&kind=mixture_attention&window=total");
+  EXPECT_EQ(response->status, 200);
+  const ExpertUsage usage = Usage(1);
+  const auto image = DrawMixtureMap({{.kind = "mixture_attention",
+                                      .layer = 3,
+                                      .names = {"law", "<base>", "maths"},
+                                      .scores = usage.score_sums}},
+                                    CaptionOf(usage, "layer 3, mixture_attention"));
+  EXPECT_EQ(response->body, *image->ToPng());
 }
 
 TEST_F(ExpertUsagePagesTest, GiveTheNumbers) {
