@@ -21,7 +21,12 @@ bool IsWordCharacter(absl::string_view character) {
   static const Pattern* const kWord = new Pattern(
       *Pattern::Compile("[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\u200C\u200D\u24B6-\u24E9"
                         "\U0001F130-\U0001F149\U0001F150-\U0001F169\U0001F170-\U0001F189]"));
-  return !PatternMatcher(*kWord).FindAll(character)->empty();
+  bool found = false;
+  const absl::Status status = kWord->ForEachMatch(character, [&found](TextRange) {
+    found = true;
+    return false;
+  });
+  return status.ok() && found;
 }
 
 absl::string_view FirstCharacter(absl::string_view text) {
@@ -99,9 +104,9 @@ bool AddedTokens::StandsAlone(absl::string_view text, TextRange match) const {
   return !word_before && !word_after;
 }
 
-void AddedTokens::SplitBy(const Trie& trie, absl::string_view text, SpecialTokens special,
-                          std::vector<TextSegment>& segments) const {
-  size_t done = 0;  // what lies before is in segments
+bool AddedTokens::SplitBy(const Trie& trie, absl::string_view text, SpecialTokens special,
+                          Visit visit) const {
+  size_t done = 0;  // what lies before was told
   for (size_t at = 0; at < text.size();) {
     const int found = LongestAt(trie, text.substr(at));
     if (found < 0) {
@@ -117,27 +122,19 @@ void AddedTokens::SplitBy(const Trie& trie, absl::string_view text, SpecialToken
     match.begin = std::max(match.begin, done);
     if (token.lstrip) match.begin -= WhiteSpaceAtEnd(text.substr(done, match.begin - done));
     if (token.rstrip) match.end += WhiteSpaceAtStart(text.substr(match.end));
-    if (done < match.begin) segments.push_back({text.substr(done, match.begin - done), {}});
-    segments.push_back({text.substr(match.begin, match.end - match.begin), token.id});
+    if (done < match.begin && !visit({text.substr(done, match.begin - done), {}})) return false;
+    if (!visit({text.substr(match.begin, match.end - match.begin), token.id})) return false;
     done = match.end;
   }
-  if (done < text.size()) segments.push_back({text.substr(done), {}});
+  return done == text.size() || visit({text.substr(done), {}});
 }
 
-std::vector<TextSegment> AddedTokens::Split(absl::string_view text, SpecialTokens special) const {
-  std::vector<TextSegment> segments;
-  SplitBy(raw_, text, special, segments);
-  if (normalized_.first_bytes.none()) return segments;
-
-  std::vector<TextSegment> finer;
-  for (const TextSegment& segment : segments) {
-    if (segment.token.has_value()) {
-      finer.push_back(segment);
-    } else {
-      SplitBy(normalized_, segment.text, special, finer);
-    }
-  }
-  return finer;
+void AddedTokens::ForEachSegment(absl::string_view text, SpecialTokens special, Visit visit) const {
+  const bool one_pass = normalized_.first_bytes.none();
+  SplitBy(raw_, text, special, [&](const TextSegment& segment) {
+    if (one_pass || segment.token.has_value()) return visit(segment);
+    return SplitBy(normalized_, segment.text, special, visit);
+  });
 }
 
 }  // namespace peerage

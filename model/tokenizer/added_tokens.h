@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "model/token.h"
 #include "model/tokenizer/pattern.h"
@@ -42,9 +43,12 @@ class AddedTokens {
   // Precondition: no two tokens have the same content.
   explicit AddedTokens(std::vector<AddedToken> tokens);
 
-  // Cost: O(bytes x longest added token). Segments of text are never empty.
-  // Precondition: `text` is valid UTF-8 and outlives the result.
-  std::vector<TextSegment> Split(absl::string_view text, SpecialTokens special) const;
+  using Visit = absl::FunctionRef<bool(const TextSegment& segment)>;
+
+  // Tells of the segments in order, as they are found, until `visit` returns false: the rest is not
+  // looked at. Segments of text are never empty. Cost: O(bytes x longest added token).
+  // Precondition: `text` is valid UTF-8.
+  void ForEachSegment(absl::string_view text, SpecialTokens special, Visit visit) const;
 
  private:
   // The contents of one group of tokens, byte by byte; node 0 is the root.
@@ -56,8 +60,8 @@ class AddedTokens {
 
   static void Insert(Trie& trie, absl::string_view content, int token);
   static int LongestAt(const Trie& trie, absl::string_view text);
-  void SplitBy(const Trie& trie, absl::string_view text, SpecialTokens special,
-               std::vector<TextSegment>& segments) const;
+  // False when `visit` wants no more.
+  bool SplitBy(const Trie& trie, absl::string_view text, SpecialTokens special, Visit visit) const;
   bool StandsAlone(absl::string_view text, TextRange match) const;
 
   std::vector<AddedToken> tokens_;

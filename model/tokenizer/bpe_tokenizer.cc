@@ -81,57 +81,66 @@ absl::StatusOr<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefinit
   return Chat{chat_ml->default_system, *start, *end};
 }
 
-absl::StatusOr<std::vector<TokenId>> BpeTokenizer::Encode(absl::string_view text,
-                                                          SpecialTokens special) const {
+absl::StatusOr<std::vector<TokenId>> BpeTokenizer::EncodeUpTo(size_t limit, absl::string_view text,
+                                                              SpecialTokens special) const {
   BpeEncoder encoder(parts_.bpe);
-  RETURN_IF_ERROR(AppendText(text, special, encoder));
+  RETURN_IF_ERROR(AppendText(text, special, limit, encoder));
   return encoder.Take();
 }
 
-absl::Status BpeTokenizer::AppendText(absl::string_view text, SpecialTokens special,
+absl::Status BpeTokenizer::AppendText(absl::string_view text, SpecialTokens special, size_t limit,
                                       BpeEncoder& encoder) const {
   if (text.size() > std::numeric_limits<int32_t>::max()) {
     return absl::InvalidArgumentError("the text is longer than 2 GiB");
   }
   if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
-  for (const TextSegment& segment : parts_.added_tokens.Split(text, special)) {
+  absl::Status status;
+  const auto append_word = [&](absl::string_view word) {
+    encoder.Append(word);
+    return encoder.size() <= limit;
+  };
+  parts_.added_tokens.ForEachSegment(text, special, [&](const TextSegment& segment) {
     if (segment.token.has_value()) {
       encoder.Append(*segment.token);
-      continue;
+    } else {
+      status = parts_.pre_tokenizer.ForEachWord(segment.text, append_word);
     }
-    ASSIGN_OR_RETURN(const PreTokenizedText words, parts_.pre_tokenizer.Split(segment.text));
-    for (absl::string_view word : words.words) encoder.Append(word);
-  }
-  return absl::OkStatus();
+    return status.ok() && encoder.size() <= limit;
+  });
+  return status;
 }
 
-absl::StatusOr<std::vector<TokenId>> BpeTokenizer::EncodeChat(
-    absl::Span<const ChatTurn> turns) const {
+absl::StatusOr<std::vector<TokenId>> BpeTokenizer::EncodeChatUpTo(
+    size_t limit, absl::Span<const ChatTurn> turns) const {
   RETURN_IF_ERROR(parts_.chat.status());
   if (turns.empty()) return absl::InvalidArgumentError("a conversation needs a message");
 
   BpeEncoder encoder(parts_.bpe);
   if (parts_.chat->default_system.has_value() && turns[0].role != kSystem) {
-    RETURN_IF_ERROR(AppendTurn(kSystem, *parts_.chat->default_system, encoder));
+    const ChatTurn system = {std::string(kSystem), *parts_.chat->default_system};
+    RETURN_IF_ERROR(AppendTurn(system, limit, encoder));
   }
   for (const ChatTurn& turn : turns) {
+    if (encoder.size() > limit) return encoder.Take();
     if (std::find(kRoles.begin(), kRoles.end(), turn.role) == kRoles.end()) {
       return absl::InvalidArgumentError("a message's role is system, user or assistant");
     }
-    RETURN_IF_ERROR(AppendTurn(turn.role, turn.content, encoder));
+    RETURN_IF_ERROR(AppendTurn(turn, limit, encoder));
   }
   encoder.Append(parts_.chat->turn_start);
-  RETURN_IF_ERROR(AppendText(absl::StrCat(kAssistant, "\n"), SpecialTokens::kAsText, encoder));
+  RETURN_IF_ERROR(
+      AppendText(absl::StrCat(kAssistant, "\n"), SpecialTokens::kAsText, limit, encoder));
   return encoder.Take();
 }
 
-absl::Status BpeTokenizer::AppendTurn(absl::string_view role, absl::string_view content,
+absl::Status BpeTokenizer::AppendTurn(const ChatTurn& turn, size_t limit,
                                       BpeEncoder& encoder) const {
   encoder.Append(parts_.chat->turn_start);
   // Role and content are one stretch of text, as in the rendered template.
-  RETURN_IF_ERROR(AppendText(absl::StrCat(role, "\n", content), SpecialTokens::kAsText, encoder));
+  RETURN_IF_ERROR(AppendText(absl::StrCat(turn.role, "\n", turn.content), SpecialTokens::kAsText,
+                             limit, encoder));
   encoder.Append(parts_.chat->turn_end);
-  return AppendText("\n", SpecialTokens::kAsText, encoder);
+  return AppendText("\n", SpecialTokens::kAsText, limit, encoder);
 }
 
 absl::string_view BpeTokenizer::chat_template_name() const {

@@ -22,9 +22,10 @@ class BpeTokenizer : public Tokenizer {
   // INVALID_ARGUMENT names the token, merge or id that contradicts the rest.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(TokenizerDefinition definition);
 
-  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text,
-                                              SpecialTokens special) const override;
-  absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn> turns) const override;
+  absl::StatusOr<std::vector<TokenId>> EncodeUpTo(size_t limit, absl::string_view text,
+                                                  SpecialTokens special) const override;
+  absl::StatusOr<std::vector<TokenId>> EncodeChatUpTo(
+      size_t limit, absl::Span<const ChatTurn> turns) const override;
 
   absl::string_view Bytes(TokenId id) const override { return parts_.bytes[id]; }
   bool IsSpecial(TokenId id) const override { return parts_.special[id]; }
@@ -56,9 +57,10 @@ class BpeTokenizer : public Tokenizer {
   explicit BpeTokenizer(Parts parts) : parts_(std::move(parts)) {}
 
   static absl::StatusOr<Chat> FindChat(const TokenizerDefinition& definition);
-  absl::Status AppendText(absl::string_view text, SpecialTokens special, BpeEncoder& encoder) const;
-  absl::Status AppendTurn(absl::string_view role, absl::string_view content,
+  // Both append nothing that begins behind the `limit` tokens that the encoder may have.
+  absl::Status AppendText(absl::string_view text, SpecialTokens special, size_t limit,
                           BpeEncoder& encoder) const;
+  absl::Status AppendTurn(const ChatTurn& turn, size_t limit, BpeEncoder& encoder) const;
 
   const Parts parts_;
 };

@@ -62,6 +62,9 @@ class BpeEncoder {
   void Append(absl::string_view word);
   void Append(TokenId token) { tokens_.push_back(token); }
 
+  // Tokens so far.
+  size_t size() const { return tokens_.size(); }
+
   // All tokens so far; the encoder is empty afterwards.
   std::vector<TokenId> Take() { return std::move(tokens_); }
 

@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include <array>
+#include <atomic>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -25,15 +26,40 @@ std::string ErrorText(int code) {
   return reinterpret_cast<const char*>(text.data());
 }
 
+std::atomic<int64_t> made_memories = 0;
+
+// What PCRE2 writes while it matches. Only a match's own ends are looked at, so that one place for
+// them does for every pattern.
+struct MatchMemory {
+  MatchMemory()
+      : match(pcre2_match_data_create(1, nullptr)),
+        limits(pcre2_match_context_create(nullptr)),
+        jit_stack(pcre2_jit_stack_create(kJitStackStart, kJitStackLimit, nullptr)) {
+    pcre2_set_match_limit(limits, kMatchLimit);
+    pcre2_jit_stack_assign(limits, nullptr, jit_stack);
+    ++made_memories;
+  }
+  ~MatchMemory() {
+    pcre2_match_data_free(match);
+    pcre2_match_context_free(limits);
+    pcre2_jit_stack_free(jit_stack);
+  }
+  MatchMemory(const MatchMemory&) = delete;
+  MatchMemory& operator=(const MatchMemory&) = delete;
+
+  pcre2_match_data* const match;
+  pcre2_match_context* const limits;
+  pcre2_jit_stack* const jit_stack;
+};
+
+const MatchMemory& MemoryOfThread() {
+  thread_local const MatchMemory memory;
+  return memory;
+}
+
 }  // namespace
 
 void Pattern::CodeDeleter::operator()(pcre2_code* code) const { pcre2_code_free(code); }
-
-struct PatternMatcher::Memory {
-  pcre2_match_data* match;
-  pcre2_match_context* limits;
-  pcre2_jit_stack* jit_stack;
-};
 
 absl::StatusOr<Pattern> Pattern::CompilePcre2(absl::string_view expression, uint32_t options) {
   int error = 0;
@@ -60,46 +86,33 @@ absl::StatusOr<Pattern> Pattern::Literal(absl::string_view text) {
   return CompilePcre2(text, PCRE2_LITERAL);
 }
 
-PatternMatcher::PatternMatcher(const Pattern& pattern)
-    : pattern_(pattern),
-      memory_(new Memory{
-          pcre2_match_data_create_from_pattern(pattern.code_.get(), nullptr),
-          pcre2_match_context_create(nullptr),
-          pcre2_jit_stack_create(kJitStackStart, kJitStackLimit, nullptr),
-      }) {
-  pcre2_set_match_limit(memory_->limits, kMatchLimit);
-  pcre2_jit_stack_assign(memory_->limits, nullptr, memory_->jit_stack);
-}
+int64_t Pattern::memories_made() { return made_memories; }
 
-PatternMatcher::~PatternMatcher() {
-  pcre2_match_data_free(memory_->match);
-  pcre2_match_context_free(memory_->limits);
-  pcre2_jit_stack_free(memory_->jit_stack);
-}
-
-absl::StatusOr<std::vector<TextRange>> PatternMatcher::FindAll(absl::string_view text) {
-  std::vector<TextRange> matches;
+absl::Status Pattern::ForEachMatch(absl::string_view text,
+                                   absl::FunctionRef<bool(TextRange)> visit) const {
+  const MatchMemory& memory = MemoryOfThread();
   size_t from = 0;
+  size_t last_end = absl::string_view::npos;  // of the match before, if any
   while (from <= text.size()) {
     // The caller has validated the text; checking again at every match would be quadratic.
     const int result =
-        pcre2_match(pattern_.code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                    from, PCRE2_NO_UTF_CHECK, memory_->match, memory_->limits);
+        pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                    PCRE2_NO_UTF_CHECK, memory.match, memory.limits);
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("the text cannot be split into words: ", ErrorText(result)));
     }
-    const size_t* ends = pcre2_get_ovector_pointer(memory_->match);
+    const size_t* ends = pcre2_get_ovector_pointer(memory.match);
     const TextRange match = {ends[0], ends[1]};
-    if (match.begin == match.end && !matches.empty() && matches.back().end == match.end) {
+    if (match.begin == match.end && match.end == last_end) {
       from += from < text.size() ? ReadUtf8(text.substr(from)).length : 1;
       continue;
     }
-    matches.push_back(match);
-    from = match.end;
+    if (!visit(match)) break;
+    from = last_end = match.end;
   }
-  return matches;
+  return absl::OkStatus();
 }
 
 }  // namespace peerage

@@ -3,8 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -20,7 +21,9 @@ struct TextRange {
 
 // A compiled regular expression over UTF-8 with Unicode properties.
 //
-// Threads: immutable; safe from many threads, each with its own PatternMatcher.
+// Threads: immutable; safe from many threads. Each thread that matches keeps working memory for all
+// patterns until it ends, its stack of 8 MiB included, of which what a match needs is touched:
+// making it costs more than matching a word.
 class Pattern {
  public:
   // `expression` is in the dialect of Hugging Face tokenizers (Oniguruma). What Oniguruma and PCRE2
@@ -31,8 +34,16 @@ class Pattern {
   // Matches `text` as it stands. Precondition: `text` is not empty.
   static absl::StatusOr<Pattern> Literal(absl::string_view text);
 
+  // Tells of every match from left to right, until `visit` returns false; an empty match never
+  // touches the end of the one before it. `visit` may match other patterns.
+  // INVALID_ARGUMENT when the search exceeds the limit on backtracking.
+  // Precondition: `text` is valid UTF-8 and is looked at alone (look-around ends at its ends).
+  absl::Status ForEachMatch(absl::string_view text, absl::FunctionRef<bool(TextRange)> visit) const;
+
+  // How many threads' working memories were ever made, over all patterns.
+  static int64_t memories_made();
+
  private:
-  friend class PatternMatcher;
   struct CodeDeleter {
     void operator()(pcre2_real_code_8* code) const;
   };
@@ -41,28 +52,6 @@ class Pattern {
   static absl::StatusOr<Pattern> CompilePcre2(absl::string_view expression, uint32_t options);
 
   std::unique_ptr<pcre2_real_code_8, CodeDeleter> code_;
-};
-
-// The working memory of matching one pattern.
-//
-// Threads: none.
-class PatternMatcher {
- public:
-  // Precondition: the pattern outlives the matcher.
-  explicit PatternMatcher(const Pattern& pattern);
-  ~PatternMatcher();
-  PatternMatcher(const PatternMatcher&) = delete;
-  PatternMatcher& operator=(const PatternMatcher&) = delete;
-
-  // Every match from left to right; an empty match never touches the end of the one before it.
-  // INVALID_ARGUMENT when the search exceeds the limit on backtracking.
-  // Precondition: `text` is valid UTF-8 and is looked at alone (look-around ends at its ends).
-  absl::StatusOr<std::vector<TextRange>> FindAll(absl::string_view text);
-
- private:
-  struct Memory;
-  const Pattern& pattern_;
-  const std::unique_ptr<Memory> memory_;
 };
 
 }  // namespace peerage

@@ -1,94 +1,116 @@
 #include "model/tokenizer/pre_tokenizer.h"
 
-#include <algorithm>
-#include <utility>
+#include <optional>
+#include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "base/status_macros.h"
 
 namespace peerage {
 namespace {
+
+using Visit = absl::FunctionRef<bool(absl::string_view)>;
+using Steps = absl::Span<const PreTokenizerStep>;
 
 struct Part {
   TextRange range;
   bool is_match;
 };
 
-// The whole of `text` as alternating matches and what lies between them.
-absl::StatusOr<std::vector<Part>> FindParts(PatternMatcher& matcher, absl::string_view text,
-                                            bool invert) {
-  ASSIGN_OR_RETURN(const std::vector<TextRange> matches, matcher.FindAll(text));
-  std::vector<Part> parts;
-  size_t end = 0;
-  for (const TextRange& match : matches) {
-    if (end < match.begin) parts.push_back({{end, match.begin}, invert});
-    parts.push_back({match, !invert});
-    end = match.end;
-  }
-  if (end < text.size()) parts.push_back({{end, text.size()}, invert});
-  return parts;
-}
-
-// Joins a part to the one before it where `joins` says so of the two "is match" flags.
-template <typename Joins>
-std::vector<Part> JoinNeighbours(const std::vector<Part>& parts, Joins joins) {
-  std::vector<Part> joined;
-  bool previous = false;
-  for (const Part& part : parts) {
-    if (!joined.empty() && joins(previous, part.is_match)) {
-      TextRange& last = joined.back().range;
-      last = {std::min(last.begin, part.range.begin), std::max(last.end, part.range.end)};
-    } else {
-      joined.push_back(part);
-    }
-    previous = part.is_match;
-  }
-  return joined;
-}
-
-std::vector<Part> Apply(SplitBehavior behavior, std::vector<Part> parts) {
-  const auto first_match = [](bool previous, bool current) { return current && !previous; };
+// Whether a part of a text joins the one before it.
+bool Joins(SplitBehavior behavior, bool before_is_match, bool is_match) {
   switch (behavior) {
     case SplitBehavior::kIsolated:
-      break;
     case SplitBehavior::kRemoved:
-      parts.erase(
-          std::remove_if(parts.begin(), parts.end(), [](const Part& p) { return p.is_match; }),
-          parts.end());
-      break;
+      return false;
     case SplitBehavior::kMergedWithPrevious:
-      return JoinNeighbours(parts, first_match);
+      return is_match && !before_is_match;
     case SplitBehavior::kMergedWithNext:
-      std::reverse(parts.begin(), parts.end());
-      parts = JoinNeighbours(parts, first_match);
-      std::reverse(parts.begin(), parts.end());
-      break;
+      return before_is_match && !is_match;
     case SplitBehavior::kContiguous:
-      return JoinNeighbours(parts, std::equal_to<bool>());
+      return before_is_match == is_match;
   }
-  return parts;
+  return false;
 }
 
-void AddPrefixSpaces(PreTokenizedText& text) {
-  for (absl::string_view& word : text.words) {
-    if (absl::StartsWith(word, " ")) continue;
-    word = text.prefixed.emplace_back(" " + std::string(word));
-  }
-}
+// Takes in a text as alternating matches and what lies between them, and lets go of its pieces.
+class Pieces {
+ public:
+  // `visit` returns false when it wants no more.
+  Pieces(const PreTokenizerStep& step, absl::string_view text, Visit visit)
+      : step_(step), text_(text), visit_(visit) {}
 
-absl::StatusOr<std::vector<absl::string_view>> SplitWords(
-    const PreTokenizerStep& step, const std::vector<absl::string_view>& words) {
-  PatternMatcher matcher(*step.pattern);
-  std::vector<absl::string_view> pieces;
-  for (absl::string_view word : words) {
-    ASSIGN_OR_RETURN(std::vector<Part> parts, FindParts(matcher, word, step.invert));
-    for (const Part& part : Apply(step.behavior, std::move(parts))) {
-      const auto [begin, end] = part.range;
-      if (begin < end) pieces.push_back(word.substr(begin, end - begin));
+  // False when no more is wanted.
+  bool AddMatch(TextRange match) {
+    if (end_ < match.begin && !Add({{end_, match.begin}, step_.invert})) return false;
+    end_ = match.end;
+    return Add({match, !step_.invert});
+  }
+
+  bool Finish() {
+    if (end_ < text_.size() && !Add({{end_, text_.size()}, step_.invert})) return false;
+    return LetGo();
+  }
+
+ private:
+  bool Add(Part part) {
+    if (step_.behavior == SplitBehavior::kRemoved && part.is_match) return true;
+    const bool joins = last_.has_value() && Joins(step_.behavior, last_->is_match, part.is_match);
+    if (joins) {
+      *last_ = {{last_->range.begin, part.range.end}, part.is_match};
+      return true;
     }
+    if (!LetGo()) return false;
+    last_ = part;
+    return true;
   }
-  return pieces;
+
+  bool LetGo() {
+    if (!last_.has_value()) return true;
+    const auto [begin, end] = last_->range;
+    last_.reset();
+    return begin == end || visit_(text_.substr(begin, end - begin));
+  }
+
+  const PreTokenizerStep& step_;
+  const absl::string_view text_;
+  const Visit visit_;
+  std::optional<Part> last_;  // the next may still join it
+  size_t end_ = 0;            // of the last match
+};
+
+// True when all steps were taken; false when no more is wanted.
+absl::StatusOr<bool> TakeSteps(Steps steps, absl::string_view text, Visit visit);
+
+absl::StatusOr<bool> SplitByPattern(Steps steps, absl::string_view text, Visit visit) {
+  absl::Status status;
+  const auto take_further_steps = [&](absl::string_view piece) {
+    const absl::StatusOr<bool> goes_on = TakeSteps(steps.subspan(1), piece, visit);
+    status = goes_on.status();
+    return goes_on.ok() && *goes_on;
+  };
+  Pieces pieces(steps[0], text, take_further_steps);
+  bool goes_on = true;
+  RETURN_IF_ERROR(steps[0].pattern->ForEachMatch(
+      text, [&](TextRange match) { return goes_on = pieces.AddMatch(match); }));
+  goes_on = goes_on && pieces.Finish();
+  RETURN_IF_ERROR(status);
+  return goes_on;
+}
+
+absl::StatusOr<bool> TakeSteps(Steps steps, absl::string_view text, Visit visit) {
+  if (steps.empty()) return visit(text);
+  std::string prefixed;
+  if (steps[0].add_prefix_space && !absl::StartsWith(text, " ")) {
+    prefixed = absl::StrCat(" ", text);
+    text = prefixed;
+  }
+  if (steps[0].pattern == nullptr) return TakeSteps(steps.subspan(1), text, visit);
+  return SplitByPattern(steps, text, visit);
 }
 
 // A pattern of our own always compiles.
@@ -98,15 +120,10 @@ std::shared_ptr<const Pattern> Compiled(absl::string_view expression) {
 
 }  // namespace
 
-absl::StatusOr<PreTokenizedText> PreTokenizer::Split(absl::string_view text) const {
-  PreTokenizedText result;
-  if (!text.empty()) result.words.push_back(text);
-  for (const PreTokenizerStep& step : steps_) {
-    if (step.add_prefix_space) AddPrefixSpaces(result);
-    if (step.pattern == nullptr) continue;
-    ASSIGN_OR_RETURN(result.words, SplitWords(step, result.words));
-  }
-  return result;
+absl::Status PreTokenizer::ForEachWord(absl::string_view text,
+                                       absl::FunctionRef<bool(absl::string_view)> visit) const {
+  if (text.empty()) return absl::OkStatus();
+  return TakeSteps(steps_, text, visit).status();
 }
 
 PreTokenizerStep ByteLevelStep(bool add_prefix_space, bool use_regex) {

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <deque>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "model/tokenizer/pattern.h"
 
@@ -28,12 +27,6 @@ struct PreTokenizerStep {
   bool invert = false;  // what lies between matches is treated as the matches
 };
 
-// The words of a text. Views into the text, or into `prefixed` where a space was put before one.
-struct PreTokenizedText {
-  std::vector<absl::string_view> words;
-  std::deque<std::string> prefixed;
-};
-
 // Cuts text into the words that are merged separately: Hugging Face's pre-tokenizers ByteLevel,
 // Split, Digits and Sequence, with the bytes left as they are.
 //
@@ -43,9 +36,12 @@ class PreTokenizer {
   PreTokenizer() = default;
   explicit PreTokenizer(std::vector<PreTokenizerStep> steps) : steps_(std::move(steps)) {}
 
-  // Precondition: `text` is valid UTF-8 and outlives the result. No word is empty.
+  // Tells of the words in order, as they are found, until `visit` returns false: the rest is not
+  // looked at. No word is empty, and each is there until its `visit` returns.
   // INVALID_ARGUMENT when a pattern exceeds the limit on backtracking.
-  absl::StatusOr<PreTokenizedText> Split(absl::string_view text) const;
+  // Precondition: `text` is valid UTF-8.
+  absl::Status ForEachWord(absl::string_view text,
+                           absl::FunctionRef<bool(absl::string_view word)> visit) const;
 
  private:
   std::vector<PreTokenizerStep> steps_;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,13 +35,25 @@ class Tokenizer {
 
   // Precondition: none; invalid UTF-8 and texts that hit the pattern matcher's limit are
   // INVALID_ARGUMENT. Never adds BOS. Cost: n log n, also for one long word.
-  virtual absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text,
-                                                      SpecialTokens special) const = 0;
+  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text, SpecialTokens special) const {
+    return EncodeUpTo(kNoLimit, text, special);
+  }
 
-  // Renders a conversation, ending with the assistant's turn opened. Special tokens in a message's
-  // content stay text. FAILED_PRECONDITION when the model has no chat template that is understood.
-  virtual absl::StatusOr<std::vector<TokenId>> EncodeChat(
-      absl::Span<const ChatTurn> turns) const = 0;
+  // Renders a conversation, ending with the assistant's turn opened. Every turn has a token.
+  // Special tokens in a message's content stay text. FAILED_PRECONDITION when the model has no chat
+  // template that is understood.
+  absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn> turns) const {
+    return EncodeChatUpTo(kNoLimit, turns);
+  }
+
+  // The same for who has no use for more than `limit` tokens: once there are more, the rest is not
+  // looked at, nor is what would be wrong with it. What comes back is then a beginning of more than
+  // `limit` tokens.
+  static constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
+  virtual absl::StatusOr<std::vector<TokenId>> EncodeUpTo(size_t limit, absl::string_view text,
+                                                          SpecialTokens special) const = 0;
+  virtual absl::StatusOr<std::vector<TokenId>> EncodeChatUpTo(
+      size_t limit, absl::Span<const ChatTurn> turns) const = 0;
 
   // The bytes that a token stands for; a special token's are its written form. Empty for ids that
   // the model has but the tokenizer does not know. Precondition: id < vocab_size().

@@ -16,10 +16,11 @@ FakeTokenizer::FakeTokenizer() : bytes_(kVocabSize) {
   bytes_[kUserTurn] = "<user>";
 }
 
-absl::StatusOr<std::vector<TokenId>> FakeTokenizer::Encode(absl::string_view text,
-                                                           SpecialTokens) const {
+absl::StatusOr<std::vector<TokenId>> FakeTokenizer::EncodeUpTo(size_t limit, absl::string_view text,
+                                                               SpecialTokens) const {
   std::vector<TokenId> tokens;
   for (char byte : text) {
+    if (tokens.size() > limit) break;
     const auto token = std::find(bytes_.begin(), bytes_.end(), std::string(1, byte));
     if (token == bytes_.end()) return absl::InvalidArgumentError("no token for this text");
     tokens.push_back(static_cast<TokenId>(token - bytes_.begin()));
@@ -27,10 +28,11 @@ absl::StatusOr<std::vector<TokenId>> FakeTokenizer::Encode(absl::string_view tex
   return tokens;
 }
 
-absl::StatusOr<std::vector<TokenId>> FakeTokenizer::EncodeChat(
-    absl::Span<const ChatTurn> turns) const {
+absl::StatusOr<std::vector<TokenId>> FakeTokenizer::EncodeChatUpTo(
+    size_t limit, absl::Span<const ChatTurn> turns) const {
   std::vector<TokenId> tokens;
   for (const ChatTurn& turn : turns) {
+    if (tokens.size() > limit) return tokens;
     ASSIGN_OR_RETURN(const std::vector<TokenId> content,
                      Encode(turn.content, SpecialTokens::kAsText));
     tokens.push_back(kUserTurn);

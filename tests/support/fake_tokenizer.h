@@ -27,9 +27,10 @@ class FakeTokenizer final : public Tokenizer {
   FakeTokenizer();
 
   // INVALID_ARGUMENT for bytes that no token has. Special tokens are never recognised.
-  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view text,
-                                              SpecialTokens special) const override;
-  absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn> turns) const override;
+  absl::StatusOr<std::vector<TokenId>> EncodeUpTo(size_t limit, absl::string_view text,
+                                                  SpecialTokens special) const override;
+  absl::StatusOr<std::vector<TokenId>> EncodeChatUpTo(
+      size_t limit, absl::Span<const ChatTurn> turns) const override;
   absl::string_view Bytes(TokenId id) const override { return bytes_[id]; }
   bool IsSpecial(TokenId id) const override { return id == kEos || id >= kBos; }
   int vocab_size() const override { return kVocabSize; }

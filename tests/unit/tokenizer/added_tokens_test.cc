@@ -15,10 +15,11 @@ using ::testing::IsEmpty;
 std::vector<std::string> Split(const AddedTokens& tokens, absl::string_view text,
                                SpecialTokens special = SpecialTokens::kRecognise) {
   std::vector<std::string> result;
-  for (const TextSegment& segment : tokens.Split(text, special)) {
+  tokens.ForEachSegment(text, special, [&result](const TextSegment& segment) {
     const std::string id = segment.token.has_value() ? std::to_string(*segment.token) + ":" : "";
     result.push_back(id + std::string(segment.text));
-  }
+    return true;
+  });
   return result;
 }
 
@@ -48,6 +49,17 @@ TEST(AddedTokensTest, ASingleWordTouchesNoWordCharacter) {
   const AddedTokens tokens({{.id = 1, .content = "go", .single_word = true}});
   EXPECT_THAT(Split(tokens, "go ago go! g\u00F6go"),
               ElementsAre("1:go", " ago ", "1:go", "! g\u00F6go"));
+}
+
+TEST(AddedTokensTest, LooksNoFurtherThanItIsAskedTo) {
+  const AddedTokens tokens(
+      {{.id = 1, .content = "<a>"}, {.id = 2, .content = "<n>", .normalized = true}});
+  for (const int wanted : {1, 2, 3}) {
+    int told = 0;
+    tokens.ForEachSegment("x<n>y<a>z<a>", SpecialTokens::kRecognise,
+                          [&](const TextSegment&) { return ++told < wanted; });
+    EXPECT_EQ(told, wanted);
+  }
 }
 
 TEST(AddedTokensTest, NormalizedTokensAreFoundInWhatTheOthersLeave) {

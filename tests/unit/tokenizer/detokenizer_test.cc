@@ -21,10 +21,12 @@ class ByteTokenizer : public Tokenizer {
     bytes_.push_back("<s>");
   }
 
-  absl::StatusOr<std::vector<TokenId>> Encode(absl::string_view, SpecialTokens) const override {
+  absl::StatusOr<std::vector<TokenId>> EncodeUpTo(size_t, absl::string_view,
+                                                  SpecialTokens) const override {
     return absl::UnimplementedError("a tokenizer of bytes");
   }
-  absl::StatusOr<std::vector<TokenId>> EncodeChat(absl::Span<const ChatTurn>) const override {
+  absl::StatusOr<std::vector<TokenId>> EncodeChatUpTo(size_t,
+                                                      absl::Span<const ChatTurn>) const override {
     return absl::UnimplementedError("a tokenizer of bytes");
   }
   absl::string_view Bytes(TokenId id) const override { return bytes_[id]; }

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "model/tokenizer/oniguruma_dialect.h"
@@ -18,13 +21,23 @@ using ::testing::HasSubstr;
 std::vector<std::string> FindAll(absl::string_view expression, absl::string_view text) {
   const auto pattern = Pattern::Compile(expression);
   EXPECT_TRUE(pattern.ok()) << pattern.status();
-  const auto matches = PatternMatcher(*pattern).FindAll(text);
-  EXPECT_TRUE(matches.ok()) << matches.status();
   std::vector<std::string> found;
-  for (const TextRange& match : *matches) {
+  const absl::Status status = pattern->ForEachMatch(text, [&](TextRange match) {
     found.emplace_back(text.substr(match.begin, match.end - match.begin));
-  }
+    return true;
+  });
+  EXPECT_TRUE(status.ok()) << status;
   return found;
+}
+
+std::vector<std::string> Words(const PreTokenizer& pre_tokenizer, absl::string_view text) {
+  std::vector<std::string> words;
+  const absl::Status status = pre_tokenizer.ForEachWord(text, [&](absl::string_view word) {
+    words.emplace_back(word);
+    return true;
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  return words;
 }
 
 TEST(PatternTest, UsesUnicodeProperties) {
@@ -48,7 +61,9 @@ TEST(PatternTest, AnEmptyMatchNeverTouchesTheOneBefore) {
 TEST(PatternTest, LiteralTextHasNoOperators) {
   const auto pattern = Pattern::Literal("a.b");
   ASSERT_TRUE(pattern.ok()) << pattern.status();
-  EXPECT_EQ(PatternMatcher(*pattern).FindAll("a.b axb a.b")->size(), 2u);
+  int matches = 0;
+  ASSERT_TRUE(pattern->ForEachMatch("a.b axb a.b", [&](TextRange) { return ++matches > 0; }).ok());
+  EXPECT_EQ(matches, 2);
 }
 
 TEST(PatternTest, RefusesWhatTheTwoDialectsReadDifferently) {
@@ -70,17 +85,67 @@ TEST(PatternTest, ASyntaxErrorNamesThePattern) {
 TEST(PatternTest, ATextThatNeedsTooMuchBacktrackingIsInvalid) {
   const auto pattern = Pattern::Compile("(?:a|aa|aaa)+b");
   ASSERT_TRUE(pattern.ok()) << pattern.status();
-  const auto matches = PatternMatcher(*pattern).FindAll(std::string(200, 'a') + "cb");
-  EXPECT_EQ(matches.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(matches.status().message()), HasSubstr("limit"));
+  const absl::Status status =
+      pattern->ForEachMatch(std::string(200, 'a') + "cb", [](TextRange) { return true; });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("limit"));
+}
+
+TEST(PatternTest, LooksNoFurtherThanItIsAskedTo) {
+  const auto pattern = Pattern::Compile("a|(?:b|bb|bbb)+c");
+  ASSERT_TRUE(pattern.ok()) << pattern.status();
+  const std::string text = "aaa" + std::string(200, 'b');  // its end needs too much backtracking
+  int matches = 0;
+  const absl::Status status = pattern->ForEachMatch(text, [&](TextRange) { return ++matches < 3; });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(matches, 3);
+}
+
+// A working memory has a mapped stack of 8 MiB: one for every word stopped whole servers.
+TEST(PatternTest, AThreadMakesItsWorkingMemoryOnce) {
+  int64_t made = 0;
+  std::thread([&made] {
+    const int64_t before = Pattern::memories_made();
+    EXPECT_THAT(FindAll("a", "bab"), ElementsAre("a"));
+    for (const char* expression : {"a+", "(b)(a)(b)"}) {
+      for (int i = 0; i < 100; ++i) FindAll(expression, "bab");
+    }
+    made = Pattern::memories_made() - before;
+  }).join();
+  EXPECT_EQ(made, 1);
 }
 
 TEST(PreTokenizerTest, LookAheadSeesOnlyItsPiece) {
   const PreTokenizer pre_tokenizer(
       {DigitsStep(/*individual=*/true), ByteLevelStep(/*add_prefix_space=*/false, true)});
-  const auto split = pre_tokenizer.Split("a  42 don't");
-  ASSERT_TRUE(split.ok()) << split.status();
-  EXPECT_THAT(split->words, ElementsAre("a", "  ", "4", "2", " don", "'t"));
+  EXPECT_THAT(Words(pre_tokenizer, "a  42 don't"), ElementsAre("a", "  ", "4", "2", " don", "'t"));
+}
+
+TEST(PreTokenizerTest, EveryStepSplitsThePiecesOfTheOneBefore) {
+  const auto dash = std::make_shared<const Pattern>(*Pattern::Literal("-"));
+  const auto words = [&](SplitBehavior behavior, bool invert) {
+    const PreTokenizerStep split = {.pattern = dash, .behavior = behavior, .invert = invert};
+    return Words(PreTokenizer({split, DigitsStep(/*individual=*/true)}), "a--b1-");
+  };
+  using enum SplitBehavior;
+  EXPECT_THAT(words(kIsolated, false), ElementsAre("a", "-", "-", "b", "1", "-"));
+  EXPECT_THAT(words(kRemoved, false), ElementsAre("a", "b", "1"));
+  EXPECT_THAT(words(kRemoved, true), ElementsAre("-", "-", "-"));
+  EXPECT_THAT(words(kMergedWithPrevious, false), ElementsAre("a-", "-", "b", "1", "-"));
+  EXPECT_THAT(words(kMergedWithNext, false), ElementsAre("a", "-", "-b", "1", "-"));
+  EXPECT_THAT(words(kContiguous, false), ElementsAre("a", "--", "b", "1", "-"));
+}
+
+TEST(PreTokenizerTest, GoesNoFurtherThanItIsAskedTo) {
+  const PreTokenizer pre_tokenizer(
+      {ByteLevelStep(/*add_prefix_space=*/true, true), DigitsStep(/*individual=*/true)});
+  std::vector<std::string> words;
+  const absl::Status status = pre_tokenizer.ForEachWord("a 12 b", [&](absl::string_view word) {
+    words.emplace_back(word);
+    return words.size() < 3;
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(words, ElementsAre(" a", " ", "1"));
 }
 
 }  // namespace

@@ -57,6 +57,39 @@ json BosTemplate() {
        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A"}}]}]})");
 }
 
+// What would be wrong with the rest is not even looked at.
+TEST(TokenizerLimitTest, ATextIsReadUntilItHasMoreTokensThanTheLimit) {
+  const auto tokenizer = Load(Source(File()));
+  const std::string special = "<s><s>ab<s>";
+  const std::string words = " b b b b b";
+  for (size_t limit = 0; limit < 4; ++limit) {
+    const auto of_special = tokenizer->EncodeUpTo(limit, special, SpecialTokens::kRecognise);
+    ASSERT_TRUE(of_special.ok()) << of_special.status();
+    EXPECT_EQ(of_special->size(), limit + 1);
+    const auto of_words = tokenizer->EncodeUpTo(2 * limit, words, SpecialTokens::kRecognise);
+    ASSERT_TRUE(of_words.ok()) << of_words.status();
+    EXPECT_EQ(of_words->size(), 2 * limit + 2) << "a word has two tokens";
+  }
+  EXPECT_THAT(*tokenizer->EncodeUpTo(4, special, SpecialTokens::kRecognise),
+              ElementsAre(kBos, kBos, kAb, kBos));
+}
+
+TEST(TokenizerLimitTest, AChatIsReadUntilItHasMoreTokensThanTheLimit) {
+  TokenizerSource source = Source(File());
+  source.hugging_face->chat_template =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+      "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{{ '<|im_start|>assistant\n' }}";
+  const auto tokenizer = Load(source);
+  // Of nobody: refused when they are read.
+  std::vector<ChatTurn> turns(100, {"nobody", ""});
+  turns[0] = turns[1] = {"user", "ab"};
+  EXPECT_EQ(tokenizer->EncodeChat(turns).status().code(), kInvalid);
+  const auto ids = tokenizer->EncodeChatUpTo(10, turns);
+  ASSERT_TRUE(ids.ok()) << ids.status();
+  // A turn of two special tokens, the 5 bytes of "user\n", "ab" and "\n".
+  EXPECT_THAT(*ids, ::testing::SizeIs(::testing::AllOf(::testing::Gt(10u), ::testing::Le(18u))));
+}
+
 TEST(TokenizerJsonTest, ReadsMergesOfBothForms) {
   EXPECT_THAT(*Load(Source(File()))->Encode("ab a", SpecialTokens::kRecognise),
               ElementsAre(kAb, kSpaceA));
