@@ -27,6 +27,9 @@ namespace {
 // After the engine is drained, results may still be on their way to slow clients.
 constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
 
+// Texts are read beside the model's threads, and a megabyte takes a tenth of a second.
+constexpr int kMostTextThreads = 4;
+
 // Says now and then how far loading is; small models are loaded before there is anything to say.
 class ProgressLog {
  public:
@@ -298,6 +301,8 @@ absl::Status App::Serve() {
   options.model_name = config_.model_name;
   options.version = kVersion;
   options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};
+  options.texts = {.threads = std::clamp(config_.threads / 2, 1, kMostTextThreads),
+                   .max_waiting = config_.max_queued_requests};
   options.log_content = config_.log_content;
   if (options.log_content) {
     log_.Write(LogLevel::kWarn, "--log-content: prompts and answers are logged");

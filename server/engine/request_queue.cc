@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/engine/deadline.h"
 
 namespace peerage {
 
@@ -96,7 +97,8 @@ QueueNews RequestQueue::TakeNews(absl::Time now) {
         std::find(news.cancelled.begin(), news.cancelled.end(), it->second->handle());
     absl::Status status = cancel_all_;
     if (status.ok() && cancelled != news.cancelled.end()) {
-      status = absl::CancelledError("the request was cancelled");
+      const absl::Time arrival = it->second->timeline().arrival;
+      status = CancelledAt(now, arrival, it->second->scheduling().deadline);
       news.cancelled.erase(cancelled);
     }
     if (status.ok()) status = CheckMayStart(it->second->scheduling(), now);

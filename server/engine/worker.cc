@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/engine/deadline.h"
 
 namespace peerage {
 namespace {
@@ -103,7 +104,8 @@ absl::Status Worker::CheckMayContinue(const RunningRequest& request, const Queue
   RETURN_IF_ERROR(news.cancel_all);
   const auto& cancelled = news.cancelled;
   if (std::find(cancelled.begin(), cancelled.end(), request.handle()) != cancelled.end()) {
-    return absl::CancelledError("the request was cancelled");
+    const absl::Time arrival = request.timeline().arrival;
+    return CancelledAt(now, arrival, request.scheduling().deadline);
   }
   return scheduler_.CheckMayContinue(request, now);
 }

@@ -56,7 +56,7 @@ void AddTimings(const RequestEvent& event, Fields& fields) {
   fields.push_back({"total_seconds", event.total});
 }
 
-// Requests of these calls are told one by one. What gRPC could not read became none.
+// Requests of these calls are told one by one. What gRPC refused itself became none.
 bool ToldAsRequest(const CallEvent& event) {
   constexpr absl::string_view kMethods[] = {"peerage.v1.InferenceService/Generate",
                                             "peerage.v1.InferenceService/GenerateStream",

@@ -7,6 +7,7 @@
 #include "server/experts/expert_usage_reader.h"
 #include "server/log/log.h"
 #include "server/rpc/request/served_model.h"
+#include "server/rpc/text_pool.h"
 
 namespace peerage {
 
@@ -18,6 +19,7 @@ struct Backend {
   const Clock* clock = nullptr;        // the engine's
   EngineObserver* observer = nullptr;  // the engine's; told of what never reaches the engine
   BackgroundLane* answers = nullptr;   // where answers are made that would hold up a worker
+  TextPool* texts = nullptr;           // where what clients wrote is read
   Log* log = nullptr;
   bool log_content = false;  // what requests hold is logged
 };

@@ -6,12 +6,15 @@
 #include <iterator>
 #include <map>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "peerage/v1/experts.grpc.pb.h"
 #include "peerage/v1/inference.grpc.pb.h"
 #include "peerage/v1/models.grpc.pb.h"
+#include "server/rpc/grpc_status.h"
 #include "server/rpc/request/call_metadata.h"
 
 namespace peerage {
@@ -20,6 +23,20 @@ namespace {
 using grpc::experimental::InterceptionHookPoints;
 using grpc::experimental::InterceptorBatchMethods;
 using grpc::experimental::ServerRpcInfo;
+
+bool IsServed(const std::string& method) {
+  static const absl::flat_hash_set<std::string> served = [] {
+    const std::vector<std::string> methods = ServedMethods();
+    return absl::flat_hash_set<std::string>(methods.begin(), methods.end());
+  }();
+  return served.contains(method);
+}
+
+// gRPC's word for it would be UNIMPLEMENTED, as if the method were not there, and no reason.
+absl::Status NoSuchMessage() {
+  return absl::InvalidArgumentError(
+      "the message is none of this method: its bytes do not parse, or a text of it is not UTF-8");
+}
 
 class CallInterceptor final : public grpc::experimental::Interceptor {
  public:
@@ -31,16 +48,24 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
       request_id_ = EchoedRequestId(*methods->GetSendInitialMetadata());
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      Tell(methods->GetSendStatus());
+      grpc::Status status = methods->GetSendStatus();
+      const std::string method(absl::StripPrefix(info_->method(), "/"));
+      if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && IsServed(method)) {
+        const google::rpc::Status told = ToRpcStatus(NoSuchMessage());
+        status = grpc::Status(static_cast<grpc::StatusCode>(told.code()), told.message(),
+                              told.SerializeAsString());
+        methods->ModifySendStatus(status);
+      }
+      Tell(method, status);
     }
     methods->Proceed();
   }
 
  private:
-  void Tell(const grpc::Status& status) const {
+  void Tell(const std::string& method, const grpc::Status& status) const {
     CallEvent event;
     event.origin = ReadTrace(info_->server_context()->client_metadata());
-    event.origin.method = std::string(absl::StripPrefix(info_->method(), "/"));
+    event.origin.method = method;
     event.origin.request_id = request_id_;
     event.code = static_cast<absl::StatusCode>(status.error_code());
     event.error = status.error_message();

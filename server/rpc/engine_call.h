@@ -20,26 +20,38 @@
 
 namespace peerage {
 
+// Tells the observer of a request that never reaches the engine, so that its counts by code are
+// complete: the engine tells of the others.
+template <typename Request>
+absl::StatusOr<Request> TellRefusal(absl::StatusOr<Request> read, const Call& call,
+                                    const Backend& backend) {
+  if (!read.ok()) {
+    backend.observer->OnRequestDone({.kind = Request::kKind,
+                                     .origin = call.origin,
+                                     .code = read.status().code(),
+                                     .error = std::string(read.status().message()),
+                                     .total = backend.clock->Now() - call.arrival});
+  }
+  return read;
+}
+
 // How every request of a client starts and ends in the engine, whatever its kind and however it is
-// answered: it is submitted or refused, it may be cancelled at any moment, its expert trace is
-// gathered and becomes a message behind the worker's back.
+// answered: it is read and submitted, or refused, it may be cancelled at any moment, its expert
+// trace is gathered and becomes a message behind the worker's back.
 //
-// Threads: the engine calls from its worker's thread, gRPC from its own. The object must live until
-// both have let go of it.
+// Threads: it is read where texts are read; then the engine calls from its worker's thread, gRPC
+// from its own. The object must live until all have let go of it.
 class EngineCall : public ResponseSink {
  public:
-  // A refusal ends the call. `self` is this object.
-  template <typename Request>
-  void Submit(Request request, std::shared_ptr<ResponseSink> self) {
-    trace_ = TraceAnswer(request.trace, backend_.model->description.expert_layers);
-    if (backend_.log_content) self = LogContent(request, backend_, std::move(self));
-    const absl::StatusOr<RequestHandle> handle =
-        backend_.engine->Submit(std::move(request), std::move(self));
-    if (handle.ok()) {
-      Accepted(*handle);
-    } else {
-      Refused(handle.status());
-    }
+  // Reads the request and submits it, unless it has no `turn` or nobody waits for it any more. A
+  // refusal ends the call. `self` is this object; its Read() returns what the engine will run.
+  template <typename Derived>
+  void ReadAndSubmit(absl::Status turn, std::shared_ptr<Derived> self) {
+    turn.Update(CheckWanted(call_, cancelled(), backend_.clock->Now()));
+    auto request = turn.ok() ? self->Read() : decltype(self->Read())(turn);
+    request = TellRefusal(std::move(request), call_, backend_);
+    if (!request.ok()) return Refused(request.status());
+    Submit(*std::move(request), std::move(self));
   }
 
   // The call may be cancelled before Submit has returned the handle that the engine needs.
@@ -58,8 +70,8 @@ class EngineCall : public ResponseSink {
   void OnPromptTrace(ExpertTrace trace) override { trace_.AddPrompt(std::move(trace)); }
 
  protected:
-  explicit EngineCall(const Backend& backend)
-      : backend_(backend), trace_(ExpertTraceLevel::kNone, {}) {}
+  EngineCall(const Backend& backend, Call call)
+      : backend_(backend), call_(std::move(call)), trace_(ExpertTraceLevel::kNone, {}) {}
 
   // The engine has not taken the request, and will not call.
   virtual void Refused(const absl::Status& status) = 0;
@@ -71,9 +83,28 @@ class EngineCall : public ResponseSink {
   }
 
   const Backend& backend() const { return backend_; }
+  const Call& call() const { return call_; }
   TraceAnswer& trace() { return trace_; }
 
  private:
+  template <typename Request>
+  void Submit(Request request, std::shared_ptr<ResponseSink> self) {
+    trace_ = TraceAnswer(request.trace, backend_.model->description.expert_layers);
+    if (backend_.log_content) self = LogContent(request, backend_, std::move(self));
+    const absl::StatusOr<RequestHandle> handle =
+        backend_.engine->Submit(std::move(request), std::move(self));
+    if (handle.ok()) {
+      Accepted(*handle);
+    } else {
+      Refused(handle.status());
+    }
+  }
+
+  bool cancelled() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return cancelled_;
+  }
+
   void Accepted(RequestHandle handle) ABSL_LOCKS_EXCLUDED(mu_) {
     {
       absl::MutexLock lock(&mu_);
@@ -84,35 +115,21 @@ class EngineCall : public ResponseSink {
   }
 
   const Backend backend_;
+  const Call call_;
   TraceAnswer trace_;  // the engine's alone, then the answering lane's
 
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   std::optional<RequestHandle> handle_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 // Starts a call that gRPC waits for: makes its object, a SharedReactor and an EngineCall, of the
-// arguments, and submits the request.
-template <typename Call, typename Request, typename... Arguments>
-Call* StartCall(Request request, const Backend& backend, Arguments&&... arguments) {
+// arguments, and has its message of so many bytes read.
+template <typename Call, typename... Arguments>
+Call* StartCall(const Backend& backend, size_t bytes, Arguments&&... arguments) {
   const auto call = Held(new Call(backend, std::forward<Arguments>(arguments)...));
-  call->Submit(std::move(request), call);
+  backend.texts->Run(bytes, [call](const absl::Status& turn) { call->ReadAndSubmit(turn, call); });
   return call.get();
-}
-
-// Tells the observer of a request that never reaches the engine, so that its counts by code are
-// complete: the engine tells of the others.
-template <typename Request>
-absl::StatusOr<Request> TellRefusal(absl::StatusOr<Request> read, const Call& call,
-                                    const Backend& backend) {
-  if (!read.ok()) {
-    backend.observer->OnRequestDone({.kind = Request::kKind,
-                                     .origin = call.origin,
-                                     .code = read.status().code(),
-                                     .error = std::string(read.status().message()),
-                                     .total = backend.clock->Now() - call.arrival});
-  }
-  return read;
 }
 
 }  // namespace peerage

@@ -3,24 +3,30 @@
 #include <memory>
 #include <utility>
 
+#include "base/status_macros.h"
+#include "server/rpc/request/read_request.h"
 #include "server/rpc/to_proto.h"
 
 namespace peerage {
 
-GenerateStreamCall::GenerateStreamCall(const Backend& backend, grpc::CallbackServerContext* context,
-                                       GenerateStreamStart start)
-    : QueuedStream(context, kMaxQueuedTokens),
-      EngineCall(backend),
-      start_(std::move(start)),
-      gathered_(start_.message.sampling().candidates()),
-      has_sent_(gathered_.size(), false) {
-  for (uint32_t i = 0; i < gathered_.size(); ++i) gathered_[i].set_index(i);
+absl::StatusOr<GenerateRequest> GenerateStreamCall::Read() {
+  ASSIGN_OR_RETURN(const auto message,
+                   ParseMessage<v1::GenerateStreamRequest>(*in_, "the request"));
+  ASSIGN_OR_RETURN(GenerateRequest request, ReadRequest(message, *backend().model, call()));
+  started_ = NewStarted(request, *backend().model);
+  if (message.has_tokens_per_message()) {
+    tokens_per_message_ = static_cast<int>(message.tokens_per_message());
+  }
+  gathered_.resize(request.candidates);
+  has_sent_.resize(request.candidates);
+  for (uint32_t i = 0; i < request.candidates; ++i) gathered_[i].set_index(i);
+  return request;
 }
 
 void GenerateStreamCall::OnStarted() {
   v1::GenerateStreamResponse message;
-  *message.mutable_started() = start_.message;
-  Do(queue_.Push(std::move(message), 0));
+  *message.mutable_started() = started_;
+  Push(message, 0);
 }
 
 void GenerateStreamCall::OnPromptLogprobs(uint32_t first_position,
@@ -30,7 +36,7 @@ void GenerateStreamCall::OnPromptLogprobs(uint32_t first_position,
   for (const TokenLogprob& token : tokens) {
     *message.mutable_prompt_logprobs()->add_tokens() = ToProto(token);
   }
-  Do(queue_.Push(std::move(message), static_cast<int>(tokens.size())));
+  Push(message, static_cast<int>(tokens.size()));
 }
 
 void GenerateStreamCall::OnDelta(TokenDelta delta) {
@@ -38,8 +44,8 @@ void GenerateStreamCall::OnDelta(TokenDelta delta) {
   gathered.mutable_text()->append(delta.text);
   gathered.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
   for (const TokenLogprob& token : delta.logprobs) *gathered.add_logprobs() = ToProto(token);
-  const auto tokens = static_cast<uint32_t>(gathered.token_ids_size());
-  if (tokens >= start_.tokens_per_message || (tokens > 0 && !has_sent_[delta.candidate])) {
+  const int tokens = gathered.token_ids_size();
+  if (tokens >= tokens_per_message_ || (tokens > 0 && !has_sent_[delta.candidate])) {
     Flush(delta.candidate);
   }
 }
@@ -52,7 +58,7 @@ void GenerateStreamCall::Flush(uint32_t candidate) {
   v1::GenerateStreamResponse message;
   message.mutable_delta()->Swap(&gathered);
   gathered.set_index(candidate);
-  Do(queue_.Push(std::move(message), tokens));
+  Push(message, tokens);
 }
 
 void GenerateStreamCall::OnFinished(CandidateFinish finish) {
@@ -70,7 +76,7 @@ v1::Finished GenerateStreamCall::ToFinished(const CandidateFinish& finish) {
   finished.set_index(finish.candidate);
   *finished.mutable_finish() = ToProto(finish);
   if (!std::exchange(has_finished_candidate_, true)) {
-    finished.mutable_usage()->set_prompt_tokens(start_.message.prompt_tokens());
+    finished.mutable_usage()->set_prompt_tokens(started_.prompt_tokens());
   }
   finished.mutable_usage()->set_completion_tokens(finish.completion_tokens);
   *finished.mutable_timings() = ToProto(finish.timings);
@@ -80,7 +86,7 @@ v1::Finished GenerateStreamCall::ToFinished(const CandidateFinish& finish) {
 void GenerateStreamCall::PushFinished(v1::Finished finished) {
   v1::GenerateStreamResponse message;
   *message.mutable_finished() = std::move(finished);
-  Do(queue_.Push(std::move(message), 0));
+  Push(message, 0);
 }
 
 void GenerateStreamCall::OnDone(absl::Status status, const Timings& timings) {

@@ -12,10 +12,9 @@
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/prompt.h"
-#include "server/rpc/request/read_request.h"
 #include "server/rpc/request/validate.h"
 #include "server/rpc/score_stream_call.h"
-#include "server/rpc/to_proto.h"
+#include "server/rpc/text_call.h"
 #include "server/rpc/unary_calls.h"
 
 namespace peerage {
@@ -25,15 +24,8 @@ constexpr char kGenerate[] = "peerage.v1.InferenceService/Generate";
 constexpr char kGenerateStream[] = "peerage.v1.InferenceService/GenerateStream";
 constexpr char kScore[] = "peerage.v1.InferenceService/Score";
 constexpr char kScoreStream[] = "peerage.v1.InferenceService/ScoreStream";
-
-// Finishes a call that needs no engine.
-template <typename Response>
-grpc::ServerUnaryReactor* Answer(absl::StatusOr<Response> answer,
-                                 grpc::CallbackServerContext* context, Response* response) {
-  if (!answer.ok()) return FinishUnary(answer.status(), context);
-  *response = *std::move(answer);
-  return FinishUnary(absl::OkStatus(), context);
-}
+constexpr char kTokenize[] = "peerage.v1.InferenceService/Tokenize";
+constexpr char kDetokenize[] = "peerage.v1.InferenceService/Detokenize";
 
 absl::Status AnswerTooLarge() {
   return absl::OutOfRangeError(
@@ -43,8 +35,10 @@ absl::Status AnswerTooLarge() {
 absl::StatusOr<v1::TokenizeResponse> TokenizePrompt(const v1::TokenizeRequest& request,
                                                     const ServedModel& model) {
   RETURN_IF_ERROR(Validate(request, model));
+  constexpr size_t kMostTokens = kMaxResponseBytes / kTokenizedTokenBytes;
   ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
-                   EncodePrompt(request.prompt(), *model.tokenizer, "prompt"));
+                   EncodePrompt(request.prompt(), *model.tokenizer, "prompt", kMostTokens));
+  if (tokens.size() > kMostTokens) return AnswerTooLarge();
   v1::TokenizeResponse response;
   size_t bytes = 0;
   for (const TokenId token : tokens) {
@@ -77,45 +71,34 @@ absl::StatusOr<v1::DetokenizeResponse> DetokenizeIds(const v1::DetokenizeRequest
 
 }  // namespace
 
-template <typename Request, typename Message>
-absl::StatusOr<Request> InferenceService::Read(const Message& message, absl::string_view method,
-                                               grpc::CallbackServerContext& context) const {
-  const Call call = ReadCall(context, *backend_.clock, method);
-  return TellRefusal<Request>(ReadRequest(message, *backend_.model, call), call, backend_);
+Call InferenceService::ReadCall(grpc::CallbackServerContext& context,
+                                absl::string_view method) const {
+  return peerage::ReadCall(context, *backend_.clock, method);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,
-                                                     const v1::GenerateRequest* request,
-                                                     v1::GenerateResponse* response) {
-  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, kGenerate, *context);
-  if (!read.ok()) return FinishUnary(read.status(), context);
-  *response = NewGenerateResponse(*read, *backend_.model);
-  return StartCall<GenerateCall>(*std::move(read), backend_, context, response);
+                                                     const grpc::ByteBuffer* request,
+                                                     grpc::ByteBuffer* response) {
+  return StartCall<GenerateCall>(backend_, request->Length(), ReadCall(*context, kGenerate),
+                                 context, request, response);
 }
 
-grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
-    grpc::CallbackServerContext* context, const v1::GenerateStreamRequest* request) {
-  absl::StatusOr<GenerateRequest> read = Read<GenerateRequest>(*request, kGenerateStream, *context);
-  if (!read.ok()) {
-    return Refuse<grpc::ServerWriteReactor<v1::GenerateStreamResponse>>(read.status(), context);
-  }
-  GenerateStreamStart start{.message = NewStarted(*read, *backend_.model)};
-  if (request->has_tokens_per_message()) start.tokens_per_message = request->tokens_per_message();
-  return StartCall<GenerateStreamCall>(*std::move(read), backend_, context, std::move(start));
+grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::GenerateStream(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return StartCall<GenerateStreamCall>(backend_, request->Length(),
+                                       ReadCall(*context, kGenerateStream), context, request);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Score(grpc::CallbackServerContext* context,
-                                                  const v1::ScoreRequest* request,
-                                                  v1::ScoreResponse* response) {
-  absl::StatusOr<ScoreRequest> read = Read<ScoreRequest>(*request, kScore, *context);
-  if (!read.ok()) return FinishUnary(read.status(), context);
-  *response = NewScoreResponse(*read, *backend_.model);
-  return StartCall<ScoreCall>(*std::move(read), backend_, context, response);
+                                                  const grpc::ByteBuffer* request,
+                                                  grpc::ByteBuffer* response) {
+  return StartCall<ScoreCall>(backend_, request->Length(), ReadCall(*context, kScore), context,
+                              request, response);
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::ScoreStream(
     grpc::CallbackServerContext* context) {
-  Call call = ReadCall(*context, *backend_.clock, kScoreStream);
+  Call call = ReadCall(*context, kScoreStream);
   if (!call.status.ok()) {
     return Refuse<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>>(call.status,
                                                                                context);
@@ -124,19 +107,17 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* InferenceService::S
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
-                                                     const v1::TokenizeRequest* request,
-                                                     v1::TokenizeResponse* response) {
-  const absl::Status read = ReadRequestId(*context).status();
-  if (!read.ok()) return FinishUnary(read, context);
-  return Answer(TokenizePrompt(*request, *backend_.model), context, response);
+                                                     const grpc::ByteBuffer* request,
+                                                     grpc::ByteBuffer* response) {
+  return TextCall<v1::TokenizeRequest, v1::TokenizeResponse>::Start(
+      TokenizePrompt, backend_, ReadCall(*context, kTokenize), context, request, response);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
-                                                       const v1::DetokenizeRequest* request,
-                                                       v1::DetokenizeResponse* response) {
-  const absl::Status read = ReadRequestId(*context).status();
-  if (!read.ok()) return FinishUnary(read, context);
-  return Answer(DetokenizeIds(*request, *backend_.model), context, response);
+                                                       const grpc::ByteBuffer* request,
+                                                       grpc::ByteBuffer* response) {
+  return TextCall<v1::DetokenizeRequest, v1::DetokenizeResponse>::Start(
+      DetokenizeIds, backend_, ReadCall(*context, kDetokenize), context, request, response);
 }
 
 }  // namespace peerage

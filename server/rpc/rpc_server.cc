@@ -96,12 +96,14 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
                .clock = parts.clock,
                .observer = parts.observer,
                .answers = parts.answers,
+               .texts = &texts_,
                .log = parts.log,
                .log_content = options.log_content},
       inference_(backend_),
       models_(&model_),
       experts_(backend_),
-      admin_(backend_, options.version, [this] { SetReady(false); }) {}
+      admin_(backend_, options.version, [this] { SetReady(false); }),
+      texts_(options.texts) {}
 
 RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
 

@@ -23,6 +23,7 @@
 #include "server/rpc/inference_service.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/request/served_model.h"
+#include "server/rpc/text_pool.h"
 
 namespace peerage {
 
@@ -31,6 +32,7 @@ struct RpcServerOptions {
   std::string model_name;
   std::string version;
   TraceLimits trace_limits;
+  TextPoolOptions texts;
   bool log_content = false;
 };
 
@@ -74,6 +76,9 @@ class RpcServer {
   absl::StatusOr<GenerateRequest> ReadGenerate(absl::string_view json,
                                                absl::string_view method) const;
 
+  // Where what clients wrote is read.
+  TextPool& texts() { return texts_; }
+
   // A channel without sockets.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
@@ -89,6 +94,7 @@ class RpcServer {
   ModelService models_;
   ExpertService experts_;
   AdminService admin_;
+  TextPool texts_;  // behind what its last tasks look at
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -1,56 +1,35 @@
 #include "server/rpc/score_stream_call.h"
 
-#include <grpcpp/impl/codegen/proto_utils.h>
-
-#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/engine/deadline.h"
 #include "server/engine/response_sink.h"
 #include "server/rpc/engine_call.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/message_bytes.h"
 #include "server/rpc/request/read_request.h"
 #include "server/rpc/to_proto.h"
 
 namespace peerage {
-namespace {
-
-absl::StatusOr<v1::ScoreStreamRequest> Parse(grpc::ByteBuffer& bytes, uint64_t index) {
-  v1::ScoreStreamRequest item;
-  if (grpc::SerializationTraits<v1::ScoreStreamRequest>::Deserialize(&bytes, &item).ok()) {
-    return item;
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("item ", index, " of the stream is not a valid ScoreStreamRequest"));
-}
-
-grpc::ByteBuffer Serialize(const v1::ScoreStreamResponse& response) {
-  grpc::ByteBuffer bytes;
-  bool owned = false;
-  // Fails for no message that is complete, and proto3's are.
-  (void)grpc::SerializationTraits<v1::ScoreStreamResponse>::Serialize(response, &bytes, &owned);
-  return bytes;
-}
-
-}  // namespace
 
 // One request of the stream, until it is answered.
 class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared_from_this<Item> {
  public:
-  Item(std::shared_ptr<ScoreStreamCall> stream, std::string id)
-      : EngineCall(stream->backend_), stream_(std::move(stream)) {
-    response_.set_id(std::move(id));
+  Item(std::shared_ptr<ScoreStreamCall> stream, Call call, v1::ScoreStreamRequest message)
+      : EngineCall(stream->backend_, std::move(call)),
+        stream_(std::move(stream)),
+        message_(std::move(message)) {
+    response_.set_id(std::move(*message_.mutable_id()));
   }
 
-  void Start(const v1::ScoreRequest& request) {
-    const ServedModel& model = *backend().model;
-    Call call = stream_->call_;
-    call.arrival = backend().clock->Now();
-    absl::StatusOr<ScoreRequest> read =
-        TellRefusal(ReadRequest(request, model, call, "request."), call, backend());
-    if (!read.ok()) return Refused(read.status());
-    *response_.mutable_response() = NewScoreResponse(*read, model);
-    Submit(*std::move(read), shared_from_this());
+  absl::StatusOr<ScoreRequest> Read() {
+    const v1::ScoreRequest message = std::move(*message_.mutable_request());
+    ASSIGN_OR_RETURN(ScoreRequest request,
+                     ReadRequest(message, *backend().model, call(), "request."));
+    *response_.mutable_response() = NewScoreResponse(request, *backend().model);
+    return request;
   }
 
   void OnScore(ContinuationScore score) override {
@@ -76,6 +55,7 @@ class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared
   }
 
   const std::shared_ptr<ScoreStreamCall> stream_;
+  v1::ScoreStreamRequest message_;  // until it is read
   v1::ScoreStreamResponse response_;
 };
 
@@ -87,33 +67,48 @@ ScoreStreamCall* ScoreStreamCall::Start(const Backend& backend, Call call,
 }
 
 void ScoreStreamCall::OnReadDone(bool ok) {
-  const absl::Status status = ok ? Submit() : absl::OkStatus();
+  if (!ok) return EndReading(absl::OkStatus());
+  backend_.texts->RunInTurn(incoming_.Length(), [self = shared_from_this()] { self->Submit(); });
+}
+
+void ScoreStreamCall::Submit() {
+  auto message = ParseMessage<v1::ScoreStreamRequest>(
+      incoming_, absl::StrCat("item ", items_read_, " of the stream"));
+  if (!message.ok()) return EndReading(message.status());
+  ++items_read_;
+  Call call = call_;
+  call.arrival = backend_.clock->Now();
+  const auto item =
+      std::make_shared<Item>(shared_from_this(), std::move(call), *std::move(message));
+  if (Expect(item)) item->ReadAndSubmit(absl::OkStatus(), item);
   {
     absl::MutexLock lock(&mu_);
     reading_ = false;
-    if (!ok || !status.ok()) read_all_ = true;
-    read_status_ = status;
   }
   Proceed();
 }
 
-absl::Status ScoreStreamCall::Submit() {
-  ASSIGN_OR_RETURN(v1::ScoreStreamRequest request, Parse(incoming_, items_read_));
-  ++items_read_;
-  const auto item = std::make_shared<Item>(shared_from_this(), std::move(*request.mutable_id()));
+bool ScoreStreamCall::Expect(const std::shared_ptr<Item>& item) {
+  absl::MutexLock lock(&mu_);
+  if (cancelled_) return false;
+  items_.insert(item);
+  ++in_window_;
+  return true;
+}
+
+void ScoreStreamCall::EndReading(absl::Status status) {
   {
     absl::MutexLock lock(&mu_);
-    if (cancelled_) return absl::OkStatus();
-    items_.insert(item);
-    ++in_window_;
+    reading_ = false;
+    read_all_ = true;
+    read_status_ = std::move(status);
   }
-  item->Start(request.request());
-  return absl::OkStatus();
+  Proceed();
 }
 
 void ScoreStreamCall::Answer(const std::shared_ptr<Item>& item,
                              const v1::ScoreStreamResponse& response) {
-  Do(queue_.Push(Serialize(response), 1));
+  Do(queue_.Push(SerializeMessage(response), 1));
   {
     absl::MutexLock lock(&mu_);
     items_.erase(item);
@@ -157,7 +152,8 @@ void ScoreStreamCall::EndWhenDone() {
     absl::MutexLock lock(&mu_);
     if (!items_.empty()) return;
     if (!cancelled_ && (!read_all_ || in_window_ > 0)) return;
-    status = cancelled_ ? absl::CancelledError("the call was cancelled") : read_status_;
+    status = cancelled_ ? CancelledAt(backend_.clock->Now(), call_.arrival, call_.deadline)
+                        : read_status_;
   }
   Do(queue_.Close(std::move(status)));
 }

@@ -28,8 +28,8 @@ namespace peerage {
 // At most kWindow items are between their read and the end of their answer's write, so what a
 // client sends faster than it is scored waits in its own flow control.
 //
-// Threads: gRPC reacts on its own threads, items answer from the worker's. The object lives until
-// gRPC and every item have let go of it.
+// Threads: gRPC reacts on its own threads, items are read one after the other where texts are read,
+// and answer from the worker's. The object lives until gRPC and every item have let go of it.
 class ScoreStreamCall final
     : public QueuedStream<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                           grpc::ByteBuffer>,
@@ -50,8 +50,12 @@ class ScoreStreamCall final
   ScoreStreamCall(const Backend& backend, Call call, grpc::CallbackServerContext* context)
       : QueuedStream(context, kWindow), backend_(backend), call_(std::move(call)) {}
 
-  // INVALID_ARGUMENT for bytes that are no item.
-  absl::Status Submit();
+  // The message that was read.
+  void Submit();
+  // False when nobody waits for an answer any more.
+  bool Expect(const std::shared_ptr<Item>& item);
+  // Nothing more is read: the client sends no more, or nothing readable.
+  void EndReading(absl::Status status);
   // An item ends with this response.
   void Answer(const std::shared_ptr<Item>& item, const v1::ScoreStreamResponse& response);
   // After a read or a write: ends the stream, reads on, or waits for answers.
@@ -61,7 +65,7 @@ class ScoreStreamCall final
   void EndWhenDone();
 
   const Backend backend_;
-  Call call_;
+  const Call call_;
   // While a read is outstanding, both belong to it.
   grpc::ByteBuffer incoming_;
   uint64_t items_read_ = 0;
@@ -69,7 +73,7 @@ class ScoreStreamCall final
   absl::Mutex mu_;
   std::unordered_set<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // not answered yet
   int in_window_ ABSL_GUARDED_BY(mu_) = 0;
-  bool reading_ ABSL_GUARDED_BY(mu_) = false;
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;   // until what came is submitted
   bool read_all_ ABSL_GUARDED_BY(mu_) = false;  // the client sends no more, or nothing readable
   absl::Status read_status_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;

@@ -1,6 +1,16 @@
 #include "server/rpc/unary_calls.h"
 
+#include "base/status_macros.h"
+#include "server/rpc/request/read_request.h"
+
 namespace peerage {
+
+absl::StatusOr<GenerateRequest> GenerateCall::Read() {
+  ASSIGN_OR_RETURN(const auto message, ParseMessage<v1::GenerateRequest>(in(), "the request"));
+  ASSIGN_OR_RETURN(GenerateRequest request, ReadRequest(message, *backend().model, call()));
+  response() = NewGenerateResponse(request, *backend().model);
+  return request;
+}
 
 void GenerateCall::OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {
   for (const TokenLogprob& token : tokens) *response().add_prompt_logprobs() = ToProto(token);
@@ -18,6 +28,13 @@ void GenerateCall::OnFinished(CandidateFinish finish) {
   v1::Usage& usage = *response().mutable_usage();
   usage.set_completion_tokens(usage.completion_tokens() + finish.completion_tokens);
   trace().AddPart(finish.candidate, std::move(finish.trace));
+}
+
+absl::StatusOr<ScoreRequest> ScoreCall::Read() {
+  ASSIGN_OR_RETURN(const auto message, ParseMessage<v1::ScoreRequest>(in(), "the request"));
+  ASSIGN_OR_RETURN(ScoreRequest request, ReadRequest(message, *backend().model, call()));
+  response() = NewScoreResponse(request, *backend().model);
+  return request;
 }
 
 void ScoreCall::OnScore(ContinuationScore score) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
+#include "server/engine/deadline.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/trace_parent.h"
@@ -78,6 +79,13 @@ RequestOrigin ReadTrace(const std::multimap<grpc::string_ref, grpc::string_ref>&
   origin.trace_id = std::move(parent->trace_id);
   origin.span_id = std::move(parent->span_id);
   return origin;
+}
+
+absl::Status CheckWanted(const Call& call, bool cancelled, absl::Time now) {
+  RETURN_IF_ERROR(call.status);
+  if (cancelled) return CancelledAt(now, call.arrival, call.deadline);
+  if (now < call.deadline) return absl::OkStatus();
+  return absl::DeadlineExceededError("the deadline passed before the request was read");
 }
 
 Call ReadCall(grpc::CallbackServerContext& context, const Clock& clock, absl::string_view method) {

@@ -36,6 +36,11 @@ RequestOrigin ReadTrace(const std::multimap<grpc::string_ref, grpc::string_ref>&
 // deadline.
 Call NewCall(const Clock& clock, absl::string_view method);
 
+// Why nothing is to be done for a call any more: it was cancelled (CANCELLED, or as
+// engine/deadline.h says), its deadline has passed (DEADLINE_EXCEEDED), or its metadata are out of
+// range.
+absl::Status CheckWanted(const Call& call, bool cancelled, absl::Time now);
+
 // All of a call of this method ("peerage.v1.InferenceService/Generate").
 Call ReadCall(grpc::CallbackServerContext& context, const Clock& clock, absl::string_view method);
 

@@ -34,6 +34,9 @@ inline constexpr uint64_t LogprobBytes(uint32_t alternatives) {
 }
 inline constexpr size_t kTokenizedTokenBytes = 8;
 
+// What is read at once, on gRPC's threads: takes less than half a millisecond, whatever it holds.
+inline constexpr size_t kBytesReadAtOnce = 4 << 10;
+
 // Connections, and what all of them may use together.
 inline constexpr int kMaxStreamsPerConnection = 512;  // a gateway sends the queue's load over one
 inline constexpr int kMaxMetadataBytes = 8 << 10;

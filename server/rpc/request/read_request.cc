@@ -55,10 +55,21 @@ SamplingParams ConvertSampling(const v1::Sampling& sampling) {
   return params;
 }
 
-absl::Status TooLong(absl::string_view what, uint64_t tokens, const ServedModel& model) {
-  return absl::OutOfRangeError(absl::StrCat(what, " have ", tokens,
-                                            " tokens, the context of the model ",
+absl::Status TooLong(absl::string_view what, absl::string_view tokens, const ServedModel& model) {
+  return absl::OutOfRangeError(absl::StrCat(what, " ", tokens, " tokens, the context of the model ",
                                             model.description.context_length));
+}
+
+absl::Status TooLong(absl::string_view what, uint64_t tokens, const ServedModel& model) {
+  return TooLong(what, absl::StrCat("have ", tokens), model);
+}
+
+// Of a text: nobody has counted on from there.
+absl::Status CheckLength(absl::string_view path, const std::vector<TokenId>& tokens,
+                         const ServedModel& model) {
+  const uint32_t context = model.description.context_length;
+  if (tokens.size() <= context) return absl::OkStatus();
+  return TooLong(path, absl::StrCat("has more than ", context), model);
 }
 
 absl::StatusOr<uint32_t> ResolveMaxTokens(const v1::Stopping& stopping, uint64_t prompt_tokens,
@@ -102,8 +113,10 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
                                         absl::string_view prefix) {
   GenerateRequest result;
   result.origin = call.origin;
-  ASSIGN_OR_RETURN(result.prompt, EncodePrompt(request.prompt(), *model.tokenizer,
-                                               absl::StrCat(prefix, "prompt")));
+  const std::string path = absl::StrCat(prefix, "prompt");
+  ASSIGN_OR_RETURN(result.prompt, EncodePrompt(request.prompt(), *model.tokenizer, path,
+                                               model.description.context_length));
+  RETURN_IF_ERROR(CheckLength(path, result.prompt, model));
   result.sampling = ConvertSampling(request.sampling());
   if (request.sampling().has_candidates()) result.candidates = request.sampling().candidates();
   result.stopping = ConvertStopping(request.stopping(), *model.tokenizer);
@@ -126,16 +139,18 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
                                      const Call& call, absl::string_view prefix) {
   ScoreRequest result;
   result.origin = call.origin;
-  ASSIGN_OR_RETURN(result.context, EncodeContext(request.context(), *model.tokenizer,
-                                                 absl::StrCat(prefix, "context")));
+  const uint32_t limit = model.description.context_length;
+  const std::string context = absl::StrCat(prefix, "context");
+  ASSIGN_OR_RETURN(result.context,
+                   EncodeContext(request.context(), *model.tokenizer, context, limit));
+  RETURN_IF_ERROR(CheckLength(context, result.context, model));
   for (int i = 0; i < request.continuations_size(); ++i) {
     const std::string path = absl::StrCat(prefix, "continuations[", i, "]");
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
-                     EncodeContinuation(request.continuations(i), *model.tokenizer, path));
+                     EncodeContinuation(request.continuations(i), *model.tokenizer, path, limit));
+    RETURN_IF_ERROR(CheckLength(path, tokens, model));
     const uint64_t total = result.context.size() + tokens.size();
-    if (total > model.description.context_length) {
-      return TooLong(absl::StrCat("context and ", path), total, model);
-    }
+    if (total > limit) return TooLong(absl::StrCat("context and ", path), total, model);
     result.continuations.push_back(std::move(tokens));
   }
   result.alternatives = request.logprobs();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "server/engine/deadline.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {
@@ -89,6 +90,40 @@ TEST_F(EngineEndingTest, EndsARunningRequestAtItsDeadline) {
   EXPECT_THAT(call.sink->record().candidates[0].tokens, SizeIs(2));
   model_->OpenGate();
   ExpectNothingHeld();
+}
+
+// What its client sees: gRPC cancels a call at its deadline, and says no more than that.
+TEST_F(EngineEndingTest, ACancellationAtTheDeadlineIsTheDeadlines) {
+  Start({.max_sequences = 1});
+  GenerateRequest request = Long();
+  request.scheduling.deadline = clock_.Now() + absl::Seconds(100);
+  const Call running = SubmitAndHold(request);
+  const Call waiting = Submit(request);
+  clock_.Advance(absl::Seconds(99));
+
+  engine_->Cancel(running.handle);
+  engine_->Cancel(waiting.handle);
+  model_->LetStepThrough();
+
+  EXPECT_EQ(running.sink->WaitDone().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(waiting.sink->WaitDone().code(), Code::kDeadlineExceeded);
+  model_->OpenGate();
+  for (const RequestEvent& event : observer_.requests()) {
+    EXPECT_EQ(event.code, Code::kDeadlineExceeded);
+  }
+  ExpectNothingHeld();
+}
+
+TEST(CancelledAtTest, IsTheDeadlinesWhenNoMoreIsLeftThanWhatGrpcRoundsUp) {
+  const absl::Time arrival = absl::FromUnixSeconds(100);
+  const auto code = [&](absl::Duration after, absl::Duration timeout) {
+    return CancelledAt(arrival + after, arrival, arrival + timeout).code();
+  };
+  EXPECT_EQ(code(absl::Milliseconds(989), absl::Seconds(1)), Code::kCancelled);
+  EXPECT_EQ(code(absl::Milliseconds(990), absl::Seconds(1)), Code::kDeadlineExceeded);
+  EXPECT_EQ(code(absl::Seconds(2), absl::Seconds(1)), Code::kDeadlineExceeded);
+  EXPECT_EQ(code(absl::ZeroDuration(), absl::Seconds(1)), Code::kCancelled);
+  EXPECT_EQ(code(absl::Hours(1000), absl::InfiniteDuration()), Code::kCancelled);
 }
 
 TEST_F(EngineEndingTest, RefusesWhatNeverFits) {

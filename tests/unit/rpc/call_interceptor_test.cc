@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "server/rpc/generate_stream_call.h"
 #include "tests/unit/rpc/test_server.h"
 
@@ -16,6 +18,7 @@ namespace peerage {
 namespace {
 
 using ::testing::Contains;
+using ::testing::HasSubstr;
 
 class CallInterceptorTest : public ::testing::Test {
  protected:
@@ -94,14 +97,27 @@ TEST_F(CallInterceptorTest, TellsOfEveryServiceAndCode) {
 }
 
 TEST_F(CallInterceptorTest, TellsOfCallsThatNoServiceSees) {
-  EXPECT_EQ(Call("/peerage.v1.InferenceService/Score", "\xff\xff"),
-            grpc::StatusCode::UNIMPLEMENTED);
   EXPECT_EQ(Call("/no.Such/Method", ""), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(Calls("no.Such/Method").at(0).code, absl::StatusCode::kUnimplemented);
+}
 
-  for (const char* method : {"peerage.v1.InferenceService/Score", "no.Such/Method"}) {
+// gRPC would say UNIMPLEMENTED, as if the method were not there, and no reason.
+TEST_F(CallInterceptorTest, AMessageThatIsNoneIsTheClientsFaultInEveryMethod) {
+  for (const std::string& method : ServedMethods()) {
+    if (!absl::StartsWith(method, "peerage.v1.")) continue;
+    if (absl::EndsWith(method, "/ScoreStream")) continue;  // a stream of messages, not one
+    const auto channel =
+        grpc::CreateChannel(server_.rpc().address(), grpc::InsecureChannelCredentials());
+    const grpc::Status status = CallRaw(channel, absl::StrCat("/", method), "\xff\xff").status;
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
+    EXPECT_THAT(status.error_message(), HasSubstr("not UTF-8")) << method;
     ASSERT_EQ(Calls(method).size(), 1) << method;
-    EXPECT_EQ(Calls(method)[0].code, absl::StatusCode::kUnimplemented) << method;
+    EXPECT_EQ(Calls(method)[0].code, absl::StatusCode::kInvalidArgument) << method;
+    EXPECT_EQ(Calls(method)[0].error, status.error_message()) << method;
   }
+  EXPECT_EQ(server_.observer().count(RequestKind::kGenerate, absl::StatusCode::kInvalidArgument),
+            2);
+  EXPECT_EQ(server_.observer().count(RequestKind::kScore, absl::StatusCode::kInvalidArgument), 1);
 }
 
 TEST(CancelledCallTest, IsToldOnce) {

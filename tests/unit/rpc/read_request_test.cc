@@ -57,6 +57,30 @@ TEST_F(ReadRequestTest, PutsBosWhereItIsAskedFor) {
   EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kA));
 }
 
+// Its rest would be refused: it has no token.
+TEST_F(ReadRequestTest, ATextIsReadNoFurtherThanTheContextGoes) {
+  const std::string text = std::string(257, 'a') + "#";
+  request_.mutable_prompt()->set_text(text);
+  absl::Status status = Convert(request_, model_, call_).status();
+  EXPECT_EQ(status,
+            absl::OutOfRangeError("prompt has more than 256 tokens, the context of the model 256"));
+
+  auto* messages = request_.mutable_prompt()->mutable_chat()->mutable_messages();
+  for (int i = 0; i < 257; ++i) messages->Add()->set_role("user");
+  messages->Add()->set_content("#");
+  EXPECT_TRUE(absl::IsOutOfRange(Convert(request_, model_, call_).status()));
+
+  v1::ScoreRequest score;
+  score.add_continuations()->set_text(text);
+  status = Convert(score, model_, call_).status();
+  EXPECT_EQ(status, absl::OutOfRangeError(
+                        "continuations[0] has more than 256 tokens, the context of the model 256"));
+  score.mutable_context()->set_text(text);
+  status = Convert(score, model_, call_).status();
+  EXPECT_EQ(status, absl::OutOfRangeError(
+                        "context has more than 256 tokens, the context of the model 256"));
+}
+
 TEST_F(ReadRequestTest, MasksEveryEndingBeforeMinTokens) {
   request_.mutable_stopping()->add_stop_token_ids(5);
   EXPECT_THAT(ConvertOrDie().sampling.masked_ids, IsEmpty());

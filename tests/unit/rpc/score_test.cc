@@ -172,7 +172,9 @@ TEST(ScoreStreamTest, EndsWithAnErrorAtAnItemThatIsNoValidMessage) {
   EXPECT_FALSE(stream->Read(&answer));
   const grpc::Status status = stream->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(status.error_message(), "item 1 of the stream is not a valid ScoreStreamRequest");
+  EXPECT_EQ(status.error_message(),
+            "item 1 of the stream is not a valid ScoreStreamRequest: its bytes do not parse, or a "
+            "text of it is not UTF-8");
   server.AwaitIdle();
   server.ExpectHealthy();
 }

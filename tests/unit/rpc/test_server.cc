@@ -67,6 +67,7 @@ TestServer::TestServer(const TestServerOptions& options) {
                         .model_name = "fake",
                         .version = "1.2.3",
                         .trace_limits = options.trace_limits,
+                        .texts = options.texts,
                         .log_content = options.log_content},
                        {.engine = engine_.get(),
                         .tokenizer = &tokenizer_,

@@ -54,6 +54,7 @@ struct TestServerOptions {
   EngineOptions engine;
   ExpertUsageMode expert_usage = ExpertUsageMode::kRecent;
   TraceLimits trace_limits = {.level = ExpertTraceLevel::kFull};
+  TextPoolOptions texts;
   bool log_content = false;
 };
 

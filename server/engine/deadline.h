@@ -1,0 +1,17 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace peerage {
+
+// What a call that is cancelled at `now` has ended with, as its client sees it: DEADLINE_EXCEEDED
+// at its deadline, else CANCELLED.
+//
+// A client that gives up at its deadline says on the wire only that it cancels, and its deadline
+// comes a little later here than there: what was left of it travelled rounded up, by up to 1 %
+// (gRPC sends 10 s exactly, 10.1 s as 10.1 s, 10.11 s as 10.2 s). So a call that is cancelled when
+// no more than that is left has met its deadline.
+absl::Status CancelledAt(absl::Time now, absl::Time arrival, absl::Time deadline);
+
+}  // namespace peerage
