@@ -38,6 +38,15 @@ struct SamplingParams {
   std::vector<TokenId> masked_ids = {};
 };
 
+// What the draws of a slot depend on beside the logits: everything, so that whoever opens a slot
+// with the same state at the same place of a sequence draws the same tokens.
+struct SlotState {
+  SamplingParams sampling = {};
+  absl::Span<const TokenId> prompt = {};     // the repetition penalty sees it
+  absl::Span<const TokenId> generated = {};  // drawn before, by whatever slot, in order
+  uint32_t candidate = 0;                    // selects the random stream of the seed
+};
+
 // Consecutive tokens of one sequence: a prefill chunk, or one token of decoding.
 struct Chunk {
   SlotId slot = 0;
@@ -138,14 +147,9 @@ class LanguageModel {
   virtual const ModelDescription& description() const = 0;
   virtual const ModelCapacity& capacity() const = 0;
 
-  // Starts a sequence. `prompt` is what the repetition penalty sees before anything is generated.
-  // Precondition: the slot is closed.
-  virtual void Open(SlotId slot, const SamplingParams& sampling,
-                    absl::Span<const TokenId> prompt) = 0;
-
-  // Opens `to` with the state of `from`, drawing from the random stream (seed, candidate).
-  // KV blocks are the caller's business (shared ids, BlockCopy).
-  virtual void Fork(SlotId from, SlotId to, uint32_t candidate) = 0;
+  // Starts a sequence, or goes on with one: its KV blocks are the caller's business (shared ids,
+  // BlockCopy). Precondition: the slot is closed.
+  virtual void Open(SlotId slot, const SlotState& state) = 0;
 
   virtual void Close(SlotId slot) = 0;
 

@@ -67,7 +67,7 @@ class Streams {
       std::iota(blocks_[i].begin(), blocks_[i].end(), next);
       next += blocks;
       tokens_.push_back(TokenOf(i, 0));
-      model.Open(i, {.temperature = 0}, {});
+      model.Open(i, {.sampling = {.temperature = 0}});
     }
   }
   ~Streams() {

@@ -15,15 +15,7 @@ Transformer::Transformer(ModelDescription description, ModelCapacity capacity,
       batch_(capacity.block_tokens),
       rows_(static_cast<int>(description_.vocabulary_size)) {}
 
-void Transformer::Open(SlotId slot, const SamplingParams& sampling,
-                       absl::Span<const TokenId> prompt) {
-  slots_[slot] = Slot(sampling, prompt);
-}
-
-void Transformer::Fork(SlotId from, SlotId to, uint32_t candidate) {
-  slots_[to] = slots_[from];
-  slots_[to].set_candidate(candidate);
-}
+void Transformer::Open(SlotId slot, const SlotState& state) { slots_[slot] = Slot(state); }
 
 void Transformer::Close(SlotId slot) { slots_[slot] = Slot(); }
 

@@ -119,12 +119,10 @@ void Worker::Admit(std::unique_ptr<RunningRequest> request, absl::Time now) {
 }
 
 void Worker::Open(const Sequence& sequence) {
-  if (sequence.parent != nullptr) {
-    parts_.model->Fork(sequence.parent->slot, sequence.slot, sequence.index);
-  } else {
-    const RunningRequest& request = *sequence.request;
-    parts_.model->Open(sequence.slot, request.sampling(), request.prompt());
-  }
+  const RunningRequest& request = *sequence.request;
+  parts_.model->Open(
+      sequence.slot,
+      {.sampling = request.sampling(), .prompt = request.prompt(), .candidate = sequence.index});
 }
 
 absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {

@@ -94,27 +94,15 @@ FakeModel::Picks FakeModel::PicksOf(const ExpertLayer& layer, TokenId token, int
   return picks;
 }
 
-void FakeModel::Open(SlotId slot, const SamplingParams& sampling,
-                     absl::Span<const TokenId> prompt) {
+void FakeModel::Open(SlotId slot, const SlotState& state) {
   EXPECT_TRUE(slot >= 0 && slot < options_.capacity.num_slots) << "no slot " << slot;
-  const bool was_closed =
-      slots_.emplace(slot, Slot{.sampling = sampling, .seen = {prompt.begin(), prompt.end()}})
-          .second;
-  EXPECT_TRUE(was_closed) << "slot " << slot << " is open already";
-  absl::MutexLock lock(&mu_);
-  open_slots_ = static_cast<int>(slots_.size());
-}
-
-void FakeModel::Fork(SlotId from, SlotId to, uint32_t candidate) {
-  const auto parent = slots_.find(from);
-  if (parent == slots_.end()) {
-    ADD_FAILURE() << "fork from the closed slot " << from;
-    return;
-  }
-  EXPECT_TRUE(to >= 0 && to < options_.capacity.num_slots) << "no slot " << to;
-  Slot child = parent->second;
-  child.candidate = candidate;
-  EXPECT_TRUE(slots_.emplace(to, std::move(child)).second) << "slot " << to << " is open already";
+  Slot opened{.sampling = state.sampling,
+              .candidate = state.candidate,
+              .seen = {state.prompt.begin(), state.prompt.end()},
+              .generated = static_cast<uint32_t>(state.generated.size())};
+  opened.seen.insert(opened.seen.end(), state.generated.begin(), state.generated.end());
+  EXPECT_TRUE(slots_.emplace(slot, std::move(opened)).second)
+      << "slot " << slot << " is open already";
   absl::MutexLock lock(&mu_);
   open_slots_ = static_cast<int>(slots_.size());
 }

@@ -49,8 +49,7 @@ class FakeModel final : public LanguageModel {
 
   const ModelDescription& description() const override { return description_; }
   const ModelCapacity& capacity() const override { return options_.capacity; }
-  void Open(SlotId slot, const SamplingParams& sampling, absl::Span<const TokenId> prompt) override;
-  void Fork(SlotId from, SlotId to, uint32_t candidate) override;
+  void Open(SlotId slot, const SlotState& state) override;
   void Close(SlotId slot) override;
   absl::StatusOr<StepOutput> Step(const StepInput& input) override;
   UsageTotals ReadUsage(int expert_layer, absl::Span<ExpertCount> counts) override;

@@ -136,9 +136,10 @@ TEST_P(ForwardPassSuite, DrawsAreOfTheSlotsStream) {
   }
   std::vector<std::vector<TokenId>> drawn(5);
   for (SlotId slot = 0; slot < 5; ++slot) {
-    model->Open(slot, {.temperature = slot == 4 ? 0.0f : 1.0f, .seed = slot < 3 ? 7u : 8u}, {});
+    model->Open(slot,
+                {.sampling = {.temperature = slot == 4 ? 0.0f : 1.0f, .seed = slot < 3 ? 7u : 8u},
+                 .candidate = slot == 2 ? 1u : 0u});
   }
-  model->Fork(0, 2, 1);
   for (int i = 0; i < 13; ++i) {
     const auto output = model->Step({.chunks = chunks, .rows = rows});
     ASSERT_TRUE(output.ok()) << output.status();

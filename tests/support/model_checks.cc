@@ -67,7 +67,7 @@ void ExpectAForkContinuesItsOriginsSequence(LanguageModel& model, Tolerance tole
   const absl::Span<const TokenId> tokens = whole.tokens;
   const Chunk first{.slot = 0, .tokens = tokens.first(40), .blocks = origin};
   ASSERT_TRUE(model.Step({.chunks = {&first, 1}}).ok());
-  model.Fork(0, 1, 1);
+  model.Open(1, {});
   const BlockCopy copy{5, 6};
   const Chunk rest{
       .slot = 1, .tokens = tokens.subspan(40, 9), .first_position = 40, .blocks = fork};

@@ -39,7 +39,7 @@ SequenceRunner::SequenceRunner(LanguageModel& model, SlotId slot, BlockId first_
   blocks_.resize(std::min((context + capacity.block_tokens - 1) / capacity.block_tokens,
                           capacity.num_blocks - first_block));
   std::iota(blocks_.begin(), blocks_.end(), first_block);
-  model.Open(slot, {.temperature = 0}, {});
+  model.Open(slot, {.sampling = {.temperature = 0}});
 }
 
 SequenceRunner::~SequenceRunner() { model_.Close(slot_); }

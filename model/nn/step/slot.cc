@@ -4,9 +4,11 @@
 
 namespace peerage::nn {
 
-Slot::Slot(const SamplingParams& sampling, absl::Span<const TokenId> prompt) : sampling_(sampling) {
-  if (sampling_.repetition_penalty == 1) return;
-  for (const TokenId token : prompt) seen_.try_emplace(token, 0);
+Slot::Slot(const SlotState& state) : sampling_(state.sampling), candidate_(state.candidate) {
+  if (sampling_.repetition_penalty != 1) {
+    for (const TokenId token : state.prompt) seen_.try_emplace(token, 0);
+  }
+  for (const TokenId token : state.generated) Remember(token);
 }
 
 bool Slot::has_penalty() const {

@@ -12,15 +12,12 @@ namespace peerage::nn {
 // What a model remembers of one sequence: how its logits become tokens, what it has seen, and where
 // its random stream is. Devices sample with it; this is the part that is the same on all of them.
 //
-// Threads: none. Copyable: a fork is a copy with another candidate number.
+// Threads: none.
 class Slot {
  public:
   Slot() = default;
-  // `prompt` is what the repetition penalty sees before anything is generated.
-  // Precondition: ids in `sampling` and `prompt` are below the vocabulary's size.
-  Slot(const SamplingParams& sampling, absl::Span<const TokenId> prompt);
-
-  void set_candidate(uint32_t candidate) { candidate_ = candidate; }
+  // Precondition: all ids in `state` are below the vocabulary's size.
+  explicit Slot(const SlotState& state);
 
   const SamplingParams& sampling() const { return sampling_; }
   uint32_t generated() const { return generated_; }  // tokens so far

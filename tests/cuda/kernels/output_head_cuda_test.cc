@@ -165,8 +165,9 @@ HeadRow SampledRow(int vocabulary, int kind, std::mt19937& random) {
   HeadRow row{.logits = RandomLogits(vocabulary, kind, random), .sample = true};
   std::vector<TokenId> prompt(random() % 50);
   std::generate(prompt.begin(), prompt.end(), token);
-  row.slot = nn::Slot(RandomSampling(vocabulary, random), prompt);
-  row.slot.set_candidate(random() % 4);
+  const SamplingParams sampling = RandomSampling(vocabulary, random);
+  row.slot = nn::Slot(
+      {.sampling = sampling, .prompt = prompt, .candidate = static_cast<uint32_t>(random() % 4)});
   for (int i = random() % 4; i > 0; --i) row.slot.Remember(token());
   row.alternatives = static_cast<int>(random() % 23) - 2;
   row.alternatives = std::min({std::max(row.alternatives, -1), 20, vocabulary});
@@ -237,7 +238,7 @@ TEST_F(OutputHeadTest, CutsWhereEveryTokenIsACandidate) {
       for (const uint32_t top_k : {0, 1, 7, vocabulary - 1}) {
         const SamplingParams params{.temperature = 1.1f, .top_k = top_k, .top_p = top_p, .seed = 4};
         ExpectLikeCpu({{.logits = Logits(vocabulary, -2.5f),
-                        .slot = nn::Slot(params, {}),
+                        .slot = nn::Slot({.sampling = params}),
                         .sample = true,
                         .alternatives = 1}});
         if (HasFailure()) return;
@@ -252,7 +253,7 @@ TEST_F(OutputHeadTest, TopPIsTheMassOfWhatTopKKeepsOfAPlateau) {
     Logits logits(5000, 1);
     logits[17] = 3;
     const SamplingParams params{.top_k = 100, .top_p = 0.7f, .seed = seed};
-    ExpectLikeCpu({{.logits = logits, .slot = nn::Slot(params, {}), .sample = true}});
+    ExpectLikeCpu({{.logits = logits, .slot = nn::Slot({.sampling = params}), .sample = true}});
     if (HasFailure()) return;
   }
 }
@@ -265,7 +266,7 @@ TEST_F(OutputHeadTest, IgnoresAMaskThatLeavesNothing) {
     for (const std::vector<TokenId>& masked : {std::vector<TokenId>{5000}, {7, 5000, 7}}) {
       const SamplingParams params{
           .temperature = temperature, .min_tokens = 1, .masked_ids = masked};
-      HeadRow row{.logits = logits, .slot = nn::Slot(params, {}), .sample = true};
+      HeadRow row{.logits = logits, .slot = nn::Slot({.sampling = params}), .sample = true};
       const HeadRowResult result = ReportHeadRows({row}, stream_)[0];
       EXPECT_EQ(result.scores[0].token, ReferenceHeadRow(row).scores[0].token);
     }
@@ -320,7 +321,7 @@ TEST_F(OutputHeadTest, WritesNothingOfAPaddingRow) {
 TEST_F(OutputHeadTest, ReportsFromACapturedGraph) {
   Random random(11);
   HeadRow row = SampledRow(700, 0, random);
-  row.slot = nn::Slot({.temperature = 0.8f, .top_p = 0.9f}, {});
+  row.slot = nn::Slot({.sampling = {.temperature = 0.8f, .top_p = 0.9f}});
   const DeviceArray<float> logits(row.logits);
   const DeviceArray<kernels::cuda::RowRequest> requests({{.token_row = 0,
                                                           .sample = 1,
@@ -368,7 +369,7 @@ TEST_F(OutputHeadTest, EachKernelReadsARowOnceInWholeSectors) {
   Random random(12);
   const SamplingParams params{.temperature = 0.9f, .top_p = 0.9f, .logit_bias = {{5, 1.0f}}};
   const HeadRow row{.logits = RandomLogits(kVocabulary, 0, random),
-                    .slot = nn::Slot(params, {}),
+                    .slot = nn::Slot({.sampling = params}),
                     .sample = true,
                     .alternatives = 5};
   standin::ResetCounters();

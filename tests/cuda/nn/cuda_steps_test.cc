@@ -88,7 +88,7 @@ TEST(CudaStepsTest, AStepThatDecodesIsOneLaunchAndOneWait) {
     SCOPED_TRACE(name);
     const MemoryCheckpoint checkpoint(config, 3);
     const auto model = Load(checkpoint, "cuda:0");
-    for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.temperature = 0}, {});
+    for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.sampling = {.temperature = 0}});
     Decoder decoder(*model, 3);
     ASSERT_TRUE(decoder.Step().ok());  // the prompts
     for (int i = 0; i < 2; ++i) {
@@ -129,7 +129,10 @@ TEST(CudaStepsTest, DrawsAreTheCpus) {
   std::vector<std::vector<std::vector<TokenId>>> drawn;
   for (const std::string device : {"cpu", "cuda:0"}) {
     const auto model = Load(checkpoint, device);
-    for (int slot = 0; slot < kSlots; ++slot) model->Open(slot, ways[slot], {{3, 17}});
+    const std::vector<TokenId> prompt = {3, 17};
+    for (int slot = 0; slot < kSlots; ++slot) {
+      model->Open(slot, {.sampling = ways[slot], .prompt = prompt});
+    }
     Decoder decoder(*model, kSlots);
     for (int i = 0; i < 14; ++i) ASSERT_TRUE(decoder.Step(i % 3 - 1).ok());
     drawn.push_back(decoder.tokens());
@@ -198,7 +201,7 @@ TEST(CudaStepsTest, AFailureThatNothingSurvivesIsALossWhateverItsCode) {
   if (!standin::IsPresent()) GTEST_SKIP() << "failures are the stand-in's";
   const MemoryCheckpoint checkpoint(OddConfig(), 3);
   const auto model = Load(checkpoint, "cuda:0");
-  model->Open(0, {.temperature = 0}, {});
+  model->Open(0, {.sampling = {.temperature = 0}});
   Decoder decoder(*model, 1);
   ASSERT_TRUE(decoder.Step().ok());
   standin::Fail("cudaGraphLaunch", kInvalidConfiguration);
@@ -217,7 +220,7 @@ TEST(CudaStepsTest, ZALostDeviceFailsEveryLaterStep) {
   if (!standin::IsPresent()) GTEST_SKIP() << "devices are lost by the stand-in";
   const MemoryCheckpoint checkpoint(OddConfig(), 3);
   const auto model = Load(checkpoint, "cuda:0");
-  model->Open(0, {.temperature = 0}, {});
+  model->Open(0, {.sampling = {.temperature = 0}});
   Decoder decoder(*model, 1);
   ASSERT_TRUE(decoder.Step().ok());
   standin::Fail("cudaGraphLaunch", kIllegalAddress);

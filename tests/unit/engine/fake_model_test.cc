@@ -11,7 +11,7 @@ namespace {
 
 class FakeModelTest : public ::testing::Test {
  protected:
-  FakeModelTest() { model_.Open(0, {}, prompt_); }
+  FakeModelTest() { model_.Open(0, {.prompt = prompt_}); }
 
   absl::StatusOr<StepOutput> Feed(SlotId slot, std::vector<TokenId> tokens, int32_t first_position,
                                   std::vector<BlockId> blocks) {
@@ -31,7 +31,7 @@ class FakeModelTest : public ::testing::Test {
 };
 
 TEST_F(FakeModelTest, AnswersFromTheTokensInItsBlocks) {
-  model_.Open(1, {}, prompt_);
+  model_.Open(1, {.prompt = prompt_});
   const Chunk chunk{.slot = 1, .tokens = absl::MakeSpan(prompt_).first(4), .blocks = block_};
   ASSERT_TRUE(model_.Step({.chunks = {&chunk, 1}}).ok());
 
@@ -52,9 +52,8 @@ TEST_F(FakeModelTest, NoticesASlotThatSamplesForAnotherSequence) {
 }
 
 TEST_F(FakeModelTest, NoticesSlotsThatAreOpenedTwiceOrNeverOpened) {
-  EXPECT_NONFATAL_FAILURE(model_.Open(0, {}, {}), "open already");
+  EXPECT_NONFATAL_FAILURE(model_.Open(0, {}), "open already");
   EXPECT_NONFATAL_FAILURE(model_.Close(5), "not open");
-  EXPECT_NONFATAL_FAILURE(model_.Fork(6, 7, 1), "closed slot");
 }
 
 }  // namespace

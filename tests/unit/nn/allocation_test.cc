@@ -62,13 +62,11 @@ class Conversation {
 
   void Open(LanguageModel& model) const {
     for (SlotId slot = 0; slot < kSequences; ++slot) {
-      model.Open(slot,
-                 {.temperature = 0.5f * slot,
-                  .top_k = slot == 1 ? 31u : 0u,
-                  .top_p = 0.9f,
-                  .min_p = slot == 2 ? 0.01f : 0,
-                  .seed = 97},
-                 {});
+      model.Open(slot, {.sampling = {.temperature = 0.5f * slot,
+                                     .top_k = slot == 1 ? 31u : 0u,
+                                     .top_p = 0.9f,
+                                     .min_p = slot == 2 ? 0.01f : 0,
+                                     .seed = 97}});
     }
   }
 

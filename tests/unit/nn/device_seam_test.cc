@@ -70,7 +70,7 @@ class NotingDevice : public nn::ForwardPass {
 class TransformerSeamTest : public testing::Test {
  protected:
   TransformerSeamTest() {
-    for (SlotId slot = 0; slot < 3; ++slot) model_.Open(slot, {.seed = 5}, {});
+    for (SlotId slot = 0; slot < 3; ++slot) model_.Open(slot, {.sampling = {.seed = 5}});
   }
 
   absl::StatusOr<StepOutput> Step(SlotId slot, bool sample) {
@@ -110,7 +110,7 @@ TEST_F(TransformerSeamTest, ADevicesErrorIsTheSteps) {
   EXPECT_EQ(output->chunk_status[0].code(), absl::StatusCode::kInternal);
 }
 
-// A fork draws from another stream where its origin is; a closed slot begins anew.
+// A slot goes on where its state says; a closed one begins anew.
 TEST_F(TransformerSeamTest, KeepsASlotForEachSequence) {
   ASSERT_TRUE(Step(0, true).ok());
   ASSERT_TRUE(Step(0, false).ok());
@@ -118,8 +118,11 @@ TEST_F(TransformerSeamTest, KeepsASlotForEachSequence) {
   EXPECT_NE(notes_.random[0], notes_.random[1]);
   const uint64_t origin = notes_.random[0];
 
-  model_.Fork(0, 1, 0);
-  model_.Fork(0, 2, 9);
+  const std::vector<TokenId> drawn = {tokens_[0]};
+  model_.Close(1);
+  model_.Close(2);
+  model_.Open(1, {.sampling = {.seed = 5}, .generated = drawn});
+  model_.Open(2, {.sampling = {.seed = 5}, .generated = drawn, .candidate = 9});
   ASSERT_TRUE(Step(0, false).ok());
   EXPECT_EQ(notes_.random[1], origin);
   EXPECT_NE(notes_.random[2], origin);

@@ -155,8 +155,8 @@ TEST_F(TransformerTest, CandidatesDrawFromStreamsOfTheirOwn) {
     return drawn;
   };
   const SamplingParams params{.temperature = 1, .seed = 99};
-  for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, params, {});
-  model->Fork(0, 3, 1);
+  for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.sampling = params});
+  model->Open(3, {.sampling = params, .candidate = 1});
 
   const std::vector<TokenId> first = sample(0);
 

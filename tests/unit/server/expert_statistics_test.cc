@@ -46,8 +46,7 @@ class CountingModel final : public LanguageModel {
 
   const ModelDescription& description() const override { return description_; }
   const ModelCapacity& capacity() const override { return capacity_; }
-  void Open(SlotId, const SamplingParams&, absl::Span<const TokenId>) override {}
-  void Fork(SlotId, SlotId, uint32_t) override {}
+  void Open(SlotId, const SlotState&) override {}
   void Close(SlotId) override {}
   absl::StatusOr<StepOutput> Step(const StepInput&) override { return StepOutput{}; }
   UsageTotals ReadUsage(int, absl::Span<ExpertCount> counts) override {

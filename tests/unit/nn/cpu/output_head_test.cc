@@ -76,7 +76,7 @@ class OutputHeadTest : public testing::Test {
   std::optional<OutputHead> head_;
   std::vector<float> x_ = RandomValues(100 * kModelWidth, 12);
   std::vector<OutputRow> wanted_;
-  std::vector<Slot> slots_ = std::vector<Slot>(2, Slot({.temperature = 0}, {}));
+  std::vector<Slot> slots_ = std::vector<Slot>(2, Slot({.sampling = {.temperature = 0}}));
   OutputRows rows_{kVocab};
   StepOutput output_;
 };
@@ -160,7 +160,7 @@ TEST_F(OutputHeadTest, EqualLogitsRankByIndex) {
 
 // Bias decides what is drawn, and nothing that is reported of it.
 TEST_F(OutputHeadTest, LogprobsAreOfTheRawLogits) {
-  slots_[0] = Slot({.temperature = 0, .logit_bias = {{42, 100.0f}}}, {});
+  slots_[0] = Slot({.sampling = {.temperature = 0, .logit_bias = {{42, 100.0f}}}});
   const std::vector<TokenId> target = {42};
   wanted_ = {{.row = 9, .sample = true, .alternatives = 3}, {.row = 9, .targets = target}};
   Run();

@@ -34,8 +34,7 @@ TEST(SlotTest, RandomBitsArePhiloxOfSeedCandidateAndCount) {
   EXPECT_EQ(Slot().Random(), 0xe169c58d6627e8d5);
   for (const uint64_t seed : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 32, ~uint64_t{0}}) {
     for (const uint32_t candidate : {0u, 1u, 0xffffffffu}) {
-      Slot slot({.seed = seed}, {});
-      slot.set_candidate(candidate);
+      Slot slot({.sampling = {.seed = seed}, .candidate = candidate});
       for (uint32_t generated = 0; generated < 33; ++generated) {
         ASSERT_EQ(slot.Random(), PublishedRandom(seed, candidate, generated))
             << seed << ", " << candidate << ", " << generated;
@@ -47,8 +46,9 @@ TEST(SlotTest, RandomBitsArePhiloxOfSeedCandidateAndCount) {
 
 TEST(SlotTest, RandomBitsDependOnNothingElse) {
   const std::vector<TokenId> prompt = {1, 2, 3};
-  Slot plain({.seed = 31}, {});
-  Slot other({.temperature = 0.5f, .top_k = 3, .seed = 31, .repetition_penalty = 2}, prompt);
+  Slot plain({.sampling = {.seed = 31}});
+  Slot other({.sampling = {.temperature = 0.5f, .top_k = 3, .seed = 31, .repetition_penalty = 2},
+              .prompt = prompt});
   EXPECT_EQ(plain.Random(), other.Random());
   EXPECT_EQ(plain.Random(), plain.Random());  // asking draws nothing
   plain.Remember(7);
@@ -56,25 +56,32 @@ TEST(SlotTest, RandomBitsDependOnNothingElse) {
   EXPECT_EQ(plain.Random(), other.Random());
 }
 
-TEST(SlotTest, AForkIsACopyWithAStreamOfItsOwn) {
-  Slot origin({.seed = 97, .presence_penalty = 1}, {});
-  origin.Remember(3);
-  Slot fork = origin;
-  fork.set_candidate(1);
+// Opened with what was generated before, a slot is the one that generated it.
+TEST(SlotTest, GoesOnWhereAnotherStopped) {
+  const std::vector<TokenId> prompt = {5, 6}, generated = {6, 3, 3};
+  const SamplingParams sampling = {.seed = 97,
+                                   .repetition_penalty = 1.5f,
+                                   .presence_penalty = 1,
+                                   .min_tokens = 4,
+                                   .masked_ids = {1}};
+  Slot whole({.sampling = sampling, .prompt = prompt, .candidate = 1});
+  for (const TokenId token : generated) whole.Remember(token);
+  Slot resumed({.sampling = sampling, .prompt = prompt, .generated = generated, .candidate = 1});
 
-  EXPECT_EQ(fork.generated(), 1u);
-  EXPECT_THAT(fork.seen(), UnorderedElementsAre(Pair(3, 1)));
-  EXPECT_NE(fork.Random(), origin.Random());
-  EXPECT_EQ(fork.Random(), PublishedRandom(97, 1, 1));
-  fork.Remember(4);
-  EXPECT_THAT(origin.seen(), UnorderedElementsAre(Pair(3, 1)));
+  EXPECT_EQ(resumed.generated(), 3u);
+  EXPECT_EQ(resumed.seen(), whole.seen());
+  EXPECT_THAT(resumed.seen(), UnorderedElementsAre(Pair(5, 0), Pair(6, 1), Pair(3, 2)));
+  EXPECT_EQ(resumed.Random(), PublishedRandom(97, 1, 3));
+  EXPECT_TRUE(resumed.must_mask());
+  resumed.Remember(9);
+  EXPECT_FALSE(resumed.must_mask());
 }
 
 // The repetition penalty sees the prompt too; the others what was generated.
 TEST(SlotTest, HistoryIsKeptForPenaltiesOnly) {
   const std::vector<TokenId> prompt = {5, 6, 5};
   const auto history = [&](const SamplingParams& sampling) {
-    Slot slot(sampling, prompt);
+    Slot slot({.sampling = sampling, .prompt = prompt});
     for (const TokenId token : {6, 6, 9}) slot.Remember(token);
     EXPECT_EQ(slot.generated(), 3u);
     return slot.seen();
@@ -87,14 +94,14 @@ TEST(SlotTest, HistoryIsKeptForPenaltiesOnly) {
 }
 
 TEST(SlotTest, HasAPenaltyWhenAnyIsNotNeutral) {
-  EXPECT_FALSE(Slot({.temperature = 0, .top_p = 0.5f}, {}).has_penalty());
-  EXPECT_TRUE(Slot({.repetition_penalty = 0.9f}, {}).has_penalty());
-  EXPECT_TRUE(Slot({.frequency_penalty = -0.1f}, {}).has_penalty());
-  EXPECT_TRUE(Slot({.presence_penalty = 0.1f}, {}).has_penalty());
+  EXPECT_FALSE(Slot({.sampling = {.temperature = 0, .top_p = 0.5f}}).has_penalty());
+  EXPECT_TRUE(Slot({.sampling = {.repetition_penalty = 0.9f}}).has_penalty());
+  EXPECT_TRUE(Slot({.sampling = {.frequency_penalty = -0.1f}}).has_penalty());
+  EXPECT_TRUE(Slot({.sampling = {.presence_penalty = 0.1f}}).has_penalty());
 }
 
 TEST(SlotTest, MasksUntilEnoughTokensAreGenerated) {
-  Slot slot({.min_tokens = 2}, {});
+  Slot slot({.sampling = {.min_tokens = 2}});
   EXPECT_TRUE(slot.must_mask());
   slot.Remember(1);
   EXPECT_TRUE(slot.must_mask());
@@ -107,8 +114,7 @@ TEST(SlotTest, StreamsOfNeighboursDoNotMeet) {
   std::set<uint64_t> drawn;
   for (const uint64_t seed : {3, 4, 5}) {
     for (uint32_t candidate = 0; candidate < 3; ++candidate) {
-      Slot slot({.seed = seed}, {});
-      slot.set_candidate(candidate);
+      Slot slot({.sampling = {.seed = seed}, .candidate = candidate});
       for (int i = 0; i < 31; ++i) {
         drawn.insert(slot.Random());
         slot.Remember(1);
