@@ -126,7 +126,7 @@ nn::LoadOptions OptionsOf(const ServerConfig& config, const std::string& device)
   options.cuda_batch_invariant = config.cuda_batch_invariant;
   options.threads = config.threads;
   // The context of a Score keeps a slot while its continuations run.
-  options.num_slots = 2 * config.max_sequences;
+  options.num_slots = config.max_sequences;
   options.max_step_tokens = config.max_batch_tokens;
   options.count_experts = UsageMode(config) != ExpertUsageMode::kOff;
   options.trace_experts = TraceLevel(config) != ExpertTraceLevel::kNone;

@@ -2,25 +2,39 @@
 
 #include <algorithm>
 #include <atomic>
-#include <thread>
 #include <utility>
 
 #include "base/status_macros.h"
-#include "server/engine/generation.h"
-#include "server/engine/request_queue.h"
-#include "server/engine/scoring.h"
-#include "server/engine/worker.h"
+#include "server/engine/admission.h"
+#include "server/engine/generate_delivery.h"
+#include "server/engine/replica.h"
+#include "server/engine/score_delivery.h"
+#include "server/engine/task.h"
 
 namespace peerage {
 namespace {
 
-SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, const ModelCapacity& capacity) {
-  return {.max_batch_tokens = std::min(options.max_batch_tokens, capacity.max_step_tokens),
-          .max_sequences = options.max_sequences,
-          .num_slots = capacity.num_slots,
-          .num_blocks = capacity.num_blocks,
-          .block_tokens = capacity.block_tokens,
+EngineCapacity CapacityOf(const LanguageModel& model, const EngineOptions& options) {
+  const ModelCapacity& capacity = model.capacity();
+  return {.model = capacity,
+          .context_length = model.description().context_length,
+          .max_sequences = std::min(options.max_sequences, capacity.num_slots)};
+}
+
+SchedulerOptions MakeSchedulerOptions(const EngineOptions& options,
+                                      const EngineCapacity& capacity) {
+  return {.max_batch_tokens = std::min(options.max_batch_tokens, capacity.model.max_step_tokens),
+          .max_sequences = capacity.max_sequences,
+          .num_blocks = capacity.model.num_blocks,
+          .block_tokens = capacity.model.block_tokens,
           .slow_reader_timeout = options.slow_reader_timeout};
+}
+
+int64_t PromptTokens(const GenerateRequest& request) {
+  return static_cast<int64_t>(request.prompt.size());
+}
+int64_t PromptTokens(const ScoreRequest& request) {
+  return static_cast<int64_t>(request.context.size());
 }
 
 }  // namespace
@@ -30,91 +44,78 @@ class Engine::Core {
   Core(const EngineOptions& options, std::unique_ptr<LanguageModel> model,
        const Tokenizer* tokenizer, const Clock* clock, EngineObserver* observer)
       : description_(model->description()),
-        capacity_{.model = model->capacity(),
-                  .context_length = description_.context_length,
-                  .max_sequences = options.max_sequences},
-        facts_{.tokenizer = tokenizer,
-               .expert_layers = description_.expert_layers,
-               .block_tokens = capacity_.model.block_tokens},
+        capacity_(CapacityOf(*model, options)),
+        facts_{.tokenizer = tokenizer, .expert_layers = description_.expert_layers},
         clock_(clock),
         observer_(observer),
-        model_(std::move(model)),
-        queue_(options.max_queued_requests, clock),
-        worker_({.model = model_.get(),
-                 .clock = clock,
-                 .observer = observer,
-                 .queue = &queue_,
-                 .every_turn = options.every_turn,
-                 .on_lost = options.on_lost,
-                 .count_distinct_experts = options.count_distinct_experts},
-                MakeSchedulerOptions(options, capacity_.model)),
-        thread_([this] { worker_.Run(); }) {}
+        replica_(std::move(model),
+                 {.clock = clock,
+                  .observer = observer,
+                  .every_turn = options.every_turn,
+                  .on_lost = options.on_lost,
+                  .count_distinct_experts = options.count_distinct_experts},
+                 MakeSchedulerOptions(options, capacity_), options.max_queued_requests) {}
 
-  ~Core() { Stop(); }
-
-  void Stop() {
-    if (!thread_.joinable()) return;
-    queue_.Close();
-    queue_.CancelAll(absl::UnavailableError("the server is stopping"));
-    queue_.Shutdown();
-    thread_.join();
-  }
-
-  // The only place where Generate and Score are told apart: from here on, Running is a
-  // RunningRequest.
-  template <typename Running, typename Request>
+  // The only place where Generate and Score are told apart: from here on, they are tasks with
+  // deliveries.
+  template <typename RequestDelivery, typename Request>
   absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<ResponseSink> sink) {
     const absl::Time now = clock_->Now();
-    SchedulingParams& scheduling = request.scheduling;
-    if (scheduling.arrival == absl::InfinitePast()) scheduling.arrival = now;
-    return Enqueue(
-        std::make_unique<Running>(++last_handle_, std::move(request), std::move(sink), facts_),
-        now);
+    absl::Time& arrival = request.scheduling.arrival;
+    if (arrival == absl::InfinitePast()) arrival = now;
+    auto delivery = std::make_unique<RequestDelivery>(std::move(request), std::move(sink), facts_);
+    RequestEvent refusal = delivery->Usage();
+    refusal.total = now - delivery->timeline().arrival;
+    absl::StatusOr<RequestHandle> handle = Admit(std::move(delivery), now);
+    if (!handle.ok()) {
+      refusal.code = handle.status().code();
+      refusal.error = std::string(handle.status().message());
+      refusal.unfinished_candidates = 0;  // they never began
+      observer_->OnRequestDone(refusal);
+      return handle;
+    }
+    observer_->OnQueueChanged(replica_.status().requests_running, inbox().num_waiting());
+    return handle;
   }
 
   void Drain(absl::Time deadline) {
-    queue_.Close();
-    if (queue_.WaitUntilAllDone(deadline)) return;
-    queue_.CancelAll(absl::UnavailableError("the server stopped before the request was finished"));
-    queue_.WaitUntilAllDone(absl::InfiniteFuture());
+    inbox().Close();
+    if (inbox().WaitUntilAllDone(deadline)) return;
+    inbox().EndAll(absl::UnavailableError("the server stopped before the request was finished"));
+    inbox().WaitUntilAllDone(absl::InfiniteFuture());
   }
 
   EngineStatus status() const {
-    const WorkerStatus worker = worker_.status();
-    return {.requests_waiting = queue_.num_waiting(),
+    const WorkerStatus worker = replica_.status();
+    return {.requests_waiting = replica_.inbox().num_waiting(),
             .requests_running = worker.requests_running,
             .kv_blocks_total = capacity_.model.num_blocks,
             .kv_blocks_free = worker.kv_blocks_free,
             .steps = worker.steps,
             .last_turn = worker.last_turn,
-            .draining = queue_.closed(),
+            .draining = replica_.inbox().closed(),
             .lost = worker.lost};
   }
 
-  RequestQueue& queue() { return queue_; }
+  void Stop() { replica_.Stop(); }
+  Inbox& inbox() { return replica_.inbox(); }
   const ModelDescription& description() const { return description_; }
 
  private:
-  absl::StatusOr<RequestHandle> Enqueue(std::unique_ptr<RunningRequest> request, absl::Time now) {
-    const RequestHandle handle = request->handle();
-    RequestEvent refusal = request->Usage();
-    refusal.total = now - request->timeline().arrival;
-    if (absl::Status status = Admit(std::move(request), now); !status.ok()) {
-      refusal.code = status.code();
-      refusal.error = std::string(status.message());
-      refusal.unfinished_candidates = 0;  // they never began
-      observer_->OnRequestDone(refusal);
-      return status;
-    }
-    observer_->OnQueueChanged(worker_.status().requests_running, queue_.num_waiting());
+  template <typename RequestDelivery>
+  absl::StatusOr<RequestHandle> Admit(std::unique_ptr<RequestDelivery> delivery, absl::Time now) {
+    const auto& request = delivery->request();
+    RETURN_IF_ERROR(inbox().CheckOpen());
+    RETURN_IF_ERROR(CheckMayStart(request.scheduling, now));
+    RETURN_IF_ERROR(CheckFits(request, capacity_));
+    auto task = std::make_unique<Task>(++last_handle_, request.scheduling, WorkOf(request),
+                                       capacity_.model.block_tokens);
+    RETURN_IF_ERROR(CheckFits(task->needs, capacity_));
+    task->prompt_tokens = PromptTokens(request);
+    task->delivery = std::move(delivery);
+    const RequestHandle handle = task->handle;
+    RETURN_IF_ERROR(inbox().Add(std::move(task)));
     return handle;
-  }
-
-  absl::Status Admit(std::unique_ptr<RunningRequest> request, absl::Time now) {
-    RETURN_IF_ERROR(queue_.CheckOpen());
-    RETURN_IF_ERROR(CheckMayStart(request->scheduling(), now));
-    RETURN_IF_ERROR(CheckFits(*request, capacity_));
-    return queue_.Add(std::move(request));
   }
 
   const ModelDescription description_;
@@ -122,11 +123,8 @@ class Engine::Core {
   const ModelFacts facts_;  // refers to description_
   const Clock* const clock_;
   EngineObserver* const observer_;
-  const std::unique_ptr<LanguageModel> model_;  // the worker's
   std::atomic<RequestHandle> last_handle_ = 0;
-  RequestQueue queue_;
-  Worker worker_;
-  std::thread thread_;
+  Replica replica_;
 };
 
 Engine::Engine(const EngineOptions& options, std::unique_ptr<LanguageModel> model,
@@ -137,25 +135,23 @@ Engine::~Engine() = default;
 
 absl::StatusOr<RequestHandle> Engine::Submit(GenerateRequest request,
                                              std::shared_ptr<ResponseSink> sink) {
-  return core_->Submit<Generation>(std::move(request), std::move(sink));
+  return core_->Submit<GenerateDelivery>(std::move(request), std::move(sink));
 }
 
 absl::StatusOr<RequestHandle> Engine::Submit(ScoreRequest request,
                                              std::shared_ptr<ResponseSink> sink) {
-  return core_->Submit<Scoring>(std::move(request), std::move(sink));
+  return core_->Submit<ScoreDelivery>(std::move(request), std::move(sink));
 }
 
-void Engine::Cancel(RequestHandle handle) { core_->queue().Cancel(handle); }
+void Engine::Cancel(RequestHandle handle) { core_->inbox().Cancel(handle); }
 
-void Engine::Wake() { core_->queue().Wake(); }
+void Engine::Wake() { core_->inbox().Wake(); }
 
-absl::Status Engine::RunOnWorker(WorkerTask task) {
-  return core_->queue().RunOnWorker(std::move(task));
-}
+absl::Status Engine::RunOnWorker(WorkerTask task) { return core_->inbox().Run(std::move(task)); }
 
 void Engine::Drain(absl::Time deadline) { core_->Drain(deadline); }
 
-void Engine::StopAdmission() { core_->queue().Close(); }
+void Engine::StopAdmission() { core_->inbox().Close(); }
 
 void Engine::Stop() { core_->Stop(); }
 

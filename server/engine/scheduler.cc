@@ -2,60 +2,70 @@
 
 #include <algorithm>
 #include <cassert>
-#include <utility>
+#include <optional>
 
 #include "base/status_macros.h"
+#include "server/engine/admission.h"
+#include "server/engine/deadline.h"
 
 namespace peerage {
 namespace {
 
-// Moves the last `count` elements of `from` to the end of `to`.
-template <typename T>
-void MoveTail(std::vector<T>& from, size_t count, std::vector<T>& to) {
-  to.insert(to.end(), from.end() - count, from.end());
-  from.resize(from.size() - count);
+absl::Status Lateness(const Task& task, absl::Time now) {
+  if (!task.started) RETURN_IF_ERROR(CheckMayStart(task.scheduling, now));
+  if (now >= task.scheduling.deadline) {
+    return absl::DeadlineExceededError("the deadline passed while the request was running");
+  }
+  return absl::ResourceExhaustedError("the reader is too slow");
 }
 
-bool RunsBefore(const RunningRequest& a, const RunningRequest& b) {
-  return std::pair(a.scheduling().priority, a.handle()) <
-         std::pair(b.scheduling().priority, b.handle());
+// What the sequence has of its task's needs: shared blocks are the trunk's.
+int64_t OwnBlocks(const Sequence& sequence) {
+  return static_cast<int64_t>(sequence.blocks.size()) - sequence.shared_blocks +
+         sequence.promised_blocks;
 }
 
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), blocks_(options.num_blocks), free_sequences_(options.max_sequences) {
-  for (SlotId slot = options.num_slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+    : options_(options), blocks_(options.num_blocks) {
+  for (SlotId slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 
-Scheduler::Lack Scheduler::WhatLacks(const RequestNeeds& needs) const {
-  const auto free_slots = static_cast<int64_t>(free_slots_.size());
-  if (needs.slots > free_slots || needs.sequences > free_sequences_) return Lack::kSlots;
-  return needs.blocks > blocks_.num_free() ? Lack::kBlocks : Lack::kNothing;
+void Scheduler::Add(std::unique_ptr<Task> task) {
+  tasks_.emplace(task->handle, task.get());
+  waiting_prompt_tokens_ += task->prompt_tokens;
+  UpdateExpiry(*task);
+  const Order order = OrderOf(*task);
+  waiting_.emplace(order, std::move(task));
 }
 
-RunningRequest& Scheduler::Admit(std::unique_ptr<RunningRequest> request) {
-  const RequestNeeds& needs = request->needs();
-  ReservedResources& reserved = request->reserved;
-  reserved.blocks.resize(needs.blocks);
-  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(reserved.blocks));
-  assert(fits);
-  MoveTail(free_slots_, needs.slots, reserved.slots);
-  reserved.sequences = static_cast<int32_t>(needs.sequences);
-  free_sequences_ -= reserved.sequences;
-
-  const auto place =
-      std::upper_bound(running_.begin(), running_.end(), request,
-                       [](const auto& a, const auto& b) { return RunsBefore(*a, *b); });
-  return **running_.insert(place, std::move(request));
+void Scheduler::Cancel(RequestHandle handle, absl::Time now) {
+  const auto found = tasks_.find(handle);
+  if (found == tasks_.end()) return;
+  Task& task = *found->second;
+  End(task, CancelledAt(now, task.scheduling.arrival, task.scheduling.deadline));
 }
 
-const Batch& Scheduler::Schedule(bool requests_wait) {
+void Scheduler::EndAll(const absl::Status& status) {
+  while (!running_.empty()) End(*running_.front(), status);
+  while (!waiting_.empty()) End(*waiting_.begin()->second, status);
+}
+
+void Scheduler::SetParked(Task& task, bool parked, absl::Time now) {
+  if (parked == task.parked()) return;
+  task.parked_since = parked ? std::optional(now) : std::nullopt;
+  UpdateExpiry(task);
+}
+
+const Batch& Scheduler::Schedule(absl::Time now) {
   batch_.started.clear();
   batch_.copies.clear();
   batch_.chunks.clear();
 
-  StartSequences(requests_wait);
+  ExpireLate(now);
+  AdmitWaiting();
+  StartSequences();
   CollectWork();
   const int32_t budget = options_.max_batch_tokens;
   const int64_t prefill_share =
@@ -67,141 +77,256 @@ const Batch& Scheduler::Schedule(bool requests_wait) {
   return batch_;
 }
 
-void Scheduler::StartSequences(bool requests_wait) {
-  for (const auto& request : running_) {
-    if (request->parked()) continue;
-    while (TryStart(*request, Source::kReserved)) continue;
-    if (!request->HasMoreSequences()) ReleaseReserved(*request);
+void Scheduler::ExpireLate(absl::Time now) {
+  while (NextExpiry() <= now) {
+    Task& task = *tasks_.at(expiries_.begin()->second);
+    End(task, Lateness(task, now));
   }
-  if (requests_wait) return;
+}
+
+absl::Time Scheduler::NextExpiry() const {
+  return expiries_.empty() ? absl::InfiniteFuture() : expiries_.begin()->first;
+}
+
+void Scheduler::UpdateExpiry(Task& task) {
+  absl::Time expiry = task.scheduling.deadline;
+  if (!task.started) expiry = std::min(expiry, task.scheduling.queue_deadline);
+  if (task.parked()) expiry = std::min(expiry, *task.parked_since + options_.slow_reader_timeout);
+  if (expiry == task.expiry) return;
+  expiries_.erase({task.expiry, task.handle});
+  if (expiry != absl::InfiniteFuture()) expiries_.emplace(expiry, task.handle);
+  task.expiry = expiry;
+}
+
+Scheduler::Lack Scheduler::WhatLacks(const Task& task) const {
+  if (task.needs.sequences > num_available_sequences()) return Lack::kSequences;
+  return task.needs.blocks > blocks_.num_available() ? Lack::kBlocks : Lack::kNothing;
+}
+
+Scheduler::Lack Scheduler::front_lacks() const {
+  return waiting_.empty() ? Lack::kNothing : WhatLacks(*waiting_.begin()->second);
+}
+
+void Scheduler::AdmitWaiting() {
+  while (!waiting_.empty() && front_lacks() == Lack::kNothing) {
+    std::unique_ptr<Task> task = std::move(waiting_.begin()->second);
+    waiting_.erase(waiting_.begin());
+    waiting_prompt_tokens_ -= task->prompt_tokens;
+    Promise(*task);
+    const auto place =
+        std::upper_bound(running_.begin(), running_.end(), task,
+                         [](const auto& a, const auto& b) { return OrderOf(*a) < OrderOf(*b); });
+    Task& admitted = **running_.insert(place, std::move(task));
+    if (admitted.done()) End(admitted, absl::OkStatus());  // there is nothing to compute
+  }
+}
+
+void Scheduler::End(Task& task, absl::Status status) {
+  for (const auto& sequence : task.sequences) LetGo(*sequence);
+  task.sequences.clear();
+  if (task.trunk != nullptr) LetGo(*task.trunk);
+  task.trunk.reset();
+  blocks_.Forgo(std::exchange(task.promised_blocks, 0));
+  promised_sequences_ -= std::exchange(task.promised_sequences, 0);
+  expiries_.erase({task.expiry, task.handle});
+  tasks_.erase(task.handle);
+
+  if (const auto waiting = waiting_.find(OrderOf(task)); waiting != waiting_.end()) {
+    waiting_prompt_tokens_ -= task.prompt_tokens;
+    ended_.push_back({std::move(waiting->second), std::move(status)});
+    waiting_.erase(waiting);
+    return;
+  }
+  const auto running = std::find_if(running_.begin(), running_.end(),
+                                    [&task](const auto& other) { return other.get() == &task; });
+  ended_.push_back({std::move(*running), std::move(status)});
+  running_.erase(running);
+}
+
+void Scheduler::Promise(Task& task) {
+  int64_t blocks = 0, sequences = 0;
+  if (task.has_more_to_start()) {
+    blocks = task.needs.blocks;
+    sequences = task.needs.sequences;
+    if (task.trunk != nullptr) blocks -= OwnBlocks(*task.trunk);
+    if (task.trunk != nullptr && task.trunk->slot >= 0) --sequences;
+    for (const auto& sequence : task.sequences) blocks -= OwnBlocks(*sequence);
+    sequences -= static_cast<int64_t>(task.sequences.size());
+    blocks = std::max<int64_t>(blocks, 0);
+    sequences = std::max<int64_t>(sequences, 0);
+  }
+  blocks_.Forgo(task.promised_blocks);
+  blocks_.Promise(blocks);
+  task.promised_blocks = blocks;
+  promised_sequences_ += sequences - task.promised_sequences;
+  task.promised_sequences = sequences;
+}
+
+void Scheduler::StartSequences() {
+  for (const auto& task : running_) {
+    if (task->parked()) continue;
+    while (TryStart(*task, /*as_extra=*/false)) continue;
+  }
+  if (!waiting_.empty()) return;
   CollectWork();
-  for (const auto& request : running_) {
-    if (request->parked()) continue;
-    while (prefill_tokens_ < options_.max_batch_tokens && TryStart(*request, Source::kFree)) {
-      prefill_tokens_ += request->sequences.back()->pending();
+  for (const auto& task : running_) {
+    if (task->parked()) continue;
+    while (prefill_tokens_ < options_.max_batch_tokens && TryStart(*task, /*as_extra=*/true)) {
+      prefill_tokens_ += task->sequences.back()->pending();
     }
   }
 }
 
-bool Scheduler::TryStart(RunningRequest& request, Source source) {
-  const std::optional<SequencePlan> plan = request.NextSequence();
-  if (!plan) return false;
-  const int32_t fork_position = plan->parent == nullptr ? 0 : plan->parent->computed;
-  const int32_t shared_blocks = fork_position / options_.block_tokens;
-  const auto all_blocks = static_cast<int32_t>(BlocksFor(plan->positions, options_.block_tokens));
-  std::optional<SlotAndBlocks> own = Take(request.reserved, all_blocks - shared_blocks, source);
-  if (!own) return false;
-
-  std::unique_ptr<Sequence> sequence = request.StartSequence();
-  sequence->request = &request;
-  sequence->parent = plan->parent;
-  sequence->slot = own->slot;
-  sequence->extra = source == Source::kFree;
-  sequence->start = sequence->computed = fork_position;
-  sequence->blocks = std::move(own->blocks);
-  if (plan->parent != nullptr) {
-    const std::vector<BlockId>& parents = plan->parent->blocks;
-    if (fork_position % options_.block_tokens != 0) {
-      batch_.copies.push_back({.from = parents[shared_blocks], .to = sequence->blocks[0]});
-    }
-    blocks_.Share(absl::MakeSpan(parents).first(shared_blocks));
-    sequence->blocks.insert(sequence->blocks.begin(), parents.begin(),
-                            parents.begin() + shared_blocks);
-    sequence->shared_blocks = shared_blocks;
+bool Scheduler::TryStart(Task& task, bool as_extra) {
+  if (!task.has_more_to_start()) return false;
+  const bool branches = !task.trunk_is_next();
+  if (as_extra && !branches) return false;
+  if (branches && task.trunk != nullptr && task.trunk->pending() > 0) return false;
+  const bool is_last = branches && task.num_started + 1 == task.work.branches.size();
+  std::unique_ptr<Sequence> sequence = NextSequence(task);
+  const int64_t positions = branches ? task.work.branches[task.num_started].positions
+                                     : static_cast<int64_t>(task.work.trunk.size());
+  int64_t blocks = BlocksFor(positions, options_.block_tokens);
+  if (branches && task.trunk != nullptr) {
+    blocks -= is_last ? static_cast<int64_t>(task.trunk->blocks.size())
+                      : sequence->start / options_.block_tokens;
   }
-  batch_.started.push_back(sequence.get());
-  request.sequences.push_back(std::move(sequence));
+  if (as_extra) {
+    if (num_available_sequences() < 1 || blocks_.num_available() < blocks) return false;
+    blocks_.Promise(blocks);
+  } else {
+    // A task to which a sequence is promised has the blocks to go with it: see Promise.
+    if (task.promised_sequences < 1) return false;
+    assert(blocks <= task.promised_blocks);
+    task.promised_blocks -= blocks;
+    --task.promised_sequences;
+    --promised_sequences_;
+  }
+  sequence->promised_blocks = blocks;
+  sequence->is_extra = as_extra;
+  sequence->slot = free_slots_.back();
+  free_slots_.pop_back();
+  Sequence& started = *sequence;
+  if (branches) {
+    ++task.num_started;
+    task.sequences.push_back(std::move(sequence));
+    if (task.trunk != nullptr) BranchOff(started, is_last);
+  } else {
+    task.trunk = std::move(sequence);
+  }
+  Promise(task);
+  batch_.started.push_back(&started);
   return true;
 }
 
-std::optional<Scheduler::SlotAndBlocks> Scheduler::Take(ReservedResources& reserved, int32_t blocks,
-                                                        Source source) {
-  SlotAndBlocks taken;
-  if (source == Source::kReserved) {
-    // A request with a slot left in reserve has the blocks to go with it: see NeedsOf.
-    if (reserved.slots.empty()) return std::nullopt;
-    assert(blocks <= static_cast<int32_t>(reserved.blocks.size()));
-    taken.slot = reserved.slots.back();
-    reserved.slots.pop_back();
-    MoveTail(reserved.blocks, blocks, taken.blocks);
-    return taken;
+std::unique_ptr<Sequence> Scheduler::NextSequence(Task& task) const {
+  auto sequence = std::make_unique<Sequence>();
+  sequence->task = &task;
+  if (task.trunk_is_next()) {
+    sequence->is_trunk = true;
+    sequence->tokens.assign(task.work.trunk.begin(), task.work.trunk.end());
+  } else {
+    const Work::Branch& branch = task.work.branches[task.num_started];
+    sequence->index = branch.index;
+    sequence->start = static_cast<int32_t>(task.work.trunk.size());
+    sequence->tokens.assign(branch.tokens.begin(), branch.tokens.end());
   }
-  if (!Fits({.blocks = blocks, .slots = 1, .sequences = 1})) return std::nullopt;
-  --free_sequences_;
-  taken.slot = free_slots_.back();
-  free_slots_.pop_back();
-  taken.blocks.resize(blocks);
-  [[maybe_unused]] const bool fits = blocks_.Allocate(absl::MakeSpan(taken.blocks));
-  return taken;
+  sequence->computed = sequence->start;
+  sequence->given = static_cast<int32_t>(sequence->tokens.size());
+  return sequence;
 }
 
-void Scheduler::Finish(Sequence& sequence) {
-  RunningRequest& request = *sequence.request;
-  GiveBack(sequence);
-  if (!request.HasMoreSequences()) ReleaseReserved(request);
-  const auto place =
-      std::find_if(request.sequences.begin(), request.sequences.end(),
-                   [&sequence](const auto& candidate) { return candidate.get() == &sequence; });
-  request.sequences.erase(place);
-}
-
-std::unique_ptr<RunningRequest> Scheduler::Remove(RunningRequest& request) {
-  for (const auto& sequence : request.sequences) GiveBack(*sequence);
-  request.sequences.clear();
-  ReleaseReserved(request);
-  free_sequences_ += std::exchange(request.reserved.sequences, 0);
-
-  const auto place =
-      std::find_if(running_.begin(), running_.end(),
-                   [&request](const auto& candidate) { return candidate.get() == &request; });
-  std::unique_ptr<RunningRequest> removed = std::move(*place);
-  running_.erase(place);
-  return removed;
-}
-
-void Scheduler::GiveBack(Sequence& sequence) {
-  if (sequence.extra) {
-    ++free_sequences_;
-    free_slots_.push_back(sequence.slot);
-    blocks_.Release(sequence.blocks);
+// Shares the trunk's full blocks and goes on in a copy of its partial one, or in that one itself
+// when nobody else will.
+void Scheduler::BranchOff(Sequence& sequence, bool is_last) {
+  Sequence& trunk = *sequence.task->trunk;
+  if (is_last) {
+    sequence.blocks = std::move(trunk.blocks);
+    sequence.task->trunk.reset();
     return;
   }
-  ReservedResources& reserved = sequence.request->reserved;
-  reserved.slots.push_back(sequence.slot);
-  blocks_.Release(absl::MakeSpan(sequence.blocks).first(sequence.shared_blocks));
-  MoveTail(sequence.blocks, sequence.blocks.size() - sequence.shared_blocks, reserved.blocks);
+  sequence.shared_blocks = sequence.start / options_.block_tokens;
+  const auto shared = absl::MakeSpan(trunk.blocks).first(sequence.shared_blocks);
+  blocks_.Share(shared);
+  sequence.blocks.assign(shared.begin(), shared.end());
+  if (sequence.start % options_.block_tokens == 0) return;
+  TakeBlocks(sequence, sequence.start);
+  batch_.copies.push_back(
+      {.from = trunk.blocks[sequence.shared_blocks], .to = sequence.blocks.back()});
 }
 
-// Gives up what nothing will start from: every reserved slot, its blocks and its right to run. The
-// context of a ScoreRequest shares that right with the continuation that follows it, so there may
-// be one slot more than there are rights.
-void Scheduler::ReleaseReserved(RunningRequest& request) {
-  ReservedResources& reserved = request.reserved;
-  const int32_t sequences =
-      std::min(reserved.sequences, static_cast<int32_t>(reserved.slots.size()));
-  reserved.sequences -= sequences;
-  free_sequences_ += sequences;
-  MoveTail(reserved.slots, reserved.slots.size(), free_slots_);
-  blocks_.Release(reserved.blocks);
-  reserved.blocks.clear();
+void Scheduler::TakeBlocks(Sequence& sequence, int32_t positions) {
+  const int64_t blocks = BlocksFor(positions, options_.block_tokens);
+  while (static_cast<int64_t>(sequence.blocks.size()) < blocks) {
+    assert(sequence.promised_blocks > 0);
+    --sequence.promised_blocks;
+    sequence.blocks.push_back(blocks_.Take());
+  }
+}
+
+void Scheduler::CloseSlot(Sequence& sequence) {
+  if (sequence.slot < 0) return;
+  closed_.push_back(sequence.slot);
+  free_slots_.push_back(std::exchange(sequence.slot, -1));
+}
+
+void Scheduler::LetGo(Sequence& sequence) {
+  CloseSlot(sequence);
+  blocks_.Release(sequence.blocks);
+  sequence.blocks.clear();
+  blocks_.Forgo(std::exchange(sequence.promised_blocks, 0));
+}
+
+void Scheduler::Settle() {
+  for (size_t i = 0; i < running_.size();) {
+    Task& task = *running_[i];
+    SettleSequences(task);
+    if (task.failure.ok() && !task.done()) {
+      ++i;
+    } else {
+      End(task, task.failure);
+    }
+  }
+}
+
+void Scheduler::SettleSequences(Task& task) {
+  bool changed = false;
+  if (task.trunk != nullptr && task.trunk->slot >= 0 && task.trunk->pending() == 0) {
+    CloseSlot(*task.trunk);
+    changed = true;
+  }
+  for (size_t i = 0; i < task.sequences.size();) {
+    if (task.sequences[i]->pending() > 0) {
+      ++i;
+      continue;
+    }
+    LetGo(*task.sequences[i]);
+    task.sequences.erase(task.sequences.begin() + static_cast<std::ptrdiff_t>(i));
+    changed = true;
+  }
+  if (changed) Promise(task);
 }
 
 void Scheduler::CollectWork() {
   decodes_.clear();
   prefills_.clear();
   prefill_tokens_ = 0;
-  for (const auto& request : running_) {
-    if (request->parked()) continue;
-    for (const auto& sequence : request->sequences) {
-      if (sequence->pending() == 0) continue;
-      if (sequence->decoding) {
-        decodes_.push_back(sequence.get());
-      } else {
-        prefills_.push_back(sequence.get());
-        prefill_tokens_ += sequence->pending();
+  extras_.clear();
+  for (const auto& task : running_) {
+    if (task->parked()) continue;
+    const auto collect = [&](Sequence& sequence) {
+      if (sequence.pending() == 0) return;
+      if (sequence.decodes()) {
+        decodes_.push_back(&sequence);
+        return;
       }
-    }
+      (sequence.is_extra ? extras_ : prefills_).push_back(&sequence);
+      prefill_tokens_ += sequence.pending();
+    };
+    if (task->trunk != nullptr) collect(*task->trunk);
+    for (const auto& sequence : task->sequences) collect(*sequence);
   }
+  prefills_.insert(prefills_.end(), extras_.begin(), extras_.end());
 }
 
 void Scheduler::AddDecodes(int32_t limit) {
@@ -224,32 +349,11 @@ void Scheduler::AddPrefills(int32_t budget) {
 
 void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
   sequence.last_turn = ++last_turn_;
+  TakeBlocks(sequence, sequence.computed + tokens);
   batch_.chunks.push_back({.sequence = &sequence, .tokens = tokens});
-}
-
-absl::Status Scheduler::CheckMayContinue(const RunningRequest& request, absl::Time now) const {
-  const SchedulingParams& scheduling = request.scheduling();
-  if (!request.started()) RETURN_IF_ERROR(CheckMayStart(scheduling, now));
-  if (now >= scheduling.deadline) {
-    return absl::DeadlineExceededError("the deadline passed while the request was running");
-  }
-  if (request.parked() && now - request.parked_since() >= options_.slow_reader_timeout) {
-    return absl::ResourceExhaustedError("the reader is too slow");
-  }
-  return absl::OkStatus();
-}
-
-absl::Time Scheduler::NextExpiry() const {
-  absl::Time earliest = absl::InfiniteFuture();
-  for (const auto& request : running_) {
-    const SchedulingParams& scheduling = request->scheduling();
-    earliest = std::min(earliest, scheduling.deadline);
-    if (!request->started()) earliest = std::min(earliest, scheduling.queue_deadline);
-    if (request->parked()) {
-      earliest = std::min(earliest, request->parked_since() + options_.slow_reader_timeout);
-    }
-  }
-  return earliest;
+  if (sequence.task->started) return;
+  sequence.task->started = true;
+  UpdateExpiry(*sequence.task);
 }
 
 }  // namespace peerage

@@ -1,12 +1,11 @@
 #include "server/engine/worker.h"
 
 #include <algorithm>
+#include <string>
 #include <tuple>
-#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
-#include "server/engine/deadline.h"
 
 namespace peerage {
 namespace {
@@ -26,27 +25,47 @@ Worker::Worker(const WorkerParts& parts, const SchedulerOptions& options)
                                             : ExpertSample()),
       scheduler_(options) {
   absl::MutexLock lock(&mu_);
-  status_.kv_blocks_free = scheduler_.num_free_blocks();
+  status_.kv_blocks_free = static_cast<int32_t>(scheduler_.blocks().num_available());
   status_.last_turn = parts.clock->Now();
 }
 
 void Worker::Run() {
-  while (!parts_.queue->finished()) {
+  while (!parts_.inbox->finished()) {
     if (Turn()) continue;
     const absl::Time next_beat = parts_.clock->Now() + kHeartbeat;
-    parts_.queue->WaitForNews(std::min(scheduler_.NextExpiry(), next_beat));
+    parts_.inbox->WaitForMail(std::min(scheduler_.NextExpiry(), next_beat));
   }
 }
 
 bool Worker::Turn() {
   const absl::Time now = parts_.clock->Now();
   if (parts_.every_turn && lost_.ok()) parts_.every_turn(now);
-  Take(now);
-  const Batch& batch = scheduler_.Schedule(/*requests_wait=*/parts_.queue->num_waiting() > 0);
-  for (const Sequence* sequence : batch.started) Open(*sequence);
+  TakeMail(now);
+  LookAtReaders(now);
+  const Batch& batch = scheduler_.Schedule(now);
+  CloseSlots();
+  ReportCounts();
+  AnnounceEnded(now);
+  for (const Sequence* sequence : batch.started) {
+    parts_.model->Open(sequence->slot, sequence->task->delivery->StateOf(*sequence));
+  }
   const bool computes = !batch.chunks.empty();
   ReportTurn(now, computes ? Compute(batch, now) : absl::ZeroDuration());
   return computes;
+}
+
+void Worker::TakeMail(absl::Time now) {
+  Mail mail = parts_.inbox->Take();
+  for (const WorkerTask& errand : mail.errands) errand(now);
+  for (std::unique_ptr<Task>& task : mail.arrivals) scheduler_.Add(std::move(task));
+  for (RequestHandle handle : mail.cancelled) scheduler_.Cancel(handle, now);
+  if (!mail.end_all.ok()) scheduler_.EndAll(mail.end_all);
+}
+
+void Worker::LookAtReaders(absl::Time now) {
+  for (const auto& task : scheduler_.running()) {
+    scheduler_.SetParked(*task, !task->delivery->sink().HasRoom(), now);
+  }
 }
 
 absl::Duration Worker::Compute(const Batch& batch, absl::Time now) {
@@ -56,8 +75,8 @@ absl::Duration Worker::Compute(const Batch& batch, absl::Time now) {
   const StepEvent event = Describe(batch, end - begin);
   if (output.status().code() == absl::StatusCode::kUnavailable) Lose(output.status());
   Deliver(batch, output, end);
-  FinishSequences();
-  RemoveDone();
+  scheduler_.Settle();
+  CloseSlots();
   ReportStep(event);
   AnnounceEnded(end);
   return end - begin;
@@ -68,76 +87,17 @@ WorkerStatus Worker::status() const {
   return status_;
 }
 
-void Worker::Take(absl::Time now) {
-  QueueNews news = parts_.queue->TakeNews(now);
-  for (const WorkerTask& task : news.tasks) task(now);
-  ended_ = std::move(news.ended);
-  AnnounceEnded(now);
-  RemoveLeaving(news, now);
-  front_lacks_ = Scheduler::Lack::kNothing;
-  const auto fits = [this](const RunningRequest& next) {
-    front_lacks_ = scheduler_.WhatLacks(next.needs());
-    return front_lacks_ == Scheduler::Lack::kNothing;
-  };
-  while (std::unique_ptr<RunningRequest> next = parts_.queue->TakeFrontIf(fits)) {
-    Admit(std::move(next), now);
-  }
-  ReportCounts();
-  AnnounceEnded(now);
-}
-
-void Worker::RemoveLeaving(const QueueNews& news, absl::Time now) {
-  for (size_t i = 0; i < scheduler_.running().size();) {
-    RunningRequest& request = *scheduler_.running()[i];
-    request.UpdateParking(now);
-    absl::Status status = CheckMayContinue(request, news, now);
-    if (status.ok()) {
-      ++i;
-    } else {
-      Remove(request, std::move(status));
-    }
-  }
-}
-
-absl::Status Worker::CheckMayContinue(const RunningRequest& request, const QueueNews& news,
-                                      absl::Time now) const {
-  RETURN_IF_ERROR(news.cancel_all);
-  const auto& cancelled = news.cancelled;
-  if (std::find(cancelled.begin(), cancelled.end(), request.handle()) != cancelled.end()) {
-    const absl::Time arrival = request.timeline().arrival;
-    return CancelledAt(now, arrival, request.scheduling().deadline);
-  }
-  return scheduler_.CheckMayContinue(request, now);
-}
-
-void Worker::Admit(std::unique_ptr<RunningRequest> request, absl::Time now) {
-  RunningRequest& running = scheduler_.Admit(std::move(request));
-  if (running.HasMoreSequences()) return;
-  running.Begin(now);  // nothing to compute: continuations of one token without a context
-  CollectTokens(running);
-  Remove(running, absl::OkStatus());
-}
-
-void Worker::Open(const Sequence& sequence) {
-  const RunningRequest& request = *sequence.request;
-  parts_.model->Open(
-      sequence.slot,
-      {.sampling = request.sampling(), .prompt = request.prompt(), .candidate = sequence.index});
-}
-
 absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
   step_.Clear();
   for (const auto& [sequence, tokens] : batch.chunks) {
-    if (!sequence->request->started()) {
-      sequence->request->Begin(now);
-      CollectTokens(*sequence->request);
-    }
+    Delivery& delivery = *sequence->task->delivery;
+    if (!delivery.begun()) Begin(delivery, now);
     step_.AddChunk({.slot = sequence->slot,
                     .tokens = sequence->Next(tokens),
                     .first_position = sequence->computed,
                     .blocks = sequence->blocks,
-                    .trace = sequence->request->traced() || !counted_.empty()});
-    sequence->request->AddRows(*sequence, tokens, step_);
+                    .trace = delivery.traced() || !counted_.empty()});
+    delivery.AddRows(*sequence, tokens, step_);
   }
   return parts_.model->Step(step_.Input(batch.copies));
 }
@@ -145,7 +105,7 @@ absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
 StepEvent Worker::Describe(const Batch& batch, absl::Duration duration) const {
   StepEvent event{.duration = duration, .sequences = static_cast<int32_t>(batch.chunks.size())};
   for (const auto& [sequence, tokens] : batch.chunks) {
-    (sequence->decoding ? event.decode_tokens : event.prefill_tokens) += tokens;
+    (sequence->decodes() ? event.decode_tokens : event.prefill_tokens) += tokens;
   }
   return event;
 }
@@ -157,7 +117,7 @@ void Worker::Lose(const absl::Status& status) {
     absl::MutexLock lock(&mu_);
     status_.lost = status;
   }
-  parts_.queue->Fail(status);
+  parts_.inbox->Fail(status);
   if (parts_.on_lost) parts_.on_lost(status);
 }
 
@@ -167,51 +127,31 @@ void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& outpu
         lost_.ok()
             ? absl::InternalError(absl::StrCat("the model failed: ", output.status().message()))
             : lost_;
-    for (const ScheduledChunk& chunk : batch.chunks) chunk.sequence->request->Fail(failure);
-    for (const Sequence* sequence : batch.started) sequence->request->Fail(failure);
+    for (const ScheduledChunk& chunk : batch.chunks) chunk.sequence->task->Fail(failure);
+    for (const Sequence* sequence : batch.started) sequence->task->Fail(failure);
     return;
   }
   for (size_t i = 0; i < batch.chunks.size(); ++i) {
     const auto& [sequence, tokens] = batch.chunks[i];
-    RunningRequest& request = *sequence->request;
-    request.Fail(output->chunk_status[i]);
-    if (!request.failure().ok()) continue;
+    Task& task = *sequence->task;
+    task.Fail(output->chunk_status[i]);
+    if (!task.failure.ok()) continue;
     const ChunkResult result = step_.ResultOf(static_cast<int32_t>(i), *output);
     sequence->computed += tokens;
-    if (!counted_.empty()) request.distinct_experts.Add(counted_, result);
-    request.Deliver(*sequence, result, now);
-    CollectTokens(request);
+    if (!counted_.empty()) task.delivery->distinct_experts.Add(counted_, result);
+    const std::optional<TokenId> next = task.delivery->Deliver(*sequence, result, now);
+    if (next) sequence->tokens.push_back(*next);
+    CollectTokens(*task.delivery);
   }
 }
 
-void Worker::FinishSequences() {
-  for (const auto& request : scheduler_.running()) {
-    for (size_t i = 0; i < request->sequences.size();) {
-      Sequence& sequence = *request->sequences[i];
-      if (!sequence.finished) {
-        ++i;
-        continue;
-      }
-      parts_.model->Close(sequence.slot);
-      scheduler_.Finish(sequence);
-    }
-  }
+void Worker::Begin(Delivery& delivery, absl::Time now) {
+  delivery.Begin(now);
+  CollectTokens(delivery);
 }
 
-void Worker::RemoveDone() {
-  for (size_t i = 0; i < scheduler_.running().size();) {
-    RunningRequest& request = *scheduler_.running()[i];
-    if (request.failure().ok() && !request.done()) {
-      ++i;
-    } else {
-      Remove(request, request.failure());
-    }
-  }
-}
-
-void Worker::Remove(RunningRequest& request, absl::Status status) {
-  for (const auto& sequence : request.sequences) parts_.model->Close(sequence->slot);
-  ended_.push_back({scheduler_.Remove(request), std::move(status)});
+void Worker::CloseSlots() {
+  for (SlotId slot : scheduler_.TakeClosed()) parts_.model->Close(slot);
 }
 
 void Worker::ReportCounts() {
@@ -232,16 +172,17 @@ void Worker::ReportStep(StepEvent event) {
 }
 
 Worker::Counts Worker::PublishCounts() {
+  parts_.inbox->SetWaiting(scheduler_.num_waiting());
   const Counts counts(static_cast<int32_t>(scheduler_.running().size()),
-                      parts_.queue->num_waiting());
+                      parts_.inbox->num_waiting());
   absl::MutexLock lock(&mu_);
   status_.requests_running = counts.first;
-  status_.kv_blocks_free = scheduler_.num_free_blocks();
+  status_.kv_blocks_free = static_cast<int32_t>(scheduler_.blocks().num_available());
   return counts;
 }
 
-void Worker::CollectTokens(RunningRequest& request) {
-  TokensEvent& tokens = request.tokens();
+void Worker::CollectTokens(Delivery& delivery) {
+  TokensEvent& tokens = delivery.tokens();
   tokens_.prompt += std::exchange(tokens.prompt, 0);
   tokens_.generated += std::exchange(tokens.generated, 0);
   tokens_.scored += std::exchange(tokens.scored, 0);
@@ -260,13 +201,14 @@ void Worker::ReportTokens() {
 void Worker::ReportTurn(absl::Time begin, absl::Duration model) {
   const absl::Time end = parts_.clock->Now();
   TurnEvent event{.end = end, .overhead = end - begin - model};
-  for (const auto& request : scheduler_.running()) event.parked += request->parked() ? 1 : 0;
-  const int32_t waiting = parts_.queue->num_waiting();
-  if (front_lacks_ == Scheduler::Lack::kSlots) event.waiting_for_slots = waiting;
-  if (front_lacks_ == Scheduler::Lack::kBlocks) event.waiting_for_blocks = waiting;
-  event.waiting_prompt_tokens = parts_.queue->waiting_prompt_tokens();
-  event.kv_blocks_total = scheduler_.num_blocks();
-  event.kv_blocks_free = scheduler_.num_free_blocks();
+  for (const auto& task : scheduler_.running()) event.parked += task->parked() ? 1 : 0;
+  const Scheduler::Lack lack = scheduler_.front_lacks();
+  const int32_t waiting = parts_.inbox->num_waiting();
+  if (lack == Scheduler::Lack::kSequences) event.waiting_for_slots = waiting;
+  if (lack == Scheduler::Lack::kBlocks) event.waiting_for_blocks = waiting;
+  event.waiting_prompt_tokens = scheduler_.waiting_prompt_tokens();
+  event.kv_blocks_total = scheduler_.blocks().num_blocks();
+  event.kv_blocks_free = static_cast<int32_t>(scheduler_.blocks().num_available());
   {
     absl::MutexLock lock(&mu_);
     status_.last_turn = end;
@@ -275,24 +217,29 @@ void Worker::ReportTurn(absl::Time begin, absl::Duration model) {
 }
 
 void Worker::AnnounceEnded(absl::Time now) {
+  std::vector<EndedTask> ended = scheduler_.TakeEnded();
+  for (const auto& [task, status] : ended) {
+    // What needs no step, continuations of one token without a context, begins here.
+    if (status.ok() && !task->delivery->begun()) Begin(*task->delivery, now);
+  }
   ReportTokens();
-  for (const auto& [request, status] : ended_) {
-    const Timings timings = request->timeline().At(now);
-    RequestEvent event = request->Usage();
+  for (const auto& [task, status] : ended) {
+    Delivery& delivery = *task->delivery;
+    const Timings timings = delivery.timeline().At(now);
+    RequestEvent event = delivery.Usage();
     event.code = status.code();
     event.error = std::string(status.message());
-    event.total = now - request->timeline().arrival;
+    event.total = now - delivery.timeline().arrival;
     event.admitted = true;
-    event.scheduled = request->started();
+    event.scheduled = delivery.begun();
     event.timings = timings;
     if (!counted_.empty() && event.scheduled) {
-      event.distinct_experts = request->distinct_experts.Count(counted_);
+      event.distinct_experts = delivery.distinct_experts.Count(counted_);
     }
     parts_.observer->OnRequestDone(event);
-    request->sink().OnDone(status, timings);
-    parts_.queue->Done();
+    delivery.sink().OnDone(status, timings);
   }
-  ended_.clear();
+  if (!ended.empty()) parts_.inbox->Done(static_cast<int64_t>(ended.size()));
 }
 
 }  // namespace peerage

@@ -2,9 +2,7 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -14,8 +12,8 @@
 #include "model/language_model.h"
 #include "server/engine/clock.h"
 #include "server/engine/distinct_experts.h"
+#include "server/engine/inbox.h"
 #include "server/engine/observer.h"
-#include "server/engine/request_queue.h"
 #include "server/engine/scheduler.h"
 #include "server/engine/step_builder.h"
 
@@ -26,7 +24,7 @@ struct WorkerParts {
   LanguageModel* model = nullptr;
   const Clock* clock = nullptr;
   EngineObserver* observer = nullptr;
-  RequestQueue* queue = nullptr;
+  Inbox* inbox = nullptr;
   WorkerTask every_turn = nullptr;  // EngineOptions', as the next
   std::function<void(const absl::Status&)> on_lost = nullptr;
   bool count_distinct_experts = false;
@@ -34,14 +32,14 @@ struct WorkerParts {
 
 struct WorkerStatus {
   int32_t requests_running = 0;
-  int32_t kv_blocks_free = 0;
+  int32_t kv_blocks_free = 0;  // and promised to nobody
   uint64_t steps = 0;
   absl::Status lost;     // why the model will never step again; OK while it does
   absl::Time last_turn;  // its end, at first the worker's start; idle ones take one a second
 };
 
-// Drives one model: takes requests from the queue, schedules, steps, delivers. Once a step is
-// UNAVAILABLE, the model is lost: everything ends with that status, the queue lets nothing in, and
+// Drives one model: takes what the inbox has, schedules, steps, delivers. Once a step is
+// UNAVAILABLE, the model is lost: everything ends with that status, the inbox lets nothing in, and
 // the model is not asked for another step.
 //
 // Threads: Run and Turn belong to one thread; only that thread touches the model, the scheduler and
@@ -50,7 +48,7 @@ class Worker {
  public:
   Worker(const WorkerParts& parts, const SchedulerOptions& options);
 
-  // Returns once the queue is shut down and everything in it is done.
+  // Returns once the inbox is shut down and everything in it is done.
   void Run();
 
   // One round without waiting: take, schedule, step, deliver. False when there was nothing to
@@ -65,29 +63,24 @@ class Worker {
  private:
   using Counts = std::pair<int32_t, int32_t>;  // requests running, waiting
 
-  void Take(absl::Time now);
-  void RemoveLeaving(const QueueNews& news, absl::Time now);
-  absl::Status CheckMayContinue(const RunningRequest& request, const QueueNews& news,
-                                absl::Time now) const;
-  void Admit(std::unique_ptr<RunningRequest> request, absl::Time now);
+  void TakeMail(absl::Time now);
+  void LookAtReaders(absl::Time now);
 
-  void Open(const Sequence& sequence);
-  absl::StatusOr<StepOutput> Step(const Batch& batch, absl::Time now);
-  StepEvent Describe(const Batch& batch, absl::Duration duration) const;
   // Computes a batch; how long the model took.
   absl::Duration Compute(const Batch& batch, absl::Time now);
+  absl::StatusOr<StepOutput> Step(const Batch& batch, absl::Time now);
+  StepEvent Describe(const Batch& batch, absl::Duration duration) const;
   void Lose(const absl::Status& status);
   void Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now);
-  void FinishSequences();
-  void RemoveDone();
+  void Begin(Delivery& delivery, absl::Time now);
+  void CloseSlots();
 
-  void Remove(RunningRequest& request, absl::Status status);
   void ReportCounts();
   void ReportStep(StepEvent event);
   void ReportTokens();
   void ReportTurn(absl::Time begin, absl::Duration model);
   Counts PublishCounts();
-  void CollectTokens(RunningRequest& request);
+  void CollectTokens(Delivery& delivery);
   void AnnounceEnded(absl::Time now);
 
   const WorkerParts parts_;
@@ -95,11 +88,9 @@ class Worker {
 
   Scheduler scheduler_;
   StepBuilder step_;
-  absl::Status lost_;  // WorkerStatus's
-  std::vector<EndedRequest> ended_;
-  Counts reported_;                                          // to the observer
-  TokensEvent tokens_;                                       // not reported yet
-  Scheduler::Lack front_lacks_ = Scheduler::Lack::kNothing;  // the first that waits
+  absl::Status lost_;   // WorkerStatus's
+  Counts reported_;     // to the observer
+  TokensEvent tokens_;  // not reported yet
 
   mutable absl::Mutex mu_;
   WorkerStatus status_ ABSL_GUARDED_BY(mu_);

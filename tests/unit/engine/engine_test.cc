@@ -107,7 +107,7 @@ TEST_F(EngineTest, AnswersWhatNeedsNoComputationWithoutAStep) {
 
 TEST_F(EngineTest, ScoresManyRequestsWithOneSequence) {
   Start({.max_sequences = 1},
-        {.capacity = {.block_tokens = 4, .num_blocks = 6, .num_slots = 2, .max_step_tokens = 64}});
+        {.capacity = {.block_tokens = 4, .num_blocks = 6, .num_slots = 1, .max_step_tokens = 64}});
   const ScoreRequest request{.context = {1, 2, 3, 4, 5},
                              .continuations = std::vector<std::vector<TokenId>>(30, {6, 7, 8})};
   std::vector<Call> calls;

@@ -1,6 +1,6 @@
 // Random workloads against the invariants that everyone relies on: one seed makes one small world
 // of extreme parameters, arrivals, cancellations, deadlines, slow readers and model faults, driven
-// turn by turn through the real queue, scheduler and worker on a fake clock and a fake model.
+// turn by turn through the real inbox, scheduler and worker on a fake clock and a fake model.
 
 #include <gtest/gtest.h>
 
@@ -16,9 +16,11 @@
 #include <variant>
 #include <vector>
 
-#include "server/engine/generation.h"
-#include "server/engine/request_queue.h"
-#include "server/engine/scoring.h"
+#include "base/status_macros.h"
+#include "server/engine/admission.h"
+#include "server/engine/generate_delivery.h"
+#include "server/engine/inbox.h"
+#include "server/engine/score_delivery.h"
 #include "server/engine/worker.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_model.h"
@@ -97,16 +99,15 @@ class Simulation {
         max_sequences_(OneOf({1, 2, 3, 8})),
         capacity_{.model = {.block_tokens = OneOf({1, 2, 4, 8}),
                             .num_blocks = Between(4, 60),
-                            .num_slots = 2 * max_sequences_,
+                            .num_slots = max_sequences_,
                             .max_step_tokens = 64},
                   .context_length = 64,
                   .max_sequences = max_sequences_},
         model_({.capacity = capacity_.model, .expert_layers = {kExperts}}),
-        queue_(Between(1, 8), &clock_),
-        worker_({.model = &model_, .clock = &clock_, .observer = &observer_, .queue = &queue_},
+        inbox_(Between(1, 8), &clock_),
+        worker_({.model = &model_, .clock = &clock_, .observer = &observer_, .inbox = &inbox_},
                 {.max_batch_tokens = max_batch_tokens_,
                  .max_sequences = max_sequences_,
-                 .num_slots = capacity_.model.num_slots,
                  .num_blocks = capacity_.model.num_blocks,
                  .block_tokens = capacity_.model.block_tokens,
                  .slow_reader_timeout = kSlowReaderTimeout}),
@@ -133,10 +134,8 @@ class Simulation {
     EXPECT_EQ(worker_.status().kv_blocks_free, capacity_.model.num_blocks);
     EXPECT_EQ(model_.num_open_slots(), 0);
     EXPECT_EQ(observer_.requests_done, admitted_);
-    EXPECT_TRUE(worker_.scheduler().Fits({.blocks = capacity_.model.num_blocks,
-                                          .slots = capacity_.model.num_slots,
-                                          .sequences = max_sequences_}))
-        << "something was not given back";
+    EXPECT_EQ(worker_.scheduler().blocks().num_free(), capacity_.model.num_blocks);
+    EXPECT_EQ(worker_.scheduler().num_available_sequences(), max_sequences_);
     CheckConservation();
   }
 
@@ -208,15 +207,19 @@ class Simulation {
 
   template <typename Request>
   absl::Status Submit(Client& client, Request request) {
-    using Running =
-        std::conditional_t<std::is_same_v<Request, GenerateRequest>, Generation, Scoring>;
+    using RequestDelivery = std::conditional_t<std::is_same_v<Request, GenerateRequest>,
+                                               GenerateDelivery, ScoreDelivery>;
     client.request = request;
-    auto running = std::make_unique<Running>(
-        client.handle, std::move(request), client.sink,
-        ModelFacts{&tokenizer_, model_.description().expert_layers, capacity_.model.block_tokens});
-    client.computes_nothing = running->needs().slots == 0;
-    if (absl::Status status = CheckFits(*running, capacity_); !status.ok()) return status;
-    return queue_.Add(std::move(running));
+    auto delivery = std::make_unique<RequestDelivery>(
+        std::move(request), client.sink,
+        ModelFacts{&tokenizer_, model_.description().expert_layers});
+    RETURN_IF_ERROR(CheckFits(delivery->request(), capacity_));
+    auto task = std::make_unique<Task>(client.handle, client.scheduling(),
+                                       WorkOf(delivery->request()), capacity_.model.block_tokens);
+    client.computes_nothing = task->done();
+    RETURN_IF_ERROR(CheckFits(task->needs, capacity_));
+    task->delivery = std::move(delivery);
+    return inbox_.Add(std::move(task));
   }
 
   void Disturb() {
@@ -227,7 +230,7 @@ class Simulation {
     for (Client& client : clients_) {
       if (client.ended) continue;
       if (cancels_ && OneIn(60)) {
-        queue_.Cancel(client.handle);
+        inbox_.Cancel(client.handle);
         client.cancelled = true;
       }
       if (slow_readers_ && OneIn(10)) {
@@ -399,31 +402,39 @@ class Simulation {
     EXPECT_EQ(candidate.finish->stop, expected.stop);
   }
 
-  // Free and held blocks are all blocks; decodes get their turns.
+  // Free and held blocks are all blocks, nobody else is promised what is free; decodes get their
+  // turns.
   void CheckResources() {
     std::map<BlockId, int> holders;
     const Scheduler& scheduler = worker_.scheduler();
-    for (const auto& request : scheduler.running()) {
-      for (BlockId block : request->reserved.blocks) {
-        EXPECT_EQ(++holders[block], 1) << "a reserved block is in use";
-      }
-      for (const auto& sequence : request->sequences) {
-        tally_.extra_sequences += sequence->extra;
-        for (size_t i = 0; i < sequence->blocks.size(); ++i) {
-          const bool shared = static_cast<int32_t>(i) < sequence->shared_blocks;
-          tally_.shared_blocks += shared;
-          EXPECT_TRUE(++holders[sequence->blocks[i]] == 1 || shared) << "a block has two owners";
-        }
-        CheckTurns(*sequence);
-      }
+    int64_t promised = 0, sequences = 0;
+    const auto check = [&](const Sequence& sequence) {
+      promised += sequence.promised_blocks;
+      sequences += sequence.slot >= 0;
+      tally_.extra_sequences += sequence.is_extra;
+      for (BlockId block : sequence.blocks) tally_.shared_blocks += ++holders[block] > 1;
+      EXPECT_GE(static_cast<int>(sequence.blocks.size()) * capacity_.model.block_tokens,
+                sequence.computed);
+      CheckTurns(sequence);
+    };
+    for (const auto& task : scheduler.running()) {
+      promised += task->promised_blocks;
+      sequences += task->promised_sequences;
+      if (task->trunk != nullptr) check(*task->trunk);
+      for (const auto& sequence : task->sequences) check(*sequence);
     }
-    EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.num_free_blocks(),
+    for (const auto& [block, count] : holders) EXPECT_EQ(scheduler.blocks().holders(block), count);
+    EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.blocks().num_free(),
               capacity_.model.num_blocks);
+    EXPECT_EQ(scheduler.blocks().num_available(), scheduler.blocks().num_free() - promised);
+    EXPECT_GE(scheduler.blocks().num_available(), 0);
+    EXPECT_EQ(scheduler.num_available_sequences(), max_sequences_ - sequences);
+    EXPECT_GE(scheduler.num_available_sequences(), 0);
   }
 
   void CheckTurns(const Sequence& sequence) {
     Progress& progress = progress_[&sequence];
-    const bool waits = sequence.decoding && !sequence.request->parked();
+    const bool waits = sequence.decodes() && !sequence.task->parked();
     if (waits && sequence.computed == progress.computed) {
       EXPECT_LE(++progress.turns_without, 2 * max_sequences_ + 2) << "a decode starves";
     } else {
@@ -446,10 +457,11 @@ class Simulation {
   }
 
   bool PrefillWaits() {
-    for (const auto& request : worker_.scheduler().running()) {
-      if (request->parked()) continue;
-      for (const auto& sequence : request->sequences) {
-        if (!sequence->decoding && sequence->pending() > 0) return true;
+    for (const auto& task : worker_.scheduler().running()) {
+      if (task->parked()) continue;
+      if (task->trunk != nullptr && task->trunk->pending() > 0) return true;
+      for (const auto& sequence : task->sequences) {
+        if (!sequence->decodes() && sequence->pending() > 0) return true;
       }
     }
     return false;
@@ -458,8 +470,8 @@ class Simulation {
   void CheckNothingToDo() {
     prefill_had_nothing_ = false;
     const auto running = worker_.scheduler().running();
-    for (const auto& request : running) EXPECT_TRUE(request->parked()) << "idle beside work";
-    EXPECT_TRUE(!running.empty() || queue_.num_waiting() == 0) << "nothing runs, yet one waits";
+    for (const auto& task : running) EXPECT_TRUE(task->parked()) << "idle beside work";
+    EXPECT_TRUE(!running.empty() || inbox_.num_waiting() == 0) << "nothing runs, yet one waits";
   }
 
   bool AllEnded() const {
@@ -475,7 +487,7 @@ class Simulation {
   FakeTokenizer tokenizer_;
   SummingObserver observer_;
   FakeModel model_;
-  RequestQueue queue_;
+  Inbox inbox_;
   Worker worker_;
 
   const bool cancels_;

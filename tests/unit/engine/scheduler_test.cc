@@ -4,12 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
-
-#include "server/engine/scoring.h"
-#include "tests/support/recording_sink.h"
 
 namespace peerage {
 namespace {
@@ -17,53 +13,12 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Pair;
-
-// One sequence that decodes for ever.
-class EndlessRequest final : public RunningRequest {
- public:
-  EndlessRequest(RequestHandle handle, int32_t prompt, const SchedulingParams& scheduling)
-      : RunningRequest(handle, std::make_shared<RecordingSink>(),
-                       {.blocks = (prompt + 3) / 4, .slots = 1, .sequences = 1}),
-        prompt_(prompt, 1),
-        scheduling_(scheduling) {}
-
-  std::string DescribePositions() const override { return ""; }
-  const SchedulingParams& scheduling() const override { return scheduling_; }
-  const SamplingParams& sampling() const override { return sampling_; }
-  absl::Span<const TokenId> prompt() const override { return prompt_; }
-  int64_t prompt_tokens() const override { return static_cast<int64_t>(prompt_.size()); }
-  std::optional<SequencePlan> NextSequence() const override {
-    if (!HasMoreSequences()) return std::nullopt;
-    return SequencePlan{.positions = static_cast<int32_t>(prompt_.size())};
-  }
-  bool HasMoreSequences() const override { return !is_started_; }
-  std::unique_ptr<Sequence> StartSequence() override {
-    is_started_ = true;
-    auto sequence = std::make_unique<Sequence>();
-    sequence->tokens = prompt_;
-    return sequence;
-  }
-  void AddRows(const Sequence&, int32_t, StepBuilder&) const override {}
-  void Deliver(Sequence& sequence, const ChunkResult&, absl::Time) override {
-    if (sequence.pending() > 0) return;
-    sequence.tokens.push_back(1);
-    sequence.decoding = true;
-  }
-  bool done() const override { return false; }
-  RequestEvent Usage() const override { return {}; }
-
- private:
-  const std::vector<TokenId> prompt_;
-  const SchedulingParams scheduling_;
-  const SamplingParams sampling_;
-  bool is_started_ = false;
-};
+using ::testing::SizeIs;
 
 SchedulerOptions Options(int32_t max_batch_tokens) {
   return {.max_batch_tokens = max_batch_tokens,
           .max_sequences = 8,
-          .num_slots = 16,
-          .num_blocks = 100,
+          .num_blocks = 1000,
           .block_tokens = 4,
           .slow_reader_timeout = absl::Seconds(5)};
 }
@@ -71,30 +26,60 @@ SchedulerOptions Options(int32_t max_batch_tokens) {
 class SchedulerTest : public ::testing::Test {
  protected:
   static constexpr absl::Time kNow = absl::UnixEpoch();
+  static constexpr int64_t kRoom = 200;  // tokens that a test may generate
 
-  RunningRequest& Admit(Scheduler& scheduler, int32_t prompt,
-                        const SchedulingParams& scheduling = {}) {
-    return scheduler.Admit(std::make_unique<EndlessRequest>(++last_handle_, prompt, scheduling));
+  // A task of one sequence that decodes for ever.
+  Task& Add(Scheduler& scheduler, int32_t prompt, const SchedulingParams& scheduling = {}) {
+    prompts_.push_back(std::make_unique<std::vector<TokenId>>(prompt, 1));
+    return AddWork(scheduler,
+                   {.branches = {{.tokens = *prompts_.back(), .positions = prompt + kRoom}}},
+                   scheduling);
   }
 
-  // Schedules and computes a step; (request, tokens) of each chunk.
-  std::vector<std::pair<RequestHandle, int32_t>> Step(Scheduler& scheduler,
-                                                      bool requests_wait = false) {
+  Task& AddWork(Scheduler& scheduler, Work work, const SchedulingParams& scheduling = {}) {
+    auto task = std::make_unique<Task>(++last_handle_, scheduling, std::move(work), 4);
+    Task& added = *task;
+    scheduler.Add(std::move(task));
+    return added;
+  }
+
+  // Schedules and computes a step; (request, tokens) of each chunk. Whoever is not a trunk goes on.
+  std::vector<std::pair<RequestHandle, int32_t>> Step(Scheduler& scheduler) {
     std::vector<std::pair<RequestHandle, int32_t>> chunks;
-    for (const auto& [sequence, tokens] : scheduler.Schedule(requests_wait).chunks) {
-      chunks.emplace_back(sequence->request->handle(), tokens);
+    for (const auto& [sequence, tokens] : scheduler.Schedule(kNow).chunks) {
+      chunks.emplace_back(sequence->task->handle, tokens);
       sequence->computed += tokens;
-      sequence->request->Deliver(*sequence, {}, kNow);
+      if (sequence->pending() == 0 && !sequence->is_trunk) sequence->tokens.push_back(1);
     }
+    scheduler.Settle();
     return chunks;
   }
 
+  // What has ended, and with which code.
+  static std::vector<std::pair<RequestHandle, absl::StatusCode>> Ended(Scheduler& scheduler) {
+    std::vector<std::pair<RequestHandle, absl::StatusCode>> ended;
+    for (const EndedTask& end : scheduler.TakeEnded()) {
+      ended.emplace_back(end.task->handle, end.status.code());
+    }
+    return ended;
+  }
+
+  static void ExpectNothingHeld(const Scheduler& scheduler) {
+    EXPECT_EQ(scheduler.blocks().num_available(), scheduler.blocks().num_blocks());
+    EXPECT_EQ(scheduler.num_available_sequences(), 8);
+    EXPECT_THAT(scheduler.running(), IsEmpty());
+    EXPECT_EQ(scheduler.num_waiting(), 0);
+    EXPECT_EQ(scheduler.waiting_prompt_tokens(), 0);
+    EXPECT_EQ(scheduler.NextExpiry(), absl::InfiniteFuture());
+  }
+
+  std::vector<std::unique_ptr<std::vector<TokenId>>> prompts_;
   RequestHandle last_handle_ = 0;
 };
 
 TEST_F(SchedulerTest, CutsAPromptIntoChunksOfTheBudget) {
   Scheduler scheduler(Options(4));
-  Admit(scheduler, 10);
+  Add(scheduler, 10);
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 4)));
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 4)));
@@ -104,10 +89,10 @@ TEST_F(SchedulerTest, CutsAPromptIntoChunksOfTheBudget) {
 
 TEST_F(SchedulerTest, MixesDecodesWithPrefillInOneStep) {
   Scheduler scheduler(Options(8));
-  Admit(scheduler, 3);
+  Add(scheduler, 3);
   Step(scheduler);
-  Admit(scheduler, 20);
-  Admit(scheduler, 2);
+  Add(scheduler, 20);
+  Add(scheduler, 2);
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 7)));
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 7)));
@@ -117,16 +102,16 @@ TEST_F(SchedulerTest, MixesDecodesWithPrefillInOneStep) {
 
 TEST_F(SchedulerTest, PrefillsInOrderOfPriorityThenArrival) {
   Scheduler scheduler(Options(6));
-  Admit(scheduler, 4, {.priority = 1});
-  Admit(scheduler, 4);
-  Admit(scheduler, 4);
+  Add(scheduler, 4, {.priority = 1});
+  Add(scheduler, 4);
+  Add(scheduler, 4);
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 4), Pair(3, 2)));
 }
 
 TEST_F(SchedulerTest, LetsDecodesTakeTurnsWhenTheyAreMoreThanTheBudget) {
   Scheduler scheduler(Options(2));
-  for (int i = 0; i < 3; ++i) Admit(scheduler, 1);
+  for (int i = 0; i < 3; ++i) Add(scheduler, 1);
   for (int step = 0; step < 3; ++step) Step(scheduler);  // all three decode now
 
   std::vector<int> turns(4, 0);
@@ -139,9 +124,9 @@ TEST_F(SchedulerTest, LetsDecodesTakeTurnsWhenTheyAreMoreThanTheBudget) {
 
 TEST_F(SchedulerTest, GivesPrefillAShareWhenDecodesFillEveryStep) {
   Scheduler scheduler(Options(4));
-  for (int i = 0; i < 4; ++i) Admit(scheduler, 1);
+  for (int i = 0; i < 4; ++i) Add(scheduler, 1);
   Step(scheduler);
-  Admit(scheduler, 100);
+  Add(scheduler, 100);
 
   int prefill_tokens = 0;
   int decode_tokens = 0;
@@ -157,9 +142,9 @@ TEST_F(SchedulerTest, GivesPrefillAShareWhenDecodesFillEveryStep) {
 
 TEST_F(SchedulerTest, AlternatesWithABudgetOfOne) {
   Scheduler scheduler(Options(1));
-  Admit(scheduler, 1);
+  Add(scheduler, 1);
   Step(scheduler);
-  Admit(scheduler, 50);
+  Add(scheduler, 50);
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1)));
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1)));
@@ -167,133 +152,229 @@ TEST_F(SchedulerTest, AlternatesWithABudgetOfOne) {
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1)));
 }
 
-TEST_F(SchedulerTest, ReservesAtAdmissionAndTakesBackAtRemoval) {
+TEST_F(SchedulerTest, PromisesAtAdmissionTakesLateAndGivesBackAtTheEnd) {
   Scheduler scheduler(Options(8));
-  const RequestNeeds everything{.blocks = 100, .slots = 16, .sequences = 8};
-  EXPECT_TRUE(scheduler.Fits(everything));
-  EXPECT_FALSE(scheduler.Fits({.blocks = 101}));
-  EXPECT_FALSE(scheduler.Fits({.slots = 17}));
-  EXPECT_FALSE(scheduler.Fits({.sequences = 9}));
+  const Task& task = Add(scheduler, 10);
 
-  RunningRequest& request = Admit(scheduler, 10);
-  EXPECT_EQ(scheduler.num_free_blocks(), 97);
-  EXPECT_FALSE(scheduler.Fits({.sequences = 8}));
   Step(scheduler);
-  scheduler.Remove(request);
+  EXPECT_EQ(task.needs.blocks, 53);  // of 4 tokens, for 210
+  EXPECT_EQ(scheduler.blocks().num_available(), 1000 - 53);
+  EXPECT_EQ(scheduler.blocks().num_free(), 1000 - 2) << "8 tokens are computed";
+  EXPECT_EQ(scheduler.num_available_sequences(), 7);
+  Step(scheduler);
+  EXPECT_EQ(scheduler.blocks().num_free(), 1000 - 3);
+  EXPECT_EQ(scheduler.blocks().num_available(), 1000 - 53);
+  scheduler.Cancel(1, kNow);
 
-  EXPECT_TRUE(scheduler.Fits(everything));
-  EXPECT_THAT(scheduler.running(), IsEmpty());
+  ExpectNothingHeld(scheduler);
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(1, absl::StatusCode::kCancelled)));
+  EXPECT_THAT(scheduler.TakeClosed(), ElementsAre(0));
+  EXPECT_THAT(scheduler.TakeClosed(), IsEmpty());
+}
+
+TEST_F(SchedulerTest, LetsTheFirstWaitUntilThereIsWhatItNeeds) {
+  SchedulerOptions options = Options(64);
+  options.num_blocks = 110;  // two tasks
+  Scheduler scheduler(options);
+  Add(scheduler, 9);
+  Add(scheduler, 9);
+  Add(scheduler, 9).prompt_tokens = 9;
+
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 9), Pair(2, 9)));
+  EXPECT_EQ(scheduler.num_waiting(), 1);
+  EXPECT_EQ(scheduler.front_lacks(), Scheduler::Lack::kBlocks);
+  scheduler.Cancel(1, kNow);
+
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1), Pair(3, 9)));
+  EXPECT_EQ(scheduler.num_waiting(), 0);
+  EXPECT_EQ(scheduler.front_lacks(), Scheduler::Lack::kNothing);
+}
+
+TEST_F(SchedulerTest, ComputesNoMoreSequencesThanItMay) {
+  Scheduler scheduler(Options(64));
+  for (int i = 0; i < 9; ++i) Add(scheduler, 1);
+
+  EXPECT_THAT(Step(scheduler), SizeIs(8));
+  EXPECT_EQ(scheduler.front_lacks(), Scheduler::Lack::kSequences);
 }
 
 TEST_F(SchedulerTest, SkipsAParkedRequest) {
   Scheduler scheduler(Options(8));
-  RunningRequest& request = Admit(scheduler, 4);
-  Admit(scheduler, 4);
-  auto& sink = static_cast<RecordingSink&>(request.sink());
-  sink.set_has_room(false);
-  request.UpdateParking(kNow);
+  Task& task = Add(scheduler, 4);
+  Add(scheduler, 4);
+  scheduler.SetParked(task, true, kNow);
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 4)));
-  sink.set_has_room(true);
-  request.UpdateParking(kNow);
+  scheduler.SetParked(task, false, kNow);
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1), Pair(1, 4)));
 }
 
-TEST_F(SchedulerTest, ExpiresWhatIsLateOrWhoseReaderIsTooSlow) {
+TEST_F(SchedulerTest, EndsWhatIsLateOrWhoseReaderIsTooSlow) {
   Scheduler scheduler(Options(8));
-  const absl::Time soon = kNow + absl::Seconds(1);
-  RunningRequest& late = Admit(scheduler, 4, {.deadline = kNow + absl::Seconds(9)});
-  RunningRequest& queued = Admit(scheduler, 4, {.queue_deadline = soon});
-  RunningRequest& slow = Admit(scheduler, 4);
-  static_cast<RecordingSink&>(slow.sink()).set_has_room(false);
-  slow.UpdateParking(kNow);
-  const auto code = [&scheduler](const RunningRequest& request, int seconds) {
-    return scheduler.CheckMayContinue(request, kNow + absl::Seconds(seconds)).code();
-  };
+  const auto in = [](int seconds) { return kNow + absl::Seconds(seconds); };
+  Add(scheduler, 4, {.deadline = in(9)});
+  Task& slow = Add(scheduler, 4);
+  Add(scheduler, 40, {.queue_deadline = in(1)});  // starts in the first step, after which it may
+  Add(scheduler, 4, {.queue_deadline = in(2)});   // behind that one's prompt
+  Step(scheduler);
+  Step(scheduler);
+  EXPECT_EQ(scheduler.NextExpiry(), in(2)) << "the third has started";
+  scheduler.SetParked(slow, true, kNow);
+  scheduler.SetParked(slow, true, in(1));  // since the first time
 
-  EXPECT_EQ(scheduler.NextExpiry(), soon);
-  EXPECT_EQ(code(queued, 1), absl::StatusCode::kDeadlineExceeded);
-  queued.Begin(kNow);
-  EXPECT_EQ(code(queued, 1), absl::StatusCode::kOk);
+  scheduler.Schedule(in(2) - absl::Nanoseconds(1));
+  EXPECT_THAT(Ended(scheduler), IsEmpty());
+  scheduler.Schedule(in(2));
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(4, absl::StatusCode::kDeadlineExceeded)));
 
-  EXPECT_EQ(scheduler.NextExpiry(), kNow + absl::Seconds(5));
-  EXPECT_EQ(code(slow, 4), absl::StatusCode::kOk);
-  EXPECT_EQ(code(slow, 5), absl::StatusCode::kResourceExhausted);
-  static_cast<RecordingSink&>(slow.sink()).set_has_room(true);
-  slow.UpdateParking(kNow);
+  EXPECT_EQ(scheduler.NextExpiry(), in(5));
+  scheduler.Schedule(in(5));
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(2, absl::StatusCode::kResourceExhausted)));
 
-  EXPECT_EQ(scheduler.NextExpiry(), kNow + absl::Seconds(9));
-  EXPECT_EQ(code(late, 8), absl::StatusCode::kOk);
-  EXPECT_EQ(code(late, 9), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(scheduler.NextExpiry(), in(9));
+  scheduler.Schedule(in(9));
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(1, absl::StatusCode::kDeadlineExceeded)));
+  EXPECT_EQ(scheduler.NextExpiry(), absl::InfiniteFuture());
 }
 
-// Continuations of one ScoreRequest: a context of 6 (blocks of 4), three forks of 2 tokens each.
-class SchedulerScoreTest : public SchedulerTest {
+TEST_F(SchedulerTest, EndsWhatWaitsAsWell) {
+  Scheduler scheduler(Options(8));
+  for (int i = 0; i < 10; ++i) Add(scheduler, 4, {.deadline = kNow + absl::Seconds(1)});
+  Step(scheduler);
+  ASSERT_EQ(scheduler.num_waiting(), 2);
+  scheduler.Cancel(10, kNow);
+  scheduler.Cancel(10, kNow);
+  scheduler.Cancel(99, kNow);
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(10, absl::StatusCode::kCancelled)));
+
+  scheduler.EndAll(absl::UnavailableError("stopping"));
+
+  EXPECT_THAT(Ended(scheduler), SizeIs(9));
+  ExpectNothingHeld(scheduler);
+}
+
+TEST_F(SchedulerTest, EndsWhatHasNothingToCompute) {
+  Scheduler scheduler(Options(8));
+  AddWork(scheduler, Work());
+
+  EXPECT_THAT(Step(scheduler), IsEmpty());
+
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(1, absl::StatusCode::kOk)));
+  ExpectNothingHeld(scheduler);
+}
+
+TEST_F(SchedulerTest, EndsAFailedTaskWithItsFirstFailure) {
+  Scheduler scheduler(Options(8));
+  Task& task = Add(scheduler, 4);
+  Step(scheduler);
+  task.Fail(absl::InternalError("NaN"));
+  task.Fail(absl::UnknownError("later"));
+  scheduler.Settle();
+
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(1, absl::StatusCode::kInternal)));
+  ExpectNothingHeld(scheduler);
+}
+
+// A trunk of 6 (blocks of 4) and three branches of 2 tokens each, one of them at a time.
+class SchedulerBranchTest : public SchedulerTest {
  protected:
-  RunningRequest& AdmitScore(Scheduler& scheduler) {
-    const ScoreRequest request{.context = {1, 2, 3, 4, 5, 6},
-                               .continuations = {{7, 8, 9}, {7, 8, 9}, {7, 8, 9}}};
-    return scheduler.Admit(std::make_unique<Scoring>(
-        ++last_handle_, request, std::make_shared<RecordingSink>(), ModelFacts{.block_tokens = 4}));
+  Task& AddTree(Scheduler& scheduler, int32_t side_by_side = 1) {
+    Work work{.trunk = trunk_, .side_by_side = side_by_side};
+    for (uint32_t i = 0; i < 3; ++i) {
+      work.branches.push_back({.index = i, .tokens = branch_, .positions = 8});
+    }
+    return AddWork(scheduler, work);
   }
 
-  // Computes the context; its results are of no interest here.
-  void ComputeContext(Scheduler& scheduler) {
-    for (const auto& [sequence, tokens] : scheduler.Schedule(false).chunks) {
+  // Computes a step, after which nobody goes on; the sequences' (index, tokens).
+  static std::vector<std::pair<uint32_t, int32_t>> Compute(Scheduler& scheduler) {
+    std::vector<std::pair<uint32_t, int32_t>> chunks;
+    for (const auto& [sequence, tokens] : scheduler.Schedule(kNow).chunks) {
+      chunks.emplace_back(sequence->index, tokens);
       sequence->computed += tokens;
     }
+    scheduler.Settle();
+    return chunks;
   }
+
+  const std::vector<TokenId> trunk_ = {1, 2, 3, 4, 5, 6};
+  const std::vector<TokenId> branch_ = {7, 8};
 };
 
-TEST_F(SchedulerScoreTest, SharesFullBlocksAndCopiesThePartialOne) {
+TEST_F(SchedulerBranchTest, ShareFullBlocksCopyThePartialOneAndTheLastTakesItOver) {
   Scheduler scheduler(Options(64));
-  const RunningRequest& request = AdmitScore(scheduler);
-  ComputeContext(scheduler);
-  const Sequence& context = *request.sequences[0];
+  Task& task = AddTree(scheduler, /*side_by_side=*/3);
+  Compute(scheduler);
+  ASSERT_NE(task.trunk, nullptr);
+  const std::vector<BlockId> trunk = task.trunk->blocks;
+  EXPECT_EQ(task.trunk->slot, -1) << "it is computed";
 
-  const Batch& batch = scheduler.Schedule(/*requests_wait=*/false);
+  const Batch& batch = scheduler.Schedule(kNow);
 
-  ASSERT_EQ(batch.started.size(), 3u);
-  ASSERT_EQ(batch.copies.size(), 3u);
-  for (size_t i = 0; i < 3; ++i) {
-    const Sequence& fork = *batch.started[i];
-    EXPECT_EQ(fork.parent, &context);
-    EXPECT_EQ(fork.computed, 6);
-    EXPECT_THAT(fork.blocks, ElementsAre(context.blocks[0], batch.copies[i].to));
-    EXPECT_EQ(batch.copies[i].from, context.blocks[1]);
+  ASSERT_THAT(batch.started, SizeIs(3));
+  ASSERT_THAT(batch.copies, SizeIs(2));
+  for (size_t i = 0; i < 2; ++i) {
+    const Sequence& branch = *batch.started[i];
+    EXPECT_EQ(branch.computed, 6);
+    EXPECT_THAT(branch.blocks, ElementsAre(trunk[0], batch.copies[i].to));
+    EXPECT_EQ(batch.copies[i].from, trunk[1]);
   }
+  EXPECT_EQ(batch.started[2]->blocks, trunk);
+  EXPECT_EQ(task.trunk, nullptr);
+  EXPECT_EQ(task.promised_blocks + task.promised_sequences, 0);
+  EXPECT_EQ(scheduler.blocks().holders(trunk[0]), 3);
+  EXPECT_EQ(scheduler.blocks().num_available(), 1000 - 4);
 }
 
-TEST_F(SchedulerScoreTest, TakesNothingExtraWhileARequestWaits) {
-  Scheduler scheduler(Options(64));
-  RunningRequest& request = AdmitScore(scheduler);
-  ComputeContext(scheduler);
+TEST_F(SchedulerBranchTest, RunOneByOneWhileARequestWaits) {
+  SchedulerOptions options = Options(64);
+  options.num_blocks = 60;
+  Scheduler scheduler(options);
+  AddTree(scheduler);
+  Compute(scheduler);
+  Add(scheduler, 50);  // cannot fit
 
-  EXPECT_EQ(scheduler.Schedule(/*requests_wait=*/true).started.size(), 1u);
-  EXPECT_THAT(scheduler.Schedule(/*requests_wait=*/true).started, IsEmpty());
-  scheduler.Finish(*request.sequences[1]);
-  EXPECT_EQ(scheduler.Schedule(/*requests_wait=*/true).started.size(), 1u);
+  EXPECT_THAT(Compute(scheduler), ElementsAre(Pair(0, 2)));
+  EXPECT_THAT(Compute(scheduler), ElementsAre(Pair(1, 2)));
+  EXPECT_THAT(Compute(scheduler), ElementsAre(Pair(2, 2)));
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(1, absl::StatusCode::kOk)));
 }
 
-TEST_F(SchedulerScoreTest, TakesNoMoreExtraThanAStepCanUse) {
+TEST_F(SchedulerBranchTest, AreNoMoreThanAStepCanUse) {
   Scheduler scheduler(Options(3));
-  AdmitScore(scheduler);
-  ComputeContext(scheduler);
-  ComputeContext(scheduler);
+  AddTree(scheduler);
+  Compute(scheduler);
+  Compute(scheduler);
 
-  EXPECT_EQ(scheduler.Schedule(/*requests_wait=*/false).started.size(), 2u);
+  EXPECT_THAT(Compute(scheduler), ElementsAre(Pair(0, 2), Pair(1, 1)));
 }
 
-TEST_F(SchedulerScoreTest, GivesBackAllThatItReservedAndTookExtra) {
+// Whoever was admitted computes what it needs before anybody computes more.
+TEST_F(SchedulerBranchTest, ExtraOnesComeAfterEverybodysPrompts) {
+  Scheduler scheduler(Options(6));
+  AddTree(scheduler);
+  Compute(scheduler);
+  scheduler.Schedule(kNow);  // all three start, and none is computed
+  Add(scheduler, 5);
+
+  const Batch& batch = scheduler.Schedule(kNow);
+
+  ASSERT_THAT(batch.chunks, SizeIs(2));
+  EXPECT_EQ(batch.chunks[0].tokens, 2) << "the one that was promised";
+  EXPECT_EQ(batch.chunks[1].sequence->task->handle, 2u);
+  EXPECT_EQ(batch.chunks[1].tokens, 4);
+}
+
+TEST_F(SchedulerBranchTest, GiveBackAllThatWasPromisedAndTakenBeside) {
   Scheduler scheduler(Options(64));
-  RunningRequest& request = AdmitScore(scheduler);
-  ComputeContext(scheduler);
-  scheduler.Schedule(/*requests_wait=*/false);
-  scheduler.Finish(*request.sequences[2]);
+  AddTree(scheduler);
+  Compute(scheduler);
+  scheduler.Schedule(kNow);  // two extra ones have started
 
-  scheduler.Remove(request);
+  scheduler.Cancel(1, kNow);
 
-  EXPECT_TRUE(scheduler.Fits({.blocks = 100, .slots = 16, .sequences = 8}));
+  ExpectNothingHeld(scheduler);
+  EXPECT_THAT(scheduler.TakeClosed(), SizeIs(4));  // the trunk's, and three
 }
 
 }  // namespace

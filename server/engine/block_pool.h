@@ -8,33 +8,38 @@
 
 namespace peerage {
 
-// Accounting of KV-cache blocks: which are free, and how many sequences hold each of the others.
-// Forked sequences share their full blocks, so a block is free again when its last holder lets go.
+// Accounting of KV-cache blocks. A block is free or held: by several sequences when they share a
+// prefix, and free again when the last of them lets go. Who will need blocks later has a number of
+// free ones promised. Nobody else gets these; which ones they are is decided when they are taken.
 //
 // Threads: none; belongs to one worker's scheduler.
 // Cost: every call is O(blocks named); nothing is allocated after construction.
-class BlockAllocator {
+class BlockPool {
  public:
   // Precondition: num_blocks >= 0.
-  explicit BlockAllocator(int num_blocks);
+  explicit BlockPool(int num_blocks);
 
-  // Takes blocks.size() free blocks, each with one holder. All or nothing: when fewer are free,
-  // returns false and leaves both the allocator and `blocks` as they were.
-  [[nodiscard]] bool Allocate(absl::Span<BlockId> blocks);
+  // Precondition: count <= num_available().
+  void Promise(int64_t count);
+  // Precondition: so many are promised.
+  void Forgo(int64_t count);
+  // One of the promised blocks, with one holder. Precondition: one is promised.
+  BlockId Take();
 
   // One more holder for each block. Precondition: every block is held.
   void Share(absl::Span<const BlockId> blocks);
-
   // One holder fewer for each block. Precondition: every block is held.
   void Release(absl::Span<const BlockId> blocks);
 
   int num_blocks() const { return static_cast<int>(holders_.size()); }
-  int num_free() const { return static_cast<int>(free_.size()); }
+  int num_free() const { return static_cast<int>(free_.size()); }  // the promised ones included
+  int64_t num_available() const { return num_free() - promised_; }
   int holders(BlockId block) const { return holders_[block]; }
 
  private:
   std::vector<int32_t> holders_;  // [num_blocks], 0 = free
   std::vector<BlockId> free_;  // the most recently freed block is reused first: it may be in cache
+  int64_t promised_ = 0;       // of the free ones
 };
 
 }  // namespace peerage

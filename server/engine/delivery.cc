@@ -1,0 +1,25 @@
+#include "server/engine/delivery.h"
+
+namespace peerage {
+
+void Delivery::Begin(absl::Time now) {
+  timeline_.scheduled = now;
+  DeliverStart();
+}
+
+void Delivery::MarkToken(absl::Time now) {
+  if (!timeline_.first_token) {
+    tokens_.first_token_seconds.push_back(absl::ToDoubleSeconds(now - timeline_.arrival));
+  }
+  timeline_.MarkToken(now);
+}
+
+TokenLogprob LogprobOf(const RowOutput& row, size_t i) {
+  const TokenScore& score = row.tokens[i];
+  return {.token = score.token,
+          .logprob = score.logprob,
+          .rank = score.rank,
+          .alternatives = {row.alternatives.begin(), row.alternatives.end()}};
+}
+
+}  // namespace peerage

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "model/language_model.h"
+#include "model/tokenizer/tokenizer.h"
+#include "server/engine/distinct_experts.h"
+#include "server/engine/observer.h"
+#include "server/engine/request.h"
+#include "server/engine/response_sink.h"
+#include "server/engine/sequence.h"
+#include "server/engine/step_builder.h"
+
+namespace peerage {
+
+// What a delivery knows of its model. All of it must outlive the delivery.
+struct ModelFacts {
+  const Tokenizer* tokenizer = nullptr;
+  absl::Span<const ExpertLayer> expert_layers = {};
+};
+
+// The other half of a task: what is asked of the chunks that the scheduler chose, and what becomes
+// of the answers. GenerateDelivery and ScoreDelivery say how, and nobody else tells the two apart.
+//
+// Threads: none. It is made at the door and then belongs to one worker.
+class Delivery {
+ public:
+  Delivery(std::shared_ptr<ResponseSink> sink, absl::Time arrival) : sink_(std::move(sink)) {
+    timeline_.arrival = arrival;
+  }
+  virtual ~Delivery() = default;
+
+  virtual bool traced() const = 0;  // whether its chunks' expert picks are wanted
+  // What a slot of the sequence draws by.
+  virtual SlotState StateOf(const Sequence& sequence) const = 0;
+  // The rows wanted of the sequence's next `count` tokens, the chunk that was added last.
+  virtual void AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const = 0;
+  // Delivers what a step reported of a chunk whose tokens are now computed. The token with which
+  // the sequence goes on, if it does.
+  virtual std::optional<TokenId> Deliver(const Sequence& sequence, const ChunkResult& result,
+                                         absl::Time now) = 0;
+  // Kind, origin and token counts.
+  virtual RequestEvent Usage() const = 0;
+
+  // The request's first step is scheduled, or it is found to need none.
+  void Begin(absl::Time now);
+  bool begun() const { return timeline_.scheduled.has_value(); }
+
+  // What the client got since this was last emptied.
+  TokensEvent& tokens() { return tokens_; }
+  ResponseSink& sink() const { return *sink_; }
+  const Timeline& timeline() const { return timeline_; }
+
+  DistinctExperts distinct_experts;  // the worker's count
+
+ protected:
+  // What goes to the sink before any result.
+  virtual void DeliverStart() { sink_->OnStarted(); }
+
+  // The client gets a token, or what a step says of some.
+  void MarkToken(absl::Time now);
+
+  TokensEvent tokens_;
+
+ private:
+  const std::shared_ptr<ResponseSink> sink_;
+  Timeline timeline_;
+};
+
+// The i-th token of a row, and the row's alternatives.
+TokenLogprob LogprobOf(const RowOutput& row, size_t i);
+
+}  // namespace peerage

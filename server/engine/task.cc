@@ -1,0 +1,59 @@
+#include "server/engine/task.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace peerage {
+
+Work WorkOf(const GenerateRequest& request) {
+  const absl::Span<const TokenId> prompt = request.prompt;
+  const bool shares = request.candidates > 1 && prompt.size() > 1;
+  const size_t trunk = shares ? prompt.size() - 1 : 0;
+  Work work{
+      .trunk = prompt.first(trunk),
+      .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX))};
+  const Work::Branch branch{
+      .tokens = prompt.subspan(trunk),
+      .positions = static_cast<int64_t>(prompt.size()) + request.stopping.max_tokens};
+  work.branches.assign(work.side_by_side, branch);
+  for (uint32_t i = 0; i < work.branches.size(); ++i) work.branches[i].index = i;
+  return work;
+}
+
+// The context's last row scores the first token of every continuation, so one of a single token is
+// no branch, and a last token is scored, not computed.
+Work WorkOf(const ScoreRequest& request) {
+  Work work{.trunk = request.context};
+  for (uint32_t i = 0; i < request.continuations.size(); ++i) {
+    const absl::Span<const TokenId> tokens = request.continuations[i];
+    if (tokens.size() == 1) continue;
+    work.branches.push_back(
+        {.index = i,
+         .tokens = tokens.first(tokens.size() - 1),
+         .positions = static_cast<int64_t>(request.context.size() + tokens.size()) - 1});
+  }
+  return work;
+}
+
+int64_t BlocksFor(int64_t positions, int32_t block_tokens) {
+  return (positions + block_tokens - 1) / block_tokens;
+}
+
+RequestNeeds NeedsOf(const Work& work, int32_t block_tokens) {
+  const auto trunk = static_cast<int64_t>(work.trunk.size());
+  const int64_t full = trunk / block_tokens;
+  int64_t longest = 0;
+  for (const Work::Branch& branch : work.branches) longest = std::max(longest, branch.positions);
+  // No context is longer, and the product below stays within 64 bits.
+  longest = std::min<int64_t>(longest, INT32_MAX);
+  const int64_t own = std::max<int64_t>(BlocksFor(longest, block_tokens) - full, 0);
+  const int64_t side_by_side =
+      std::min<int64_t>(work.side_by_side, static_cast<int64_t>(work.branches.size()));
+  // When all branches run side by side, the last of them takes over the trunk's partial block.
+  const bool takes_over = side_by_side == static_cast<int64_t>(work.branches.size());
+  const int64_t partial = BlocksFor(trunk, block_tokens) - full;
+  return {.blocks = full + side_by_side * own + (takes_over && side_by_side > 0 ? 0 : partial),
+          .sequences = std::max<int64_t>(side_by_side, 1)};
+}
+
+}  // namespace peerage

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "model/token.h"
+#include "server/engine/delivery.h"
+#include "server/engine/request.h"
+#include "server/engine/sequence.h"
+
+namespace peerage {
+
+// What a request computes: a trunk, which comes first and once, and branches that go on from its
+// end, each by itself. Candidates branch before the prompt's last token, which each computes anew
+// in order to sample from it; continuations branch after the context. One candidate needs no trunk.
+struct Work {
+  struct Branch {
+    uint32_t index = 0;                     // of the candidate or continuation
+    absl::Span<const TokenId> tokens = {};  // known from the start, at least one
+    int64_t positions = 0;                  // at its longest, the trunk's included
+  };
+
+  absl::Span<const TokenId> trunk = {};  // may be empty
+  std::vector<Branch> branches = {};     // may be none
+  int32_t side_by_side = 1;              // branches that have to be able to run at the same time
+};
+
+// The spans are the request's.
+Work WorkOf(const GenerateRequest& request);
+Work WorkOf(const ScoreRequest& request);
+
+// What a request must be promised at its admission, so that it can always go on to its end without
+// taking anything from another one.
+struct RequestNeeds {
+  int64_t blocks = 0;     // KV blocks
+  int64_t sequences = 0;  // computed at the same time
+};
+
+// Full blocks of the trunk count once; the last branch to start goes on in the trunk's partial one.
+RequestNeeds NeedsOf(const Work& work, int32_t block_tokens);
+
+// KV blocks that hold so many positions.
+int64_t BlocksFor(int64_t positions, int32_t block_tokens);
+
+// A request from the door to its end, as the scheduler sees it: what there is to compute and when,
+// and what is held for it. What becomes of the results is its delivery's business.
+//
+// Threads: none. It is made at the door, goes through the inbox, and then belongs to one worker.
+struct Task {
+  Task(RequestHandle handle, SchedulingParams scheduling, Work work, int32_t block_tokens)
+      : handle(handle),
+        scheduling(std::move(scheduling)),
+        work(std::move(work)),
+        needs(NeedsOf(this->work, block_tokens)) {}
+
+  const RequestHandle handle;
+  const SchedulingParams scheduling;
+  const Work work;  // refers to the delivery's request
+  const RequestNeeds needs;
+  int64_t prompt_tokens = 0;           // of the prompt or context
+  std::unique_ptr<Delivery> delivery;  // the worker's; the scheduler does not look at it
+
+  // Progress, the scheduler's.
+  std::unique_ptr<Sequence> trunk;                   // from its start until the last branch's
+  std::vector<std::unique_ptr<Sequence>> sequences;  // branches, started and not finished
+  size_t num_started = 0;                            // of work.branches
+  int64_t promised_blocks = 0;                       // for what is still to start
+  int64_t promised_sequences = 0;                    // likewise
+  bool started = false;                              // a step of it was scheduled
+  std::optional<absl::Time> parked_since;            // its reader is behind: it is not scheduled
+  absl::Time expiry = absl::InfiniteFuture();        // when it ends if nothing else changes
+  absl::Status failure;                              // not OK: it ends with that
+
+  bool parked() const { return parked_since.has_value(); }
+  bool trunk_is_next() const { return !work.trunk.empty() && trunk == nullptr && num_started == 0; }
+  bool has_more_to_start() const { return trunk_is_next() || num_started < work.branches.size(); }
+  bool done() const {
+    return !has_more_to_start() && sequences.empty() && (trunk == nullptr || trunk->pending() == 0);
+  }
+  // The first one counts.
+  void Fail(const absl::Status& status) {
+    if (failure.ok()) failure = status;
+  }
+};
+
+// A task that has ended; its sink has not been told yet.
+struct EndedTask {
+  std::unique_ptr<Task> task;
+  absl::Status status;
+};
+
+}  // namespace peerage

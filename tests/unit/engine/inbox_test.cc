@@ -1,0 +1,153 @@
+#include "server/engine/inbox.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "tests/support/fake_clock.h"
+
+namespace peerage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+std::unique_ptr<Task> Make(RequestHandle handle) {
+  return std::make_unique<Task>(handle, SchedulingParams(), Work(), /*block_tokens=*/4);
+}
+
+class InboxTest : public ::testing::Test {
+ protected:
+  std::vector<RequestHandle> TakeArrivals() {
+    std::vector<RequestHandle> handles;
+    for (const auto& task : inbox_.Take().arrivals) handles.push_back(task->handle);
+    return handles;
+  }
+
+  FakeClock clock_;
+  Inbox inbox_{4, &clock_};
+};
+
+TEST_F(InboxTest, HandsOutOnceWhatArrivedInItsOrder) {
+  ASSERT_TRUE(inbox_.Add(Make(2)).ok());
+  ASSERT_TRUE(inbox_.Add(Make(1)).ok());
+
+  EXPECT_THAT(TakeArrivals(), ElementsAre(2, 1));
+  EXPECT_THAT(TakeArrivals(), IsEmpty());
+}
+
+TEST_F(InboxTest, HandsOutErrandsUntilItIsShutDown) {
+  int runs = 0;
+  const auto errand = [&](absl::Time) { ++runs; };
+  ASSERT_TRUE(inbox_.Run(errand).ok());
+  inbox_.WaitForMail(absl::InfiniteFuture());  // an errand is mail
+  inbox_.Close();
+  ASSERT_TRUE(inbox_.Run(errand).ok()) << "it drains, but still works";
+  inbox_.Shutdown();
+  EXPECT_EQ(inbox_.Run(errand).code(), absl::StatusCode::kUnavailable);
+
+  EXPECT_FALSE(inbox_.finished()) << "two errands wait";
+  for (const WorkerTask& taken : inbox_.Take().errands) taken(clock_.Now());
+  EXPECT_EQ(runs, 2);
+  EXPECT_TRUE(inbox_.finished());
+}
+
+// Those that the worker took and that still wait count, too.
+TEST_F(InboxTest, RefusesWhenFullAndWhenClosed) {
+  for (RequestHandle handle = 1; handle <= 4; ++handle) ASSERT_TRUE(inbox_.Add(Make(handle)).ok());
+  EXPECT_EQ(inbox_.Add(Make(5)).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(TakeArrivals(), ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(inbox_.num_waiting(), 4);
+  EXPECT_EQ(inbox_.Add(Make(6)).code(), absl::StatusCode::kResourceExhausted);
+
+  inbox_.SetWaiting(3);
+  EXPECT_EQ(inbox_.Add(Make(7)), absl::OkStatus());
+  EXPECT_EQ(inbox_.num_waiting(), 4);
+  inbox_.Close();
+  EXPECT_EQ(inbox_.Add(Make(8)).code(), absl::StatusCode::kUnavailable);
+
+  EXPECT_THAT(TakeArrivals(), ElementsAre(7));
+}
+
+TEST_F(InboxTest, HandsOutCancellationsWhetherOrNotTheyNameARequest) {
+  inbox_.Cancel(1);
+  inbox_.Cancel(77);
+
+  EXPECT_THAT(inbox_.Take().cancelled, ElementsAre(1, 77));
+  EXPECT_THAT(inbox_.Take().cancelled, IsEmpty());
+}
+
+TEST_F(InboxTest, FailingEndsEverythingAndRefusesTheRestWithTheSameStatus) {
+  const absl::Status lost = absl::UnavailableError("lost");
+  EXPECT_EQ(inbox_.CheckOpen(), absl::OkStatus());
+  inbox_.Close();
+
+  inbox_.Fail(lost);
+
+  inbox_.WaitForMail(absl::InfiniteFuture());  // it is mail
+  EXPECT_EQ(inbox_.Take().end_all, lost);
+  EXPECT_EQ(inbox_.Take().end_all, lost) << "what comes later ends with it, too";
+  EXPECT_EQ(inbox_.Add(Make(2)), lost);
+  inbox_.Close();
+  EXPECT_EQ(inbox_.CheckOpen(), lost);
+}
+
+TEST_F(InboxTest, AnnouncesMailThatCameBeforeTheWait) {
+  inbox_.Wake();
+
+  inbox_.WaitForMail(absl::InfiniteFuture());  // returns
+}
+
+TEST_F(InboxTest, WakesTheWorkerAtItsDeadline) {
+  const absl::Time deadline = clock_.Now() + absl::Hours(1);
+  clock_.Advance(absl::Hours(1));
+
+  inbox_.WaitForMail(deadline);  // returns
+}
+
+TEST_F(InboxTest, WaitsUntilWhatWasAddedIsDone) {
+  for (RequestHandle handle = 1; handle <= 3; ++handle) ASSERT_TRUE(inbox_.Add(Make(handle)).ok());
+  std::atomic<bool> all_done = false;
+  std::thread waiter([&] {
+    EXPECT_TRUE(inbox_.WaitUntilAllDone(absl::InfiniteFuture()));
+    EXPECT_TRUE(all_done);
+  });
+  TakeArrivals();
+
+  inbox_.Done(2);
+  all_done = true;
+  inbox_.Done(1);
+
+  waiter.join();
+  EXPECT_TRUE(inbox_.WaitUntilAllDone(absl::InfinitePast()));
+}
+
+TEST_F(InboxTest, GivesUpWaitingAtTheDeadline) {
+  ASSERT_TRUE(inbox_.Add(Make(1)).ok());
+  const absl::Time deadline = clock_.Now() + absl::Hours(1);
+  std::thread waiter([&] { EXPECT_FALSE(inbox_.WaitUntilAllDone(deadline)); });
+
+  clock_.Advance(absl::Hours(1));
+  inbox_.Wake();
+
+  waiter.join();
+}
+
+TEST_F(InboxTest, IsFinishedWhenShutDownAndEverythingIsDone) {
+  ASSERT_TRUE(inbox_.Add(Make(1)).ok());
+  inbox_.Shutdown();
+  EXPECT_FALSE(inbox_.finished());
+
+  TakeArrivals();
+  inbox_.Done(1);
+
+  EXPECT_TRUE(inbox_.finished());
+  inbox_.WaitForMail(absl::InfiniteFuture());  // returns
+}
+
+}  // namespace
+}  // namespace peerage
