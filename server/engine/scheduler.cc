@@ -32,24 +32,22 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   for (SlotId slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 
-void Scheduler::Add(std::unique_ptr<Task> task) {
+void Scheduler::Add(std::unique_ptr<Task> task, absl::Time now) {
   tasks_.emplace(task->handle, task.get());
-  waiting_prompt_tokens_ += task->prompt_tokens;
   UpdateExpiry(*task);
-  const Order order = OrderOf(*task);
-  waiting_.emplace(order, std::move(task));
+  line_.Add(std::move(task), now);
 }
 
 void Scheduler::Cancel(RequestHandle handle, absl::Time now) {
   const auto found = tasks_.find(handle);
   if (found == tasks_.end()) return;
   Task& task = *found->second;
-  End(task, CancelledAt(now, task.scheduling.arrival, task.scheduling.deadline));
+  End(task, CancelledAt(now, task.scheduling.arrival, task.scheduling.deadline), now);
 }
 
-void Scheduler::EndAll(const absl::Status& status) {
-  while (!running_.empty()) End(*running_.front(), status);
-  while (!waiting_.empty()) End(*waiting_.begin()->second, status);
+void Scheduler::EndAll(const absl::Status& status, absl::Time now) {
+  while (!running_.empty()) End(*running_.front(), status, now);
+  while (line_.front() != nullptr) End(*line_.front(), status, now);
 }
 
 void Scheduler::SetParked(Task& task, bool parked, absl::Time now) {
@@ -64,23 +62,35 @@ const Batch& Scheduler::Schedule(absl::Time now) {
   batch_.chunks.clear();
 
   ExpireLate(now);
-  AdmitWaiting();
+  AdmitWaiting(now);
   StartSequences();
   CollectWork();
+  FillStep();
+  return batch_;
+}
+
+void Scheduler::FillStep() {
   const int32_t budget = options_.max_batch_tokens;
   const int64_t prefill_share =
       prefill_is_due_ ? std::min<int64_t>(prefill_tokens_, std::max(budget / 2, 1)) : 0;
   AddDecodes(budget - static_cast<int32_t>(prefill_share));
   const int32_t left = budget - static_cast<int32_t>(batch_.chunks.size());
-  AddPrefills(left);
-  prefill_is_due_ = left == 0 && !prefills_.empty();
-  return batch_;
+  prefill_is_due_ = left == 0 && prefill_tokens_ > 0;
+  if (left == 0) return;
+
+  const int64_t throughput_share =
+      throughput_is_due_ ? std::min<int64_t>(throughput_tokens_, std::max(left / 2, 1)) : 0;
+  const int32_t prefilled = AddPrefills(prefills_, left - static_cast<int32_t>(throughput_share));
+  extras_had_a_turn_ = false;
+  const int32_t throughput = AddPrefills(throughput_, left - prefilled);
+  throughput_is_due_ = throughput == 0 && throughput_tokens_ > 0;
+  if (throughput > 0) extras_are_due_ = !extras_had_a_turn_ && !extras_.empty();
 }
 
 void Scheduler::ExpireLate(absl::Time now) {
   while (NextExpiry() <= now) {
     Task& task = *tasks_.at(expiries_.begin()->second);
-    End(task, Lateness(task, now));
+    End(task, Lateness(task, now), now);
   }
 }
 
@@ -104,24 +114,24 @@ Scheduler::Lack Scheduler::WhatLacks(const Task& task) const {
 }
 
 Scheduler::Lack Scheduler::front_lacks() const {
-  return waiting_.empty() ? Lack::kNothing : WhatLacks(*waiting_.begin()->second);
+  const Task* const front = line_.front();
+  return front == nullptr ? Lack::kNothing : WhatLacks(*front);
 }
 
-void Scheduler::AdmitWaiting() {
-  while (!waiting_.empty() && front_lacks() == Lack::kNothing) {
-    std::unique_ptr<Task> task = std::move(waiting_.begin()->second);
-    waiting_.erase(waiting_.begin());
-    waiting_prompt_tokens_ -= task->prompt_tokens;
+void Scheduler::AdmitWaiting(absl::Time now) {
+  const auto fits = [this](const Task& task) { return WhatLacks(task) == Lack::kNothing; };
+  while (Task* const next = line_.Next(now, fits)) {
+    std::unique_ptr<Task> task = line_.Start(*next);
     Promise(*task);
     const auto place =
         std::upper_bound(running_.begin(), running_.end(), task,
-                         [](const auto& a, const auto& b) { return OrderOf(*a) < OrderOf(*b); });
+                         [](const auto& a, const auto& b) { return a->order < b->order; });
     Task& admitted = **running_.insert(place, std::move(task));
-    if (admitted.done()) End(admitted, absl::OkStatus());  // there is nothing to compute
+    if (admitted.done()) End(admitted, absl::OkStatus(), now);  // there is nothing to compute
   }
 }
 
-void Scheduler::End(Task& task, absl::Status status) {
+void Scheduler::End(Task& task, absl::Status status, absl::Time now) {
   for (const auto& sequence : task.sequences) LetGo(*sequence);
   task.sequences.clear();
   if (task.trunk != nullptr) LetGo(*task.trunk);
@@ -131,12 +141,11 @@ void Scheduler::End(Task& task, absl::Status status) {
   expiries_.erase({task.expiry, task.handle});
   tasks_.erase(task.handle);
 
-  if (const auto waiting = waiting_.find(OrderOf(task)); waiting != waiting_.end()) {
-    waiting_prompt_tokens_ -= task.prompt_tokens;
-    ended_.push_back({std::move(waiting->second), std::move(status)});
-    waiting_.erase(waiting);
+  if (std::unique_ptr<Task> waited = line_.Remove(task, now)) {
+    ended_.push_back({std::move(waited), std::move(status)});
     return;
   }
+  line_.Leave(task, now);
   const auto running = std::find_if(running_.begin(), running_.end(),
                                     [&task](const auto& other) { return other.get() == &task; });
   ended_.push_back({std::move(*running), std::move(status)});
@@ -167,7 +176,7 @@ void Scheduler::StartSequences() {
     if (task->parked()) continue;
     while (TryStart(*task, /*as_extra=*/false)) continue;
   }
-  if (!waiting_.empty()) return;
+  if (line_.size() > 0) return;
   CollectWork();
   for (const auto& task : running_) {
     if (task->parked()) continue;
@@ -179,18 +188,40 @@ void Scheduler::StartSequences() {
 
 bool Scheduler::TryStart(Task& task, bool as_extra) {
   if (!task.has_more_to_start()) return false;
-  const bool branches = !task.trunk_is_next();
-  if (as_extra && !branches) return false;
-  if (branches && task.trunk != nullptr && task.trunk->pending() > 0) return false;
-  const bool is_last = branches && task.num_started + 1 == task.work.branches.size();
-  std::unique_ptr<Sequence> sequence = NextSequence(task);
-  const int64_t positions = branches ? task.work.branches[task.num_started].positions
-                                     : static_cast<int64_t>(task.work.trunk.size());
-  int64_t blocks = BlocksFor(positions, options_.block_tokens);
-  if (branches && task.trunk != nullptr) {
-    blocks -= is_last ? static_cast<int64_t>(task.trunk->blocks.size())
-                      : sequence->start / options_.block_tokens;
+  const bool trunk_pends = task.trunk != nullptr && task.trunk->pending() > 0;
+  if (trunk_pends || (as_extra && task.trunk_is_next())) return false;
+  std::unique_ptr<Sequence> next = NextSequence(task);
+  if (!Reserve(task, *next, as_extra)) return false;
+
+  Sequence& started = *next;
+  started.slot = free_slots_.back();
+  free_slots_.pop_back();
+  if (started.is_trunk) {
+    task.trunk = std::move(next);
+  } else {
+    ++task.num_started;
+    task.sequences.push_back(std::move(next));
+    if (task.trunk != nullptr) BranchOff(started);
   }
+  Promise(task);
+  batch_.started.push_back(&started);
+  return true;
+}
+
+// What the sequence needs beside the blocks that it will have of its trunk.
+int64_t Scheduler::BlocksToStart(const Task& task, const Sequence& sequence) const {
+  if (sequence.is_trunk) return BlocksFor(sequence.pending(), options_.block_tokens);
+  const int64_t blocks =
+      BlocksFor(task.work.branches[task.num_started].positions, options_.block_tokens);
+  if (task.trunk == nullptr) return blocks;
+  const bool takes_over = task.num_started + 1 == task.work.branches.size();
+  return blocks - (takes_over ? static_cast<int64_t>(task.trunk->blocks.size())
+                              : sequence.start / options_.block_tokens);
+}
+
+// Gives the sequence a promise: one of its task's, or a new one of what is available.
+bool Scheduler::Reserve(Task& task, Sequence& sequence, bool as_extra) {
+  const int64_t blocks = BlocksToStart(task, sequence);
   if (as_extra) {
     if (num_available_sequences() < 1 || blocks_.num_available() < blocks) return false;
     blocks_.Promise(blocks);
@@ -202,20 +233,8 @@ bool Scheduler::TryStart(Task& task, bool as_extra) {
     --task.promised_sequences;
     --promised_sequences_;
   }
-  sequence->promised_blocks = blocks;
-  sequence->is_extra = as_extra;
-  sequence->slot = free_slots_.back();
-  free_slots_.pop_back();
-  Sequence& started = *sequence;
-  if (branches) {
-    ++task.num_started;
-    task.sequences.push_back(std::move(sequence));
-    if (task.trunk != nullptr) BranchOff(started, is_last);
-  } else {
-    task.trunk = std::move(sequence);
-  }
-  Promise(task);
-  batch_.started.push_back(&started);
+  sequence.promised_blocks = blocks;
+  sequence.is_extra = as_extra;
   return true;
 }
 
@@ -238,11 +257,12 @@ std::unique_ptr<Sequence> Scheduler::NextSequence(Task& task) const {
 
 // Shares the trunk's full blocks and goes on in a copy of its partial one, or in that one itself
 // when nobody else will.
-void Scheduler::BranchOff(Sequence& sequence, bool is_last) {
-  Sequence& trunk = *sequence.task->trunk;
-  if (is_last) {
+void Scheduler::BranchOff(Sequence& sequence) {
+  Task& task = *sequence.task;
+  Sequence& trunk = *task.trunk;
+  if (!task.has_more_to_start()) {
     sequence.blocks = std::move(trunk.blocks);
-    sequence.task->trunk.reset();
+    task.trunk.reset();
     return;
   }
   sequence.shared_blocks = sequence.start / options_.block_tokens;
@@ -277,14 +297,14 @@ void Scheduler::LetGo(Sequence& sequence) {
   blocks_.Forgo(std::exchange(sequence.promised_blocks, 0));
 }
 
-void Scheduler::Settle() {
+void Scheduler::Settle(absl::Time now) {
   for (size_t i = 0; i < running_.size();) {
     Task& task = *running_[i];
     SettleSequences(task);
     if (task.failure.ok() && !task.done()) {
       ++i;
     } else {
-      End(task, task.failure);
+      End(task, task.failure, now);
     }
   }
 }
@@ -308,25 +328,30 @@ void Scheduler::SettleSequences(Task& task) {
 }
 
 void Scheduler::CollectWork() {
-  decodes_.clear();
-  prefills_.clear();
-  prefill_tokens_ = 0;
-  extras_.clear();
+  for (auto* work : {&decodes_, &prefills_, &throughput_, &extras_}) work->clear();
+  prefill_tokens_ = throughput_tokens_ = 0;
   for (const auto& task : running_) {
     if (task->parked()) continue;
-    const auto collect = [&](Sequence& sequence) {
-      if (sequence.pending() == 0) return;
-      if (sequence.decodes()) {
-        decodes_.push_back(&sequence);
-        return;
-      }
-      (sequence.is_extra ? extras_ : prefills_).push_back(&sequence);
-      prefill_tokens_ += sequence.pending();
-    };
-    if (task->trunk != nullptr) collect(*task->trunk);
-    for (const auto& sequence : task->sequences) collect(*sequence);
+    if (task->trunk != nullptr) Collect(*task->trunk);
+    for (const auto& sequence : task->sequences) Collect(*sequence);
   }
-  prefills_.insert(prefills_.end(), extras_.begin(), extras_.end());
+  const auto place = extras_are_due_ ? throughput_.begin() : throughput_.end();
+  throughput_.insert(place, extras_.begin(), extras_.end());
+}
+
+void Scheduler::Collect(Sequence& sequence) {
+  if (sequence.pending() == 0) return;
+  if (sequence.decodes()) {
+    decodes_.push_back(&sequence);
+    return;
+  }
+  prefill_tokens_ += sequence.pending();
+  if (!sequence.task->work.is_throughput) {
+    prefills_.push_back(&sequence);
+    return;
+  }
+  throughput_tokens_ += sequence.pending();
+  (sequence.is_extra ? extras_ : throughput_).push_back(&sequence);
 }
 
 void Scheduler::AddDecodes(int32_t limit) {
@@ -338,19 +363,24 @@ void Scheduler::AddDecodes(int32_t limit) {
   for (Sequence* sequence : decodes_) AddChunk(*sequence, 1);
 }
 
-void Scheduler::AddPrefills(int32_t budget) {
-  for (Sequence* sequence : prefills_) {
-    if (budget == 0) return;
-    const int32_t tokens = std::min(budget, sequence->pending());
-    budget -= tokens;
+// How many tokens of the budget were taken.
+int32_t Scheduler::AddPrefills(const std::vector<Sequence*>& prefills, int32_t budget) {
+  int32_t left = budget;
+  for (Sequence* sequence : prefills) {
+    if (left == 0) break;
+    const int32_t tokens = std::min(left, sequence->pending());
+    left -= tokens;
     AddChunk(*sequence, tokens);
   }
+  return budget - left;
 }
 
 void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
   sequence.last_turn = ++last_turn_;
   TakeBlocks(sequence, sequence.computed + tokens);
   batch_.chunks.push_back({.sequence = &sequence, .tokens = tokens});
+  if (sequence.decodes()) line_.Charge(*sequence.task, tokens);
+  if (sequence.is_extra) extras_had_a_turn_ = true;
   if (sequence.task->started) return;
   sequence.task->started = true;
   UpdateExpiry(*sequence.task);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <set>
 #include <unordered_map>
@@ -15,6 +14,7 @@
 #include "server/engine/block_pool.h"
 #include "server/engine/sequence.h"
 #include "server/engine/task.h"
+#include "server/engine/waiting_line.h"
 
 namespace peerage {
 
@@ -39,15 +39,15 @@ struct Batch {
 };
 
 // Which requests run, which tokens of which sequences are computed next, and who holds which KV
-// blocks and slots. A request waits, in order of priority and arrival, until what it needs to reach
-// its end can be promised to it (RequestNeeds), so nothing that runs is ever preempted or stuck.
-// Beyond that, branches may take what is available to run side by side, while a step has room and
-// no request waits for admission.
+// blocks and slots. A request waits in line (WaitingLine) until what it needs to reach its end can
+// be promised to it (RequestNeeds), so nothing that runs is ever preempted or stuck. Beyond that,
+// branches may take what is available to run side by side, while a step has room and no request
+// waits for admission.
 //
-// A step takes decodes first, one token each, then prefill chunks in order of priority and arrival,
-// those of extra branches last. When decodes are more than the budget they take turns, and a step
-// that leaves prefill without any token is followed by one that gives it up to half, so neither
-// starves the other.
+// A step takes decodes first, one token each, then prefill chunks: in the order in which they are
+// due (TaskOrder), throughput work after what somebody waits for, and extra branches last. Whoever
+// got nothing of one step gets up to half of the next: prefill beside decodes, which take turns
+// when they are more than the budget, and throughput work beside the rest. So nothing starves.
 //
 // Threads: none; belongs to one worker. Pure policy: no lock, no clock, no call to a model.
 // Cost: a turn is O(running sequences), whatever waits.
@@ -56,11 +56,11 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
 
   // The task waits from now on.
-  void Add(std::unique_ptr<Task> task);
+  void Add(std::unique_ptr<Task> task, absl::Time now);
   // The task ends as CancelledAt says. Nothing happens when there is none.
   void Cancel(RequestHandle handle, absl::Time now);
   // Every task ends so.
-  void EndAll(const absl::Status& status);
+  void EndAll(const absl::Status& status, absl::Time now);
   // Whether the task's reader keeps up: while not, the task is not scheduled, and ends when that
   // takes too long.
   void SetParked(Task& task, bool parked, absl::Time now);
@@ -71,7 +71,7 @@ class Scheduler {
 
   // To be called when the last batch's chunks are computed (Sequence::computed) and their tokens
   // appended: what is finished, done or failed lets go of what it holds.
-  void Settle();
+  void Settle(absl::Time now);
 
   // What has ended since this was last called.
   std::vector<EndedTask> TakeEnded() { return std::exchange(ended_, {}); }
@@ -85,23 +85,20 @@ class Scheduler {
   enum class Lack { kNothing, kSequences, kBlocks };
   Lack front_lacks() const;
 
-  // In order of priority, then arrival.
+  // In their order.
   absl::Span<const std::unique_ptr<Task>> running() const { return running_; }
-  int32_t num_waiting() const { return static_cast<int32_t>(waiting_.size()); }
-  int64_t waiting_prompt_tokens() const { return waiting_prompt_tokens_; }
+  int32_t num_waiting() const { return line_.size(); }
+  int64_t waiting_prompt_tokens() const { return line_.prompt_tokens(); }
   const BlockPool& blocks() const { return blocks_; }
   int64_t num_available_sequences() const {
     return static_cast<int64_t>(free_slots_.size()) - promised_sequences_;
   }
 
  private:
-  using Order = std::pair<int32_t, RequestHandle>;  // priority, order of submission
-  static Order OrderOf(const Task& task) { return {task.scheduling.priority, task.handle}; }
-
   Lack WhatLacks(const Task& task) const;
   void ExpireLate(absl::Time now);
-  void AdmitWaiting();
-  void End(Task& task, absl::Status status);
+  void AdmitWaiting(absl::Time now);
+  void End(Task& task, absl::Status status, absl::Time now);
   void UpdateExpiry(Task& task);
 
   // Promises to the task what it is to have of its needs beside what its sequences have.
@@ -109,15 +106,19 @@ class Scheduler {
   void StartSequences();
   bool TryStart(Task& task, bool as_extra);
   std::unique_ptr<Sequence> NextSequence(Task& task) const;
-  void BranchOff(Sequence& sequence, bool is_last);
+  int64_t BlocksToStart(const Task& task, const Sequence& sequence) const;
+  bool Reserve(Task& task, Sequence& sequence, bool as_extra);
+  void BranchOff(Sequence& sequence);
   void TakeBlocks(Sequence& sequence, int32_t positions);
   void CloseSlot(Sequence& sequence);
   void LetGo(Sequence& sequence);
   void SettleSequences(Task& task);
 
   void CollectWork();
+  void Collect(Sequence& sequence);
+  void FillStep();
   void AddDecodes(int32_t limit);
-  void AddPrefills(int32_t budget);
+  int32_t AddPrefills(const std::vector<Sequence*>& prefills, int32_t budget);
   void AddChunk(Sequence& sequence, int32_t tokens);
 
   const SchedulerOptions options_;
@@ -126,20 +127,25 @@ class Scheduler {
   int64_t promised_sequences_ = 0;
 
   std::unordered_map<RequestHandle, Task*> tasks_;  // waiting and running
-  std::map<Order, std::unique_ptr<Task>> waiting_;
-  int64_t waiting_prompt_tokens_ = 0;
+  WaitingLine line_;
   std::vector<std::unique_ptr<Task>> running_;
   std::set<std::pair<absl::Time, RequestHandle>> expiries_;
   std::vector<EndedTask> ended_;
   std::vector<SlotId> closed_;
 
   uint64_t last_turn_ = 0;
-  bool prefill_is_due_ = false;  // the last step left prefill without any token
+  bool prefill_is_due_ = false;     // the last step left prefill without any token
+  bool throughput_is_due_ = false;  // the last step left throughput work without any token
+  bool extras_are_due_ = false;     // the last one with throughput work left extra ones without any
+  bool extras_had_a_turn_ = false;  // in this step
   Batch batch_;
+  // What runs and is not parked, with pending tokens.
   std::vector<Sequence*> decodes_;
-  std::vector<Sequence*> prefills_;  // extra ones last
-  std::vector<Sequence*> extras_;    // until they are in prefills_
-  int64_t prefill_tokens_ = 0;       // pending in prefills_
+  std::vector<Sequence*> prefills_;    // that somebody waits for
+  std::vector<Sequence*> throughput_;  // extra branches last
+  std::vector<Sequence*> extras_;      // until they are in throughput_
+  int64_t prefill_tokens_ = 0;         // pending in prefills_ and throughput_
+  int64_t throughput_tokens_ = 0;      // pending in throughput_
 };
 
 }  // namespace peerage

@@ -23,7 +23,7 @@ Work WorkOf(const GenerateRequest& request) {
 // The context's last row scores the first token of every continuation, so one of a single token is
 // no branch, and a last token is scored, not computed.
 Work WorkOf(const ScoreRequest& request) {
-  Work work{.trunk = request.context};
+  Work work{.trunk = request.context, .is_throughput = true};
   for (uint32_t i = 0; i < request.continuations.size(); ++i) {
     const absl::Span<const TokenId> tokens = request.continuations[i];
     if (tokens.size() == 1) continue;
@@ -33,6 +33,18 @@ Work WorkOf(const ScoreRequest& request) {
          .positions = static_cast<int64_t>(request.context.size() + tokens.size()) - 1});
   }
   return work;
+}
+
+int64_t Work::tokens() const {
+  auto tokens = static_cast<int64_t>(trunk.size());
+  for (const Branch& branch : branches) tokens += static_cast<int64_t>(branch.tokens.size());
+  return tokens;
+}
+
+absl::Time DueTime(const SchedulingParams& scheduling, bool is_throughput) {
+  absl::Duration patience = kPatience + scheduling.priority * kPriorityStep;
+  if (is_throughput) patience += kThroughputStep;
+  return std::min(scheduling.arrival + patience, scheduling.deadline);
 }
 
 int64_t BlocksFor(int64_t positions, int32_t block_tokens) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -28,6 +29,10 @@ struct Work {
   absl::Span<const TokenId> trunk = {};  // may be empty
   std::vector<Branch> branches = {};     // may be none
   int32_t side_by_side = 1;              // branches that have to be able to run at the same time
+  // Nobody waits for its tokens one by one: it takes what others leave.
+  bool is_throughput = false;
+
+  int64_t tokens() const;  // known from the start, of all branches
 };
 
 // The spans are the request's.
@@ -44,6 +49,17 @@ struct RequestNeeds {
 // Full blocks of the trunk count once; the last branch to start goes on in the trunk's partial one.
 RequestNeeds NeedsOf(const Work& work, int32_t block_tokens);
 
+// Who is due first comes first, then who was submitted first. Everybody is due at some time after
+// its arrival that its priority decides, or at its deadline: so nobody waits for ever, whatever
+// comes later, and whoever has little time comes before those who have more.
+using TaskOrder = std::pair<absl::Time, RequestHandle>;
+
+inline constexpr absl::Duration kPatience = absl::Seconds(20);
+inline constexpr absl::Duration kPriorityStep = absl::Milliseconds(100);  // of one level
+inline constexpr absl::Duration kThroughputStep = absl::Seconds(1);       // what can wait more
+
+absl::Time DueTime(const SchedulingParams& scheduling, bool is_throughput);
+
 // KV blocks that hold so many positions.
 int64_t BlocksFor(int64_t positions, int32_t block_tokens);
 
@@ -56,11 +72,13 @@ struct Task {
       : handle(handle),
         scheduling(std::move(scheduling)),
         work(std::move(work)),
+        order(DueTime(this->scheduling, this->work.is_throughput), handle),
         needs(NeedsOf(this->work, block_tokens)) {}
 
   const RequestHandle handle;
   const SchedulingParams scheduling;
   const Work work;  // refers to the delivery's request
+  const TaskOrder order;
   const RequestNeeds needs;
   int64_t prompt_tokens = 0;           // of the prompt or context
   std::unique_ptr<Delivery> delivery;  // the worker's; the scheduler does not look at it
@@ -72,6 +90,7 @@ struct Task {
   int64_t promised_blocks = 0;                       // for what is still to start
   int64_t promised_sequences = 0;                    // likewise
   bool started = false;                              // a step of it was scheduled
+  std::optional<absl::Time> passed_since;            // it was first in line, and did not fit
   std::optional<absl::Time> parked_since;            // its reader is behind: it is not scheduled
   absl::Time expiry = absl::InfiniteFuture();        // when it ends if nothing else changes
   absl::Status failure;                              // not OK: it ends with that

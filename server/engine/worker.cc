@@ -57,9 +57,9 @@ bool Worker::Turn() {
 void Worker::TakeMail(absl::Time now) {
   Mail mail = parts_.inbox->Take();
   for (const WorkerTask& errand : mail.errands) errand(now);
-  for (std::unique_ptr<Task>& task : mail.arrivals) scheduler_.Add(std::move(task));
+  for (std::unique_ptr<Task>& task : mail.arrivals) scheduler_.Add(std::move(task), now);
   for (RequestHandle handle : mail.cancelled) scheduler_.Cancel(handle, now);
-  if (!mail.end_all.ok()) scheduler_.EndAll(mail.end_all);
+  if (!mail.end_all.ok()) scheduler_.EndAll(mail.end_all, now);
 }
 
 void Worker::LookAtReaders(absl::Time now) {
@@ -75,7 +75,7 @@ absl::Duration Worker::Compute(const Batch& batch, absl::Time now) {
   const StepEvent event = Describe(batch, end - begin);
   if (output.status().code() == absl::StatusCode::kUnavailable) Lose(output.status());
   Deliver(batch, output, end);
-  scheduler_.Settle();
+  scheduler_.Settle(end);
   CloseSlots();
   ReportStep(event);
   AnnounceEnded(end);

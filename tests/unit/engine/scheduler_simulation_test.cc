@@ -78,6 +78,8 @@ struct Client {
   RequestHandle handle = 0;
   std::variant<GenerateRequest, ScoreRequest> request;
   std::shared_ptr<RecordingSink> sink = std::make_shared<RecordingSink>();
+  TaskOrder order;
+  RequestNeeds needs;
   bool computes_nothing = false;
   bool cancelled = false;
   bool was_slow = false;
@@ -116,7 +118,8 @@ class Simulation {
         slow_readers_(OneIn(3)),
         step_failures_(OneIn(6)),
         poison_(OneIn(6)),
-        priorities_(OneIn(3)) {
+        priorities_(OneIn(3)),
+        tenants_(OneIn(3)) {
     if (poison_) model_.PoisonToken(kPoison);
   }
 
@@ -160,6 +163,7 @@ class Simulation {
   SchedulingParams Scheduling() {
     SchedulingParams scheduling{.arrival = clock_.Now()};
     if (priorities_) scheduling.priority = Between(-1, 1);
+    if (tenants_) scheduling.tenant = std::string(Between(0, 2), 't');
     if (deadlines_ && OneIn(2)) scheduling.deadline = clock_.Now() + Between(1, 40) * kTick;
     if (deadlines_ && OneIn(3)) scheduling.queue_deadline = clock_.Now() + Between(1, 9) * kTick;
     return scheduling;
@@ -217,6 +221,8 @@ class Simulation {
     auto task = std::make_unique<Task>(client.handle, client.scheduling(),
                                        WorkOf(delivery->request()), capacity_.model.block_tokens);
     client.computes_nothing = task->done();
+    client.order = task->order;
+    client.needs = task->needs;
     RETURN_IF_ERROR(CheckFits(task->needs, capacity_));
     task->delivery = std::move(delivery);
     return inbox_.Add(std::move(task));
@@ -253,18 +259,22 @@ class Simulation {
     }
   }
 
-  // Requests of one priority start in the order of their arrival.
+  // Nobody passes a request that was due before it and needs no more.
   void CheckOrder() {
-    for (size_t i = 0; i < clients_.size(); ++i) {
-      Client& client = clients_[i];
+    for (Client& client : clients_) {
       if (client.seen_started || !client.sink->record().started) continue;
       client.seen_started = true;
-      for (size_t j = 0; j < i && !client.computes_nothing; ++j) {
-        const Client& earlier = clients_[j];
-        const bool overtaken = !earlier.ended && !earlier.sink->record().started &&
-                               !earlier.sink->done() && earlier.sink->HasRoom() &&
-                               earlier.scheduling().priority == client.scheduling().priority;
-        EXPECT_FALSE(overtaken) << "request " << client.handle << " overtook " << earlier.handle;
+      for (const Client& other : clients_) {
+        const bool waits = !other.ended && !other.sink->record().started && !other.sink->done() &&
+                           other.sink->HasRoom();
+        if (!waits || client.computes_nothing) continue;
+        const bool came_first = other.handle < client.handle && other.order < client.order &&
+                                other.scheduling().tenant == client.scheduling().tenant &&
+                                other.request.index() == client.request.index();
+        const bool needs_no_more = other.needs.blocks <= client.needs.blocks &&
+                                   other.needs.sequences <= client.needs.sequences;
+        EXPECT_FALSE(came_first && needs_no_more)
+            << "request " << client.handle << " passed " << other.handle;
       }
     }
   }
@@ -496,6 +506,7 @@ class Simulation {
   const bool step_failures_;
   const bool poison_;
   const bool priorities_;
+  const bool tenants_;
 
   std::vector<Client> clients_;
   int admitted_ = 0;

@@ -39,7 +39,7 @@ class SchedulerTest : public ::testing::Test {
   Task& AddWork(Scheduler& scheduler, Work work, const SchedulingParams& scheduling = {}) {
     auto task = std::make_unique<Task>(++last_handle_, scheduling, std::move(work), 4);
     Task& added = *task;
-    scheduler.Add(std::move(task));
+    scheduler.Add(std::move(task), kNow);
     return added;
   }
 
@@ -51,7 +51,7 @@ class SchedulerTest : public ::testing::Test {
       sequence->computed += tokens;
       if (sequence->pending() == 0 && !sequence->is_trunk) sequence->tokens.push_back(1);
     }
-    scheduler.Settle();
+    scheduler.Settle(kNow);
     return chunks;
   }
 
@@ -100,11 +100,11 @@ TEST_F(SchedulerTest, MixesDecodesWithPrefillInOneStep) {
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 1), Pair(3, 1)));
 }
 
-TEST_F(SchedulerTest, PrefillsInOrderOfPriorityThenArrival) {
+TEST_F(SchedulerTest, PrefillsInTheOrderInWhichTheyAreDue) {
   Scheduler scheduler(Options(6));
-  Add(scheduler, 4, {.priority = 1});
-  Add(scheduler, 4);
-  Add(scheduler, 4);
+  Add(scheduler, 4, {.priority = 1, .arrival = kNow});
+  Add(scheduler, 4, {.arrival = kNow});
+  Add(scheduler, 4, {.arrival = kNow});
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 4), Pair(3, 2)));
 }
@@ -190,6 +190,40 @@ TEST_F(SchedulerTest, LetsTheFirstWaitUntilThereIsWhatItNeeds) {
   EXPECT_EQ(scheduler.front_lacks(), Scheduler::Lack::kNothing);
 }
 
+TEST_F(SchedulerTest, LetsSmallOnesPassALargeOneForAWhile) {
+  SchedulerOptions options = Options(64);
+  options.num_blocks = 110;  // two tasks
+  Scheduler scheduler(options);
+  const absl::Time later = kNow + WaitingLine::kPassingLimit;
+  Add(scheduler, 9);
+  AddWork(scheduler, {.branches = {{.tokens = *prompts_[0], .positions = 400}}});
+  Add(scheduler, 9);
+
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 9), Pair(3, 9)));
+  scheduler.Cancel(1, later);
+  Add(scheduler, 9);
+  scheduler.Schedule(later);
+  EXPECT_EQ(scheduler.num_waiting(), 2);
+  scheduler.Cancel(3, later);
+  scheduler.Schedule(later);
+  EXPECT_EQ(scheduler.running()[0]->handle, 2u);
+}
+
+TEST_F(SchedulerTest, ThroughputWorkTakesWhatOthersLeaveAndDoesNotStarve) {
+  Scheduler scheduler(Options(8));
+  prompts_.push_back(std::make_unique<std::vector<TokenId>>(100, 1));
+  AddWork(scheduler,
+          {.branches = {{.tokens = *prompts_[0], .positions = 100}}, .is_throughput = true});
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 8)));
+  Add(scheduler, 5);
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 5), Pair(1, 3)));
+  Add(scheduler, 100);
+
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1), Pair(3, 7)));
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1), Pair(3, 4), Pair(1, 3)));
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1), Pair(3, 7)));
+}
+
 TEST_F(SchedulerTest, ComputesNoMoreSequencesThanItMay) {
   Scheduler scheduler(Options(64));
   for (int i = 0; i < 9; ++i) Add(scheduler, 1);
@@ -247,7 +281,7 @@ TEST_F(SchedulerTest, EndsWhatWaitsAsWell) {
   scheduler.Cancel(99, kNow);
   EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(10, absl::StatusCode::kCancelled)));
 
-  scheduler.EndAll(absl::UnavailableError("stopping"));
+  scheduler.EndAll(absl::UnavailableError("stopping"), kNow);
 
   EXPECT_THAT(Ended(scheduler), SizeIs(9));
   ExpectNothingHeld(scheduler);
@@ -269,7 +303,7 @@ TEST_F(SchedulerTest, EndsAFailedTaskWithItsFirstFailure) {
   Step(scheduler);
   task.Fail(absl::InternalError("NaN"));
   task.Fail(absl::UnknownError("later"));
-  scheduler.Settle();
+  scheduler.Settle(kNow);
 
   EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(1, absl::StatusCode::kInternal)));
   ExpectNothingHeld(scheduler);
@@ -279,7 +313,7 @@ TEST_F(SchedulerTest, EndsAFailedTaskWithItsFirstFailure) {
 class SchedulerBranchTest : public SchedulerTest {
  protected:
   Task& AddTree(Scheduler& scheduler, int32_t side_by_side = 1) {
-    Work work{.trunk = trunk_, .side_by_side = side_by_side};
+    Work work{.trunk = trunk_, .side_by_side = side_by_side, .is_throughput = true};
     for (uint32_t i = 0; i < 3; ++i) {
       work.branches.push_back({.index = i, .tokens = branch_, .positions = 8});
     }
@@ -293,7 +327,7 @@ class SchedulerBranchTest : public SchedulerTest {
       chunks.emplace_back(sequence->index, tokens);
       sequence->computed += tokens;
     }
-    scheduler.Settle();
+    scheduler.Settle(kNow);
     return chunks;
   }
 
@@ -360,9 +394,24 @@ TEST_F(SchedulerBranchTest, ExtraOnesComeAfterEverybodysPrompts) {
   const Batch& batch = scheduler.Schedule(kNow);
 
   ASSERT_THAT(batch.chunks, SizeIs(2));
-  EXPECT_EQ(batch.chunks[0].tokens, 2) << "the one that was promised";
-  EXPECT_EQ(batch.chunks[1].sequence->task->handle, 2u);
-  EXPECT_EQ(batch.chunks[1].tokens, 4);
+  EXPECT_EQ(batch.chunks[0].sequence->task->handle, 2u);
+  EXPECT_EQ(batch.chunks[0].tokens, 5);
+  EXPECT_FALSE(batch.chunks[1].sequence->is_extra);
+  EXPECT_EQ(batch.chunks[1].tokens, 1);
+}
+
+TEST_F(SchedulerBranchTest, ExtraOnesDoNotStarve) {
+  Scheduler scheduler(Options(4));
+  AddTree(scheduler);
+  Compute(scheduler);
+  Compute(scheduler);
+  scheduler.Schedule(kNow);  // a promised one and an extra one start, and are not computed
+  const std::vector<TokenId> longer(100, 7);
+  AddWork(scheduler,
+          {.branches = {{.index = 9, .tokens = longer, .positions = 100}}, .is_throughput = true});
+
+  EXPECT_THAT(Compute(scheduler), ElementsAre(Pair(0, 2), Pair(9, 2)));
+  EXPECT_THAT(Compute(scheduler), ElementsAre(Pair(1, 2), Pair(9, 2)));
 }
 
 TEST_F(SchedulerBranchTest, GiveBackAllThatWasPromisedAndTakenBeside) {

@@ -1,0 +1,96 @@
+#include "server/engine/waiting_line.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace peerage {
+
+void WaitingLine::Add(std::unique_ptr<Task> task, absl::Time now) {
+  Tenant& tenant = tenants_[task->scheduling.tenant];
+  tenant.name = task->scheduling.tenant;
+  Join(tenant, now);
+  ++size_;
+  prompt_tokens_ += task->prompt_tokens;
+  if (tenant.waiting.empty()) line_.emplace(Share(tenant.served, tenant.name), &tenant);
+  const TaskOrder order = task->order;
+  tenant.waiting.emplace(order, std::move(task));
+}
+
+void WaitingLine::Join(Tenant& tenant, absl::Time now) {
+  if (tenant.tasks++ > 0) return;
+  idle_.erase({tenant.idle_since, &tenant});
+  const double debt = std::max(tenant.served - floor_, 0.0);
+  const double half_lives = absl::FDivDuration(now - tenant.idle_since, kDebtHalfLife);
+  tenant.served = floor_ + debt * std::exp2(-half_lives);
+}
+
+Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fits) {
+  if (!passed_.empty() && now - passed_.begin()->first >= kPassingLimit) {
+    Task* const patient = passed_.begin()->second;
+    return fits(*patient) ? patient : nullptr;
+  }
+  int looked_at = 0;
+  for (const auto& [share, tenant] : line_) {
+    for (const auto& [order, task] : tenant->waiting) {
+      if (fits(*task)) return task.get();
+      if (looked_at == 0 && !task->passed_since) {
+        task->passed_since = now;
+        passed_.emplace(now, task.get());
+      }
+      if (++looked_at == kMostLookedAt) return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Task> WaitingLine::Start(Task& task) {
+  Tenant& tenant = TenantOf(task);
+  floor_ = std::max(floor_, tenant.served);
+  std::unique_ptr<Task> taken = TakeOut(tenant, task);
+  Serve(tenant, task.work.tokens());
+  return taken;
+}
+
+void WaitingLine::Charge(const Task& task, int64_t tokens) { Serve(TenantOf(task), tokens); }
+
+void WaitingLine::Serve(Tenant& tenant, int64_t tokens) {
+  const bool waits = line_.erase(Share(tenant.served, tenant.name)) > 0;
+  tenant.served += static_cast<double>(tokens);
+  if (waits) line_.emplace(Share(tenant.served, tenant.name), &tenant);
+}
+
+std::unique_ptr<Task> WaitingLine::Remove(Task& task, absl::Time now) {
+  Tenant& tenant = TenantOf(task);
+  if (tenant.waiting.count(task.order) == 0) return nullptr;
+  std::unique_ptr<Task> removed = TakeOut(tenant, task);
+  Leave(task, now);
+  return removed;
+}
+
+std::unique_ptr<Task> WaitingLine::TakeOut(Tenant& tenant, Task& task) {
+  const auto place = tenant.waiting.find(task.order);
+  std::unique_ptr<Task> taken = std::move(place->second);
+  tenant.waiting.erase(place);
+  if (tenant.waiting.empty()) line_.erase(Share(tenant.served, tenant.name));
+  if (task.passed_since) passed_.erase({*task.passed_since, &task});
+  --size_;
+  prompt_tokens_ -= task.prompt_tokens;
+  return taken;
+}
+
+void WaitingLine::Leave(const Task& task, absl::Time now) {
+  Tenant& tenant = TenantOf(task);
+  if (--tenant.tasks > 0) return;
+  tenant.idle_since = now;
+  idle_.emplace(now, &tenant);
+  if (idle_.size() <= kMostIdleTenants) return;
+  const std::string longest_idle = idle_.begin()->second->name;
+  idle_.erase(idle_.begin());
+  tenants_.erase(longest_idle);
+}
+
+Task* WaitingLine::front() const {
+  return line_.empty() ? nullptr : line_.begin()->second->waiting.begin()->second.get();
+}
+
+}  // namespace peerage

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
+#include "server/engine/task.h"
+
+namespace peerage {
+
+// The tasks that wait, and which of them is next. The tenant for which least was computed comes
+// first (virtual token counters: Sheng et al. 2024, "Fairness in Serving Large Language Models"),
+// and of its tasks the one that is due first. A tenant that comes back from idling is not owed what
+// it did not use, and loses its debt by half in each kDebtHalfLife.
+//
+// When the first task does not fit, others that do may pass it, for up to kPassingLimit: then
+// nobody is let in before it.
+//
+// Threads: none; belongs to one scheduler.
+// Cost: Next looks at kMostLookedAt tasks; everything is O(log waiting) otherwise.
+class WaitingLine {
+ public:
+  static constexpr absl::Duration kPassingLimit = absl::Seconds(1);
+  static constexpr absl::Duration kDebtHalfLife = absl::Seconds(10);
+  static constexpr int kMostLookedAt = 32;
+  static constexpr size_t kMostIdleTenants = 1024;  // that are remembered
+
+  void Add(std::unique_ptr<Task> task, absl::Time now);
+
+  // The next one to run, of those that fit; null when there is none.
+  Task* Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fits);
+  // The task runs from now on; its tenant is charged with all tokens that it brings.
+  std::unique_ptr<Task> Start(Task& task);
+  // The task, which has started, takes more tokens.
+  void Charge(const Task& task, int64_t tokens);
+
+  // The task ends without having started. Null when it does not wait.
+  std::unique_ptr<Task> Remove(Task& task, absl::Time now);
+  // The task, which has started, ends.
+  void Leave(const Task& task, absl::Time now);
+
+  // The first one, whether it fits or not; null when nobody waits.
+  Task* front() const;
+  int32_t size() const { return size_; }
+  int64_t prompt_tokens() const { return prompt_tokens_; }
+
+ private:
+  struct Tenant {
+    std::string name;
+    double served = 0;  // tokens, less what is forgiven
+    int64_t tasks = 0;  // waiting and running
+    absl::Time idle_since = absl::InfinitePast();
+    std::map<TaskOrder, std::unique_ptr<Task>> waiting = {};
+  };
+  using Share = std::pair<double, std::string>;  // served, name
+
+  Tenant& TenantOf(const Task& task) { return tenants_.at(task.scheduling.tenant); }
+  void Join(Tenant& tenant, absl::Time now);
+  void Serve(Tenant& tenant, int64_t tokens);
+  std::unique_ptr<Task> TakeOut(Tenant& tenant, Task& task);
+
+  std::unordered_map<std::string, Tenant> tenants_;
+  std::map<Share, Tenant*> line_;                  // those with waiting tasks
+  std::set<std::pair<absl::Time, Tenant*>> idle_;  // those without tasks, by when that began
+  std::set<std::pair<absl::Time, Task*>> passed_;  // that were first and did not fit, since when
+  double floor_ = 0;                               // the share of the tenant that was next last
+  int32_t size_ = 0;
+  int64_t prompt_tokens_ = 0;
+};
+
+}  // namespace peerage
