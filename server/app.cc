@@ -372,17 +372,18 @@ std::string App::ReadyLine() const {
                       " admin=", admin_->address().ToString(), " model=", config_.model_name);
 }
 
-void App::Drain(absl::Duration drain_timeout) {
+bool App::Drain(absl::Duration drain_timeout) {
   engine_->StopAdmission();
   rpc_->SetReady(false);
   const EngineStatus status = engine_->status();
   log_.Write(LogLevel::kInfo,
              absl::StrCat("draining: ", status.requests_running, " requests running, ",
                           status.requests_waiting, " waiting"));
-  engine_->Drain(Clock::Real().Now() + drain_timeout);
+  if (!engine_->Drain(Clock::Real().Now() + drain_timeout)) return false;
   playground_->Drain(kFlushTimeout);
   rpc_->Shutdown(absl::Now() + kFlushTimeout);
   log_.Write(LogLevel::kInfo, "drained");
+  return true;
 }
 
 }  // namespace peerage

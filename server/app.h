@@ -49,7 +49,8 @@ class App {
 
   // Stops admission, is no longer ready, and returns when every call has ended; after
   // `drain_timeout` the rest is cancelled.
-  void Drain(absl::Duration drain_timeout);
+  // False when a step hangs: then the process has to end without destroying the app.
+  bool Drain(absl::Duration drain_timeout);
 
   // UNAVAILABLE, with the reason, once the device is lost.
   absl::Status CheckDevice() const { return engine_->status().lost; }

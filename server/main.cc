@@ -1,6 +1,8 @@
 // The `peerage-server` program. Exit codes: 0 served and drained, 2 a start-up configuration that
 // cannot be served (explained by one line on stderr), 3 the device was lost while it served (start
-// it anew), 128 + signal when a second signal came.
+// it anew), 4 the model was in a step that did not end when the server was to end, 128 + signal
+// when a second signal came.
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -23,7 +25,7 @@ LogOptions LogOptionsOf(const ServerConfig& config) {
           .lines_per_second = config.log_rate};
 }
 
-enum ExitCode { kServed = 0, kRefusedToStart = 2, kDeviceLost = 3 };
+enum ExitCode { kServed = 0, kRefusedToStart = 2, kDeviceLost = 3, kModelHangs = 4 };
 
 struct End {
   ExitCode code = kServed;
@@ -44,7 +46,10 @@ End Serve(const CommandLine& command_line) {
   signals.SetServing();
   std::cout << (*app)->ReadyLine() << std::endl;
   signals.Wait();
-  (*app)->Drain(command_line.config.drain_timeout);
+  if (!(*app)->Drain(command_line.config.drain_timeout)) {
+    std::cerr << "peerage-server: a step of the model does not end: left without it" << std::endl;
+    std::_Exit(kModelHangs);  // whatever waits for the model's thread would wait for ever
+  }
   const absl::Status device = (*app)->CheckDevice();
   return {device.ok() ? kServed : kDeviceLost, device};
 }

@@ -78,11 +78,11 @@ class Engine::Core {
     return handle;
   }
 
-  void Drain(absl::Time deadline) {
+  bool Drain(absl::Time deadline) {
     inbox().Close();
-    if (inbox().WaitUntilAllDone(deadline)) return;
+    if (inbox().WaitUntilAllDone(deadline)) return true;
     inbox().EndAll(absl::UnavailableError("the server stopped before the request was finished"));
-    inbox().WaitUntilAllDone(absl::InfiniteFuture());
+    return inbox().WaitUntilAllDone(deadline + kLastStep);
   }
 
   EngineStatus status() const {
@@ -149,7 +149,7 @@ void Engine::Wake() { core_->inbox().Wake(); }
 
 absl::Status Engine::RunOnWorker(WorkerTask task) { return core_->inbox().Run(std::move(task)); }
 
-void Engine::Drain(absl::Time deadline) { core_->Drain(deadline); }
+bool Engine::Drain(absl::Time deadline) { return core_->Drain(deadline); }
 
 void Engine::StopAdmission() { core_->inbox().Close(); }
 

@@ -71,9 +71,11 @@ class Engine {
   // accepted, a task is run, whatever else ends. UNAVAILABLE after Stop.
   absl::Status RunOnWorker(WorkerTask task);
 
-  // Stops admission and returns once every request has ended, or at `deadline` (then cancels the
-  // rest with UNAVAILABLE). Idempotent; safe from several threads.
-  void Drain(absl::Time deadline);
+  // Stops admission and returns once every request has ended. What has not at `deadline` ends with
+  // UNAVAILABLE, for which the step that runs may take kLastStep. False when it takes longer: the
+  // model hangs, and so would Stop. Idempotent; safe from several threads.
+  static constexpr absl::Duration kLastStep = absl::Seconds(1);
+  bool Drain(absl::Time deadline);
 
   // Stops admission and returns at once.
   void StopAdmission();

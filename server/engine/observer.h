@@ -83,12 +83,14 @@ struct CallEvent {
 
 // Named events of the engine and of the doors in front of it. Observers watch, they do not steer.
 //
-// Threads: OnStep, OnTokens and OnTurn from the worker's thread, the others from any;
+// Threads: OnStep, OnStepFailed, OnTokens and OnTurn from the worker's thread, the others from any;
 // implementations must be safe from many threads and must not block.
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
   virtual void OnStep(const StepEvent& event) {}
+  // Nothing of a step is usable: its requests end, without being told why.
+  virtual void OnStepFailed(const absl::Status& status) {}
   // Before the end of the requests that got them is told.
   virtual void OnTokens(const TokensEvent& event) {}
   virtual void OnTurn(const TurnEvent& event) {}
@@ -109,6 +111,9 @@ class ObserverFanOut final : public EngineObserver {
 
   void OnStep(const StepEvent& event) override {
     for (EngineObserver* observer : observers_) observer->OnStep(event);
+  }
+  void OnStepFailed(const absl::Status& status) override {
+    for (EngineObserver* observer : observers_) observer->OnStepFailed(status);
   }
   void OnTokens(const TokensEvent& event) override {
     for (EngineObserver* observer : observers_) observer->OnTokens(event);

@@ -1,11 +1,12 @@
 #include "server/engine/worker.h"
 
 #include <algorithm>
+#include <exception>
+#include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
-
-#include "absl/strings/str_cat.h"
 
 namespace peerage {
 namespace {
@@ -99,7 +100,12 @@ absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
                     .trace = delivery.traced() || !counted_.empty()});
     delivery.AddRows(*sequence, tokens, step_);
   }
-  return parts_.model->Step(step_.Input(batch.copies));
+  // Whatever is thrown, an allocation that failed among others, ends this step's requests alone.
+  try {
+    return parts_.model->Step(step_.Input(batch.copies));
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
 }
 
 StepEvent Worker::Describe(const Batch& batch, absl::Duration duration) const {
@@ -123,10 +129,9 @@ void Worker::Lose(const absl::Status& status) {
 
 void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now) {
   if (!output.ok()) {
-    const absl::Status failure =
-        lost_.ok()
-            ? absl::InternalError(absl::StrCat("the model failed: ", output.status().message()))
-            : lost_;
+    // What went wrong is the operator's to know, and may name files.
+    parts_.observer->OnStepFailed(output.status());
+    const absl::Status failure = lost_.ok() ? absl::InternalError("the model failed") : lost_;
     for (const ScheduledChunk& chunk : batch.chunks) chunk.sequence->task->Fail(failure);
     for (const Sequence* sequence : batch.started) sequence->task->Fail(failure);
     return;

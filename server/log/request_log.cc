@@ -93,6 +93,13 @@ void RequestLog::OnRequestDone(const RequestEvent& event) {
   log_->WriteLimited(absl::StrCat("request ", code), level, "request", fields);
 }
 
+void RequestLog::OnStepFailed(const absl::Status& status) {
+  const std::string code = absl::StatusCodeToString(status.code());
+  Fields fields{{"code", code}};
+  AddText("error", std::string(status.message()), fields);
+  log_->WriteLimited("step failed", LogLevel::kError, "the model failed a step", fields);
+}
+
 void RequestLog::OnCallDone(const CallEvent& event) {
   if (ToldAsRequest(event)) return;
   const LogLevel level = IsRoutine(event) ? LogLevel::kDebug : LevelOf(event.code);

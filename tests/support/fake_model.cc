@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <new>
 #include <set>
 #include <utility>
 
@@ -286,6 +287,7 @@ absl::Status FakeModel::PassGate() {
   mu_.Await(absl::Condition(&may_pass));
   at_gate_ = false;
   if (gate_shut_) --passes_;
+  if (std::exchange(next_throws_, false)) throw std::bad_alloc();
   if (!next_failure_) return absl::OkStatus();
   ++answered_;
   return *std::exchange(next_failure_, std::nullopt);
@@ -321,6 +323,11 @@ void FakeModel::LetStepThrough() {
 void FakeModel::FailNextStep(absl::Status status) {
   absl::MutexLock lock(&mu_);
   next_failure_ = std::move(status);
+}
+
+void FakeModel::ThrowInNextStep() {
+  absl::MutexLock lock(&mu_);
+  next_throws_ = true;
 }
 
 void FakeModel::PoisonToken(TokenId token) {

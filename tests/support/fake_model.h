@@ -66,6 +66,7 @@ class FakeModel final : public LanguageModel {
 
   // Faults.
   void FailNextStep(absl::Status status);
+  void ThrowInNextStep();  // std::bad_alloc
   // Chunks that contain this token fail with INTERNAL, as a NaN would.
   void PoisonToken(TokenId token);
 
@@ -124,6 +125,7 @@ class FakeModel final : public LanguageModel {
   int64_t passes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t answered_ ABSL_GUARDED_BY(mu_) = 0;
   std::optional<absl::Status> next_failure_ ABSL_GUARDED_BY(mu_);
+  bool next_throws_ ABSL_GUARDED_BY(mu_) = false;
   std::set<TokenId> poisoned_ ABSL_GUARDED_BY(mu_);
   int open_slots_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t computed_tokens_ ABSL_GUARDED_BY(mu_) = 0;

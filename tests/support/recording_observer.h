@@ -15,6 +15,10 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     steps_.push_back(event);
   }
+  void OnStepFailed(const absl::Status& status) override {
+    absl::MutexLock lock(&mu_);
+    failures_.push_back(status);
+  }
   void OnTokens(const TokensEvent& event) override {
     absl::MutexLock lock(&mu_);
     tokens_.push_back(event);
@@ -32,6 +36,10 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     return steps_;
   }
+  std::vector<absl::Status> failures() const {
+    absl::MutexLock lock(&mu_);
+    return failures_;
+  }
   std::vector<TokensEvent> tokens() const {
     absl::MutexLock lock(&mu_);
     return tokens_;
@@ -48,6 +56,7 @@ class RecordingObserver final : public EngineObserver {
  private:
   mutable absl::Mutex mu_;
   std::vector<StepEvent> steps_ ABSL_GUARDED_BY(mu_);
+  std::vector<absl::Status> failures_ ABSL_GUARDED_BY(mu_);
   std::vector<TokensEvent> tokens_ ABSL_GUARDED_BY(mu_);
   std::vector<TurnEvent> turns_ ABSL_GUARDED_BY(mu_);
   std::vector<RequestEvent> requests_ ABSL_GUARDED_BY(mu_);

@@ -173,12 +173,25 @@ TEST_F(EngineEndingTest, FailsTheRequestsOfAFailedStepAndGoesOn) {
   Start({.max_sequences = 1});
   const Call failing = SubmitAndHold(Long());
   const Call waiting = Submit(Generate({1, 2}, 3));
-  model_->FailNextStep(absl::UnknownError("the device is gone"));
+  const absl::Status secret = absl::UnknownError("cannot read /home/op/secret.gguf");
+  model_->FailNextStep(secret);
   model_->OpenGate();
 
-  const absl::Status status = failing.sink->WaitDone();
-  EXPECT_EQ(status.code(), Code::kInternal);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("the device is gone"));
+  EXPECT_EQ(failing.sink->WaitDone(), absl::InternalError("the model failed"));
+  EXPECT_THAT(observer_.failures(), ElementsAre(secret));
+  ExpectReference(Generate({1, 2}, 3), *waiting.sink);
+  ExpectNothingHeld();
+}
+
+TEST_F(EngineEndingTest, FailsTheRequestsOfAStepThatThrowsAndGoesOn) {
+  Start({.max_sequences = 1});
+  const Call failing = SubmitAndHold(Long());
+  const Call waiting = Submit(Generate({1, 2}, 3));
+  model_->ThrowInNextStep();
+  model_->OpenGate();
+
+  EXPECT_EQ(failing.sink->WaitDone(), absl::InternalError("the model failed"));
+  EXPECT_THAT(observer_.failures(), ElementsAre(absl::InternalError("std::bad_alloc")));
   ExpectReference(Generate({1, 2}, 3), *waiting.sink);
   ExpectNothingHeld();
 }
@@ -304,7 +317,7 @@ TEST_F(EngineEndingTest, DrainFinishesWhatRunsAndWhatWaits) {
   EXPECT_EQ(refusal, absl::UnavailableError("the server is draining"));
   model_->OpenGate();
 
-  engine_->Drain(absl::InfiniteFuture());
+  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
 
   EXPECT_TRUE(running.sink->done());
   EXPECT_TRUE(waiting.sink->done());
@@ -333,6 +346,23 @@ TEST_F(EngineEndingTest, DrainCancelsWhatIsLeftAtItsDeadline) {
   EXPECT_EQ(waiting.sink->WaitDone().code(), Code::kUnavailable);
   EXPECT_FALSE(waiting.sink->record().started);
   ExpectNothingHeld();
+}
+
+TEST_F(EngineEndingTest, DrainDoesNotWaitForAStepThatHangs) {
+  Start();
+  const Call hanging = SubmitAndHold(Long());
+  const absl::Time deadline = clock_.Now() + absl::Seconds(30);
+  std::atomic<bool> drained = true;
+  std::thread drain([&] { drained = engine_->Drain(deadline); });
+
+  clock_.Advance(absl::Seconds(30) + Engine::kLastStep);
+  engine_->Wake();
+  drain.join();
+
+  EXPECT_FALSE(drained);
+  EXPECT_FALSE(hanging.sink->done());
+  model_->OpenGate();
+  EXPECT_EQ(hanging.sink->WaitDone().code(), Code::kUnavailable);
 }
 
 TEST_F(EngineEndingTest, DestructionEndsEveryRequest) {

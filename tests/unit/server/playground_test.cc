@@ -254,7 +254,7 @@ TEST_F(PlaygroundTest, TellsHowARequestFailedOnItsWay) {
   const std::vector<json> events = AskForAll();
   ASSERT_EQ(events.size(), 2u);
   EXPECT_EQ(events[1]["error"]["code"], "INTERNAL");
-  EXPECT_THAT(events[1]["error"]["message"].get<std::string>(), HasSubstr("a step broke"));
+  EXPECT_THAT(events[1]["error"]["message"].get<std::string>(), HasSubstr("the model failed"));
 }
 
 // Nobody reads: the engine parks the request, and goes on when somebody does.

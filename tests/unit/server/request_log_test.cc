@@ -130,6 +130,13 @@ TEST_F(RequestLogTest, ShowsHealthChecksOnlyToWhoDebugs) {
                                    "total_seconds=0.005000"));
 }
 
+TEST_F(RequestLogTest, TellsTheOperatorWhyAStepFailed) {
+  Start(LogLevel::kInfo);
+  requests_->OnStepFailed(absl::InternalError("std::bad_alloc"));
+  EXPECT_THAT(Lines(), ElementsAre("error the model failed a step code=INTERNAL "
+                                   "error=std::bad_alloc"));
+}
+
 TEST_F(RequestLogTest, LetsAFloodOfRefusalsHideNothingElse) {
   Start(LogLevel::kInfo);
   RequestEvent refused;
