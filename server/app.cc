@@ -251,6 +251,7 @@ absl::Status App::LoadModel(const std::string& device) {
   options.max_batch_tokens = config_.max_batch_tokens;
   options.max_sequences = config_.max_sequences;
   options.max_queued_requests = config_.max_queued_requests;
+  options.max_queued_tokens = config_.max_queued_tokens;
   options.count_distinct_experts = CountsDistinctExperts(config_);
   options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
   options.on_lost = [this](const absl::Status& status) { Lose(status); };

@@ -32,6 +32,7 @@ struct ServerConfig {
   int32_t max_batch_tokens = 512;
   int32_t max_sequences = 64;
   int32_t max_queued_requests = 256;
+  int32_t max_queued_tokens = 4'000'000;
   std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
   std::string expert_usage = "recent";      // "off", "total" or "recent"
   std::string expert_metrics = "standard";  // "off", "basic", "standard" or "full"

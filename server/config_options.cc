@@ -203,6 +203,12 @@ constexpr ConfigOption kOptions[] = {
        return SetCount(value, {1, 1000000}, &config->max_queued_requests);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_queued_requests); }},
+    {"max-queued-tokens", "N",
+     "Prompt tokens of requests that may wait; more are refused (4000000)",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1000000000}, &config->max_queued_tokens);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_queued_tokens); }},
     {"kv-cache-mib", "MIB",
      "Memory of the KV cache, or auto: what max-sequences full contexts need, at most a quarter of "
      "the available memory, or nine tenths of what is left on a CUDA device (auto)",

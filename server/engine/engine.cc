@@ -54,7 +54,8 @@ class Engine::Core {
                   .every_turn = options.every_turn,
                   .on_lost = options.on_lost,
                   .count_distinct_experts = options.count_distinct_experts},
-                 MakeSchedulerOptions(options, capacity_), options.max_queued_requests) {}
+                 MakeSchedulerOptions(options, capacity_),
+                 {options.max_queued_requests, options.max_queued_tokens}) {}
 
   // The only place where Generate and Score are told apart: from here on, they are tasks with
   // deliveries.

@@ -17,9 +17,10 @@
 namespace peerage {
 
 struct EngineOptions {
-  int32_t max_batch_tokens = 512;     // per step
-  int32_t max_sequences = 64;         // computed at the same time
-  int32_t max_queued_requests = 256;  // waiting to start
+  int32_t max_batch_tokens = 512;         // per step
+  int32_t max_sequences = 64;             // computed at the same time
+  int32_t max_queued_requests = 256;      // waiting to start
+  int64_t max_queued_tokens = INT64_MAX;  // of their prompts
   absl::Duration slow_reader_timeout = absl::Seconds(5);
   // Run by the worker at the beginning of each of its turns, before its tasks and its step: for
   // what keeps pace with the model. May be null.
@@ -56,8 +57,8 @@ class Engine {
 
   // Admission. On success the sink gets exactly one OnDone; on an error it gets nothing.
   // UNAVAILABLE while draining and once lost, DEADLINE_EXCEEDED when already late, OUT_OF_RANGE for
-  // what can never fit (context length, KV blocks, sequences), RESOURCE_EXHAUSTED when the queue is
-  // full.
+  // what can never fit (context length, KV blocks, sequences), RESOURCE_EXHAUSTED, with a retry
+  // delay (retry_delay.h), when the queue is full.
   absl::StatusOr<RequestHandle> Submit(GenerateRequest request, std::shared_ptr<ResponseSink> sink);
   absl::StatusOr<RequestHandle> Submit(ScoreRequest request, std::shared_ptr<ResponseSink> sink);
 

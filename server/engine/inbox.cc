@@ -1,23 +1,62 @@
 #include "server/engine/inbox.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/engine/retry_delay.h"
 
 namespace peerage {
+namespace {
+
+constexpr absl::Duration kDrainWindow = absl::Seconds(1);
+constexpr absl::Duration kRetryAtFirst = absl::Seconds(1);  // while the pace is not known
+constexpr absl::Duration kShortestRetry = absl::Milliseconds(50);
+constexpr absl::Duration kLongestRetry = absl::Minutes(1);
+
+}  // namespace
+
+void Inbox::Drain::Add(int64_t count, absl::Time now) {
+  requests += count;
+  const absl::Duration passed = now - begin;
+  if (passed < kDrainWindow) return;
+  requests_per_second = static_cast<double>(requests) / absl::ToDoubleSeconds(passed);
+  requests = 0;
+  begin = now;
+}
 
 absl::Status Inbox::Add(std::unique_ptr<Task> task) {
   absl::MutexLock lock(&mu_);
   RETURN_IF_ERROR(refusal_);
-  if (NumWaiting() >= capacity_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full: ", capacity_, " requests are waiting"));
+  if (absl::Status status = CheckRoom(*task); !status.ok()) {
+    SetRetryDelay(status, RetryDelay());
+    return status;
   }
+  waiting_prompt_tokens_ += task->prompt_tokens;
   mail_.arrivals.push_back(std::move(task));
   ++unfinished_;
   Notify();
   return absl::OkStatus();
+}
+
+absl::Status Inbox::CheckRoom(const Task& task) const {
+  if (NumWaiting() >= limits_.requests) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", limits_.requests, " requests are waiting"));
+  }
+  if (NumWaiting() > 0 && waiting_prompt_tokens_ > limits_.prompt_tokens - task.prompt_tokens) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the queue is full: ", waiting_prompt_tokens_, " prompt tokens are waiting, with ",
+        task.prompt_tokens, " more they would be more than ", limits_.prompt_tokens));
+  }
+  return absl::OkStatus();
+}
+
+absl::Duration Inbox::RetryDelay() const {
+  if (drain_.requests_per_second == 0) return kRetryAtFirst;
+  const absl::Duration delay = absl::Seconds(NumWaiting() / drain_.requests_per_second);
+  return std::clamp(delay, kShortestRetry, kLongestRetry);
 }
 
 void Inbox::Cancel(RequestHandle handle) {
@@ -88,9 +127,12 @@ Mail Inbox::Take() {
   return taken;
 }
 
-void Inbox::SetWaiting(int32_t taken_and_waiting) {
+void Inbox::SetWaiting(int32_t requests, int64_t prompt_tokens) {
   absl::MutexLock lock(&mu_);
-  taken_and_waiting_ = taken_and_waiting;
+  drain_.Add(taken_and_waiting_ - requests, clock_->Now());
+  taken_and_waiting_ = requests;
+  waiting_prompt_tokens_ = prompt_tokens;
+  for (const auto& task : mail_.arrivals) waiting_prompt_tokens_ += task->prompt_tokens;
 }
 
 void Inbox::Done(int64_t requests) {

@@ -22,16 +22,24 @@ struct Mail {
   std::vector<WorkerTask> errands;
 };
 
+// How much may wait.
+struct InboxLimits {
+  int32_t requests = 256;
+  int64_t prompt_tokens = INT64_MAX;  // of all of them; one alone may have more
+};
+
 // Bounded hand-over of requests from many threads to one worker, together with everything else that
 // wakes the worker. The worker says when a request waits no more, and when it has ended.
 //
 // Threads: safe from many threads; the methods of the worker are for one.
 class Inbox {
  public:
-  // Waiting requests are at most `capacity`. `clock` must outlive the inbox.
-  Inbox(int32_t capacity, const Clock* clock) : capacity_(capacity), clock_(clock) {}
+  // `clock` must outlive the inbox.
+  Inbox(const InboxLimits& limits, const Clock* clock)
+      : limits_(limits), clock_(clock), drain_(clock->Now()) {}
 
-  // As CheckOpen says, RESOURCE_EXHAUSTED when full.
+  // As CheckOpen says, RESOURCE_EXHAUSTED when full, with a retry delay: as long as what waits will
+  // take to start, at the pace of late.
   absl::Status Add(std::unique_ptr<Task> task);
   void Cancel(RequestHandle handle);
   // Ends everything, waiting or running, with `status`. Precondition: closed, so that nothing
@@ -55,7 +63,8 @@ class Inbox {
 
   // The worker's.
   Mail Take();
-  void SetWaiting(int32_t taken_and_waiting);  // of the requests that were taken
+  // Of the requests that were taken, those that still wait.
+  void SetWaiting(int32_t requests, int64_t prompt_tokens);
   void Done(int64_t requests);
   // Sleeps until there is mail or the inbox is finished, at most until `deadline`.
   void WaitForMail(absl::Time deadline);
@@ -64,12 +73,23 @@ class Inbox {
   bool finished() const;
 
  private:
+  // How fast requests cease to wait, over the last second or two.
+  struct Drain {
+    explicit Drain(absl::Time begin) : begin(begin) {}
+    absl::Time begin;
+    int64_t requests = 0;            // since then
+    double requests_per_second = 0;  // before; 0: not known
+    void Add(int64_t count, absl::Time now);
+  };
+
   int32_t NumWaiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRoom(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Duration RetryDelay() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsFinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const int32_t capacity_;
+  const InboxLimits limits_;
   const Clock* const clock_;
 
   mutable absl::Mutex mu_;
@@ -77,6 +97,8 @@ class Inbox {
   absl::CondVar progressed_;    // for WaitUntilAllDone
   Mail mail_ ABSL_GUARDED_BY(mu_);
   int32_t taken_and_waiting_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t waiting_prompt_tokens_ ABSL_GUARDED_BY(mu_) = 0;  // of all
+  Drain drain_ ABSL_GUARDED_BY(mu_);
   int64_t unfinished_ ABSL_GUARDED_BY(mu_) = 0;
   bool has_mail_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refusal_ ABSL_GUARDED_BY(mu_);  // OK until closed

@@ -14,9 +14,9 @@ WorkerParts WithOwn(WorkerParts parts, LanguageModel* model, Inbox* inbox) {
 }  // namespace
 
 Replica::Replica(std::unique_ptr<LanguageModel> model, const WorkerParts& parts,
-                 const SchedulerOptions& options, int32_t max_queued_requests)
+                 const SchedulerOptions& options, const InboxLimits& limits)
     : model_(std::move(model)),
-      inbox_(max_queued_requests, parts.clock),
+      inbox_(limits, parts.clock),
       worker_(WithOwn(parts, model_.get(), &inbox_), options),
       thread_([this] { worker_.Run(); }) {}
 

@@ -16,7 +16,7 @@ class Replica {
  public:
   // `parts` says all but the model and the inbox, which are the replica's.
   Replica(std::unique_ptr<LanguageModel> model, const WorkerParts& parts,
-          const SchedulerOptions& options, int32_t max_queued_requests);
+          const SchedulerOptions& options, const InboxLimits& limits);
   ~Replica();
 
   Inbox& inbox() { return inbox_; }

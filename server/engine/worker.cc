@@ -177,7 +177,7 @@ void Worker::ReportStep(StepEvent event) {
 }
 
 Worker::Counts Worker::PublishCounts() {
-  parts_.inbox->SetWaiting(scheduler_.num_waiting());
+  parts_.inbox->SetWaiting(scheduler_.num_waiting(), scheduler_.waiting_prompt_tokens());
   const Counts counts(static_cast<int32_t>(scheduler_.running().size()),
                       parts_.inbox->num_waiting());
   absl::MutexLock lock(&mu_);

@@ -5,13 +5,15 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "google/rpc/error_details.pb.h"
+#include "server/engine/retry_delay.h"
 
 namespace peerage {
 namespace {
 
 constexpr size_t kMaxMessageBytes = 1024;
-constexpr int kRetryDelaySeconds = 1;
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);  // where nothing better is known
 
 absl::string_view Reason(absl::StatusCode code) {
   switch (code) {
@@ -42,6 +44,10 @@ bool WorthRetrying(absl::StatusCode code) {
   return code == absl::StatusCode::kResourceExhausted || code == absl::StatusCode::kUnavailable;
 }
 
+absl::Duration RetryDelay(const absl::Status& status) {
+  return RetryDelayOf(status).value_or(kRetryDelay);
+}
+
 // At most kMaxMessageBytes, never ending inside a code point.
 absl::string_view Truncated(absl::string_view message) {
   if (message.size() <= kMaxMessageBytes) return message;
@@ -57,6 +63,7 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   result.set_code(static_cast<int>(status.code()));
   result.set_message(std::string(Truncated(status.message())));
   status.ForEachPayload([&result](absl::string_view type_url, const absl::Cord& payload) {
+    if (type_url == kRetryDelayUrl) return;
     auto* detail = result.add_details();
     detail->set_type_url(std::string(type_url));
     detail->set_value(std::string(payload));
@@ -67,7 +74,11 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   result.add_details()->PackFrom(info);
   if (WorthRetrying(status.code())) {
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(kRetryDelaySeconds);
+    absl::Duration fraction = RetryDelay(status);
+    retry.mutable_retry_delay()->set_seconds(
+        absl::IDivDuration(fraction, absl::Seconds(1), &fraction));
+    retry.mutable_retry_delay()->set_nanos(
+        static_cast<int32_t>(absl::ToInt64Nanoseconds(fraction)));
     result.add_details()->PackFrom(retry);
   }
   return result;
@@ -77,7 +88,8 @@ grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContex
   if (status.ok()) return grpc::Status::OK;
   const google::rpc::Status details = ToRpcStatus(status);
   if (WorthRetrying(status.code())) {
-    context.AddTrailingMetadata("grpc-retry-pushback-ms", absl::StrCat(kRetryDelaySeconds * 1000));
+    context.AddTrailingMetadata("grpc-retry-pushback-ms",
+                                absl::StrCat(absl::ToInt64Milliseconds(RetryDelay(status))));
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), details.message(),
                       details.SerializeAsString());

@@ -5,9 +5,11 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
+#include "server/engine/retry_delay.h"
 #include "tests/support/fake_clock.h"
 
 namespace peerage {
@@ -16,8 +18,10 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-std::unique_ptr<Task> Make(RequestHandle handle) {
-  return std::make_unique<Task>(handle, SchedulingParams(), Work(), /*block_tokens=*/4);
+std::unique_ptr<Task> Make(RequestHandle handle, int64_t prompt_tokens = 1) {
+  auto task = std::make_unique<Task>(handle, SchedulingParams(), Work(), /*block_tokens=*/4);
+  task->prompt_tokens = prompt_tokens;
+  return task;
 }
 
 class InboxTest : public ::testing::Test {
@@ -29,7 +33,7 @@ class InboxTest : public ::testing::Test {
   }
 
   FakeClock clock_;
-  Inbox inbox_{4, &clock_};
+  Inbox inbox_{{.requests = 4, .prompt_tokens = 100}, &clock_};
 };
 
 TEST_F(InboxTest, HandsOutOnceWhatArrivedInItsOrder) {
@@ -64,13 +68,46 @@ TEST_F(InboxTest, RefusesWhenFullAndWhenClosed) {
   EXPECT_EQ(inbox_.num_waiting(), 4);
   EXPECT_EQ(inbox_.Add(Make(6)).code(), absl::StatusCode::kResourceExhausted);
 
-  inbox_.SetWaiting(3);
+  inbox_.SetWaiting(3, 3);
   EXPECT_EQ(inbox_.Add(Make(7)), absl::OkStatus());
   EXPECT_EQ(inbox_.num_waiting(), 4);
   inbox_.Close();
   EXPECT_EQ(inbox_.Add(Make(8)).code(), absl::StatusCode::kUnavailable);
 
   EXPECT_THAT(TakeArrivals(), ElementsAre(7));
+}
+
+TEST_F(InboxTest, CountsPromptTokensAsWell) {
+  ASSERT_TRUE(inbox_.Add(Make(1, 1000)).ok()) << "alone it may be larger";
+  EXPECT_EQ(inbox_.Add(Make(2, 1)).code(), absl::StatusCode::kResourceExhausted);
+  inbox_.Take();
+  inbox_.SetWaiting(1, 60);
+  ASSERT_TRUE(inbox_.Add(Make(3, 40)).ok());
+  EXPECT_EQ(inbox_.Add(Make(4, 1)).message(),
+            "the queue is full: 100 prompt tokens are waiting, with 1 more they would be more than "
+            "100");
+  inbox_.SetWaiting(0, 0);
+  EXPECT_TRUE(inbox_.Add(Make(5, 60)).ok());
+}
+
+// As long as what waits takes to start at the pace of late.
+TEST_F(InboxTest, SaysWhenToTryAgain) {
+  const auto delay = [this] { return RetryDelayOf(inbox_.Add(Make(99))); };
+  for (RequestHandle handle = 1; handle <= 4; ++handle) ASSERT_TRUE(inbox_.Add(Make(handle)).ok());
+  EXPECT_EQ(delay(), absl::Seconds(1)) << "nothing has started yet";
+  inbox_.Take();
+  inbox_.SetWaiting(4, 4);
+  clock_.Advance(absl::Seconds(2));
+  inbox_.SetWaiting(3, 3);  // one in two seconds
+  ASSERT_TRUE(inbox_.Add(Make(5)).ok());
+
+  EXPECT_EQ(delay(), absl::Seconds(8));
+  clock_.Advance(absl::Hours(1));
+  inbox_.Take();
+  inbox_.SetWaiting(3, 3);
+  ASSERT_TRUE(inbox_.Add(Make(6)).ok());
+  EXPECT_EQ(delay(), absl::Minutes(1)) << "the most";
+  EXPECT_EQ(RetryDelayOf(absl::ResourceExhaustedError("")), std::nullopt);
 }
 
 TEST_F(InboxTest, HandsOutCancellationsWhetherOrNotTheyNameARequest) {

@@ -106,7 +106,7 @@ class Simulation {
                   .context_length = 64,
                   .max_sequences = max_sequences_},
         model_({.capacity = capacity_.model, .expert_layers = {kExperts}}),
-        inbox_(Between(1, 8), &clock_),
+        inbox_({.requests = Between(1, 8)}, &clock_),
         worker_({.model = &model_, .clock = &clock_, .observer = &observer_, .inbox = &inbox_},
                 {.max_batch_tokens = max_batch_tokens_,
                  .max_sequences = max_sequences_,

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
+#include "server/engine/retry_delay.h"
 #include "server/rpc/request/field_errors.h"
 
 namespace peerage {
@@ -60,6 +61,17 @@ TEST(GrpcStatusTest, NamesAReasonInOurDomainForEveryError) {
     EXPECT_EQ(info.domain(), "peerage") << code;
     EXPECT_THAT(info.reason(), ::testing::MatchesRegex("[A-Z]+(_[A-Z]+)*")) << code;
   }
+}
+
+TEST(GrpcStatusTest, SaysTheDelayThatCameWithARefusal) {
+  absl::Status status = absl::ResourceExhaustedError("full");
+  SetRetryDelay(status, absl::Milliseconds(12'345));
+
+  const google::rpc::Status answer = ToRpcStatus(status);
+
+  EXPECT_EQ(Detail<google::rpc::RetryInfo>(answer).retry_delay().seconds(), 12);
+  EXPECT_EQ(Detail<google::rpc::RetryInfo>(answer).retry_delay().nanos(), 345'000'000);
+  EXPECT_EQ(answer.details_size(), 2) << "with the reason, and nothing else";
 }
 
 TEST(GrpcStatusTest, AsksToRetryOnlyWhereThatHelps) {

@@ -57,6 +57,7 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.max_batch_tokens, 512);
   EXPECT_EQ(config.max_sequences, 64);
   EXPECT_EQ(config.max_queued_requests, 256);
+  EXPECT_EQ(config.max_queued_tokens, 4'000'000);
   EXPECT_EQ(config.kv_cache_mib, std::nullopt);
   EXPECT_EQ(config.expert_usage, "recent");
   EXPECT_EQ(config.expert_trace, "summary");
