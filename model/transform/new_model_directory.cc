@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/transform/free_space.h"
 
 namespace peerage::transform {
 namespace {
@@ -46,11 +48,13 @@ std::vector<fs::path> MissingDirectories(fs::path path) {
 
 }  // namespace
 
-absl::Status NewModelDirectory::Check(const std::string& path) {
+absl::Status NewModelDirectory::Check(const std::string& path,
+                                      const std::vector<std::string>& replaced) {
   std::error_code error;
   if (!fs::exists(path, error)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<fs::path> entries, EntriesOf(path));
   for (const fs::path& entry : entries) {
+    if (std::find(replaced.begin(), replaced.end(), entry.filename()) != replaced.end()) continue;
     for (const char* extension : kModelExtensions) {
       if (entry.extension() != extension) continue;
       return absl::AlreadyExistsError(absl::StrCat(
@@ -60,17 +64,19 @@ absl::Status NewModelDirectory::Check(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<NewModelDirectory>> NewModelDirectory::Create(
-    const std::string& path) {
-  RETURN_IF_ERROR(Check(path));
-  std::unique_ptr<NewModelDirectory> directory(new NewModelDirectory(path));
+absl::StatusOr<std::unique_ptr<NewModelDirectory>> NewModelDirectory::Create(Options options) {
+  RETURN_IF_ERROR(Check(options.path, options.replaced));
+  RETURN_IF_ERROR(CheckFreeSpace(options.path, options.bytes));
+  std::unique_ptr<NewModelDirectory> directory(new NewModelDirectory(std::move(options)));
   RETURN_IF_ERROR(directory->Make());
   RETURN_IF_ERROR(directory->Lock());
   return directory;
 }
 
-NewModelDirectory::NewModelDirectory(const std::string& path)
-    : path_(path), partial_path_(path_ / "model.partial") {}
+NewModelDirectory::NewModelDirectory(Options options)
+    : path_(options.path),
+      partial_path_(path_ / "model.partial"),
+      replaced_(std::move(options.replaced)) {}
 
 NewModelDirectory::~NewModelDirectory() {
   std::error_code ignored;
@@ -110,6 +116,19 @@ absl::Status NewModelDirectory::Lock() {
   return absl::OkStatus();
 }
 
+// config.json first, as it comes last.
+absl::Status NewModelDirectory::RemoveReplaced() {
+  std::vector<fs::path> files(replaced_.begin(), replaced_.end());
+  std::partition(files.begin(), files.end(),
+                 [](const fs::path& file) { return file == kConfigFile; });
+  for (const fs::path& file : files) {
+    std::error_code error;
+    fs::remove(path_ / file, error);
+    if (error) return ErrorAt(path_ / file, error);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status NewModelDirectory::MoveFiles() {
   ASSIGN_OR_RETURN(std::vector<fs::path> files, EntriesOf(partial_path_));
   std::partition(files.begin(), files.end(),
@@ -125,7 +144,8 @@ absl::Status NewModelDirectory::MoveFiles() {
 }
 
 absl::Status NewModelDirectory::Commit() {
-  RETURN_IF_ERROR(Check(path_));
+  RETURN_IF_ERROR(Check(path_, replaced_));
+  RETURN_IF_ERROR(RemoveReplaced());
   RETURN_IF_ERROR(MoveFiles());
   committed_ = true;
   return absl::OkStatus();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,10 +19,17 @@ class NewModelDirectory {
  public:
   // Whether a model may be written there: a directory that has anything a model directory is read
   // from (*.safetensors, *.json, *.jinja) is an error. One that is not there is none.
-  static absl::Status Check(const std::string& path);
+  static absl::Status Check(const std::string& path, const std::vector<std::string>& replaced = {});
 
-  // Checks, and makes the directory where there is none.
-  static absl::StatusOr<std::unique_ptr<NewModelDirectory>> Create(const std::string& path);
+  struct Options {
+    std::string path;
+    uint64_t bytes = 0;  // that its tensors need
+    // Names of files in the directory that may be there: Commit removes them when the new ones are
+    // complete.
+    std::vector<std::string> replaced = {};
+  };
+  // Checks, the room on the disk too, and makes the directory where there is none.
+  static absl::StatusOr<std::unique_ptr<NewModelDirectory>> Create(Options options);
 
   NewModelDirectory(const NewModelDirectory&) = delete;
   NewModelDirectory& operator=(const NewModelDirectory&) = delete;
@@ -34,14 +42,16 @@ class NewModelDirectory {
   absl::Status Commit();
 
  private:
-  explicit NewModelDirectory(const std::string& path);
+  explicit NewModelDirectory(Options options);
 
   absl::Status Make();
   absl::Status Lock();
+  absl::Status RemoveReplaced();
   absl::Status MoveFiles();
 
   const std::filesystem::path path_;
   const std::string partial_path_;
+  const std::vector<std::string> replaced_;
   std::vector<std::filesystem::path> made_;  // goes without Commit, the last first
   int lock_ = -1;                            // descriptor of `model.partial`
   bool committed_ = false;

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "absl/status/status.h"
+
 namespace peerage::transform {
 
 struct Progress {
@@ -10,7 +12,12 @@ struct Progress {
   uint64_t total_bytes = 0;
 };
 
-// Called on the caller's thread after each piece of a tensor; may be empty.
-using ProgressFunction = std::function<void(const Progress&)>;
+// Called on the caller's thread before anything is made, and then after each piece of a tensor; may
+// be empty. An error ends the work, which leaves nothing behind.
+using ProgressFunction = std::function<absl::Status(const Progress&)>;
+
+inline absl::Status Report(const ProgressFunction& function, const Progress& progress) {
+  return function ? function(progress) : absl::OkStatus();
+}
 
 }  // namespace peerage::transform

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """peerage-model as its users meet it."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import signal
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 BIN = pathlib.Path(os.environ.get("PEERAGE_BIN", "build/release/bin"))
@@ -90,6 +92,28 @@ def write_wide_heads(folder, head_dim):
         f"{layer}.mlp.down_proj.weight": [hidden, config["intermediate_size"]]})
     (folder / "config.json").write_text(json.dumps(config))
     shutil.copy(MODELS / "llama_tied/tokenizer.json", folder)
+
+
+def interrupt(folder, number, *command):
+    """Sends the signal while it writes into the folder; it cannot end before that, because nobody
+    reads what it says of its progress."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filler = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filler += os.write(writer, b"." * 4096)
+    os.set_blocking(writer, True)
+    process = subprocess.Popen([str(BIN / "peerage-model"), *map(str, command)], stderr=writer,
+                               stdout=subprocess.DEVNULL)
+    os.close(writer)
+    end = time.monotonic() + LIMIT_SECONDS
+    while not list(folder.rglob("*.partial")) and time.monotonic() < end:
+        os.sched_yield()
+    process.send_signal(number)
+    with os.fdopen(reader, "rb") as errors:
+        text = errors.read()[filler:].decode()
+    return process.wait(LIMIT_SECONDS), text
 
 
 class ModelProgramTest(unittest.TestCase):
@@ -203,7 +227,7 @@ class ModelProgramTest(unittest.TestCase):
         for path in sorted(first.iterdir()):
             self.assertEqual(path.read_bytes(), (second / path.name).read_bytes(), path.name)
         self.assertEqual(sorted(p.name for p in first.iterdir()),
-                         ["chat_template.jinja", "config.json", "generation_config.json",
+                         ["chat_template.jinja", "config.json", "convert.json", "generation_config.json",
                           "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
         kept = self.folder / "kept.gguf"
         self.run_ok("convert", "--from", SMOLLM2, "--out", kept)
@@ -328,6 +352,115 @@ class ModelProgramTest(unittest.TestCase):
                          "--dtype", "f32", "--out", out)):
             self.assert_failed(1, run(*command, file_bytes=20_000), "too large")
             self.assertEqual(list(self.folder.iterdir()), [], command)
+
+    def test_asks_for_room_on_the_disk_before_it_writes(self):
+        out = self.folder / "new/out"
+        huge = self.folder / "huge.safetensors"
+        write_zeros(huge, {"t": [1 << 20, 1 << 20]})  # 4 TiB, none of it on the disk
+        peer = "layer=0,experts=4294836225,heads=1,top_k=1,key_dim=2"
+        for command in (("convert", "--from", huge),
+                        ("upcycle", "--base", MODELS / "llama_tied", "--peer", peer)):
+            self.assert_failed(1, run(*command, "--out", out), str(out), "the tensors need",
+                               "MB free", "MB too few")
+            self.assertEqual(list(self.folder.iterdir()), [huge])
+
+    def test_removes_what_it_wrote_when_it_is_interrupted(self):
+        source = self.folder / "source"
+        write_wide_heads(source, 1024)
+        peer = "layer=0,experts=1048576,heads=1,top_k=1,key_dim=2"
+        for command in (("convert", "--from", source, "--out", self.folder / "out"),
+                        ("convert", "--from", source, "--out", self.folder / "out.gguf"),
+                        ("upcycle", "--base", MODELS / "llama_tied", "--peer", peer, "--out",
+                         self.folder / "out")):
+            for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+                returncode, errors = interrupt(self.folder, number, *command)
+                self.assertEqual(returncode, code, errors)
+                self.assertEqual(errors.splitlines()[-1],
+                                 "peerage-model: interrupted; what was written is removed")
+                self.assertEqual(list(self.folder.iterdir()), [source], command)
+
+    def test_replaces_what_convert_wrote_and_nothing_else(self):
+        source, out = MODELS / "llama_sharded", self.folder / "out"
+        convert = ("convert", "--from", source, "--out", out)
+        self.run_ok(*convert)
+        self.assert_failed(1, run(*convert, "--dtype", "f32"),
+                           "a model that convert wrote is there already; --force replaces it")
+        (out / "notes.txt").write_text("mine")
+        (out / "added.json").write_text("{}")
+        self.assert_failed(1, run(*convert, "--force"), "added.json: is there already")
+        (out / "added.json").unlink()
+        before = (out / "model.safetensors").stat().st_size
+
+        self.run_ok(*convert, "--dtype", "f32", "--force")
+
+        self.assertGreater((out / "model.safetensors").stat().st_size, before)
+        self.assertEqual((out / "notes.txt").read_text(), "mine")
+        self.assertEqual(json.loads(self.run_ok("inspect", out, "--json"))["total_parameters"],
+                         json.loads(self.run_ok("inspect", source, "--json"))["total_parameters"])
+        # A conversion that fails leaves the old one as it was.
+        self.assert_failed(1, run(*convert, "--force", file_bytes=20_000), "too large")
+        self.run_ok("inspect", out)
+        self.run_ok("convert", "--from", source, "--out", self.folder / "new", "--force")
+        foreign = self.folder / "foreign"
+        shutil.copytree(MODELS / "llama_tied", foreign)
+        self.assert_failed(1, run("convert", "--from", source, "--out", foreign, "--force"),
+                           "did not write")
+        (foreign / "convert.json").write_text('{"files": ["../out/config.json"]}')
+        self.assert_failed(1, run("convert", "--from", source, "--out", foreign, "--force"),
+                           "no name of a file")
+        self.assertTrue((out / "config.json").exists())
+
+    def test_loses_no_output_without_a_word(self):
+        program = str(BIN / "peerage-model")
+        for command in (["inspect", str(MODELS / "llama_tied")], ["--help"], ["--version"],
+                        ["inspect", "--json", str(MODELS / "llama_tied")]):
+            for redirection, reason in ((">/dev/full", "No space left on device"),
+                                        (">&-", "Bad file descriptor")):
+                result = subprocess.run(["sh", "-c", f'"$0" "$@" {redirection}', program, *command],
+                                        capture_output=True, text=True, check=False)
+                self.assertEqual((result.returncode, result.stderr),
+                                 (1, f"peerage-model: standard output: {reason}\n"))
+        # The tensors must not go where the answer would.
+        out = self.folder / "out"
+        result = subprocess.run(["sh", "-c", '"$0" "$@" >&-', program, "convert", "--from",
+                                 str(MODELS / "llama_tied"), "--out", str(out)],
+                                capture_output=True, text=True, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.run_ok("inspect", out)
+
+    def test_speaks_of_its_command_line_in_its_words(self):
+        for arguments, words in (
+                (["convrt"], 'unknown command "convrt"; did you mean convert?'),
+                (["upcycle", "--topk", "1"], "unknown option --topk; did you mean --top-k?"),
+                (["upcycle", "--base", "b", "--out", "o", "--top-k", "0"],
+                 '--top-k is "0", not a whole number from 1 to 256'),
+                (["upcycle", "--base", "b", "--out", "o", "--top-k", ""],
+                 '--top-k is "", not a whole number from 1 to 256'),
+                (["upcycle", "--base", "b", "--out", "o", "--attention-top-k", "-1"],
+                 '--attention-top-k is "-1", not a whole number from 1 to 256'),
+                (["upcycle", "--base", "b", "--out", "o", "--threads", "9999999999999"],
+                 '--threads is "9999999999999", not a whole number from 1 to 1024'),
+                (["upcycle", "--base", "b", "--out", "o", "--random-seed", "-1"],
+                 '--random-seed is "-1", not a whole number from 0 to 18446744073709551615'),
+                (["upcycle", "--base", "b", "--out", "o", "--router-std", ""],
+                 '--router-std: "" is not a number from 0 to 100'),
+                (["inspect", "x.json", "--context", "16777217"],
+                 '--context is "16777217", not a whole number from 0 to 16777216'),
+                (["inspect", ""], "path: is empty"),
+                (["convert", "--from", "x", "--out", "y", "--rename", ""], "--rename: is empty"),
+                (["convert", "--from", "x", "--out", "y", "--dtype", ""],
+                 '--dtype: "" is not keep, f32, bf16, f16, q8_0 or q4_1'),
+                (["convert", "--from", "x", "--out", "y.gguf", "--force"],
+                 "--force is for an --out directory")):
+            self.assert_failed(2, run(*arguments), "peerage-model: " + words)
+
+    def test_helps_in_one_way(self):
+        for command in ("inspect", "convert", "upcycle"):
+            text = self.run_ok(command, "--help")
+            self.assertLessEqual(max(map(len, text.splitlines())), 100)
+            self.assertEqual(text.count("\n  peerage-model " + command), 2, text)
+            for word in ("TEXT", "INT", "UINT", "FLOAT", "[0 - ", " in {", "REQUIRED", "Excludes"):
+                self.assertNotIn(word, text)
 
     def test_replaces_what_a_killed_run_left(self):
         out = self.folder / "out"

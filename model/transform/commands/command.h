@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <initializer_list>
 #include <memory>
 #include <string>
 
@@ -23,16 +24,21 @@ class Command {
   bool chosen() const { return app_.parsed(); }
 
  protected:
-  Command(CLI::App& program, const std::string& name, const std::string& description)
-      : app_(*program.add_subcommand(name, description)) {}
+  // `examples`: each what follows "peerage-model ".
+  Command(CLI::App& program, const std::string& name, const std::string& description,
+          std::initializer_list<const char*> examples)
+      : app_(*program.add_subcommand(name, description)) {
+    std::string footer = "Examples:";
+    for (const char* example : examples) footer.append("\n  peerage-model ").append(example);
+    app_.footer(footer);
+  }
 
   CLI::App& app() { return app_; }
 
-  // Adds an option that must be given, with a path that is not empty.
+  // Adds an option with a path that is not empty.
   CLI::Option* AddPath(const std::string& option, std::string& path,
                        const std::string& description) {
     return app_.add_option(option, path, description)
-        ->required()
         ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
         ->type_name("PATH");
   }

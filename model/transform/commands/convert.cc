@@ -5,15 +5,15 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/command_line/progress_bar.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/container/random_access_file.h"
 #include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
-#include "base/command_line/progress_bar.h"
+#include "model/transform/commands/writing_progress.h"
 #include "model/transform/convert/model_conversion.h"
 #include "model/transform/dict_choice_text.h"
 
@@ -60,25 +60,30 @@ class ConvertCommand : public Command {
  public:
   explicit ConvertCommand(CLI::App& program)
       : Command(program, "convert",
-                "Write a model in another format or dtype, or its tensors under other names") {
+                "Write a model in another format or dtype, or its tensors under other names",
+                {"convert --from run.safetensors --out model --rename names.txt",
+                 "convert --from model --out model.gguf --dtype q8_0"}) {
     AddPath("--from", options_.from,
-            "A model directory, or a file: .safetensors, .pt, .pth, .bin or .gguf");
+            "A model directory, or a file: .safetensors, .pt, .pth, .bin or .gguf")
+        ->required();
     app()
         .add_option("--key", options_.key,
-                    "Of a PyTorch file: the dict to take, by its keys with dots between; else the "
-                    "one with most bytes of tensors")
+                    "Of a PyTorch file: the dict to take, by its keys with dots between; by default the one "
+                    "with most bytes of tensors")
         ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
         ->type_name("KEY");
     AddPath("--out", options_.out,
-            "Directory that gets model.safetensors, or a name ending in .gguf");
+            "Directory that gets model.safetensors, or a name ending in .gguf")
+        ->required();
+    app().add_flag(
+        "--force", options_.force,
+        "Replace what an earlier convert wrote into the --out directory, and nothing else");
     AddChoice(app(), "--dtype", kConvertedDtypes, options_.dtype)
-        ->description("keep, f32, bf16 or f16; to .gguf also q8_0 or q4_1")
-        ->type_name("DTYPE");
+        ->description("Of all tensors; q8_0 and q4_1 are for .gguf");
     CLI::Option* rename =
-        app()
-            .add_option("--rename", rename_,
-                        "File of lines \"pattern -> replacement\": * stands for a part of a name "
-                        "between dots, ** for anything, # begins a comment")
+        AddPath("--rename", rename_,
+                "File of lines \"pattern -> replacement\": * stands for a part of a name "
+                "between dots, ** for anything, # begins a comment")
             ->type_name("FILE");
     app()
         .add_flag("--drop-unmatched", options_.drop_unmatched,
@@ -91,6 +96,9 @@ class ConvertCommand : public Command {
       return absl::InvalidArgumentError(absl::StrCat(
           "--dtype ", ChoiceName(kConvertedDtypes, options_.dtype),
           " is for an --out ending in .gguf; a directory takes keep, f32, bf16 or f16"));
+    }
+    if (options_.force && IsGgufName(options_.out)) {
+      return absl::InvalidArgumentError("--force is for an --out directory");
     }
     if (!rename_.empty() && HasGguf()) {
       return absl::InvalidArgumentError("--rename is for safetensors on both sides");
@@ -106,7 +114,10 @@ class ConvertCommand : public Command {
     if (!rename_.empty()) {
       ASSIGN_OR_RETURN(options_.names, ReadMapping(rename_));
     }
+    ProgressBar bar;
+    options_.progress = ShowWriting(bar);
     ASSIGN_OR_RETURN(const ConvertReport report, Convert(options_));
+    bar.Clear();
     std::cout << ReportText(report, options_);
     return absl::OkStatus();
   }
@@ -117,15 +128,13 @@ class ConvertCommand : public Command {
   // A whole model from or to GGUF, whose names are fixed.
   absl::Status RunConversion() {
     ProgressBar bar;
-    ASSIGN_OR_RETURN(
-        const ModelConversionReport report,
-        ConvertModel({.from = options_.from,
-                      .out = options_.out,
-                      .dtype = options_.dtype,
-                      .progress = [&bar](const Progress& progress) {
-                        bar.Show(progress.bytes, progress.total_bytes,
-                                 absl::StrFormat("of %.1f MB", 1e-6 * progress.total_bytes));
-                      }}));
+    ASSIGN_OR_RETURN(const ModelConversionReport report,
+                     ConvertModel({.from = options_.from,
+                                   .out = options_.out,
+                                   .dtype = options_.dtype,
+                                   .force = options_.force,
+                                   .progress = ShowWriting(bar)}));
+    bar.Clear();
     std::cout << "wrote " << report.tensors << " tensors (" << report.bytes << " bytes) to "
               << options_.out << "\n";
     return absl::OkStatus();

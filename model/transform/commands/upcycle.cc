@@ -2,20 +2,22 @@
 
 #include <algorithm>
 #include <iostream>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/command_line/options.h"
+#include "base/command_line/progress_bar.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/transform/commands/choice_option.h"
 #include "model/transform/commands/command.h"
-#include "base/command_line/progress_bar.h"
+#include "model/transform/commands/writing_progress.h"
 #include "model/transform/upcycle/upcycle_choices.h"
 
 namespace peerage::transform {
@@ -31,19 +33,11 @@ absl::StatusOr<NamedPath> ParseNamedPath(const char* option, const std::string& 
   return NamedPath{text.substr(0, equals), text.substr(equals + 1)};
 }
 
-// Puts a seed as CLI11 reads it, which takes "-1" for a large number and "010" for 8.
-std::string ToSeed(std::string& text) {
-  uint64_t seed = 0;
-  if (!absl::SimpleAtoi(text, &seed)) return text + " is not a whole number within 0..2^64-1";
-  text = absl::StrCat(seed);
-  return "";
-}
-
 // CLI::Range takes NaN.
 std::string CheckStandardDeviation(const std::string& text) {
   double value = 0;
   const bool in_range = absl::SimpleAtod(text, &value) && value >= 0 && value <= kMaxRouterStd;
-  return in_range ? "" : absl::StrCat(text, " is not a number within 0..", kMaxRouterStd);
+  return in_range ? "" : absl::StrCat(Quoted(text), " is not a number from 0 to ", kMaxRouterStd);
 }
 
 std::string ReportText(const UpcycleReport& report, const UpcycleOptions& options) {
@@ -58,7 +52,9 @@ std::string ReportText(const UpcycleReport& report, const UpcycleOptions& option
 class UpcycleCommand : public Command {
  public:
   explicit UpcycleCommand(CLI::App& program)
-      : Command(program, "upcycle", "Make a mixture of experts of dense models") {
+      : Command(program, "upcycle", "Make a mixture of experts of dense models",
+                {"upcycle --base general --expert law=law --expert maths=maths.gguf --out mixture",
+                 "upcycle --base general --num-experts 4 --allow-identical --out sparse"}) {
     AddModels();
     AddExperts();
     AddRouters();
@@ -69,22 +65,20 @@ class UpcycleCommand : public Command {
       ASSIGN_OR_RETURN(NamedPath expert, ParseNamedPath("--expert", text));
       options_.experts.push_back(std::move(expert));
     }
+    options_.num_experts = num_experts_.value_or(0);
     RETURN_IF_ERROR(RefuseWithoutEffect());
     for (const std::string& text : prompts_) {
       ASSIGN_OR_RETURN(NamedPath prompts, ParseNamedPath("--prompts", text));
       options_.prompts.push_back(std::move(prompts));
     }
-    if (attention_top_k_ > 0) options_.attention_top_k = attention_top_k_;
+    TakeNumbers();
     return options_.Validate();
   }
 
   absl::Status Run() override {
     options_.program = "peerage-model " PEERAGE_VERSION;
     ProgressBar bar;
-    options_.progress = [&bar](const Progress& progress) {
-      bar.Show(progress.bytes, progress.total_bytes,
-               absl::StrFormat("of %.1f MB", 1e-6 * progress.total_bytes));
-    };
+    options_.progress = ShowWriting(bar);
     options_.prompt_progress = [&bar](size_t read, size_t total) {
       bar.Show(read, total, absl::StrCat("of ", total, " tokens of prompts"));
       if (read == total) bar.Clear();
@@ -99,6 +93,16 @@ class UpcycleCommand : public Command {
   }
 
  private:
+  void TakeNumbers() {
+    options_.attention_top_k = attention_top_k_;
+    options_.top_k = top_k_.value_or(options_.top_k);
+    options_.zero_experts = zero_experts_.value_or(0);
+    options_.copy_experts = copy_experts_.value_or(0);
+    options_.constant_experts = constant_experts_.value_or(0);
+    options_.threads = threads_.value_or(options_.threads);
+    options_.random_seed = random_seed_.value_or(options_.random_seed);
+  }
+
   // What was given, but nothing would look at.
   absl::Status RefuseWithoutEffect() {
     const bool mixture = options_.MakesMixture();
@@ -138,7 +142,8 @@ class UpcycleCommand : public Command {
 
   void AddModels() {
     AddPath("--base", options_.base.path,
-            "Dense model that is expert 0: a directory or a .gguf file");
+            "Dense model that is expert 0: a directory or a .gguf file")
+        ->required();
     app()
         .add_option("--base-name", options_.base.name, "Its name among the experts")
         ->type_name("NAME")
@@ -147,41 +152,31 @@ class UpcycleCommand : public Command {
         app()
             .add_option("--expert", experts_, "A further expert of the base's shape; repeatable")
             ->type_name("NAME=PATH");
-    app()
-        .add_option("--num-experts", options_.num_experts,
-                    "So many copies of the base, instead of --expert")
-        ->check(CLI::Range(1, 256))
+    AddOptionalNumber(app(), "--num-experts", num_experts_,
+                      "So many copies of the base, instead of --expert", {1, 256})
         ->excludes(experts)
-        ->type_name("N");
+        ->default_str("none");
     app().add_flag("--allow-identical", options_.allow_identical,
                    "Allow experts with the same weights");
-    AddPath("--out", options_.out, "Directory that gets the model")->type_name("DIR");
-    AddChoice(app(), "--dtype", kUpcycledDtypes, options_.dtype)
-        ->description("f32, bf16 or f16")
-        ->type_name("DTYPE");
+    AddPath("--out", options_.out, "Directory that gets the model")->required()->type_name("DIR");
+    AddChoice(app(), "--dtype", kUpcycledDtypes, options_.dtype)->description("Of all tensors");
   }
 
   void AddExperts() {
     AddChoice(app(), "--attention", kUpcycledAttentions, options_.attention)
         ->description(
             "expert or shared: attention experts, with keys and values of their own or "
-            "shared (BAM); average: of all (BTX); base: the base's")
-        ->type_name("KIND");
-    app()
-        .add_option("--attention-top-k", attention_top_k_,
-                    "Attention experts of a token; all of them (soft routing) unless given")
-        ->check(CLI::Range(1, 256))
-        ->type_name("K");
-    app()
-        .add_option("--top-k", options_.top_k, "FFN experts of a token")
-        ->check(CLI::Range(1, 256))
-        ->type_name("K")
-        ->capture_default_str();
+            "shared (BAM); average: of all (BTX); base: the base's");
+    AddOptionalNumber(app(), "--attention-top-k", attention_top_k_,
+                      "Attention experts of a token; all of them is soft routing", {1, 256})
+        ->default_str("all");
+    AddOptionalNumber(app(), "--top-k", top_k_, "FFN experts of a token", {1, 256})
+        ->default_str(absl::StrCat(options_.top_k));
     app().add_flag("--normalize-top-k", options_.normalize_top_k,
                    "Make the gates of the chosen experts sum to 1");
-    AddCount("--zero-experts", options_.zero_experts, "give nothing");
-    AddCount("--copy-experts", options_.copy_experts, "give what they read");
-    AddCount("--constant-experts", options_.constant_experts,
+    AddCount("--zero-experts", zero_experts_, "give nothing");
+    AddCount("--copy-experts", copy_experts_, "give what they read");
+    AddCount("--constant-experts", constant_experts_,
              "give a trained mix of what they read and a vector");
     app().add_flag("--gating-residual", options_.gating_residual,
                    "Let the FFN routers of later layers see the logits of earlier ones");
@@ -193,38 +188,27 @@ class UpcycleCommand : public Command {
   }
 
   // Experts of MoE++ beside the models' FFNs.
-  void AddCount(const char* option, int& count, const char* what) {
-    app()
-        .add_option(option, count, absl::StrCat("FFN experts that ", what))
-        ->check(CLI::Range(0, 255))
-        ->type_name("N")
-        ->capture_default_str();
+  void AddCount(const char* option, std::optional<int>& count, const char* what) {
+    AddOptionalNumber(app(), option, count, absl::StrCat("FFN experts that ", what), {0, 255})
+        ->default_str("0");
   }
 
   void AddRouters() {
-    AddChoice(app(), "--routers", kRouterInits, options_.routers)
-        ->description("How routers begin: zero, random, or from prompts")
-        ->type_name("KIND");
+    AddChoice(app(), "--routers", kRouterInits, options_.routers)->description("How routers begin");
     app()
         .add_option("--prompts", prompts_,
                     "A text file of an expert, for --routers prompts: every line is a prompt of "
                     "what it is for; repeatable")
         ->type_name("NAME=FILE");
-    app()
-        .add_option("--threads", options_.threads, "Threads that read prompts")
-        ->check(CLI::Range(1, 1024))
-        ->type_name("N")
-        ->capture_default_str();
+    AddOptionalNumber(app(), "--threads", threads_, "Threads that read prompts", {1, 1024})
+        ->default_str("the machine's");
     app()
         .add_option("--router-std", options_.router_std, "Standard deviation of random routers")
         ->check(CheckStandardDeviation)
         ->type_name("STD")
         ->capture_default_str();
-    app()
-        .add_option("--random-seed", options_.random_seed, "Of random routers and PEER memories")
-        ->transform(CLI::Validator(ToSeed, ""))
-        ->type_name("SEED")
-        ->capture_default_str();
+    AddOptionalNumber(app(), "--random-seed", random_seed_, "Of random routers and PEER memories")
+        ->default_str("0");
   }
 
   UpcycleOptions options_{
@@ -232,7 +216,9 @@ class UpcycleCommand : public Command {
       .threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
   std::vector<std::string> experts_;
   std::vector<std::string> prompts_;
-  int attention_top_k_ = 0;
+  std::optional<int> num_experts_, attention_top_k_, top_k_, threads_;
+  std::optional<int> zero_experts_, copy_experts_, constant_experts_;
+  std::optional<uint64_t> random_seed_;
 };
 
 }  // namespace

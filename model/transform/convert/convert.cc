@@ -20,6 +20,7 @@
 #include "model/checkpoint/container/stored_weights.h"
 #include "model/checkpoint/layout/stored_values.h"
 #include "model/transform/config_json.h"
+#include "model/transform/convert/conversion_record.h"
 #include "model/transform/new_model_directory.h"
 #include "model/transform/tensor_values.h"
 
@@ -104,8 +105,10 @@ std::vector<SafetensorsEntry> Plan(const Renaming& renaming, std::optional<Tenso
   return plan;
 }
 
+// Calls write(bytes) for the tensor's bytes, a piece at a time.
+template <typename Write>
 absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor,
-                        std::optional<TensorType> dtype, SafetensorsShardsWriter& writer) {
+                        std::optional<TensorType> dtype, const Write& write) {
   const bool converted = IsConverted(tensor, dtype);
   const uint64_t piece_bytes =
       kElementsAtOnce * (converted ? RowBytes(*tensor.type, 1) : sizeof(float));
@@ -114,14 +117,14 @@ absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor
     piece.resize(std::min(piece_bytes, tensor.bytes - done));
     RETURN_IF_ERROR(file.Read(tensor.offset + done, absl::MakeSpan(piece)));
     if (!converted) {
-      RETURN_IF_ERROR(writer.Append(piece));
+      RETURN_IF_ERROR(write(piece));
       continue;
     }
     const absl::StatusOr<StoredRows> result = StoreInRange(*dtype, FloatsOf(*tensor.type, piece));
     if (!result.ok()) {
       return At(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)), result.status());
     }
-    RETURN_IF_ERROR(writer.Append(result->bytes));
+    RETURN_IF_ERROR(write(result->bytes));
   }
   return absl::OkStatus();
 }
@@ -159,24 +162,36 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   if (!renaming.ok()) return At(options.from, renaming.status());
 
   const std::vector<SafetensorsEntry> plan = Plan(*renaming, options.dtype);
+  Progress progress;
+  for (const SafetensorsEntry& tensor : plan) progress.total_bytes += tensor.bytes;
+  ASSIGN_OR_RETURN(const std::vector<std::string> replaced,
+                   ReplacedFiles(options.out, options.force));
+  RETURN_IF_ERROR(Report(options.progress, progress));
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
-                   NewModelDirectory::Create(options.out));
+                   NewModelDirectory::Create(
+                       {.path = options.out, .bytes = progress.total_bytes, .replaced = replaced}));
   ConvertReport report;
   ASSIGN_OR_RETURN(report.copied_files,
                    CopyOtherFiles(options.from, directory->partial_path(), options.dtype));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
                    SafetensorsShardsWriter::Create(directory->partial_path(), plan));
   for (const auto& [name, tensor] : renaming->tensors) {
-    RETURN_IF_ERROR(CopyTensor(*shards.files[tensor->file], *tensor, options.dtype, *writer));
+    const auto write = [&](absl::Span<const uint8_t> bytes) {
+      progress.bytes += bytes.size();
+      RETURN_IF_ERROR(writer->Append(bytes));
+      return Report(options.progress, progress);
+    };
+    RETURN_IF_ERROR(CopyTensor(*shards.files[tensor->file], *tensor, options.dtype, write));
   }
   RETURN_IF_ERROR(writer->Finish());
+  RETURN_IF_ERROR(WriteConversionRecord(directory->partial_path()));
   RETURN_IF_ERROR(directory->Commit());
   report.tensors = plan.size();
   report.unused_patterns = std::move(renaming->unused_patterns);
   report.unmatched = std::move(renaming->unmatched);
   report.tied = std::move(renaming->tied);
   report.choice = std::move(shards.choice);
-  for (const SafetensorsEntry& tensor : plan) report.bytes += tensor.bytes;
+  report.bytes = progress.total_bytes;
   return report;
 }
 

@@ -9,6 +9,7 @@
 #include "model/checkpoint/container/stored_weights.h"
 #include "model/tensor_type.h"
 #include "model/transform/convert/name_mapping.h"
+#include "model/transform/progress.h"
 
 namespace peerage::transform {
 
@@ -19,6 +20,8 @@ struct ConvertOptions {
   std::optional<TensorType> dtype;   // F32, F16 or BF16; absent: each tensor keeps its own
   std::optional<NameMapping> names;  // absent: each tensor keeps its own
   bool drop_unmatched = false;       // leave out what no pattern matches
+  bool force = false;                // replace what an earlier conversion wrote into `out`
+  ProgressFunction progress = {};
 };
 
 // A tensor that is another one under a second name.

@@ -18,9 +18,11 @@
 #include "model/checkpoint/layout/tensor_layout.h"
 #include "model/nn/conversions.h"
 #include "model/transform/config_json.h"
+#include "model/transform/convert/conversion_record.h"
 #include "model/transform/convert/converted_tensor.h"
 #include "model/transform/convert/gguf_keys.h"
 #include "model/transform/dense_model.h"
+#include "model/transform/free_space.h"
 #include "model/transform/model_files.h"
 #include "model/transform/new_model_directory.h"
 #include "model/transform/tensor_values.h"
@@ -103,7 +105,7 @@ absl::Status WriteTensors(const std::vector<ConvertedTensor>& tensors,
       RETURN_IF_ERROR(writer.Append(piece.bytes));
       loss.Add(piece.loss);
       done.bytes += piece.bytes.size();
-      if (progress) progress(done);
+      RETURN_IF_ERROR(Report(progress, done));
     }
     RETURN_IF_ERROR(
         At(absl::StrCat("tensor ", Quoted(tensor.name())), nn::CheckHeld(tensor.type(), loss)));
@@ -122,12 +124,17 @@ absl::Status WriteDirectory(const Checkpoint& checkpoint,
   for (const ConvertedTensor& tensor : tensors) {
     plan.push_back({tensor.name(), SafetensorsWord(tensor.type()), tensor.shape(), tensor.bytes()});
   }
+  ASSIGN_OR_RETURN(const std::vector<std::string> replaced,
+                   ReplacedFiles(options.out, options.force));
+  RETURN_IF_ERROR(Report(options.progress, {.total_bytes = TotalBytes(tensors)}));
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
-                   NewModelDirectory::Create(options.out));
+                   NewModelDirectory::Create(
+                       {.path = options.out, .bytes = TotalBytes(tensors), .replaced = replaced}));
   RETURN_IF_ERROR(WriteTextFiles(directory->partial_path(), *files));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
                    SafetensorsShardsWriter::Create(directory->partial_path(), plan));
   RETURN_IF_ERROR(WriteTensors(tensors, options.progress, *writer));
+  RETURN_IF_ERROR(WriteConversionRecord(directory->partial_path()));
   return directory->Commit();
 }
 
@@ -141,6 +148,8 @@ absl::Status WriteGguf(const Checkpoint& checkpoint, const std::vector<Converted
   }
   const absl::StatusOr<GgufMetadata> keys = GgufKeysOf(checkpoint, quantized);
   if (!keys.ok()) return At(options.from, keys.status());
+  RETURN_IF_ERROR(CheckFreeSpace(options.out, TotalBytes(tensors)));
+  RETURN_IF_ERROR(Report(options.progress, {.total_bytes = TotalBytes(tensors)}));
   ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer,
                    GgufWriter::Create(options.out, *keys, std::move(plan)));
   return WriteTensors(tensors, options.progress, *writer);

@@ -16,6 +16,7 @@ struct ModelConversionOptions {
   // Of directories F32, BF16 or F16, of GGUF files also Q8_0 and Q4_1; absent: each tensor keeps
   // its own where the format has it.
   std::optional<TensorType> dtype;
+  bool force = false;  // replace what an earlier conversion wrote into the directory `out`
   ProgressFunction progress;
 };
 

@@ -71,6 +71,12 @@ std::vector<SafetensorsEntry> PlanFile(const std::vector<RecipeValues>& tensors,
   return plan;
 }
 
+uint64_t TotalBytes(const std::vector<SafetensorsEntry>& plan) {
+  uint64_t bytes = 0;
+  for (const SafetensorsEntry& tensor : plan) bytes += tensor.bytes;
+  return bytes;
+}
+
 // Writes one tensor after the other, a few rows at a time.
 class TensorWriting {
  public:
@@ -89,7 +95,7 @@ class TensorWriting {
                           StoreInRange(options_.dtype, values)));
       RETURN_IF_ERROR(writer_.Append(stored.bytes));
       progress_.bytes += stored.bytes.size();
-      if (options_.progress) options_.progress(progress_);
+      RETURN_IF_ERROR(Report(options_.progress, progress_));
     }
     return absl::OkStatus();
   }
@@ -103,11 +109,9 @@ class TensorWriting {
 absl::Status WriteWeights(const std::vector<RecipeValues>& tensors,
                           const std::vector<SafetensorsEntry>& plan, const UpcycleOptions& options,
                           const std::string& directory) {
-  uint64_t total = 0;
-  for (const SafetensorsEntry& tensor : plan) total += tensor.bytes;
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
                    SafetensorsShardsWriter::Create(directory, plan));
-  TensorWriting writing(*writer, options, total);
+  TensorWriting writing(*writer, options, TotalBytes(plan));
   for (const RecipeValues& tensor : tensors) RETURN_IF_ERROR(writing.Write(tensor));
   return writer->Finish();
 }
@@ -115,8 +119,10 @@ absl::Status WriteWeights(const std::vector<RecipeValues>& tensors,
 absl::Status WriteModel(const std::vector<RecipeValues>& tensors,
                         const std::vector<SafetensorsEntry>& plan,
                         const std::vector<TextFile>& files, const UpcycleOptions& options) {
+  const uint64_t bytes = TotalBytes(plan);
+  RETURN_IF_ERROR(Report(options.progress, {.total_bytes = bytes}));
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
-                   NewModelDirectory::Create(options.out));
+                   NewModelDirectory::Create({.path = options.out, .bytes = bytes}));
   RETURN_IF_ERROR(WriteTextFiles(directory->partial_path(), files));
   RETURN_IF_ERROR(WriteWeights(tensors, plan, options, directory->partial_path()));
   return directory->Commit();
@@ -143,10 +149,11 @@ absl::StatusOr<UpcycleReport> Upcycle(const UpcycleOptions& options) {
   const std::vector<SafetensorsEntry> plan = PlanFile(tensors, options.dtype);
   RETURN_IF_ERROR(WriteModel(tensors, plan, *files, options));
 
-  UpcycleReport report{.tensors = plan.size(), .warnings = UpcycleWarnings(models, options)};
+  UpcycleReport report{.tensors = plan.size(),
+                       .bytes = TotalBytes(plan),
+                       .warnings = UpcycleWarnings(models, options)};
   report.warnings.insert(report.warnings.end(), routers.warnings.begin(), routers.warnings.end());
   if (options.MakesMixture()) report.expert_names = options.ExpertNames();
-  for (const SafetensorsEntry& tensor : plan) report.bytes += tensor.bytes;
   return report;
 }
 

@@ -28,7 +28,7 @@ std::vector<std::string> NamesIn(const std::string& path) {
 class NewModelDirectoryTest : public ::testing::Test {
  protected:
   std::unique_ptr<NewModelDirectory> Begin(const std::string& path) const {
-    auto directory = NewModelDirectory::Create(path);
+    auto directory = NewModelDirectory::Create({.path = path});
     EXPECT_TRUE(directory.ok()) << directory.status();
     if (!directory.ok()) return nullptr;
     for (const char* name : {"config.json", "model.safetensors"}) {
@@ -38,7 +38,7 @@ class NewModelDirectoryTest : public ::testing::Test {
   }
 
   std::string ErrorText(const std::string& path) const {
-    return std::string(NewModelDirectory::Create(path).status().message());
+    return std::string(NewModelDirectory::Create({.path = path}).status().message());
   }
 
   const TemporaryDirectory directory_;
@@ -105,7 +105,7 @@ TEST_F(NewModelDirectoryTest, FollowsNoLinkOutOfTheDirectory) {
   elsewhere.Write("precious", "");
   fs::create_directory_symlink(elsewhere.path(), directory_.PathOf("model.partial"));
 
-  EXPECT_EQ(NewModelDirectory::Create(directory_.path()).ok(), false);
+  EXPECT_EQ(NewModelDirectory::Create({.path = directory_.path()}).ok(), false);
 
   EXPECT_TRUE(fs::exists(elsewhere.PathOf("precious")));
 }

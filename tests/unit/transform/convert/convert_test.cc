@@ -180,7 +180,8 @@ TEST_F(ConvertTest, RefusesTwoTensorsOfOneName) {
 TEST_F(ConvertTest, NeverOverwritesAModel) {
   Converted();
 
-  EXPECT_THAT(ErrorText(), StartsWith(output() + ": is there already"));
+  EXPECT_THAT(ErrorText(),
+              StartsWith(options_.out + ": a model that convert wrote is there already; --force"));
 }
 
 TEST_F(ConvertTest, CopiesWhatElseADirectoryHolds) {

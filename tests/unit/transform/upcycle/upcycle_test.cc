@@ -405,7 +405,10 @@ TEST_F(UpcycleTest, RecordsHowItWasMade) {
 TEST_F(UpcycleTest, TellsHowFarItIs) {
   AddExperts();
   std::vector<Progress> told;
-  options_.progress = [&](const Progress& progress) { told.push_back(progress); };
+  options_.progress = [&](const Progress& progress) {
+    told.push_back(progress);
+    return absl::OkStatus();
+  };
 
   const auto report = Upcycle(options_);
 
@@ -572,7 +575,10 @@ TEST_F(UpcycleTest, WritesNothingOfATokenizerThatItCannotTranslate) {
   options_.num_experts = 2;
   options_.allow_identical = true;
   bool wrote = false;
-  options_.progress = [&](const Progress&) { wrote = true; };
+  options_.progress = [&](const Progress& progress) {
+    wrote |= progress.bytes > 0;
+    return absl::OkStatus();
+  };
 
   EXPECT_THAT(ErrorText(),
               AllOf(HasSubstr("base.gguf: "), HasSubstr("\"gorkle\" is not supported")));
