@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keeps README.md, docs/ and deploy/README.md true: links, paths, commands and options that they name exist.
+"""Keeps README.md, docs/ and the READMEs of folders true: links, paths, commands and options that they name exist.
 
   * a relative link leads to a file;
   * `a/path` in code quotes whose first part is a folder of ours exists (build/ is not checked, nor
@@ -26,6 +26,7 @@ FOLDERS = {p.name for p in ROOT.iterdir() if p.is_dir() and p.name not in ("buil
 def documents():
     yield ROOT / "README.md"
     yield ROOT / "deploy" / "README.md"
+    yield ROOT / "client" / "python" / "README.md"
     yield from sorted((ROOT / "docs").rglob("*.md"))
 
 

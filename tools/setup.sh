@@ -4,7 +4,7 @@
 #   tools/setup.sh           for building, testing and the demo
 #   tools/setup.sh golden    also what `make golden` needs
 #   tools/setup.sh torch     also LibTorch, for the oracle tests (-DPEERAGE_WITH_TORCH=ON)
-#   tools/setup.sh image     also what builds, checks and runs the container image
+#   tools/setup.sh image     also what checks the container image and the Python client (what `make check` needs)
 #   tools/setup.sh programs  only what the programs are built with (the Dockerfile's way)
 #
 # Every download is pinned (tools/requirements) and what is already there is left alone, so a second
@@ -126,6 +126,11 @@ install_venv() {
     --only-binary=:all: --require-hashes --requirement "$1"
 }
 
+# What PyPI offers to who installs our Python client: wheels, for tests that install from nothing else.
+install_client_wheels() {
+  download "$1" "$2"
+}
+
 install_googleapis() {
   rm -rf "$deps/googleapis"
   mkdir -p "$deps/googleapis/google/rpc"
@@ -224,4 +229,10 @@ fi
 if [[ $what == image ]]; then
   provide venv "$deps/image-venv" "tools for container images (30 MB)" \
     "$requirements/image.txt"
+  provide venv "$deps/python-client-venv" "lm-eval, build and mypy for the Python client (137 MB)" \
+    "$requirements/python_client.txt"
+  grep -E '^(googleapis-common-protos|grpcio|numpy|protobuf|typing-extensions)==' \
+    "$requirements/venv.txt" >"$deps/client_wheels.txt"
+  provide client_wheels "$deps/python-client-wheels" "wheels that the Python client needs (28 MB)" \
+    "$deps/client_wheels.txt"
 fi

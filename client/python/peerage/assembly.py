@@ -1,0 +1,92 @@
+"""A streamed generation, put together as its messages come."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from peerage.answers import (Candidate, Finish, Generation, ModelRef, Piece, ResolvedSampling,
+                             Timings, TokenLogprob, Usage)
+from peerage.errors import DataLoss
+from peerage.experts import Trace, trace_of
+from peerage.reading import (finish_of, logprobs_of, model_ref_of, sampling_of, timings_of,
+                             usage_of)
+from peerage.v1 import inference_pb2 as pb
+
+
+@dataclasses.dataclass(slots=True)
+class _Parts:
+    """Of one candidate."""
+
+    text: list[str] = dataclasses.field(default_factory=list)
+    ids: list[int] = dataclasses.field(default_factory=list)
+    logprobs: list[TokenLogprob] = dataclasses.field(default_factory=list)
+    finish: Finish | None = None
+    trace: Trace | None = None
+
+
+class Assembly:
+    """Takes every message of a GenerateStream in order: pieces come out at once, the whole at the
+    end."""
+
+    def __init__(self) -> None:
+        self.request_id = ""
+        self.prompt_tokens = 0
+        self.sampling: ResolvedSampling | None = None
+        self.model: ModelRef | None = None
+        self._prompt_logprobs: list[TokenLogprob] = []
+        self._parts: dict[int, _Parts] = {}
+        self._completion_tokens = 0
+        self._timings: Timings | None = None
+
+    def add(self, message: pb.GenerateStreamResponse) -> Piece | None:
+        """The piece that the message brings; None when it brings none."""
+        match message.WhichOneof("event"):
+            case "started":
+                self._start(message.started)
+            case "prompt_logprobs":
+                self._prompt_logprobs += logprobs_of(message.prompt_logprobs.tokens)
+            case "delta":
+                return self._add_delta(message.delta)
+            case "finished":
+                return self._finish(message.finished)
+        return None
+
+    def _start(self, started: pb.Started) -> None:
+        self.request_id = started.request_id
+        self.prompt_tokens = started.prompt_tokens
+        self.sampling = sampling_of(started.sampling)
+        self.model = model_ref_of(started.model)
+        self._parts = {i: _Parts() for i in range(self.sampling.candidates)}
+
+    def _part(self, index: int) -> _Parts:
+        return self._parts.setdefault(index, _Parts())
+
+    def _add_delta(self, delta: pb.Delta) -> Piece:
+        piece = Piece(delta.index, delta.text, tuple(delta.token_ids), logprobs_of(delta.logprobs))
+        part = self._part(piece.index)
+        part.text.append(piece.text)
+        part.ids += piece.ids
+        part.logprobs += piece.logprobs
+        return piece
+
+    def _finish(self, finished: pb.Finished) -> Piece:
+        part = self._part(finished.index)
+        part.finish = finish_of(finished.finish)
+        part.trace = trace_of(finished.expert_trace)
+        self._completion_tokens += usage_of(finished.usage).completion_tokens
+        self._timings = timings_of(finished.timings)
+        return Piece(finished.index, "", finish=part.finish)
+
+    def generation(self) -> Generation:
+        """The whole. Raises DataLoss when the stream ended early."""
+        candidates = tuple(
+            Candidate(i, "".join(p.text), tuple(p.ids), tuple(p.logprobs), p.finish, p.trace)
+            for i, p in sorted(self._parts.items()) if p.finish is not None)
+        if (len(candidates) < len(self._parts) or not candidates or self.sampling is None
+                or self.model is None or self._timings is None):
+            raise DataLoss("the stream ended before its candidates", code="DATA_LOSS")
+        return Generation(
+            self.request_id, candidates, self.sampling,
+            Usage(self.prompt_tokens, self._completion_tokens), self._timings, self.model,
+            tuple(self._prompt_logprobs),
+            candidates[0].trace if len(candidates) == 1 else None)
