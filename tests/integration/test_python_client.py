@@ -99,6 +99,12 @@ class PythonClientTest(unittest.TestCase):
         return {"PEERAGE_PEER": self.peer.grpc, "PEERAGE_MIXTURE": self.mixture.grpc,
                 "PEERAGE_ENGLISH": self.english.grpc}
 
+    def lm_eval_environment(self):
+        return self.environment() | {
+            "PYTHONPATH": str(self.folder / "beside"), "HF_HOME": str(self.folder / "hf"),
+            "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TQDM_DISABLE": "1",
+            "LMEVAL_LOG_LEVEL": "ERROR"}
+
     def run_tests(self, python, environment, name):
         run(python, "-m", "unittest", name, cwd=TESTS, env=environment | {
             "PYTHONDONTWRITEBYTECODE": "1"})
@@ -142,6 +148,19 @@ class PythonClientTest(unittest.TestCase):
 
     def test_both_clients_on_real_servers(self):
         self.run_tests(self.clean, self.environment(), "test_server")
+
+    def test_lm_evaluation_harness(self):
+        self.run_tests(TOOLS, self.lm_eval_environment(), "test_lm_eval")
+
+    def test_the_harness_command_knows_the_model(self):
+        """The command of the README, with a task that needs no network."""
+        readme = (PACKAGE / "README.md").read_text()
+        command = re.search(r"^python (-m peerage\.lm_eval .*)$", readme, re.MULTILINE).group(1)
+        words = command.replace("localhost:50051", self.english.grpc).split()
+        words[words.index("hellaswag")] = "local_facts"
+        table = run(TOOLS, *words, "--limit", "4", "--include_path", TESTS / "lm_eval_tasks",
+                    cwd=self.folder, env=self.lm_eval_environment())
+        self.assertRegex(table, r"\|local_facts\s*\|")
 
     def test_the_examples_of_the_readmes_run(self):
         texts = [(folder / "README.md").read_text() for folder in (PACKAGE, ROOT)]
