@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Who may include whom (docs/architecture.md), read from the #include lines.
+"""Who may include whom (docs/architecture.md), read from the #include lines, and what the Python client
+may import.
 
 Usage: check_layering.py [ROOT]. Prints one line per violation; exit code 1 when there is one.
 """
 
+import ast
 import pathlib
 import re
 import sys
@@ -83,6 +85,13 @@ DOORS = {
                                 "model/transform/main.*"]),
 }
 
+# What the Python client may import beside Python's own library, and what only some of it may: who
+# installs the client has the former only.
+PYTHON_CLIENT = "client/python/peerage"
+PYTHON_MAY_IMPORT = {"google", "grpc", "numpy", "peerage"}
+PYTHON_DOORS = {"lm_eval": [f"{PYTHON_CLIENT}/lm_eval"],
+                "tqdm": [f"{PYTHON_CLIENT}/lm_eval", f"{PYTHON_CLIENT}/batch*"]}
+
 OUR_FOLDERS = ("base", "client", "server", "model", "tests", "bench", "tools")
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
@@ -153,9 +162,30 @@ def check_torch_meets_protobuf(files):
             yield f"{path}: sees both LibTorch and protobuf headers"
 
 
+def imported_by(path):
+    """The top-level packages that a Python file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0] if node.level == 0 else "peerage"
+
+
+def check_python_client(root):
+    for source in sorted((root / PYTHON_CLIENT).rglob("*.py")):
+        path = source.relative_to(root).as_posix()
+        for package in imported_by(source):
+            places = PYTHON_DOORS.get(package, [])
+            if package in PYTHON_MAY_IMPORT or package in sys.stdlib_module_names:
+                continue
+            if not behind_door(path, places):
+                yield f"{path}: {package} is only for {', '.join(places) or 'others'}"
+
+
 def violations(root):
     files = read_includes(root)
-    return [*check_layers(files), *check_doors(files), *check_torch_meets_protobuf(files)]
+    return [*check_layers(files), *check_doors(files), *check_torch_meets_protobuf(files),
+            *check_python_client(root)]
 
 
 def main():

@@ -20,6 +20,9 @@ CLEAN = {
     "server/engine/engine.h": '#include "model/token.h"\n',
     "server/rpc/call.h": '#include <grpcpp/server.h>\n#include "server/engine/engine.h"\n',
     "server/app.cc": '#include "server/rpc/call.h"\n',
+    "client/python/peerage/batch.py": "import json\n\nimport numpy.typing\nfrom grpc import aio\n"
+                                      "\n\ndef bar():\n    from tqdm.auto import tqdm\n",
+    "client/python/peerage/lm_eval/model.py": "import lm_eval\nfrom peerage.batch import bar\n",
 }
 
 PLANTED = {
@@ -57,6 +60,12 @@ PLANTED = {
     "CUDA above the devices": ("model/nn/transformer.cc", "#include <cublasLt.h>", "CUDA"),
     "torch and protobuf in one file": (
         "bench/all.cc", '#include "server/rpc/call.h"\n#include "tests/oracle/tensors.h"', "sees both"),
+    "lm-eval outside its folder": (
+        "client/python/peerage/client.py", "from lm_eval import utils", "lm_eval is only for"),
+    "a bar that everybody must install": (
+        "client/python/peerage/client.py", "import tqdm", "tqdm is only for"),
+    "torch in the Python client": (
+        "client/python/peerage/experts.py", "def f():\n    import torch", "torch is only for others"),
     "an include that is not from the root": (
         "server/rpc/x.cc", '#include "server/call.h"', "does not exist"),
 }
