@@ -109,4 +109,13 @@ absl::Status CheckFormat(const RandomAccessFile& file, FileFormat expected) {
   return absl::InvalidArgumentError(absl::StrCat("is ", Description(format)));
 }
 
+absl::Status CheckIsText(absl::string_view text) {
+  const FileFormat format = FormatOf(text.substr(0, kFormatBytes), text.size());
+  if (format == FileFormat::kUnknown || format == FileFormat::kEmpty ||
+      format == FileFormat::kJson) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("is ", Description(format)));
+}
+
 }  // namespace peerage

@@ -42,4 +42,7 @@ std::string Description(FileFormat format);
 // It does not name the file.
 absl::Status CheckFormat(const RandomAccessFile& file, FileFormat expected);
 
+// Likewise of a text that is to be read: whether it is one at all. Empty ones are.
+absl::Status CheckIsText(absl::string_view text);
+
 }  // namespace peerage

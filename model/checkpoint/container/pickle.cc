@@ -2,33 +2,29 @@
 
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/error_text.h"
-#include "base/little_endian.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/container/pickle_opcode.h"
+#include "model/checkpoint/container/pickle_scanner.h"
+#include "model/checkpoint/container/pickle_stack.h"
 
 namespace peerage {
 namespace {
-
-constexpr size_t kMaxGlobalBytes = 512;
 
 absl::Status Fault(absl::string_view what) { return absl::InvalidArgumentError(what); }
 
 // Runs a pickle's instructions on a stack of values.
 class PickleMachine {
  public:
-  PickleMachine(std::vector<uint8_t> bytes, const PickleLimits& limits) : limits_(limits) {
-    contents_.bytes = std::move(bytes);
-    rest_ = {reinterpret_cast<const char*>(contents_.bytes.data()), contents_.bytes.size()};
-  }
+  PickleMachine(std::vector<uint8_t> bytes, const PickleLimits& limits)
+      : limits_(limits), contents_{.bytes = std::move(bytes)}, scanner_(contents_.bytes) {}
 
   absl::Status Run() {
     for (bool stopped = false; !stopped;) {
-      instruction_ = contents_.bytes.size() - rest_.size();
+      instruction_ = contents_.bytes.size() - scanner_.remaining();
       const absl::StatusOr<bool> result = Step();
       if (!result.ok()) return At(absl::StrCat("pickle byte ", instruction_), result.status());
       stopped = *result;
@@ -41,7 +37,7 @@ class PickleMachine {
  private:
   // Whether it was the last instruction.
   absl::StatusOr<bool> Step() {
-    ASSIGN_OR_RETURN(const uint8_t byte, Number<uint8_t>());
+    ASSIGN_OR_RETURN(const uint8_t byte, scanner_.Number<uint8_t>());
     const auto opcode = static_cast<PickleOpcode>(byte);
     if (opcode == PickleOpcode::kStop) return Stop();
     absl::Status status = absl::UnimplementedError("");
@@ -73,7 +69,7 @@ class PickleMachine {
       case PickleOpcode::kLong4:
         return PushLong<uint32_t>();
       case PickleOpcode::kBinFloat:
-        RETURN_IF_ERROR(Skip(sizeof(double)));
+        RETURN_IF_ERROR(scanner_.Text(sizeof(double)).status());
         return Push({.kind = PickleKind::kNumber});
       case PickleOpcode::kShortBinUnicode:
         return PushText<uint8_t>(PickleKind::kString);
@@ -142,7 +138,7 @@ class PickleMachine {
       case PickleOpcode::kBuild:
         return Build();
       case PickleOpcode::kBinPersId: {
-        ASSIGN_OR_RETURN(const uint32_t id, Pop());
+        ASSIGN_OR_RETURN(const uint32_t id, stack_.Pop());
         return Push({.kind = PickleKind::kPersistent, .items = {id}});
       }
       default:
@@ -157,112 +153,55 @@ class PickleMachine {
       case PickleOpcode::kFrame:
         return CheckFrame();
       case PickleOpcode::kMark:
-        marks_.push_back(stack_.size());
+        stack_.Mark();
         return absl::OkStatus();
       case PickleOpcode::kPop:
-        return Pop().status();
+        return stack_.Pop().status();
       case PickleOpcode::kPopMark:
-        return PopMarked().status();
+        return stack_.PopMarked().status();
       case PickleOpcode::kDup: {
-        ASSIGN_OR_RETURN(const uint32_t top, Top());
-        stack_.push_back(top);
+        ASSIGN_OR_RETURN(const uint32_t top, stack_.Top());
+        stack_.Push(top);
         return absl::OkStatus();
       }
       case PickleOpcode::kBinPut:
-        return Remember<uint8_t>();
+        return Keep<uint8_t>();
       case PickleOpcode::kLongBinPut:
-        return Remember<uint32_t>();
+        return Keep<uint32_t>();
       case PickleOpcode::kMemoize:
-        return RememberAs(memo_.size());
+        return stack_.Keep(stack_.next_number());
       case PickleOpcode::kBinGet:
-        return Recall<uint8_t>();
+        return PushKept<uint8_t>();
       case PickleOpcode::kLongBinGet:
-        return Recall<uint32_t>();
+        return PushKept<uint32_t>();
       default:
         return absl::UnimplementedError("");
     }
   }
 
-  // ---- The pickle's bytes ----
-
-  absl::StatusOr<absl::string_view> Text(uint64_t length) {
-    if (length > rest_.size()) {
-      return Fault(absl::StrCat(length, " bytes wanted, ", rest_.size(), " left"));
-    }
-    const absl::string_view text = rest_.substr(0, length);
-    rest_.remove_prefix(length);
-    return text;
-  }
-
-  absl::Status Skip(uint64_t length) { return Text(length).status(); }
-
-  template <typename T>
-  absl::StatusOr<T> Number() {
-    ASSIGN_OR_RETURN(const absl::string_view bytes, Text(sizeof(T)));
-    return LoadLittleEndian<T>(reinterpret_cast<const uint8_t*>(bytes.data()));
-  }
-
-  absl::StatusOr<absl::string_view> Line() {
-    const size_t length = rest_.substr(0, kMaxGlobalBytes).find('\n');
-    if (length == absl::string_view::npos) return Fault("a name that does not end");
-    const absl::string_view line = rest_.substr(0, length);
-    rest_.remove_prefix(length + 1);
-    return line;
-  }
-
-  // ---- The stack ----
+  // ---- Values ----
 
   absl::Status Push(PickleValue value) {
     if (contents_.values.size() >= limits_.max_values) {
       return Fault(absl::StrCat("more than ", limits_.max_values, " values"));
     }
     value.offset = instruction_;
-    stack_.push_back(static_cast<uint32_t>(contents_.values.size()));
+    stack_.Push(static_cast<uint32_t>(contents_.values.size()));
     contents_.values.push_back(std::move(value));
     return absl::OkStatus();
   }
 
-  // What lies above the last mark may be taken, no more.
-  size_t Available() const { return stack_.size() - (marks_.empty() ? 0 : marks_.back()); }
-
-  absl::StatusOr<uint32_t> Top() const {
-    if (Available() == 0) return Fault("nothing on the stack");
-    return stack_.back();
-  }
-
-  absl::StatusOr<uint32_t> Pop() {
-    ASSIGN_OR_RETURN(const uint32_t top, Top());
-    stack_.pop_back();
-    return top;
-  }
-
-  absl::StatusOr<std::vector<uint32_t>> PopTop(size_t count) {
-    if (Available() < count) return Fault("too little on the stack");
-    std::vector<uint32_t> taken(stack_.end() - count, stack_.end());
-    stack_.resize(stack_.size() - count);
-    return taken;
-  }
-
-  absl::StatusOr<std::vector<uint32_t>> PopMarked() {
-    if (marks_.empty()) return Fault("no mark on the stack");
-    absl::StatusOr<std::vector<uint32_t>> taken = PopTop(Available());
-    marks_.pop_back();
-    return taken;
-  }
-
-  // ---- Values ----
-
   template <typename T>
   absl::Status PushInteger() {
-    ASSIGN_OR_RETURN(const T value, Number<T>());
+    ASSIGN_OR_RETURN(const T value, scanner_.Number<T>());
     return Push({.kind = PickleKind::kInteger, .integer = value});
   }
 
   // Two's complement, least significant byte first.
   template <typename Length>
   absl::Status PushLong() {
-    ASSIGN_OR_RETURN(const Length length, Number<Length>());
-    ASSIGN_OR_RETURN(const absl::string_view bytes, Text(length));
+    ASSIGN_OR_RETURN(const Length length, scanner_.Number<Length>());
+    ASSIGN_OR_RETURN(const absl::string_view bytes, scanner_.Text(length));
     if (bytes.size() > sizeof(int64_t)) return Push({.kind = PickleKind::kNumber});
     const bool negative = !bytes.empty() && (bytes.back() & 0x80) != 0;
     uint64_t value = negative ? ~uint64_t{0} : 0;
@@ -272,24 +211,24 @@ class PickleMachine {
 
   template <typename Length>
   absl::Status PushText(PickleKind kind) {
-    ASSIGN_OR_RETURN(const Length length, Number<Length>());
-    ASSIGN_OR_RETURN(const absl::string_view text, Text(length));
+    ASSIGN_OR_RETURN(const Length length, scanner_.Number<Length>());
+    ASSIGN_OR_RETURN(const absl::string_view text, scanner_.Text(length));
     return Push({.kind = kind, .text = text});
   }
 
   absl::Status PushTuple(size_t count) {
-    ASSIGN_OR_RETURN(std::vector<uint32_t> items, PopTop(count));
+    ASSIGN_OR_RETURN(std::vector<uint32_t> items, stack_.Pop(count));
     return Push({.kind = PickleKind::kTuple, .items = std::move(items)});
   }
 
   absl::Status PushMarked(PickleKind kind) {
-    ASSIGN_OR_RETURN(std::vector<uint32_t> items, PopMarked());
+    ASSIGN_OR_RETURN(std::vector<uint32_t> items, stack_.PopMarked());
     return Push({.kind = kind, .items = std::move(items)});
   }
 
   // A new object takes what lists and dicts take: an OrderedDict is filled like a dict.
   absl::Status Add(const std::vector<uint32_t>& items, PickleKind kind) {
-    ASSIGN_OR_RETURN(const uint32_t target, Top());
+    ASSIGN_OR_RETURN(const uint32_t target, stack_.Top());
     PickleValue& value = contents_.values[target];
     if (value.kind != kind && value.kind != PickleKind::kCall) {
       return Fault("adds to a value that takes no such things");
@@ -300,27 +239,28 @@ class PickleMachine {
   }
 
   absl::Status AddTop(size_t count, PickleKind kind) {
-    ASSIGN_OR_RETURN(const std::vector<uint32_t> items, PopTop(count));
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> items, stack_.Pop(count));
     return Add(items, kind);
   }
 
   absl::Status AddMarked(PickleKind kind) {
-    ASSIGN_OR_RETURN(const std::vector<uint32_t> items, PopMarked());
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> items, stack_.PopMarked());
     return Add(items, kind);
   }
 
   absl::Status PushGlobal() {
-    ASSIGN_OR_RETURN(const absl::string_view module, Line());
-    ASSIGN_OR_RETURN(const absl::string_view name, Line());
+    ASSIGN_OR_RETURN(const absl::string_view module, scanner_.Line());
+    ASSIGN_OR_RETURN(const absl::string_view name, scanner_.Line());
     return PushGlobalNamed(module, name);
   }
 
   absl::Status PushStackGlobal() {
-    ASSIGN_OR_RETURN(const std::vector<uint32_t> names, PopTop(2));
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> names, stack_.Pop(2));
     const PickleValue& module = contents_.values[names[0]];
     const PickleValue& name = contents_.values[names[1]];
     if (module.kind != PickleKind::kString || name.kind != PickleKind::kString ||
-        module.text.size() > kMaxGlobalBytes || name.text.size() > kMaxGlobalBytes) {
+        module.text.size() > PickleScanner::kMaxLineBytes ||
+        name.text.size() > PickleScanner::kMaxLineBytes) {
       return Fault("a global whose name is no short string");
     }
     return PushGlobalNamed(module.text, name.text);
@@ -332,7 +272,7 @@ class PickleMachine {
   }
 
   absl::Status PushCall(bool makes_object) {
-    ASSIGN_OR_RETURN(const std::vector<uint32_t> call, PopTop(2));
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> call, stack_.Pop(2));
     if (contents_.values[call[0]].kind != PickleKind::kGlobal ||
         contents_.values[call[1]].kind != PickleKind::kTuple) {
       return Fault("calls what is not the name of a class or function");
@@ -344,8 +284,8 @@ class PickleMachine {
   }
 
   absl::Status Build() {
-    ASSIGN_OR_RETURN(const uint32_t state, Pop());
-    ASSIGN_OR_RETURN(const uint32_t target, Top());
+    ASSIGN_OR_RETURN(const uint32_t state, stack_.Pop());
+    ASSIGN_OR_RETURN(const uint32_t target, stack_.Top());
     PickleValue& value = contents_.values[target];
     if (value.kind != PickleKind::kCall && value.kind != PickleKind::kDict) {
       return Fault("sets attributes of a value that has none");
@@ -356,54 +296,45 @@ class PickleMachine {
 
   // ---- Memo and ends ----
 
-  absl::Status RememberAs(uint64_t index) {
-    ASSIGN_OR_RETURN(const uint32_t top, Top());
-    memo_[index] = top;
-    return absl::OkStatus();
+  template <typename Index>
+  absl::Status Keep() {
+    ASSIGN_OR_RETURN(const Index index, scanner_.Number<Index>());
+    return stack_.Keep(index);
   }
 
   template <typename Index>
-  absl::Status Remember() {
-    ASSIGN_OR_RETURN(const Index index, Number<Index>());
-    return RememberAs(index);
-  }
-
-  template <typename Index>
-  absl::Status Recall() {
-    ASSIGN_OR_RETURN(const Index index, Number<Index>());
-    const auto found = memo_.find(index);
-    if (found == memo_.end()) return Fault(absl::StrCat("nothing was kept as ", index));
-    stack_.push_back(found->second);
-    return absl::OkStatus();
+  absl::Status PushKept() {
+    ASSIGN_OR_RETURN(const Index index, scanner_.Number<Index>());
+    return stack_.PushKept(index);
   }
 
   absl::Status CheckProtocol() {
-    ASSIGN_OR_RETURN(const uint8_t protocol, Number<uint8_t>());
+    ASSIGN_OR_RETURN(const uint8_t protocol, scanner_.Number<uint8_t>());
     if (protocol >= 2 && protocol <= 5) return absl::OkStatus();
     return Fault(absl::StrCat("pickle protocol ", protocol, "; 2 to 5 are read"));
   }
 
   // Frames only tell a stream's reader how much to read.
   absl::Status CheckFrame() {
-    ASSIGN_OR_RETURN(const uint64_t length, Number<uint64_t>());
-    if (length <= rest_.size()) return absl::OkStatus();
-    return Fault(absl::StrCat("a frame of ", length, " bytes, ", rest_.size(), " left"));
+    ASSIGN_OR_RETURN(const uint64_t length, scanner_.Number<uint64_t>());
+    if (length <= scanner_.remaining()) return absl::OkStatus();
+    return Fault(absl::StrCat("a frame of ", length, " bytes, ", scanner_.remaining(), " left"));
   }
 
   absl::StatusOr<bool> Stop() {
-    if (stack_.size() != 1 || !marks_.empty()) return Fault("ends with other than one value");
-    if (!rest_.empty()) return Fault(absl::StrCat("ends ", rest_.size(), " bytes too early"));
-    contents_.root = stack_.front();
+    if (!stack_.IsDone()) return Fault("ends with other than one value");
+    if (scanner_.remaining() > 0) {
+      return Fault(absl::StrCat("ends ", scanner_.remaining(), " bytes too early"));
+    }
+    ASSIGN_OR_RETURN(contents_.root, stack_.Top());
     return true;
   }
 
   const PickleLimits limits_;
   PickleContents contents_;
-  absl::string_view rest_;    // of the pickle
+  PickleScanner scanner_;
+  PickleStack stack_;
   uint64_t instruction_ = 0;  // where it began
-  std::vector<uint32_t> stack_;
-  std::vector<size_t> marks_;  // sizes of the stack
-  absl::flat_hash_map<uint64_t, uint32_t> memo_;
 };
 
 }  // namespace

@@ -8,15 +8,9 @@
 #include "absl/status/statusor.h"
 #include "model/checkpoint/container/random_access_file.h"
 #include "model/checkpoint/container/stored_tensor.h"
+#include "model/checkpoint/container/tensor_dicts.h"
 
 namespace peerage {
-
-// A dict with tensors right inside.
-struct TensorDict {
-  std::string key;  // keys of the dicts around it, with dots between; empty: the outermost
-  size_t tensors = 0;
-  uint64_t bytes = 0;
-};
 
 // Which of a file's dicts the tensors are.
 struct TensorDictChoice {
@@ -36,10 +30,10 @@ struct PytorchContents {
 };
 
 // Reads a .pt, .pth or .bin file, a zip archive as torch.save writes it since PyTorch 1.6, of
-// either byte order. `key` chooses the dict; empty: the one with the most bytes of tensors, of
-// several the first. Nothing of the file is executed: globals are a closed list (pytorch_globals.h)
-// and any other is an error that names it and where it is. An error names the file and the tensor.
-// Precondition: the file outlives the views. Limits: 256 MiB of pickle (pickle.h), 65,536 tensors.
+// either byte order. `key` chooses the dict (ChooseTensorDict). Nothing of the file is executed:
+// globals are a closed list (pytorch_globals.h) and any other is an error that names it and where
+// it is. An error names the file and the tensor. Precondition: the file outlives the views. Limits:
+// 256 MiB of pickle (pickle.h), 65,536 tensors.
 absl::StatusOr<PytorchContents> ReadPytorch(const RandomAccessFile& file,
                                             const std::string& key = "");
 

@@ -1,6 +1,6 @@
 #include "model/checkpoint/container/pytorch_tensor.h"
 
-#include <limits>
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -95,8 +95,8 @@ absl::Status CheckExtent(PickledTensor& tensor) {
   tensor.bytes = empty ? 0 : bytes;
   if (empty) return absl::OkStatus();
   if (last >= tensor.storage_elements) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "its elements reach to ", last, ", but its storage has ", tensor.storage_elements));
+    return absl::InvalidArgumentError(absl::StrCat("its last element is at ", last,
+                                                   " of a storage of ", tensor.storage_elements));
   }
   // The storage's size in bytes is checked against the archive's.
   if (tensor.bytes / tensor.dtype->bytes > static_cast<uint64_t>(tensor.storage_elements) &&
