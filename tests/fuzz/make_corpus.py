@@ -4,10 +4,12 @@
 Usage: make_corpus.py (writes beside itself, into corpus/)
 """
 
+import io
 import json
 import math
 import pathlib
 import struct
+import zipfile
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 
@@ -202,7 +204,72 @@ def make_layouts():
         write("peer_layout_fuzz", layout + "_hole", text + safetensors(header, data))
 
 
+def stored_zip(entries):
+    """An archive as torch.save lays it out, its bytes stored as they are."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in entries.items():
+            archive.writestr(zipfile.ZipInfo("a/" + name), data)
+    return target.getvalue()
+
+
+def name(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def numbers(values):
+    return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+
+def torch_tensor(kind, key, elements, offset, shape, strides):
+    storage = (b"(" + name("storage") + f"ctorch\n{kind}Storage\n".encode() + name(key)
+               + name("cpu") + b"J" + struct.pack("<i", elements) + b"tQ")
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"J" + struct.pack("<i", offset)
+            + numbers(shape) + numbers(strides) + b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def torch_file(items, storages, order=b"little", protocol=2):
+    pickle = (b"\x80" + bytes([protocol]) + b"}(" + b"".join(name(key) + value for key, value
+                                                             in items.items()) + b"u.")
+    return stored_zip({"data.pkl": pickle, "byteorder": order, "version": b"3\n",
+                       **{f"data/{key}": data for key, data in storages.items()}})
+
+
+def make_pytorch():
+    data = {"0": bytes(range(48))}
+    whole = torch_tensor("Float", "0", 12, 0, [3, 4], [4, 1])
+    views = {"whole": whole, "transposed": torch_tensor("Float", "0", 12, 0, [4, 3], [1, 4]),
+             "part": torch_tensor("Float", "0", 12, 5, [2, 2], [4, 2]),
+             "repeated": torch_tensor("Float", "0", 12, 3, [5, 2], [0, 1]),
+             "scalar": torch_tensor("Float", "0", 12, 11, [], []),
+             "empty": torch_tensor("Float", "0", 12, 0, [0, 4], [4, 1])}
+    write("pytorch_fuzz", "views", torch_file(views, data))
+    write("pytorch_fuzz", "big_endian", torch_file(views, data, order=b"big"))
+    write("pytorch_fuzz", "dtypes", torch_file(
+        {kind: torch_tensor(kind, kind, 1, 0, [1], [1])
+         for kind in ["Half", "BFloat16", "Double", "Long", "Bool", "ComplexDouble"]},
+        {"Half": bytes(2), "BFloat16": bytes(2), "Double": bytes(8), "Long": bytes(8),
+         "Bool": bytes(1), "ComplexDouble": bytes(16)}))
+    write("pytorch_fuzz", "nested", torch_file(
+        {"model": b"}" + name("w") + whole + b"s", "optimizer": b"}K\0}" + name("m") + whole + b"ss",
+         "args": b"cargparse\nNamespace\n)\x81}" + name("lr") + b"G" + bytes(8) + b"sb",
+         "list": b"](K\1M\1\0e", "set": b"\x8f(K\1\x90", "long": b"\x8a\x09" + bytes(9)}, data))
+    write("pytorch_fuzz", "protocol_4", torch_file(
+        {"c": b"\x8c\x0bcollections\x8c\x0bOrderedDict\x93)R\x940h\0\x95" + bytes(8),
+         "w": whole}, data, protocol=4))
+    write("pytorch_fuzz", "circle", torch_file({"w": whole, "d": b"}q\1" + name("d") + b"h\1s"}, data))
+    write("pytorch_fuzz", "code", torch_file({"x": b"cposix\nsystem\n(" + name("true") + b"tR"}, {}))
+    write("pytorch_fuzz", "beyond", torch_file(
+        {"w": torch_tensor("Float", "0", 12, 1, [3, 4], [4, 1])}, data))
+    write("pytorch_fuzz", "overflow", torch_file(
+        {"w": torch_tensor("Float", "0", 12, 0, [2**31 - 1] * 4, [2**31 - 1] * 4)}, data))
+    write("pytorch_fuzz", "huge_repetition", torch_file(
+        {"w": torch_tensor("Float", "0", 12, 0, [2**31 - 1], [0])}, data))
+    write("pytorch_fuzz", "no_torch", stored_zip({"other": b""}))
+
+
 make_safetensors()
+make_pytorch()
 make_gguf()
 make_config()
 make_layouts()
