@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/strict_json.h"
 #include "model/checkpoint/config/parse_model_config.h"
+#include "model/checkpoint/container/file_format.h"
 #include "model/checkpoint/container/weight_shards.h"
 #include "model/checkpoint/layout/mixtral_names.h"
 #include "model/checkpoint/stored_model.h"
@@ -23,9 +24,16 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
 constexpr uint64_t kMaxTokenizerBytes = uint64_t{64} << 20;
 
+// Large ones are Git LFS pointers where the files themselves were not fetched.
+absl::StatusOr<std::string> ReadText(const std::string& path, uint64_t max_bytes) {
+  ASSIGN_OR_RETURN(std::string text, ReadTextFile(path, max_bytes));
+  RETURN_IF_ERROR(At(path, CheckIsText(text)));
+  return text;
+}
+
 absl::StatusOr<std::string> ReadRequired(const fs::path& directory, const char* name,
                                          uint64_t max_bytes) {
-  absl::StatusOr<std::string> text = ReadTextFile(directory / name, max_bytes);
+  absl::StatusOr<std::string> text = ReadText(directory / name, max_bytes);
   if (!absl::IsNotFound(text.status())) return text;
   return absl::NotFoundError(absl::StrCat(directory.string(), ": no ", name));
 }
@@ -33,7 +41,7 @@ absl::StatusOr<std::string> ReadRequired(const fs::path& directory, const char* 
 // Empty when there is no such file.
 absl::StatusOr<std::string> ReadOptional(const fs::path& directory, const char* name,
                                          uint64_t max_bytes) {
-  absl::StatusOr<std::string> text = ReadTextFile(directory / name, max_bytes);
+  absl::StatusOr<std::string> text = ReadText(directory / name, max_bytes);
   if (absl::IsNotFound(text.status())) return std::string();
   return text;
 }

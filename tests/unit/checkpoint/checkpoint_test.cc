@@ -162,6 +162,15 @@ TEST_F(ModelDirectoryTest, NamesTheFileOfAnError) {
               AllOf(HasSubstr(directory_.path()), HasSubstr("is missing")));
 }
 
+TEST_F(ModelDirectoryTest, SaysThatAFileOfItWasNotFetched) {
+  constexpr char kPointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  for (const char* name : {"tokenizer_config.json", "tokenizer.json", "config.json"}) {
+    directory_.Write(name, kPointer);
+    EXPECT_THAT(OpenError(directory_.path()),
+                AllOf(HasSubstr(name), HasSubstr("is a Git LFS pointer")));
+  }
+}
+
 TEST_F(ModelDirectoryTest, RefusesATokenizerAboveTheLimit) {
   std::filesystem::resize_file(directory_.PathOf("tokenizer.json"), (64 << 20) + 1);
   EXPECT_THAT(OpenError(directory_.path()), AllOf(HasSubstr("tokenizer.json"), HasSubstr("most")));
