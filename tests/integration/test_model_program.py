@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import resource
@@ -13,9 +14,11 @@ import subprocess
 import tempfile
 import time
 import unittest
+import zipfile
 
 BIN = pathlib.Path(os.environ.get("PEERAGE_BIN", "build/release/bin"))
 MODELS = pathlib.Path(__file__).resolve().parents[1] / "golden/models"
+TORCH = pathlib.Path(__file__).resolve().parents[1] / "golden/torch"
 SMOLLM2 = os.environ.get("PEERAGE_TEST_MODEL",
                          "build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf")
 LIMIT_SECONDS = 60
@@ -114,6 +117,36 @@ def interrupt(folder, number, *command):
     with os.fdopen(reader, "rb") as errors:
         text = errors.read()[filler:].decode()
     return process.wait(LIMIT_SECONDS), text
+def write_pytorch_model(source, target):
+    """A model's directory with its weights as torch.save writes them, its pickle put together here
+    so that no PyTorch is needed."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.safetensors"))
+    with open(source / "model.safetensors", "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    kinds = {"F32": ("Float", 4), "BF16": ("BFloat16", 2), "F16": ("Half", 2)}
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def numbers(values):
+        return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+    pickle = b"\x80\x02}("
+    with zipfile.ZipFile(target / "pytorch_model.bin", "w", zipfile.ZIP_STORED) as archive:
+        for key, (name, tensor) in enumerate(header.items()):
+            if name == "__metadata__":
+                continue
+            begin, end = tensor["data_offsets"]
+            archive.writestr(f"model/data/{key}", data[begin:end])
+            kind, width = kinds[tensor["dtype"]]
+            strides = [math.prod(tensor["shape"][i + 1:]) for i in range(len(tensor["shape"]))]
+            pickle += (text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage")
+                       + f"ctorch\n{kind}Storage\n".encode() + text(str(key)) + text("cpu")
+                       + b"J" + struct.pack("<i", (end - begin) // width) + b"tQK\x00"
+                       + numbers(tensor["shape"]) + numbers(strides)
+                       + b"\x89ccollections\nOrderedDict\n)RtR")
+        archive.writestr("model/data.pkl", pickle + b"u.")
 
 
 class ModelProgramTest(unittest.TestCase):
@@ -191,6 +224,52 @@ class ModelProgramTest(unittest.TestCase):
         after = json.loads(self.run_ok("inspect", out, "--json"))
         for key in ("total_parameters", "parameters_by_part", "flops_per_token"):
             self.assertEqual(after[key], before[key], key)
+
+    def test_lists_the_tensors_of_files_that_are_no_models(self):
+        text = self.run_ok("inspect", TORCH / "training.pt")
+        self.assertIn('took "trainer.model" (8 tensors, 572 bytes)\n', text)
+        self.assertIn('not taken (--key takes another): the outermost dict (1 tensors', text)
+        self.assertRegex(text, r"(?m)^head\.weight +F32 +\[5, 4\] +80$")
+
+        listed = json.loads(self.run_ok("inspect", "--json", "--tensors", "--key", "averaged",
+                                        TORCH / "training.pt"))
+        self.assertEqual((listed["format"], listed["key"], listed["bytes"]),
+                         ("pytorch", "averaged", 290))
+        self.assertIn("optimizer.state.0", listed["other_keys"])
+        self.assertIn({"name": "embed.weight", "dtype": "F16", "shape": [25, 4], "bytes": 200},
+                      listed["tensors"])
+        model = MODELS / "llama_gguf_mixed/model.gguf"
+        self.assertRegex(self.run_ok("inspect", "--tensors", model),
+                         r"(?m)^blk\.0\.ffn_down\.weight +Q6_K +\[32, 256\] +6,720$")
+        sharded = json.loads(self.run_ok("inspect", "--tensors", "--json", MODELS / "llama_sharded"))
+        self.assertEqual(sharded["format"], "safetensors")
+        self.assertIsNone(sharded["key"])
+        self.assert_failed(1, run("inspect", "--key", "a", MODELS / "llama_tied"), "--key needs")
+        self.assert_failed(1, run("inspect", TORCH / "os_system.pt"),
+                           "os_system.pt: pickle byte 169: \"posix.system\"")
+
+    def test_converts_what_pytorch_wrote(self):
+        text = self.run_ok("convert", "--from", TORCH / "tensors.pt", "--out", self.folder / "a")
+        self.run_ok("convert", "--from", TORCH / "tensors.safetensors", "--out", self.folder / "b")
+
+        self.assertIn('written once: "head.weight" is "embed.weight"\n', text)
+        self.assertEqual((self.folder / "a/model.safetensors").read_bytes(),
+                         (self.folder / "b/model.safetensors").read_bytes())
+        text = self.run_ok("convert", "--from", TORCH / "training.pt", "--key", "averaged",
+                           "--out", self.folder / "c", "--dtype", "f32")
+        self.assertIn('took "averaged" (8 tensors, 290 bytes)\n', text)
+        self.assert_failed(1, run("convert", "--from", TORCH / "legacy.pt", "--out", self.folder / "d"),
+                           "before PyTorch 1.6", "python3 -c")
+        self.assert_failed(2, run("convert", "--from", "x.gguf", "--key", "a", "--out", "d"), "--key")
+
+    def test_takes_a_model_from_pytorch_files(self):
+        """A directory with pytorch_model.bin is a model."""
+        write_pytorch_model(MODELS / "llama_tied", self.folder / "model")
+
+        report = json.loads(self.run_ok("inspect", self.folder / "model", "--json"))
+
+        expected = json.loads(self.run_ok("inspect", MODELS / "llama_tied", "--json"))
+        self.assertEqual(report, expected)
 
     def test_upcycles_a_model_without_holding_it_in_memory(self):
         out = self.folder / "mixture"

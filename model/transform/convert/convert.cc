@@ -53,6 +53,14 @@ std::vector<std::string> UnusedPatterns(const NameMapping& names, const std::set
 // Where a tensor's bytes are and how they are read: two of the same are one tensor of two names.
 using Whereabouts = std::tuple<int, uint64_t, std::string, std::vector<int64_t>>;
 
+// What safetensors files have no word for.
+absl::Status CheckStorable(const StoredTensor& tensor) {
+  if (tensor.dtype != "C64" && tensor.dtype != "C128") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("tensor ", Quoted(tensor.name), " is complex (", tensor.dtype,
+                   "), as no weight is; --rename and --drop-unmatched leave it out"));
+}
+
 absl::StatusOr<Renaming> RenameTensors(const ConvertOptions& options,
                                        const std::vector<StoredTensor>& stored) {
   const NameMapping none;
@@ -69,6 +77,7 @@ absl::StatusOr<Renaming> RenameTensors(const ConvertOptions& options,
       renaming.unmatched.push_back(tensor.name);
       if (options.drop_unmatched) continue;
     }
+    RETURN_IF_ERROR(CheckStorable(tensor));
     const auto [first, is_first] =
         written.emplace(Whereabouts(tensor.file, tensor.offset, tensor.dtype, tensor.shape), name);
     if (tensor.bytes > 0 && !is_first) {
