@@ -18,23 +18,47 @@ std::string DescribeFinish(const v1::Finish& finish) {
       return finish.has_stop() ? absl::StrCat("stop ", QuoteText(finish.stop()))
                                : absl::StrCat("stop token ", finish.stop_token_id());
     case v1::FINISH_REASON_LENGTH:
-      return "length";
+      return "cut off at --max-tokens";
     default:
       return "unknown reason";
   }
 }
 
-std::string Alternatives(const v1::TokenLogprob& token) {
+std::string Alternatives(const v1::TokenLogprob& token, const TokenTexts& texts) {
   std::string text;
   const int count = std::min(token.alternative_ids_size(), token.alternative_logprobs_size());
   for (int i = 0; i < count; ++i) {
-    absl::StrAppendFormat(&text, "%s%d %.4f", i == 0 ? "" : ", ", token.alternative_ids(i),
+    const uint32_t id = token.alternative_ids(i);
+    absl::StrAppendFormat(&text, "%s%d %s %.4f", i == 0 ? "" : ", ", id, QuoteText(texts.Of(id)),
                           token.alternative_logprobs(i));
   }
   return text;
 }
 
+// The table whose rows are a number and TokenCells().
+Table TokenTable(const std::string& numbered) {
+  using Align = Table::Align;
+  return Table({{numbered, Align::kRight},
+                {"token", Align::kRight},
+                {"text"},
+                {"logprob", Align::kRight},
+                {"rank", Align::kRight},
+                {"alternatives"}});
+}
+
+void AddRow(size_t number, const v1::TokenLogprob& token, const TokenTexts& texts, Table& table) {
+  std::vector<std::string> cells = TokenCells(token, texts);
+  cells.insert(cells.begin(), absl::StrCat(number));
+  table.AddRow(std::move(cells));
+}
+
 }  // namespace
+
+std::vector<std::string> TokenCells(const v1::TokenLogprob& token, const TokenTexts& texts) {
+  return {absl::StrCat(token.token_id()), QuoteText(texts.Of(token.token_id())),
+          token.has_logprob() ? absl::StrFormat("%.4f", token.logprob()) : "-",
+          token.has_logprob() ? absl::StrCat(token.rank()) : "-", Alternatives(token, texts)};
+}
 
 GenerationReport::Candidate& GenerationReport::candidate(uint32_t index) {
   // The server promises indices below the candidates asked for; do not let it choose our memory.
@@ -67,21 +91,23 @@ std::string GenerationReport::Add(const v1::GenerateStreamResponse& event) {
 
 std::string GenerationReport::End() const { return line_open_ ? "\n" : ""; }
 
-std::string GenerationReport::LogprobTable() const {
-  using Align = Table::Align;
-  Table table({{"candidate", Align::kRight},
-               {"token", Align::kRight},
-               {"logprob", Align::kRight},
-               {"rank", Align::kRight},
-               {"alternatives"}});
+std::string GenerationReport::LogprobTable(const TokenTexts& texts) const {
+  Table table = TokenTable("candidate");
   for (size_t i = 0; i < received_.size(); ++i) {
-    for (const v1::TokenLogprob& token : received_[i].logprobs) {
-      table.AddRow({absl::StrCat(i), absl::StrCat(token.token_id()),
-                    absl::StrFormat("%.4f", token.logprob()), absl::StrCat(token.rank()),
-                    Alternatives(token)});
-    }
+    for (const v1::TokenLogprob& token : received_[i].logprobs) AddRow(i, token, texts, table);
   }
   return table.ToString();
+}
+
+std::set<uint32_t> GenerationReport::TokenIds() const {
+  std::set<uint32_t> ids;
+  for (const Candidate& candidate : received_) {
+    for (const v1::TokenLogprob& token : candidate.logprobs) {
+      ids.insert(token.token_id());
+      ids.insert(token.alternative_ids().begin(), token.alternative_ids().end());
+    }
+  }
+  return ids;
 }
 
 std::string GenerationReport::ExpertTraces(const ExpertNames& names) const {
@@ -127,10 +153,24 @@ std::string ScoreTable(const v1::ScoreResponse& response, const std::vector<std:
     const auto scored = std::count_if(score.tokens().begin(), score.tokens().end(),
                                       [](const auto& token) { return token.has_logprob(); });
     const std::string text = static_cast<size_t>(i) < texts.size() ? QuoteText(texts[i]) : "";
-    table.AddRow({absl::StrFormat("%.4f", score.logprob()),
+    table.AddRow({scored == 0 ? "-" : absl::StrFormat("%.4f", score.logprob()),
                   scored == 0 ? "-" : absl::StrFormat("%.4f", score.logprob() / scored),
-                  absl::StrFormat("%.4f", score.bits_per_byte()), absl::StrCat(score.tokens_size()),
-                  score.is_greedy() ? "yes" : "no", text});
+                  scored == 0 ? "-" : absl::StrFormat("%.4f", score.bits_per_byte()),
+                  absl::StrCat(score.tokens_size()),
+                  scored == 0         ? "-"
+                  : score.is_greedy() ? "yes"
+                                      : "no",
+                  text});
+  }
+  return table.ToString();
+}
+
+std::string ScoredTokenTable(const v1::ScoreResponse& response, const TokenTexts& texts) {
+  Table table = TokenTable("continuation");
+  for (int i = 0; i < response.scores_size(); ++i) {
+    for (const v1::TokenLogprob& token : response.scores(i).tokens()) {
+      AddRow(i, token, texts, table);
+    }
   }
   return table.ToString();
 }

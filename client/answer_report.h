@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "client/expert_layers.h"
+#include "client/token_texts.h"
 #include "peerage/v1/inference.pb.h"
 
 namespace peerage::client {
@@ -21,8 +23,10 @@ class GenerationReport {
   // What completes the text when the call is over, however it ended.
   std::string End() const;
 
-  // One row per sampled token, for calls that asked for log-probabilities.
-  std::string LogprobTable() const;
+  // One row per sampled token, for calls that asked for log-probabilities; the texts are those of
+  // TokenIds().
+  std::string LogprobTable(const TokenTexts& texts) const;
+  std::set<uint32_t> TokenIds() const;
 
   // Which experts each candidate used, the prompt with the first that ended; empty when that was
   // not asked for.
@@ -46,9 +50,16 @@ class GenerationReport {
   std::vector<Candidate> received_;  // by index
 };
 
+// Of each token its id, text, log-probability, rank and alternatives, as columns of a table that
+// may have others in front.
+std::vector<std::string> TokenCells(const v1::TokenLogprob& token, const TokenTexts& texts);
+
 // What a terminal shows of a Score call, one row per continuation: the log-probability of the
 // whole, per scored token, bits per byte, whether greedy decoding would have written it, and its
 // text.
 std::string ScoreTable(const v1::ScoreResponse& response, const std::vector<std::string>& texts);
+
+// One row per token of the continuations.
+std::string ScoredTokenTable(const v1::ScoreResponse& response, const TokenTexts& texts);
 
 }  // namespace peerage::client

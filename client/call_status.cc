@@ -1,15 +1,18 @@
 #include "client/call_status.h"
 
 #include <google/rpc/error_details.pb.h>
-#include <google/rpc/status.pb.h>
 
 #include <optional>
 #include <vector>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 
 namespace peerage::client {
 namespace {
@@ -24,37 +27,110 @@ std::optional<Message> FindDetail(const absl::Status& status) {
   return message;
 }
 
-std::vector<std::string> Notes(const absl::Status& status) {
-  std::vector<std::string> notes;
-  if (const auto bad_request = FindDetail<google::rpc::BadRequest>(status)) {
-    for (const auto& violation : bad_request->field_violations()) {
-      notes.push_back(absl::StrCat(violation.field(), ": ", violation.description()));
-    }
+// The options of `peerage` that set a request's fields; of each field the name within its request.
+constexpr struct {
+  absl::string_view field;
+  absl::string_view option;
+} kOptions[] = {
+    {"model", "--model"},
+    {"prompt", "the prompt"},
+    {"context", "the context"},
+    {"continuations", "the continuation"},
+    {"token_ids", "the token ids"},
+    {"expert_trace", "--trace"},
+    {"logprobs", "--logprobs"},
+    {"output.expert_trace", "--trace"},
+    {"output.logprobs", "--logprobs"},
+    {"interval", "--watch"},
+    {"layer", "--layer"},
+    {"kind", "--kind"},
+    {"window", "--window"},
+    {"stopping.stop", "--stop"},
+    {"stopping.max_tokens", "--max-tokens"},
+    {"stopping.min_tokens", "--min-tokens"},
+    {"sampling.temperature", "--temperature"},
+    {"sampling.top_k", "--top-k"},
+    {"sampling.top_p", "--top-p"},
+    {"sampling.min_p", "--min-p"},
+    {"sampling.candidates", "--candidates"},
+    {"sampling.repetition_penalty", "--repetition-penalty"},
+    {"sampling.frequency_penalty", "--frequency-penalty"},
+    {"sampling.presence_penalty", "--presence-penalty"},
+};
+
+// What a user calls a field: "--stop" for "request.stopping.stop[1]". Of a list longer than one the
+// place is said, too, counted from 1.
+std::string OptionOf(absl::string_view field) {
+  absl::ConsumePrefix(&field, "request.");
+  for (const auto& [name, option] : kOptions) {
+    absl::string_view rest = field;
+    if (!absl::ConsumePrefix(&rest, name)) continue;
+    if (!rest.empty() && rest.front() != '.' && rest.front() != '[') continue;
+    uint32_t index = 0;
+    const bool numbered =
+        absl::ConsumePrefix(&rest, "[") && absl::SimpleAtoi(rest.substr(0, rest.find(']')), &index);
+    return numbered ? absl::StrCat(option, " (", index + 1, ".)") : std::string(option);
   }
-  if (const auto retry = FindDetail<google::rpc::RetryInfo>(status)) {
-    const double seconds = retry->retry_delay().seconds() + retry->retry_delay().nanos() * 1e-9;
-    notes.push_back(absl::StrCat("try again in ", seconds, " s"));
+  return std::string(field);
+}
+
+std::string WhatWasRefused(const google::rpc::BadRequest& request) {
+  std::vector<std::string> fields;
+  for (const auto& violation : request.field_violations()) {
+    fields.push_back(absl::StrCat(OptionOf(violation.field()), " ", violation.description()));
   }
-  return notes;
+  return absl::StrJoin(fields, "; ");
+}
+
+// Of gRPC's own words for a connection that failed: what the system said, which comes last.
+absl::string_view Reason(absl::string_view message) {
+  if (!absl::StrContains(message, "failed to connect")) return message;
+  const size_t last = message.rfind(": ");
+  return last == message.npos ? message : message.substr(last + 2);
+}
+
+// Servers of ours say why they refuse; without that nobody was there.
+bool IsUnreachable(const absl::Status& status) {
+  return absl::IsUnavailable(status) && !FindDetail<google::rpc::ErrorInfo>(status).has_value();
+}
+
+std::string WhatHappened(const absl::Status& status, const std::string& server) {
+  const auto bad_request = FindDetail<google::rpc::BadRequest>(status);
+  if (bad_request && bad_request->field_violations_size() > 0) return WhatWasRefused(*bad_request);
+  if (!server.empty() && IsUnreachable(status)) {
+    return absl::StrCat(
+        "no answer from ", server, " (", Reason(status.message()),
+        "): is peerage-server running there? --server or PEERAGE_SERVER names another");
+  }
+  return absl::StrReplaceAll(status.message(), {{"max_tokens", "--max-tokens"}});
 }
 
 }  // namespace
 
-absl::Status FromGrpcStatus(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-  google::rpc::Status details;
-  if (!details.ParseFromString(status.error_details())) return result;
-  for (const google::protobuf::Any& detail : details.details()) {
+absl::Status FromRpcStatus(const google::rpc::Status& status) {
+  absl::Status result(static_cast<absl::StatusCode>(status.code()), status.message());
+  for (const google::protobuf::Any& detail : status.details()) {
     result.SetPayload(detail.type_url(), absl::Cord(detail.value()));
   }
   return result;
 }
 
-std::string DescribeError(const absl::Status& status) {
-  std::string line = absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message());
-  const std::vector<std::string> notes = Notes(status);
-  if (!notes.empty()) absl::StrAppend(&line, " (", absl::StrJoin(notes, "; "), ")");
+absl::Status FromGrpcStatus(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  google::rpc::Status details;
+  if (!details.ParseFromString(status.error_details())) details.Clear();
+  details.set_code(status.error_code());
+  details.set_message(status.error_message());
+  return FromRpcStatus(details);
+}
+
+std::string DescribeError(const absl::Status& status, const std::string& server) {
+  std::string line =
+      absl::StrCat(absl::StatusCodeToString(status.code()), ": ", WhatHappened(status, server));
+  if (const auto retry = FindDetail<google::rpc::RetryInfo>(status)) {
+    const double seconds = retry->retry_delay().seconds() + retry->retry_delay().nanos() * 1e-9;
+    absl::StrAppend(&line, " (try again in ", seconds, " s)");
+  }
   return absl::StrReplaceAll(line, {{"\n", " "}});
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <google/rpc/status.pb.h>
 #include <grpcpp/support/status.h>
 
 #include <string>
@@ -12,7 +13,12 @@ namespace peerage::client {
 // (grpc-status-details-bin) becomes a payload under its type URL.
 absl::Status FromGrpcStatus(const grpc::Status& status);
 
-// One line for people: code, message, field violations, and when to try again.
-std::string DescribeError(const absl::Status& status);
+// The same of an item's own status within a stream.
+absl::Status FromRpcStatus(const google::rpc::Status& status);
+
+// One line for people, with the code in front. Fields that were refused are called by the options
+// that set them, in place of the server's own message, which says the same. Where `server` is given
+// and nothing of ours answered, the line says what to try; else what the server asks for.
+std::string DescribeError(const absl::Status& status, const std::string& server = "");
 
 }  // namespace peerage::client

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
@@ -19,11 +18,9 @@ namespace peerage::client {
 namespace {
 
 using Align = Table::Align;
-using nlohmann::ordered_json;
 
 constexpr size_t kTopExperts = 16;
-constexpr size_t kMostExperts = 256;  // in JSON
-constexpr int kTracedExperts = 3;     // on a line
+constexpr int kTracedExperts = 3;  // on a line
 
 // "2026-11-25T17:22:51Z"
 std::string WholeSeconds(google::protobuf::Timestamp time) {
@@ -43,9 +40,10 @@ void AddRow(const std::string& name, const v1::LayerSummary& layer, Table& table
                 layer.num_experts() < 100 ? "-" : FormatPercent(layer.top_1_percent_share())});
 }
 
-// The mean of all figures over the layers of a kind, if there are several.
-std::optional<v1::LayerSummary> MeanOf(const v1::WatchExpertSummaryResponse& summary,
-                                       v1::ExpertLayerKind kind) {
+}  // namespace
+
+std::optional<v1::LayerSummary> MeanOfKind(const v1::WatchExpertSummaryResponse& summary,
+                                           v1::ExpertLayerKind kind) {
   std::vector<v1::LayerSummary> layers;
   for (const v1::LayerSummary& layer : summary.layers()) {
     if (layer.kind() == kind) layers.push_back(layer);
@@ -72,8 +70,6 @@ std::optional<v1::LayerSummary> MeanOf(const v1::WatchExpertSummaryResponse& sum
   return result;
 }
 
-}  // namespace
-
 std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary) {
   Table table({{"layer", Align::kRight},
                {"kind"},
@@ -91,7 +87,7 @@ std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary) {
     AddRow(absl::StrCat(layer.layer()), layer, table);
   }
   for (int kind = v1::ExpertLayerKind_MIN; kind <= v1::ExpertLayerKind_MAX; ++kind) {
-    const auto mean = MeanOf(summary, static_cast<v1::ExpertLayerKind>(kind));
+    const auto mean = MeanOfKind(summary, static_cast<v1::ExpertLayerKind>(kind));
     if (mean.has_value()) AddRow("mean", *mean, table);
   }
   return table.ToString();
@@ -147,20 +143,6 @@ std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names
                   FormatPercent(share), score_share(id)});
   }
   return report + table.ToString();
-}
-
-std::string ExpertUsageJson(const ExpertUsage& usage, const ExpertNames& names) {
-  ordered_json json = ordered_json::parse(ToJson(usage.header));
-  ordered_json& experts = json["experts"] = ordered_json::array();
-  for (const uint32_t id : MostUsedExperts(usage.selections, usage.score_sums, kMostExperts)) {
-    ordered_json& expert = experts.emplace_back(ordered_json{{"id", id}});
-    const std::string name = names.Exact(usage.header.layer(), usage.header.kind(), id);
-    if (!name.empty()) expert["name"] = name;
-    // A string, as the mapping writes all 64-bit numbers.
-    expert["selections"] = absl::StrCat(usage.selections[id]);
-    expert["score_sum"] = usage.score_sums[id];
-  }
-  return json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/types/span.h"
@@ -24,10 +25,9 @@ std::string ExpertSummaryText(const v1::WatchExpertSummaryResponse& summary,
 // soft routing by their mean gate alone.
 std::string ExpertUsageReport(const ExpertUsage& usage, const ExpertNames& names = {});
 
-// The same as JSON: the header's fields in proto3's mapping, and "experts": of each its id, name
-// (where it has one), selections and score_sum; the most used first, at most 256 (all of a
-// mixture).
-std::string ExpertUsageJson(const ExpertUsage& usage, const ExpertNames& names = {});
+// The mean of all figures over the layers of a kind, if there are several.
+std::optional<v1::LayerSummary> MeanOfKind(const v1::WatchExpertSummaryResponse& summary,
+                                           v1::ExpertLayerKind kind);
 
 // One line for each layer: "layer 1 used 812 of 4,096 experts in 12,800 selections, ...".
 std::string ExpertTraceLines(const v1::ExpertTrace& trace, const ExpertNames& names = {});

@@ -25,7 +25,7 @@ void Interrupt::Block() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
-Interrupt::Interrupt(std::function<void()> on_interrupt) : on_interrupt_(std::move(on_interrupt)) {
+Interrupt::Interrupt(std::function<bool()> on_interrupt) : on_interrupt_(std::move(on_interrupt)) {
   thread_ = std::thread([this] { Wait(); });
 }
 
@@ -38,8 +38,9 @@ void Interrupt::Wait() {
   const sigset_t signals = Signals();
   int signal = 0;
   while (sigwait(&signals, &signal) == 0 && signal != kStop) {
-    if (raised_.exchange(true)) _exit(130);
-    on_interrupt_();
+    if (raised_) _exit(130);
+    raised_ = true;  // before the call that Run waits for ends
+    if (on_interrupt_()) raised_ = false;
   }
 }
 

@@ -1,13 +1,17 @@
-// The `peerage` command. Exit codes: 0 done, 1 a call failed (or the server is not healthy),
-// 2 wrong usage, 130 interrupted.
+// The `peerage` command. Exit codes: 0 done, 1 a call failed (or the server is not healthy, or
+// output was lost), 2 wrong usage, 130 interrupted.
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <vector>
 
+#include "base/command_line/help_formatter.h"
+#include "base/command_line/parse.h"
+#include "base/command_line/standard_output.h"
 #include "client/call_status.h"
 #include "client/commands/command.h"
 #include "client/interrupt.h"
+#include "client/library_logs.h"
 #include "client/terminal_text.h"
 
 namespace peerage::client {
@@ -17,14 +21,22 @@ constexpr int kCallFailed = 1;
 constexpr int kWrongUsage = 2;
 constexpr int kInterrupted = 130;
 
-int RunCommand(Command& command) {
+int WrongUsage(absl::string_view message) {
+  std::cerr << "peerage: " << EscapeText(std::string(message)) << "\n";
+  return kWrongUsage;
+}
+
+int RunCommand(Command& command, const SharedOptions& shared) {
+  if (shared.json && !command.has_json()) return WrongUsage("--json is not for this command");
+  const absl::StatusOr<ClientOptions> options = command.client_options();
+  if (!options.ok()) return WrongUsage(options.status().message());
   if (const absl::Status status = command.Prepare(); !status.ok()) {
-    std::cerr << "peerage: " << status.message() << "\n";
-    return kWrongUsage;
+    return WrongUsage(status.message());
   }
+  SilenceLibraries();
   Interrupt::Block();
-  Client client(command.client_options());
-  Interrupt interrupt([&client] { client.Cancel(); });
+  Client client(*options);
+  Interrupt interrupt([&] { return command.OnInterrupt(client); });
   const absl::StatusOr<int> result = command.Run(client);
   std::cout.flush();
   if (interrupt.raised()) {
@@ -32,32 +44,28 @@ int RunCommand(Command& command) {
     return kInterrupted;
   }
   if (result.ok()) return *result;
-  std::cerr << "peerage: " << EscapeText(DescribeError(result.status())) << "\n";
+  std::cerr << "peerage: " << EscapeText(DescribeError(result.status(), options->server)) << "\n";
   return kCallFailed;
 }
 
 int Main(int argc, char** argv) {
   CLI::App program("Talks to a peerage-server.", "peerage");
+  program.formatter(std::make_shared<HelpFormatter>());
   program.require_subcommand(1);
   program.set_version_flag("--version", "peerage " PEERAGE_VERSION);
-  program.footer(
-      "Exit codes: 0 done, 1 a call failed or the server is not healthy, 2 wrong usage,\n"
-      "130 interrupted. PEERAGE_SERVER sets the default of --server.");
+  const std::unique_ptr<SharedOptions> shared = AddSharedOptions(program);
   std::vector<std::unique_ptr<Command>> commands;
-  for (auto add : {AddGenerate, AddScore, AddTokenize, AddExperts, AddModels, AddStatus,
-                   AddLogLevel, AddHealth}) {
-    commands.push_back(add(program));
+  for (AddCommand* add : {AddGenerate, AddChat, AddScore, AddTokenize, AddDetokenize, AddExperts,
+                          AddModels, AddStatus, AddLogLevel, AddHealth}) {
+    commands.push_back(add(program, *shared));
   }
-  try {
-    program.parse(argc, argv);
-  } catch (const CLI::Success& help_or_version) {
-    return program.exit(help_or_version);
-  } catch (const CLI::ParseError& error) {
-    std::cerr << "peerage: " << error.what() << "\n";
-    return kWrongUsage;
-  }
+  program.footer(
+      "`peerage COMMAND --help` has a command's options and examples.\n"
+      "Exit codes: 0 done; 1 a call failed, output was lost or the server is not healthy; 2 wrong\n"
+      "usage; 130 interrupted.");
+  if (const std::optional<int> done = ParseCommandLine(program, argc, argv)) return *done;
   for (const std::unique_ptr<Command>& command : commands) {
-    if (command->chosen()) return RunCommand(*command);
+    if (command->chosen()) return RunCommand(*command, *shared);
   }
   return kWrongUsage;
 }
@@ -65,4 +73,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace peerage::client
 
-int main(int argc, char** argv) { return peerage::client::Main(argc, argv); }
+int main(int argc, char** argv) {
+  peerage::StandardOutput output;
+  return output.Finish("peerage", peerage::client::Main(argc, argv));
+}

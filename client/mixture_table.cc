@@ -30,12 +30,6 @@ struct Section {
   std::vector<ShareRow> rows;
 };
 
-std::string Routing(const v1::LayerSummary& summary) {
-  if (summary.tokens() == 0) return "-";
-  if (IsSoft(summary.tokens(), summary.selections(), summary.num_experts())) return "soft";
-  return absl::StrCat("top ", summary.selections() / summary.tokens());
-}
-
 ShareRow ShareRowOf(const MixtureLayer& layer) {
   return {.layer = layer.summary.layer(),
           .kind = layer.summary.kind(),
@@ -130,6 +124,12 @@ std::string SectionText(const Section& section) {
 }
 
 }  // namespace
+
+std::string Routing(const v1::LayerSummary& summary) {
+  if (summary.tokens() == 0) return "-";
+  if (IsSoft(summary.tokens(), summary.selections(), summary.num_experts())) return "soft";
+  return absl::StrCat("top ", summary.selections() / summary.tokens());
+}
 
 std::string MixtureTable(absl::Span<const MixtureLayer> layers, const ExpertNames& names) {
   std::string text = "share of the scores of each expert (with soft routing: its mean gate)\n";

@@ -5,9 +5,11 @@
 #include <grpcpp/support/channel_arguments.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/status_macros.h"
 #include "client/call_status.h"
+#include "client/server_address.h"
 
 namespace peerage::client {
 namespace {
@@ -17,7 +19,23 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
   // A score of many continuations is larger than gRPC's default of 4 MiB.
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetUserAgentPrefix("peerage/" PEERAGE_VERSION);
+  // A proxy leads out of this machine: http_proxy is not meant for what runs on it.
+  if (IsOnThisMachine(server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+}
+
+// Hands messages on until there are no more, or the receiver wants none.
+template <typename Stream, typename Message>
+absl::Status ReadAll(Stream& stream, Message message,
+                     absl::FunctionRef<bool(const Message&)> receive,
+                     grpc::ClientContext& context) {
+  while (stream.Read(&message)) {
+    if (receive(message)) continue;
+    context.TryCancel();
+    stream.Finish();
+    return absl::OkStatus();
+  }
+  return FromGrpcStatus(stream.Finish());
 }
 
 }  // namespace
@@ -76,16 +94,35 @@ absl::StatusOr<v1::GenerateResponse> Client::Generate(const v1::GenerateRequest&
 
 absl::Status Client::GenerateStream(
     const v1::GenerateStreamRequest& request,
-    absl::FunctionRef<void(const v1::GenerateStreamResponse&)> on_event) {
+    absl::FunctionRef<bool(const v1::GenerateStreamResponse&)> on_event) {
   Call call(this);
   const auto reader = inference_->GenerateStream(call.context(), request);
-  v1::GenerateStreamResponse response;
-  while (reader->Read(&response)) on_event(response);
-  return FromGrpcStatus(reader->Finish());
+  return ReadAll(*reader, v1::GenerateStreamResponse(), on_event, *call.context());
 }
 
 absl::StatusOr<v1::ScoreResponse> Client::Score(const v1::ScoreRequest& request) {
   return Unary(*inference_, &v1::InferenceService::Stub::Score, request);
+}
+
+absl::Status Client::ScoreStream(
+    absl::FunctionRef<bool(v1::ScoreStreamRequest&)> next,
+    absl::FunctionRef<bool(const v1::ScoreStreamResponse&)> on_answer) {
+  Call call(this);
+  const auto stream = inference_->ScoreStream(call.context());
+  // The server takes only so many before it has answered: reading must not wait for writing.
+  std::thread writer([&stream, next] {
+    v1::ScoreStreamRequest request;
+    while (next(request) && stream->Write(request)) {
+    }
+    stream->WritesDone();
+  });
+  v1::ScoreStreamResponse answer;
+  bool wanted = true;
+  while (wanted && stream->Read(&answer)) wanted = on_answer(answer);
+  if (!wanted) call.context()->TryCancel();
+  writer.join();
+  const absl::Status status = FromGrpcStatus(stream->Finish());
+  return wanted ? status : absl::OkStatus();
 }
 
 absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(const v1::TokenizeRequest& request) {
@@ -126,14 +163,7 @@ absl::Status Client::WatchExpertSummary(
     absl::FunctionRef<bool(const v1::WatchExpertSummaryResponse&)> on_summary) {
   Call call(this);
   const auto reader = experts_->WatchExpertSummary(call.context(), request);
-  v1::WatchExpertSummaryResponse response;
-  while (reader->Read(&response)) {
-    if (on_summary(response)) continue;
-    call.context()->TryCancel();
-    reader->Finish();
-    return absl::OkStatus();
-  }
-  return FromGrpcStatus(reader->Finish());
+  return ReadAll(*reader, v1::WatchExpertSummaryResponse(), on_summary, *call.context());
 }
 
 absl::Status Client::ResetExpertUsage(const v1::ResetExpertUsageRequest& request) {
@@ -148,10 +178,18 @@ absl::StatusOr<Client::HealthStatus> Client::CheckHealth(const std::string& serv
   return response->status();
 }
 
-void Client::Cancel() {
+bool Client::CancelRunning() {
   absl::MutexLock lock(&mu_);
-  cancelled_ = true;
   for (grpc::ClientContext* context : running_) context->TryCancel();
+  return !running_.empty();
+}
+
+void Client::Cancel() {
+  {
+    absl::MutexLock lock(&mu_);
+    cancelled_ = true;
+  }
+  CancelRunning();
 }
 
 }  // namespace peerage::client

@@ -35,11 +35,15 @@ class Client {
 
   absl::StatusOr<v1::GenerateResponse> Generate(const v1::GenerateRequest& request);
 
-  // Calls `on_event` with every message, in order, from the calling thread.
+  // Calls `on_event` with every message, in order, from the calling thread, until it returns false.
   absl::Status GenerateStream(const v1::GenerateStreamRequest& request,
-                              absl::FunctionRef<void(const v1::GenerateStreamResponse&)> on_event);
+                              absl::FunctionRef<bool(const v1::GenerateStreamResponse&)> on_event);
 
   absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request);
+  // Calls `on_answer` with every answer, in any order, from the calling thread, until it returns
+  // false. `next` gives the requests from a thread of its own, and false after the last one.
+  absl::Status ScoreStream(absl::FunctionRef<bool(v1::ScoreStreamRequest&)> next,
+                           absl::FunctionRef<bool(const v1::ScoreStreamResponse&)> on_answer);
   absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request);
   absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request);
   absl::StatusOr<v1::ListModelsResponse> ListModels();
@@ -57,6 +61,8 @@ class Client {
   // grpc.health.v1: "" asks whether the server is alive, a model's name whether it serves.
   absl::StatusOr<HealthStatus> CheckHealth(const std::string& service);
 
+  // Ends the calls that run with CANCELLED. Returns whether there were any.
+  bool CancelRunning();
   // Ends the calls that run, and every later one, with CANCELLED.
   void Cancel();
 

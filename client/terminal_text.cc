@@ -1,7 +1,5 @@
 #include "client/terminal_text.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -13,30 +11,15 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "base/number_text.h"
+#include "base/utf8.h"
 
 namespace peerage::client {
 namespace {
 
 // The length of the valid UTF-8 sequence at the front of `text`, 0 when it begins with none.
-size_t ValidSequence(const char* text, size_t size) {
-  const auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  const size_t length = lead < 0x80   ? 1
-                        : lead < 0xC2 ? 0
-                        : lead < 0xE0 ? 2
-                        : lead < 0xF0 ? 3
-                        : lead < 0xF5 ? 4
-                                      : 0;
-  if (length == 0 || length > size) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates, and what lies beyond U+10FFFF.
-  if (lead == 0xE0 && byte(1) < 0xA0) return 0;
-  if (lead == 0xED && byte(1) > 0x9F) return 0;
-  if (lead == 0xF0 && byte(1) < 0x90) return 0;
-  if (lead == 0xF4 && byte(1) > 0x8F) return 0;
-  return length;
+size_t ValidSequence(absl::string_view text) {
+  const Utf8Prefix prefix = ReadUtf8(text);
+  return prefix.kind == Utf8Prefix::Kind::kCodePoint ? prefix.length : 0;
 }
 
 bool IsControl(const char* text, size_t length) {
@@ -49,7 +32,7 @@ bool IsControl(const char* text, size_t length) {
 std::string Escape(const std::string& text, absl::string_view more) {
   std::string escaped;
   for (size_t i = 0; i < text.size();) {
-    const size_t length = ValidSequence(text.data() + i, text.size() - i);
+    const size_t length = ValidSequence(absl::string_view(text).substr(i));
     if (absl::StrContains(more, text[i])) {
       absl::StrAppend(&escaped, "\\", text.substr(i, 1));
     } else if (text[i] == '\n') {
@@ -104,17 +87,6 @@ std::string QuoteText(const std::string& text) {
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-std::string ToJson(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  // Fails only for messages that the protobuf library itself could not have parsed.
-  if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
-  return json;
 }
 
 Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {

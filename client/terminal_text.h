@@ -1,7 +1,6 @@
 #pragma once
 
 #include <google/protobuf/duration.pb.h>
-#include <google/protobuf/message.h>
 
 #include <string>
 #include <vector>
@@ -23,10 +22,6 @@ std::string EscapeText(const std::string& text);
 std::string QuoteText(const std::string& text);
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration);
-
-// Proto3's JSON mapping under the fields' own names, fields with their default included; one
-// object on indented lines.
-std::string ToJson(const google::protobuf::Message& message);
 
 // Columns of text, aligned by code points. Titles and cells may hold anything: what a terminal
 // would obey is escaped (EscapeText).

@@ -53,7 +53,8 @@ std::string Row(const std::string& name, const std::string& meaning) {
 std::string ValueName(const CLI::Option& option) {
   if (option.get_type_size() == 0 || option.get_expected_max() == 0) return "";
   const std::string type = option.get_type_name();
-  return type.substr(0, type.find(':'));
+  const std::string name = type.substr(0, type.find(':'));
+  return name == "INT" || name == "UINT" || name == "FLOAT" ? "N" : name;
 }
 
 std::string WrapText(absl::string_view text, size_t columns, size_t indent) {

@@ -70,16 +70,30 @@ absl::StatusOr<T> ParseNumber(absl::string_view name, absl::string_view text,
 template <typename T>
 CLI::Option* AddOptionalNumber(CLI::App& app, const std::string& names, std::optional<T>& value,
                                const std::string& description, NumberRangeOf<T> range) {
-  return app
-      .add_option_function<std::string>(
-          names,
-          [&value, name = LongName(names), range](const std::string& text) {
-            const absl::StatusOr<T> number = ParseNumber<T>(name, text, range);
-            if (!number.ok()) throw CLI::ValidationError(std::string(number.status().message()));
-            value = *number;
-          },
-          description)
-      ->type_name("N");
+  const auto read = [&value, name = LongName(names), range](const std::string& text) {
+    const absl::StatusOr<T> number = ParseNumber<T>(name, text, range);
+    if (!number.ok()) throw CLI::ValidationError(std::string(number.status().message()));
+    value = *number;
+  };
+  return app.add_option_function<std::string>(names, read, description)->type_name("N");
+}
+
+CLI::Option* AddNumberOrAlone(CLI::App& app, const std::string& names,
+                              std::optional<uint32_t>& value, uint32_t alone,
+                              const std::string& description, NumberRangeOf<uint32_t> range) {
+  const auto read = [&value, alone, name = LongName(names), range](const std::string& text) {
+    // What CLI11 gives in place of a value that was left out.
+    if (text.empty()) {
+      value = alone;
+      return;
+    }
+    const absl::StatusOr<uint32_t> number = ParseNumber<uint32_t>(name, text, range);
+    if (!number.ok()) throw CLI::ValidationError(std::string(number.status().message()));
+    value = *number;
+  };
+  return app.add_option_function<std::string>(names, read, description)
+      ->type_name("N")
+      ->expected(0, 1);
 }
 
 template absl::StatusOr<uint32_t> ParseNumber(absl::string_view, absl::string_view,

@@ -33,6 +33,11 @@ template <typename T>
 CLI::Option* AddOptionalNumber(CLI::App& app, const std::string& names, std::optional<T>& value,
                                const std::string& description, NumberRangeOf<T> range = {});
 
+// The same where the number may be left out: the option alone stands for `alone`.
+CLI::Option* AddNumberOrAlone(CLI::App& app, const std::string& names,
+                              std::optional<uint32_t>& value, uint32_t alone,
+                              const std::string& description, NumberRangeOf<uint32_t> range);
+
 // The number that the text is, as AddOptionalNumber reads it. INVALID_ARGUMENT says what `name`
 // takes.
 template <typename T>

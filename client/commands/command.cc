@@ -1,26 +1,55 @@
 #include "client/commands/command.h"
 
-#include <map>
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/error_text.h"
+#include "base/status_macros.h"
+#include "client/server_address.h"
 
 namespace peerage::client {
+namespace {
 
-Command::Command(CLI::App& program, const std::string& name, const std::string& description)
-    : app_(*program.add_subcommand(name, description)) {
-  const std::map<std::string, double> units = {{"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
-  app_.add_option("--server", server_, "Where the server listens (" + server_ + ")")
-      ->envname("PEERAGE_SERVER")
-      ->type_name("HOST:PORT");
-  app_.add_option("--timeout", timeout_seconds_, "Longest time of a call, like 500ms or 30s")
-      ->transform(CLI::AsNumberWithUnit(units))
-      ->check(CLI::Range(1e-3, 86400.0))
-      ->type_name("DURATION");
-  app_.add_flag("--json", json_, "Print the answer as JSON");
+// "500ms", "30s", "2m", "1h"; a number alone is seconds.
+absl::StatusOr<absl::Duration> ReadTimeout(const std::string& text) {
+  const bool unit = !text.empty() && absl::ascii_isalpha(text.back());
+  absl::Duration timeout;
+  if (!absl::ParseDuration(unit ? text : text + "s", &timeout) || timeout < absl::Milliseconds(1) ||
+      timeout > absl::Hours(24)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--timeout is ", Quoted(text), ", not 1ms to 24h, such as 500ms or 30s"));
+  }
+  return timeout;
 }
 
-ClientOptions Command::client_options() const {
-  ClientOptions options;
-  options.server = server_;
-  if (timeout_seconds_ > 0) options.timeout = absl::Seconds(timeout_seconds_);
+}  // namespace
+
+std::unique_ptr<SharedOptions> AddSharedOptions(CLI::App& program) {
+  auto options = std::make_unique<SharedOptions>();
+  program.add_option("--server", options->server, "Where the server listens, HOST:PORT")
+      ->envname("PEERAGE_SERVER")
+      ->default_str(options->server)
+      ->type_name("ADDRESS");
+  program.add_option("--timeout", options->timeout, "Longest time of a call, such as 500ms or 30s")
+      ->default_str("none")
+      ->type_name("DURATION");
+  program.add_flag("--json", options->json, "Print the answer as JSON, for machines");
+  return options;
+}
+
+Command::Command(CLI::App& program, const SharedOptions& shared, const Words& words)
+    : app_(*program.add_subcommand(words.name, words.description)), shared_(shared) {
+  std::string footer = "Examples:";
+  for (const std::string& example : words.examples)
+    absl::StrAppend(&footer, "\n  peerage ", example);
+  app_.footer(footer);
+}
+
+absl::StatusOr<ClientOptions> Command::client_options() const {
+  RETURN_IF_ERROR(At("--server or PEERAGE_SERVER", CheckServerAddress(shared_.server)));
+  ClientOptions options{.server = shared_.server, .timeout = default_timeout_};
+  if (!app_.get_parent()->get_option("--timeout")->empty()) {
+    ASSIGN_OR_RETURN(options.timeout, ReadTimeout(shared_.timeout));
+  }
   return options;
 }
 

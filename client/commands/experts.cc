@@ -7,8 +7,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/command_line/options.h"
 #include "base/status_macros.h"
 #include "client/commands/command.h"
+#include "client/commands/options.h"
+#include "client/expert_json.h"
 #include "client/expert_layers.h"
 #include "client/expert_picture.h"
 #include "client/expert_report.h"
@@ -19,6 +23,8 @@
 
 namespace peerage::client {
 namespace {
+
+constexpr int kWatchSeconds = 15;
 
 absl::Status WriteFile(const std::string& path, const std::string& bytes) {
   std::ofstream file(path, std::ios::binary);
@@ -38,18 +44,19 @@ absl::Status SuggestNpy(const absl::Status& status) {
 // numbers. Both can be drawn.
 class ExpertsCommand : public Command {
  public:
-  explicit ExpertsCommand(CLI::App& program)
-      : Command(program, "experts", "Which experts does the model use?") {
-    app().add_option("--model", model_, "Which model (the server's only one)")->type_name("NAME");
-    app()
-        .add_option("--window", window_, "recent (the last 2.5 to 5 minutes) or total (recent)")
-        ->check(CLI::IsMember({"recent", "total"}));
-    watch_option_ = app()
-                        .add_option("--watch", watch_seconds_,
-                                    "Print a new table every so many seconds, at least 1 (15)")
-                        ->expected(0, 1)
-                        ->check(CLI::Range(1, 86400))
-                        ->type_name("SECONDS");
+  ExpertsCommand(CLI::App& program, const SharedOptions& shared)
+      : Command(program, shared,
+                {.name = "experts",
+                 .description = "Which experts does the model use?",
+                 .examples = {"experts --watch 5", "experts --layer 1 --png usage.png"}}) {
+    AddModelOption(app(), model_);
+    AddWord(app(), "--window", window_, "recent|total",
+            "The last 2.5 to 5 minutes, or all since the start or --reset")
+        ->default_str(window_);
+    AddNumberOrAlone(
+        app(), "--watch", watch_seconds_, kWatchSeconds,
+        "Print a new table every N seconds (15 when N is left out); as JSON one a line",
+        {.least = 1, .most = 86400});
     AddLayerOptions();
     app().add_flag("--reset", reset_, "Start a new total window, and print nothing");
   }
@@ -58,11 +65,11 @@ class ExpertsCommand : public Command {
     if (maps_.has_value() && !layer_.has_value()) {
       return absl::InvalidArgumentError("--maps needs --layer");
     }
-    if (png_.empty() && (maps_.has_value() || scale_option_->count() > 0)) {
+    if (png_.empty() && (maps_.has_value() || picture_scale_.has_value())) {
       return absl::InvalidArgumentError(
           "--maps and --scale are for a picture: name one with --png");
     }
-    if (watch_option_->count() == 0) return absl::OkStatus();
+    if (!watch_seconds_.has_value()) return absl::OkStatus();
     if (layer_.has_value()) {
       return absl::InvalidArgumentError("--watch is for all layers: leave out --layer");
     }
@@ -80,24 +87,22 @@ class ExpertsCommand : public Command {
   void AddLayerOptions() {
     std::vector<std::string> kinds;
     for (const auto& kind : kExpertKinds) kinds.emplace_back(kind.name);
-    app().add_option("--layer", layer_, "Details of one layer")->type_name("N");
-    app()
-        .add_option("--kind", kind_, "Only such experts (all; with --layer the kind that it has)")
-        ->check(CLI::IsMember(std::move(kinds)));
+    AddOptionalNumber(app(), "--layer", layer_, "Details of one layer");
+    AddWord(app(), "--kind", kind_, absl::StrJoin(kinds, "|"), "Only such experts")
+        ->default_str("all; with --layer the kind that it has");
     app()
         .add_option("--png", png_,
                     "Draw the layer's experts (first sub-key down, second across), or what each "
                     "expert of a mixture counts in that layer or in all")
         ->type_name("FILE");
-    app()
-        .add_option("--maps", maps_,
-                    "Draw so many maps: the heads, when each has its own experts, else 1 (what the "
-                    "model has, and nothing else is drawn)")
-        ->check(CLI::Range(1, 1024));
-    scale_option_ = app()
-                        .add_option("--scale", picture_scale_,
-                                    "Draw everything so many times as large, letters too (1)")
-                        ->check(CLI::Range(1, MapFrame::kLargestZoom));
+    AddOptionalNumber(app(), "--maps", maps_,
+                      "Draw N maps: the heads, when each has its own experts",
+                      {.least = 1, .most = 1024})
+        ->default_str("what the model has");
+    AddOptionalNumber(app(), "--scale", picture_scale_,
+                      "Draw everything N times as large, letters too",
+                      {.least = 1, .most = MapFrame::kLargestZoom})
+        ->default_str("1");
     app()
         .add_option("--npy", npy_,
                     "Write selections and score sums: float64 [2, experts], of the layer or of all "
@@ -129,12 +134,12 @@ class ExpertsCommand : public Command {
     v1::WatchExpertSummaryRequest request;
     request.set_model(model_);
     request.set_window(window());
-    request.mutable_interval()->set_seconds(watch_seconds_);
-    const bool watch = watch_option_->count() > 0;
+    request.mutable_interval()->set_seconds(watch_seconds_.value_or(kWatchSeconds));
+    const bool watch = watch_seconds_.has_value();
     absl::Status shown;
     const auto show = [&](const v1::WatchExpertSummaryResponse& summary) {
       shown = ShowSummary(client, summary, models);
-      return watch && shown.ok();
+      return watch && shown.ok() && std::cout.good();
     };
     RETURN_IF_ERROR(client.WatchExpertSummary(request, show));
     RETURN_IF_ERROR(shown);
@@ -145,10 +150,7 @@ class ExpertsCommand : public Command {
                            const v1::ListModelsResponse& models) {
     RETURN_IF_ERROR(KeepKind(summary));
     if (!npy_.empty()) RETURN_IF_ERROR(WriteNpy(client, summary));
-    std::vector<MixtureLayer> mixtures;
-    if (!json() || !png_.empty()) {
-      ASSIGN_OR_RETURN(mixtures, ReadMixtures(client, summary));
-    }
+    ASSIGN_OR_RETURN(const std::vector<MixtureLayer> mixtures, ReadMixtures(client, summary));
     if (!png_.empty()) {
       std::vector<ExpertUsage> usages;
       for (const MixtureLayer& mixture : mixtures) usages.push_back(mixture.usage);
@@ -157,9 +159,12 @@ class ExpertsCommand : public Command {
       }
       RETURN_IF_ERROR(WritePng(models, usages));
     }
-    std::cout << (json() ? ToJson(summary)
-                         : ExpertSummaryText(summary, mixtures, ExpertNames(models)))
-              << std::flush;
+    if (json()) {
+      const Json all = ExpertSummaryJson(summary, mixtures, ExpertNames(models));
+      std::cout << (watch_seconds_.has_value() ? JsonLine(all) : JsonText(all)) << std::flush;
+    } else {
+      std::cout << ExpertSummaryText(summary, mixtures, ExpertNames(models)) << std::flush;
+    }
     return absl::OkStatus();
   }
 
@@ -206,14 +211,16 @@ class ExpertsCommand : public Command {
     const ExpertNames names(models);
     if (!png_.empty()) RETURN_IF_ERROR(WritePng(models, {usage}));
     if (!npy_.empty()) RETURN_IF_ERROR(WriteFile(npy_, ToNpy(usage.selections, usage.score_sums)));
-    std::cout << (json() ? ExpertUsageJson(usage, names) : ExpertUsageReport(usage, names));
+    std::cout << (json() ? JsonText(ExpertUsageJson(usage, names))
+                         : ExpertUsageReport(usage, names));
     return 0;
   }
 
   // What a picture shows can be seen in it; what was written, and how large it is, is said.
   absl::Status WritePng(const v1::ListModelsResponse& models,
                         const std::vector<ExpertUsage>& layers) {
-    const ExpertPicture picture{.window = window_, .maps = maps_, .scale = picture_scale_};
+    const ExpertPicture picture{
+        .window = window_, .maps = maps_, .scale = picture_scale_.value_or(1)};
     const absl::StatusOr<Image> image = DrawExperts(models, layers, picture);
     if (!image.ok()) return SuggestNpy(image.status());
     ASSIGN_OR_RETURN(const std::string png, image->ToPng());
@@ -225,22 +232,20 @@ class ExpertsCommand : public Command {
 
   std::string model_;
   std::string window_ = "recent";
-  CLI::Option* watch_option_ = nullptr;
-  int watch_seconds_ = 15;
+  std::optional<uint32_t> watch_seconds_;
   std::optional<uint32_t> layer_;
   std::string kind_;
   std::string png_;
   std::string npy_;
   std::optional<int> maps_;
-  CLI::Option* scale_option_ = nullptr;
-  int picture_scale_ = 1;
+  std::optional<int> picture_scale_;
   bool reset_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Command> AddExperts(CLI::App& program) {
-  return std::make_unique<ExpertsCommand>(program);
+std::unique_ptr<Command> AddExperts(CLI::App& program, const SharedOptions& shared) {
+  return std::make_unique<ExpertsCommand>(program, shared);
 }
 
 }  // namespace peerage::client

@@ -3,56 +3,134 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "base/command_line/options.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "client/answer_report.h"
 #include "client/commands/command.h"
+#include "client/commands/many_calls.h"
 #include "client/commands/options.h"
+#include "client/commands/text_input.h"
 #include "client/terminal_text.h"
+#include "client/token_texts.h"
 
 namespace peerage::client {
 namespace {
 
-// Flags that were given become fields; the server checks their ranges and knows the defaults.
 class GenerateCommand : public Command {
  public:
-  explicit GenerateCommand(CLI::App& program)
-      : Command(program, "generate", "Continue a prompt, printing the text as it comes"),
+  GenerateCommand(CLI::App& program, const SharedOptions& shared)
+      : Command(program, shared,
+                {.name = "generate",
+                 .description = "Continue a prompt, printing the text as it comes",
+                 .examples = {"generate \"Once upon a time\" --max-tokens 40 --seed 1",
+                              "generate --chat \"Name three rivers.\" --temperature 0",
+                              "generate --file prompts.jsonl --parallel 8 --json"}}),
         prompt_(app(), "prompt"),
+        file_(app(), "prompts, one a line",
+              "\"prompt\" (a text or token ids) or \"messages\" (of role and content), and \"id\""),
+        generation_(app()),
         trace_(app()) {
-    AddSampling();
-    AddStopping();
-    app().add_option("--logprobs", logprobs_,
-                     "Print log-probabilities, with this many alternatives per token");
+    AddOptionalNumber(app(), "--candidates", candidates_, "Independent answers, 1 to 16")
+        ->default_str("1");
+    AddOptionalNumber(app(), "--logprobs", logprobs_,
+                      "Print log-probabilities, with so many alternatives per token");
+    AddOptionalNumber(app(), "--parallel", parallel_, "Prompts of --file that run at once",
+                      {.least = 1, .most = 1024})
+        ->default_str("4");
   }
 
   absl::Status Prepare() override {
-    ASSIGN_OR_RETURN(*request_.mutable_prompt(), prompt_.Read());
-    request_.set_model(prompt_.model());
-    SetSampling(request_.mutable_sampling());
-    SetStopping(request_.mutable_stopping());
-    if (logprobs_) request_.mutable_output()->set_logprobs(*logprobs_);
-    request_.mutable_output()->set_expert_trace(trace_.level());
+    if (!file_.given()) {
+      ASSIGN_OR_RETURN(const v1::Prompt prompt, prompt_.Read());
+      items_.push_back({.request = RequestOf(prompt)});
+      return absl::OkStatus();
+    }
+    if (prompt_.given())
+      return absl::InvalidArgumentError("--file stands for the prompt: leave it out");
+    if (!json() && (logprobs_ || trace_.level() != v1::EXPERT_TRACE_LEVEL_UNSPECIFIED)) {
+      return absl::InvalidArgumentError("--logprobs and --trace of a --file need --json");
+    }
+    ASSIGN_OR_RETURN(const std::vector<InputLine> lines, ReadLines(file_.path(), file_.format()));
+    for (const InputLine& line : lines) {
+      ASSIGN_OR_RETURN(Item item, At(absl::StrCat("--file line ", line.number), ReadItem(line)));
+      items_.push_back(std::move(item));
+    }
     return absl::OkStatus();
   }
 
   absl::StatusOr<int> Run(Client& client) override {
-    if (json()) {
-      ASSIGN_OR_RETURN(const v1::GenerateResponse response, client.Generate(request_));
-      std::cout << ToJson(response);
-      return 0;
+    if (file_.given()) return RunFile(client);
+    const v1::GenerateRequest& request = items_.front().request;
+    return json() ? PrintJson(client, request) : PrintStream(client, request);
+  }
+
+ private:
+  struct Item {
+    size_t line = 0;
+    std::optional<Json> id;
+    v1::GenerateRequest request;
+  };
+
+  v1::GenerateRequest RequestOf(const v1::Prompt& prompt) const {
+    v1::GenerateRequest request;
+    *request.mutable_prompt() = prompt;
+    request.set_model(prompt_.model());
+    generation_.Set(request);
+    if (candidates_) request.mutable_sampling()->set_candidates(*candidates_);
+    if (logprobs_) request.mutable_output()->set_logprobs(*logprobs_);
+    request.mutable_output()->set_expert_trace(trace_.level());
+    return request;
+  }
+
+  absl::StatusOr<Item> ReadItem(const InputLine& line) const {
+    Item item{.line = line.number};
+    if (!line.object.has_value()) {
+      item.request = RequestOf(prompt_.OfText(line.text));
+      return item;
     }
+    JsonObject object(*line.object, "");
+    if (const nlohmann::json* id = object.Find("id")) item.id = *id;
+    const nlohmann::json* text = object.Find("prompt");
+    const nlohmann::json* messages = object.Find("messages");
+    if ((text == nullptr) == (messages == nullptr)) {
+      return absl::InvalidArgumentError("one of prompt and messages is needed");
+    }
+    RETURN_IF_ERROR(object.RefuseUnreadKeys());
+    ASSIGN_OR_RETURN(const v1::Prompt prompt, messages != nullptr
+                                                  ? prompt_.OfMessages(*messages)
+                                                  : prompt_.OfJson("prompt", *text));
+    item.request = RequestOf(prompt);
+    return item;
+  }
+
+  absl::StatusOr<int> PrintJson(Client& client, const v1::GenerateRequest& request) {
+    ASSIGN_OR_RETURN(const v1::GenerateResponse response, client.Generate(request));
+    ASSIGN_OR_RETURN(const Json answer, AnswerJson(response, client, request.model()));
+    std::cout << JsonText(answer);
+    return 0;
+  }
+
+  absl::StatusOr<int> PrintStream(Client& client, const v1::GenerateRequest& request) {
     v1::GenerateStreamRequest stream;
-    *stream.mutable_request() = request_;
+    *stream.mutable_request() = request;
     GenerationReport report(candidates_.value_or(1));
     const absl::Status status =
-        client.GenerateStream(stream, [&](const v1::GenerateStreamResponse& event) {
+        client.GenerateStream(stream, [&report](const v1::GenerateStreamResponse& event) {
           std::cout << report.Add(event) << std::flush;
+          return std::cout.good();
         });
     std::cout << report.End() << std::flush;
     if (!status.ok()) return status;
-    if (logprobs_) std::cout << report.LogprobTable();
+    if (logprobs_) {
+      ASSIGN_OR_RETURN(const TokenTexts texts,
+                       TokenTexts::Read(client, request.model(), report.TokenIds()));
+      std::cout << report.LogprobTable(texts);
+    }
     if (trace_.level() > v1::EXPERT_TRACE_LEVEL_NONE) {
       ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
       std::cout << report.ExpertTraces(ExpertNames(models));
@@ -61,66 +139,58 @@ class GenerateCommand : public Command {
     return 0;
   }
 
- private:
-  void AddSampling() {
-    app().add_option("--temperature", temperature_, "0 is greedy, else 0.01 to 10 (1)");
-    app().add_option("--top-k", top_k_, "Sample from the k most likely tokens; 0 is all (0)");
-    app().add_option("--top-p", top_p_, "Sample from this much probability mass (1)");
-    app().add_option("--min-p", min_p_, "Least probability relative to the most likely token (0)");
-    app().add_option("--seed", seed_, "Of the random stream (drawn by the server)");
-    app().add_option("--candidates", candidates_, "Independent answers, 1 to 16 (1)");
-    app().add_option("--repetition-penalty", repetition_penalty_, "Over all tokens; 1 is off (1)");
-    app().add_option("--frequency-penalty", frequency_penalty_, "Per earlier occurrence (0)");
-    app().add_option("--presence-penalty", presence_penalty_, "Once per earlier token (0)");
+  absl::StatusOr<int> RunFile(Client& client) {
+    size_t failed = 0;
+    const auto call = [&](size_t i) { return client.Generate(items_[i].request); };
+    const auto print = [&](size_t i, const absl::StatusOr<v1::GenerateResponse>& response) {
+      const absl::Status printed = Print(client, items_[i], response);
+      if (!printed.ok()) {
+        ++failed;
+        PrintFailure(items_[i].line, printed);
+      }
+      return std::cout.good() && !absl::IsCancelled(printed);
+    };
+    CallMany<v1::GenerateResponse>({.count = items_.size(), .parallel = parallel_.value_or(4)},
+                                   call, print);
+    return failed == 0 ? 0 : 1;
   }
 
-  void AddStopping() {
-    app().add_option("--max-tokens", max_tokens_,
-                     "Longest answer (128, or what the context holds)");
-    app().add_option("--min-tokens", min_tokens_, "Shortest answer (0)");
-    app()
-        .add_option("--stop", stop_, "End before this text; may be repeated")
-        ->allow_extra_args(false)  // the next word is not another one
-        ->take_all()
-        ->type_name("TEXT");
-    app().add_flag("--ignore-eos", ignore_eos_, "Go on after the end-of-sequence token");
-  }
-
-  void SetSampling(v1::Sampling* sampling) const {
-    if (temperature_) sampling->set_temperature(*temperature_);
-    if (top_k_) sampling->set_top_k(*top_k_);
-    if (top_p_) sampling->set_top_p(*top_p_);
-    if (min_p_) sampling->set_min_p(*min_p_);
-    if (seed_) sampling->set_seed(*seed_);
-    if (candidates_) sampling->set_candidates(*candidates_);
-    if (repetition_penalty_) sampling->set_repetition_penalty(*repetition_penalty_);
-    if (frequency_penalty_) sampling->set_frequency_penalty(*frequency_penalty_);
-    if (presence_penalty_) sampling->set_presence_penalty(*presence_penalty_);
-  }
-
-  void SetStopping(v1::Stopping* stopping) const {
-    if (max_tokens_) stopping->set_max_tokens(*max_tokens_);
-    if (min_tokens_) stopping->set_min_tokens(*min_tokens_);
-    for (const std::string& stop : stop_) stopping->add_stop(stop);
-    if (ignore_eos_) stopping->set_ignore_eos(true);
+  // A line of JSONL, or the answer on one line.
+  absl::Status Print(Client& client, const Item& item,
+                     const absl::StatusOr<v1::GenerateResponse>& response) {
+    if (!json()) {
+      if (!response.ok()) return response.status();
+      for (const v1::Candidate& candidate : response->candidates()) {
+        std::cout << EscapeText(candidate.text()) << "\n";
+      }
+      std::cout << std::flush;
+      return absl::OkStatus();
+    }
+    Json line = {{"line", item.line}};
+    if (item.id) line["id"] = *item.id;
+    if (response.ok()) {
+      ASSIGN_OR_RETURN(const Json answer, AnswerJson(*response, client, item.request.model()));
+      line.update(answer);
+    } else {
+      line["error"] = ErrorJson(response.status());
+    }
+    std::cout << JsonLine(line) << std::flush;
+    return response.status();
   }
 
   PromptOptions prompt_;
+  FileOptions file_;
+  GenerationOptions generation_;
   TraceOption trace_;
-  std::optional<float> temperature_, top_p_, min_p_;
-  std::optional<float> repetition_penalty_, frequency_penalty_, presence_penalty_;
-  std::optional<uint32_t> top_k_, candidates_, max_tokens_, min_tokens_, logprobs_;
-  std::optional<uint64_t> seed_;
-  std::vector<std::string> stop_;
-  bool ignore_eos_ = false;
+  std::optional<uint32_t> candidates_, logprobs_, parallel_;
 
-  v1::GenerateRequest request_;
+  std::vector<Item> items_;
 };
 
 }  // namespace
 
-std::unique_ptr<Command> AddGenerate(CLI::App& program) {
-  return std::make_unique<GenerateCommand>(program);
+std::unique_ptr<Command> AddGenerate(CLI::App& program, const SharedOptions& shared) {
+  return std::make_unique<GenerateCommand>(program, shared);
 }
 
 }  // namespace peerage::client

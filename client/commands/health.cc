@@ -2,7 +2,7 @@
 #include <string>
 
 #include "client/commands/command.h"
-#include "client/terminal_text.h"
+#include "client/message_json.h"
 
 namespace peerage::client {
 namespace {
@@ -10,9 +10,13 @@ namespace {
 // This command is for container health checks: its time is short, and only the exit code matters.
 class HealthCommand : public Command {
  public:
-  explicit HealthCommand(CLI::App& program)
-      : Command(program, "health", "Exit with 0 when the server is SERVING, else with 1") {
-    set_default_timeout(5);
+  HealthCommand(CLI::App& program, const SharedOptions& shared)
+      : Command(program, shared,
+                {.name = "health",
+                 .description = "Exit with 0 when the server is SERVING, else with 1; waits for 5 "
+                                "seconds unless --timeout says otherwise",
+                 .examples = {"health", "health --service SmolLM2 --quiet"}}) {
+    set_default_timeout(absl::Seconds(5));
     app()
         .add_option("--service", service_,
                     "A model's name: does it serve? Without it: is the server alive?")
@@ -27,7 +31,7 @@ class HealthCommand : public Command {
       grpc::health::v1::HealthCheckResponse response;
       response.set_status(*status);
       const std::string name = grpc::health::v1::HealthCheckResponse::ServingStatus_Name(*status);
-      std::cout << (json() ? ToJson(response) : name + "\n");
+      std::cout << (json() ? JsonText(ToJson(response)) : name + "\n");
     }
     return *status == grpc::health::v1::HealthCheckResponse::SERVING ? 0 : 1;
   }
@@ -39,8 +43,8 @@ class HealthCommand : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> AddHealth(CLI::App& program) {
-  return std::make_unique<HealthCommand>(program);
+std::unique_ptr<Command> AddHealth(CLI::App& program, const SharedOptions& shared) {
+  return std::make_unique<HealthCommand>(program, shared);
 }
 
 }  // namespace peerage::client

@@ -4,9 +4,10 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/command_line/options.h"
 #include "base/status_macros.h"
 #include "client/commands/command.h"
-#include "client/terminal_text.h"
+#include "client/message_json.h"
 
 namespace peerage::client {
 namespace {
@@ -21,12 +22,12 @@ std::string NameOf(v1::LogLevel level) {
 
 class LogLevelCommand : public Command {
  public:
-  explicit LogLevelCommand(CLI::App& program)
-      : Command(program, "log-level", "Show the least that the server logs, or change it") {
-    app()
-        .add_option("level", level_, "debug, info, warn, error or off")
-        ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
-        ->type_name("LEVEL");
+  LogLevelCommand(CLI::App& program, const SharedOptions& shared)
+      : Command(program, shared,
+                {.name = "log-level",
+                 .description = "Show the least that the server logs, or change it",
+                 .examples = {"log-level", "log-level debug"}}) {
+    AddWord(app(), "level", level_, "debug|info|warn|error|off", "debug, info, warn, error or off");
   }
 
   absl::StatusOr<int> Run(Client& client) override {
@@ -36,7 +37,7 @@ class LogLevelCommand : public Command {
     v1::LogLevel_Parse(absl::StrCat(kPrefix, absl::AsciiStrToUpper(level_)), &level);
     request.set_level(level);
     ASSIGN_OR_RETURN(const v1::SetLogLevelResponse response, client.SetLogLevel(request));
-    std::cout << (json() ? ToJson(response)
+    std::cout << (json() ? JsonText(ToJson(response))
                          : absl::StrCat(level_, ", was ", NameOf(response.previous()), "\n"));
     return 0;
   }
@@ -47,7 +48,7 @@ class LogLevelCommand : public Command {
     if (json()) {
       v1::SetLogLevelRequest level;
       level.set_level(response.log_level());
-      std::cout << ToJson(level);
+      std::cout << JsonText(ToJson(level));
     } else {
       std::cout << NameOf(response.log_level()) << "\n";
     }
@@ -59,8 +60,8 @@ class LogLevelCommand : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> AddLogLevel(CLI::App& program) {
-  return std::make_unique<LogLevelCommand>(program);
+std::unique_ptr<Command> AddLogLevel(CLI::App& program, const SharedOptions& shared) {
+  return std::make_unique<LogLevelCommand>(program, shared);
 }
 
 }  // namespace peerage::client

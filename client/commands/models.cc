@@ -4,6 +4,7 @@
 #include "base/number_text.h"
 #include "base/status_macros.h"
 #include "client/commands/command.h"
+#include "client/message_json.h"
 #include "client/terminal_text.h"
 
 namespace peerage::client {
@@ -37,20 +38,23 @@ std::string ModelTable(const v1::ListModelsResponse& response) {
 
 class ModelsCommand : public Command {
  public:
-  explicit ModelsCommand(CLI::App& program)
-      : Command(program, "models", "List the models that the server has") {}
+  ModelsCommand(CLI::App& program, const SharedOptions& shared)
+      : Command(program, shared,
+                {.name = "models",
+                 .description = "List the models that the server has",
+                 .examples = {"models", "models --json | jq '.models[].expert_layers'"}}) {}
 
   absl::StatusOr<int> Run(Client& client) override {
     ASSIGN_OR_RETURN(const v1::ListModelsResponse response, client.ListModels());
-    std::cout << (json() ? ToJson(response) : ModelTable(response));
+    std::cout << (json() ? JsonText(ToJson(response)) : ModelTable(response));
     return 0;
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Command> AddModels(CLI::App& program) {
-  return std::make_unique<ModelsCommand>(program);
+std::unique_ptr<Command> AddModels(CLI::App& program, const SharedOptions& shared) {
+  return std::make_unique<ModelsCommand>(program, shared);
 }
 
 }  // namespace peerage::client

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "client/commands/command.h"
+#include "client/message_json.h"
 #include "client/terminal_text.h"
 
 namespace peerage::client {
@@ -32,20 +33,23 @@ std::string Describe(const v1::GetServerStatusResponse& status) {
 
 class StatusCommand : public Command {
  public:
-  explicit StatusCommand(CLI::App& program)
-      : Command(program, "status", "Show how the server is doing") {}
+  StatusCommand(CLI::App& program, const SharedOptions& shared)
+      : Command(program, shared,
+                {.name = "status",
+                 .description = "Show how the server is doing",
+                 .examples = {"status", "status --json | jq .requests_running"}}) {}
 
   absl::StatusOr<int> Run(Client& client) override {
     ASSIGN_OR_RETURN(const v1::GetServerStatusResponse response, client.GetServerStatus());
-    std::cout << (json() ? ToJson(response) : Describe(response));
+    std::cout << (json() ? JsonText(ToJson(response)) : Describe(response));
     return 0;
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Command> AddStatus(CLI::App& program) {
-  return std::make_unique<StatusCommand>(program);
+std::unique_ptr<Command> AddStatus(CLI::App& program, const SharedOptions& shared) {
+  return std::make_unique<StatusCommand>(program, shared);
 }
 
 }  // namespace peerage::client

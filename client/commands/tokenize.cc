@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "client/commands/command.h"
 #include "client/commands/options.h"
+#include "client/message_json.h"
 #include "client/terminal_text.h"
 
 namespace peerage::client {
@@ -12,8 +13,12 @@ namespace {
 
 class TokenizeCommand : public Command {
  public:
-  explicit TokenizeCommand(CLI::App& program)
-      : Command(program, "tokenize", "Show the tokens of a text"), text_(app(), "text") {}
+  TokenizeCommand(CLI::App& program, const SharedOptions& shared)
+      : Command(program, shared,
+                {.name = "tokenize",
+                 .description = "Show the tokens of a text",
+                 .examples = {"tokenize \"Hello 42 worlds\"", "tokenize --bos --json < text.txt"}}),
+        text_(app(), "text") {}
 
   absl::Status Prepare() override {
     ASSIGN_OR_RETURN(*request_.mutable_prompt(), text_.Read());
@@ -24,7 +29,9 @@ class TokenizeCommand : public Command {
   absl::StatusOr<int> Run(Client& client) override {
     ASSIGN_OR_RETURN(const v1::TokenizeResponse response, client.Tokenize(request_));
     if (json()) {
-      std::cout << ToJson(response);
+      Json answer = ToJson(response);
+      answer["tokens"] = response.tokens();  // as text, not as base64
+      std::cout << JsonText(answer);
       return 0;
     }
     Table table({{"id", Table::Align::kRight}, {"token"}});
@@ -43,8 +50,8 @@ class TokenizeCommand : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> AddTokenize(CLI::App& program) {
-  return std::make_unique<TokenizeCommand>(program);
+std::unique_ptr<Command> AddTokenize(CLI::App& program, const SharedOptions& shared) {
+  return std::make_unique<TokenizeCommand>(program, shared);
 }
 
 }  // namespace peerage::client

@@ -38,8 +38,12 @@ class PackageTest(unittest.TestCase):
         for path in ("lib/systemd/system/peerage.service", "share/peerage/peerage.toml",
                      "share/peerage/proto/peerage/v1/inference.proto",
                      "share/peerage/grafana/dashboards/experts.json", "share/peerage/prometheus/rules.yml",
-                     "share/doc/peerage/README.md"):
+                     "share/bash-completion/completions/peerage", "share/doc/peerage/README.md"):
             self.assertTrue((self.root / "usr" / path).is_file(), path)
+
+    def test_completes_the_options_of_its_program(self):
+        installed = (self.root / "usr/share/bash-completion/completions/peerage").read_text()
+        self.assertEqual(installed, run(self.root / "usr/bin/peerage", "completion"))
 
     def test_knows_nothing_of_the_build(self):
         for program in PROGRAMS:

@@ -208,7 +208,7 @@ class ExpertsOfAMixtureTest(unittest.TestCase):
         self.assertTrue(any("mixture_attention" in row for row in rows))
         self.assertFalse(any("mixture_ffn" in row for row in rows))
         layers = json.loads(self.run_ok("experts", "--kind", "mixture_ffn", "--json"))["layers"]
-        self.assertEqual({layer["kind"] for layer in layers}, {"EXPERT_LAYER_KIND_MIXTURE_FFN"})
+        self.assertEqual({layer["kind"] for layer in layers}, {"mixture_ffn"})
         self.assertEqual(self.server.run("experts", "--kind", "peer").returncode, 1)
 
     def test_takes_the_kind_that_a_layer_has(self):
@@ -225,8 +225,18 @@ class ExpertsOfAMixtureTest(unittest.TestCase):
         usage = json.loads(self.run_ok("experts", "--layer", "1", "--json"))
         self.assertEqual({expert["id"] for expert in usage["experts"]}, {0, 1, 2})
         self.assertIn("b\n\x1b[31mRED", [expert["name"] for expert in usage["experts"]])
-        self.assertEqual(sum(int(expert["selections"]) for expert in usage["experts"]),
-                         int(usage["selections"]))
+        self.assertEqual(sum(expert["selections"] for expert in usage["experts"]),
+                         usage["selections"])
+
+    def test_has_in_json_what_the_table_has(self):
+        layers = json.loads(self.run_ok("experts", "--json"))["layers"]
+        for layer in layers:
+            shares = [expert["share_of_scores"] for expert in layer["experts"]]
+            self.assertAlmostEqual(sum(shares), 1)
+            row = next(row for row in self.run_ok("experts").splitlines()
+                       if row.split()[:2] == [str(layer["layer"]), layer["kind"]])
+            self.assertTrue(row.endswith("  ".join(f"{share:6.1%}".replace("%", " %")
+                                                    for share in shares).strip().split("  ")[-1]), row)
 
     def test_draws_layers_and_experts(self):
         for arguments in [], ["--layer", "1"], ["--kind", "mixture_ffn"]:
@@ -334,7 +344,8 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertEqual(len(result.stderr.splitlines()), 1)
         self.assertIn("INVALID_ARGUMENT", result.stderr)
-        self.assertIn("sampling.top_p", result.stderr)
+        self.assertEqual(result.stderr.count("--top-p"), 1)
+        self.assertNotIn("top_p", result.stderr)
 
     def test_tells_wrong_usage_from_failed_calls(self):
         for arguments in [["generate", "x", "--top-k", "many"], ["score", "x"], ["models", "--x"]]:

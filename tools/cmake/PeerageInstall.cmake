@@ -3,6 +3,8 @@
 include(GNUInstallDirs)
 set(peerage_share ${CMAKE_INSTALL_DATADIR}/peerage)
 install(TARGETS peerage-server peerage peerage-model RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES ${CMAKE_BINARY_DIR}/client/peerage.bash-completion
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME peerage)
 install(DIRECTORY proto/peerage DESTINATION ${peerage_share}/proto FILES_MATCHING PATTERN "*.proto")
 install(DIRECTORY deploy/prometheus deploy/grafana DESTINATION ${peerage_share}
         PATTERN "*.py" EXCLUDE PATTERN "__pycache__" EXCLUDE)

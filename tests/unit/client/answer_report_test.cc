@@ -86,7 +86,10 @@ TEST(GenerationReportTest, ListsTokensWithTheirAlternatives) {
   token->add_alternative_logprobs(-1.25f);
   report.Add(event);
 
-  EXPECT_THAT(report.LogprobTable(), HasSubstr("42  -0.5000     1  42 -0.5000, 7 -1.2500\n"));
+  EXPECT_THAT(report.TokenIds(), ::testing::ElementsAre(7, 42));
+  EXPECT_THAT(report.LogprobTable(TokenTexts({{42, " a\n"}, {7, "\xc3"}})),
+              HasSubstr("0     42  \" a\\n\"  -0.5000     1  42 \" a\\n\" -0.5000, "
+                        "7 \"\\xc3\" -1.2500\n"));
 }
 
 TEST(GenerationReportTest, SaysWhichExpertsEachCandidateUsed) {
@@ -112,7 +115,21 @@ TEST(ScoreTableTest, ShowsEveryContinuationWithItsAverages) {
   EXPECT_EQ(ScoreTable(response, {" Paris", "\n"}),
             "logprob  per token  bits/byte  tokens  greedy  text\n"
             "-3.0000    -1.5000     0.7500       3  no      \" Paris\"\n"
-            " 0.0000          -     0.0000       0  yes     \"\\n\"\n");
+            "      -          -          -       0  -       \"\\n\"\n");
+}
+
+TEST(ScoredTokenTableTest, ShowsTheTextOfEachToken) {
+  v1::ScoreResponse response;
+  response.add_scores()->add_tokens()->set_token_id(3);  // nothing before it
+  v1::TokenLogprob& token = *response.add_scores()->add_tokens();
+  token.set_token_id(4);
+  token.set_logprob(-2);
+  token.set_rank(5);
+
+  EXPECT_EQ(ScoredTokenTable(response, TokenTexts({{3, "x"}, {4, "yz"}})),
+            "continuation  token  text  logprob  rank  alternatives\n"
+            "           0      3  \"x\"         -     -\n"
+            "           1      4  \"yz\"  -2.0000     5\n");
 }
 
 }  // namespace

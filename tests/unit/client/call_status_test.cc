@@ -25,17 +25,18 @@ TEST(CallStatusTest, KeepsCodeAndMessage) {
   EXPECT_EQ(DescribeError(status), "NOT_FOUND: no such model");
 }
 
-TEST(CallStatusTest, NamesTheFieldsThatWereRefused) {
+TEST(CallStatusTest, CallsFieldsThatWereRefusedByTheirOptionsOnce) {
   google::rpc::BadRequest bad_request;
-  for (const char* field : {"sampling.top_p", "stopping.stop[1]"}) {
+  for (const char* field :
+       {"request.sampling.top_p", "stopping.stop[1]", "prompt.text", "promptly"}) {
     auto* violation = bad_request.add_field_violations();
     violation->set_field(field);
     violation->set_description("out of range");
   }
   EXPECT_EQ(
       DescribeError(FromGrpcStatus(StatusWith(grpc::StatusCode::INVALID_ARGUMENT, bad_request))),
-      "INVALID_ARGUMENT: the message (sampling.top_p: out of range; stopping.stop[1]: out of "
-      "range)");
+      "INVALID_ARGUMENT: --top-p out of range; --stop (2.) out of range; the prompt out of range; "
+      "promptly out of range");
 }
 
 TEST(CallStatusTest, SaysWhenToTryAgain) {
@@ -43,6 +44,27 @@ TEST(CallStatusTest, SaysWhenToTryAgain) {
   retry.mutable_retry_delay()->set_nanos(250'000'000);
   EXPECT_EQ(DescribeError(FromGrpcStatus(StatusWith(grpc::StatusCode::RESOURCE_EXHAUSTED, retry))),
             "RESOURCE_EXHAUSTED: the message (try again in 0.25 s)");
+}
+
+TEST(CallStatusTest, SaysWhatToTryWhereNoServerOfOursAnswered) {
+  const absl::Status refused = FromGrpcStatus({grpc::StatusCode::UNAVAILABLE,
+                                               "failed to connect to all addresses; last error: "
+                                               "UNKNOWN: ipv4:127.0.0.1:1: Failed to connect "
+                                               "to remote host: Connection refused"});
+  EXPECT_EQ(
+      DescribeError(refused, "127.0.0.1:1"),
+      "UNAVAILABLE: no answer from 127.0.0.1:1 (Connection refused): is peerage-server running "
+      "there? --server or PEERAGE_SERVER names another");
+  google::rpc::ErrorInfo info;
+  info.set_domain("peerage");
+  EXPECT_EQ(
+      DescribeError(FromGrpcStatus(StatusWith(grpc::StatusCode::UNAVAILABLE, info)), "127.0.0.1:1"),
+      "UNAVAILABLE: the message");
+}
+
+TEST(CallStatusTest, SaysLimitsInTheOptionsWords) {
+  EXPECT_EQ(DescribeError(absl::OutOfRangeError("prompt and max_tokens have 9 tokens")),
+            "OUT_OF_RANGE: prompt and --max-tokens have 9 tokens");
 }
 
 TEST(CallStatusTest, SurvivesDetailsThatAreGarbage) {

@@ -3,17 +3,24 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/command_line/help_formatter.h"
 #include "client/commands/command.h"
 #include "client/commands/options.h"
 
 namespace peerage::client {
 namespace {
 
+using ::testing::ElementsAre;
+
 // What Prepare() says to the flags of one command.
-absl::Status Prepare(std::unique_ptr<Command> (*add)(CLI::App&), const std::string& line) {
+absl::Status Prepare(AddCommand* add, const std::string& line) {
   CLI::App program;
-  const std::unique_ptr<Command> command = add(program);
+  const std::unique_ptr<SharedOptions> shared = AddSharedOptions(program);
+  const std::unique_ptr<Command> command = add(program, *shared);
   program.parse(line);
   EXPECT_TRUE(command->chosen());
   return command->Prepare();
@@ -21,7 +28,7 @@ absl::Status Prepare(std::unique_ptr<Command> (*add)(CLI::App&), const std::stri
 
 TEST(ExpertsCommandTest, TakesFlagsThatFitEachOther) {
   for (const char* line :
-       {"experts", "experts --watch 5", "experts --png a.png",
+       {"experts", "experts --watch 5", "experts --watch", "experts --png a.png",
         "experts --layer 0 --npy a.npy --png a.png --maps 8", "experts --png a.png --scale 3"}) {
     EXPECT_TRUE(Prepare(AddExperts, line).ok()) << line;
   }
@@ -44,26 +51,53 @@ TEST(ExpertsCommandTest, RefusesFlagsThatDoNot) {
   }
 }
 
-ClientOptions OptionsOf(std::unique_ptr<Command> (*add)(CLI::App&), const std::string& line) {
+absl::StatusOr<ClientOptions> OptionsOf(AddCommand* add, const std::string& line) {
   CLI::App program;
-  const std::unique_ptr<Command> command = add(program);
+  const std::unique_ptr<SharedOptions> shared = AddSharedOptions(program);
+  const std::unique_ptr<Command> command = add(program, *shared);
   program.parse(line);
   return command->client_options();
 }
 
 TEST(CommandTest, KnowsWhereTheServerIsAndHowLongACallMayTake) {
-  EXPECT_EQ(OptionsOf(AddStatus, "status").server, "127.0.0.1:50051");
-  EXPECT_EQ(OptionsOf(AddStatus, "status").timeout, absl::InfiniteDuration());
-  EXPECT_EQ(OptionsOf(AddStatus, "status --server a:1").server, "a:1");
-  EXPECT_EQ(OptionsOf(AddStatus, "status --timeout 500ms").timeout, absl::Milliseconds(500));
-  EXPECT_EQ(OptionsOf(AddStatus, "status --timeout 2m").timeout, absl::Minutes(2));
-  EXPECT_EQ(OptionsOf(AddHealth, "health").timeout, absl::Seconds(5));
-  EXPECT_EQ(OptionsOf(AddHealth, "health --timeout 1").timeout, absl::Seconds(1));
+  EXPECT_EQ(OptionsOf(AddStatus, "status")->server, "127.0.0.1:50051");
+  EXPECT_EQ(OptionsOf(AddStatus, "status")->timeout, absl::InfiniteDuration());
+  EXPECT_EQ(OptionsOf(AddStatus, "--server a:1 status")->server, "a:1");
+  EXPECT_EQ(OptionsOf(AddStatus, "--timeout 500ms status")->timeout, absl::Milliseconds(500));
+  EXPECT_EQ(OptionsOf(AddStatus, "--timeout 2m status")->timeout, absl::Minutes(2));
+  EXPECT_EQ(OptionsOf(AddHealth, "health")->timeout, absl::Seconds(5));
+  EXPECT_EQ(OptionsOf(AddHealth, "--timeout 1 health")->timeout, absl::Seconds(1));
 }
 
-TEST(CommandTest, RefusesTimesThatAreNone) {
-  for (const char* line : {"status --timeout 0", "status --timeout 1x", "status --timeout 25h"}) {
-    EXPECT_THROW(OptionsOf(AddStatus, line), CLI::ParseError) << line;
+TEST(CommandTest, RefusesTimesAndAddressesThatAreNone) {
+  for (const char* text : {"0", "1x", "25h", "-1s", "inf"}) {
+    EXPECT_EQ(OptionsOf(AddStatus, absl::StrCat("--timeout ", text, " status")).status(),
+              absl::InvalidArgumentError(absl::StrCat("--timeout is \"", text,
+                                                      "\", not 1ms to 24h, such as 500ms or 30s")));
+  }
+  EXPECT_EQ(
+      OptionsOf(AddStatus, "--server http://a:1 status").status(),
+      absl::InvalidArgumentError("--server or PEERAGE_SERVER: \"http://a:1\" is no address of "
+                                 "a server: it is HOST:PORT, not a URL"));
+}
+
+// Every command of the program.
+constexpr AddCommand* kCommands[] = {AddGenerate, AddChat,   AddScore,  AddTokenize, AddDetokenize,
+                                     AddExperts,  AddModels, AddStatus, AddLogLevel, AddHealth};
+
+TEST(CommandTest, HasHelpThatFitsWithTwoExamples) {
+  CLI::App program;
+  program.formatter(std::make_shared<HelpFormatter>());
+  const std::unique_ptr<SharedOptions> shared = AddSharedOptions(program);
+  std::vector<std::unique_ptr<Command>> commands;
+  for (AddCommand* add : kCommands) commands.push_back(add(program, *shared));
+  for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::string help = command->help();
+    for (absl::string_view line : absl::StrSplit(help, '\n')) EXPECT_LE(line.size(), 100u) << line;
+    const std::string examples = help.substr(help.find("Examples:\n"));
+    const std::vector<std::string> uses =
+        absl::StrSplit(examples, absl::StrCat("  peerage ", command->get_name()));
+    EXPECT_GE(uses.size(), 3u) << help;
   }
 }
 
@@ -93,9 +127,57 @@ TEST(PromptOptionsTest, AreATextOrAChat) {
 }
 
 TEST(PromptOptionsTest, SayWhetherTheBosTokenComesFirst) {
+  EXPECT_FALSE(PromptOf("x").has_add_bos());
+  EXPECT_FALSE(PromptOf("x --chat").has_add_bos());
+  EXPECT_FALSE(PromptOf("--ids 1").has_add_bos());
   EXPECT_TRUE(PromptOf("x --bos").add_bos());
   EXPECT_TRUE(PromptOf("x --no-bos").has_add_bos());
   EXPECT_FALSE(PromptOf("x --no-bos").add_bos());
+}
+
+TEST(PromptOptionsTest, AreTokenIds) {
+  for (const char* line : {"--ids 1,2,3", "--ids=[1,2,3]"}) {
+    EXPECT_THAT(PromptOf(line).token_ids().ids(), ElementsAre(1, 2, 3));
+  }
+  EXPECT_TRUE(PromptOf("--ids 1 --bos").add_bos());
+}
+
+TEST(PromptOptionsTest, RefuseTextBesideIds) {
+  for (const char* line : {"x --ids 1", "--ids 1 --chat", "--ids 1 --system x"}) {
+    CLI::App program;
+    const PromptOptions options(program, "prompt");
+    program.parse(line);
+    EXPECT_EQ(options.Read().status(),
+              absl::InvalidArgumentError(
+                  "--ids stands for the prompt: leave out text, --chat and --system"));
+  }
+}
+
+// Every option that may be left out leaves its field unset.
+TEST(GenerationOptionsTest, SendNothingThatWasNotGiven) {
+  const auto request = [](const std::string& line) {
+    CLI::App program;
+    const GenerationOptions options(program);
+    program.parse(line);
+    v1::GenerateRequest request;
+    options.Set(request);
+    return request;
+  };
+  EXPECT_EQ(request("").sampling().ByteSizeLong(), 0u);
+  EXPECT_EQ(request("").stopping().ByteSizeLong(), 0u);
+  const v1::GenerateRequest given = request(
+      "--temperature 0 --top-k 0 --top-p 0.5 --min-p 0 --seed 0 --repetition-penalty 1 "
+      "--frequency-penalty 0 --presence-penalty -1 --max-tokens 7 --min-tokens 0 --stop a --stop b "
+      "--ignore-eos");
+  const v1::Sampling& sampling = given.sampling();
+  EXPECT_TRUE(sampling.has_temperature() && sampling.has_top_k() && sampling.has_min_p() &&
+              sampling.has_seed() && sampling.has_frequency_penalty());
+  EXPECT_EQ(sampling.top_p(), 0.5f);
+  EXPECT_EQ(sampling.presence_penalty(), -1.0f);
+  EXPECT_EQ(given.stopping().max_tokens(), 7u);
+  EXPECT_TRUE(given.stopping().has_min_tokens());
+  EXPECT_TRUE(given.stopping().ignore_eos());
+  EXPECT_THAT(given.stopping().stop(), ElementsAre("a", "b"));
 }
 
 TEST(TraceOptionTest, IsUnspecifiedUnlessGiven) {

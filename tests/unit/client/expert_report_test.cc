@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "client/expert_json.h"
 #include "client/mixture_table.h"
 
 namespace peerage::client {
@@ -192,24 +192,49 @@ TEST(ExpertUsageReportTest, OfSoftRoutingShowsTheMeanGates) {
                         "    base     20.0 %\n"));
 }
 
-TEST(ExpertUsageJsonTest, HasTheCountsOfEveryExpertOfAMixture) {
-  const MixtureLayer layer = Mixture(1, kFfn, {3, 0, 7}, {1.5, 0, 7});
+TEST(ExpertUsageJsonTest, HasTheCountsAndSharesOfEveryExpertOfAMixture) {
+  const MixtureLayer layer = Mixture(1, kFfn, {3, 0, 7}, {1.5, 0, 6});
 
-  const auto json =
-      nlohmann::json::parse(ExpertUsageJson(layer.usage, ExpertNames(Models({"base", "law"}))));
+  const Json json = ExpertUsageJson(layer.usage, ExpertNames(Models({"base", "law"})));
 
-  EXPECT_EQ(json["kind"], "EXPERT_LAYER_KIND_MIXTURE_FFN");
-  EXPECT_EQ(json["selections"], "10");
-  EXPECT_EQ(json["experts"], nlohmann::json::parse(R"([
-      {"id": 2, "selections": "7", "score_sum": 7.0},
-      {"id": 0, "name": "base", "selections": "3", "score_sum": 1.5},
-      {"id": 1, "name": "law", "selections": "0", "score_sum": 0.0}])"));
+  EXPECT_EQ(json["kind"], "mixture_ffn");
+  EXPECT_EQ(json["selections"], 10);
+  EXPECT_EQ(json["experts"], Json::parse(R"([
+      {"id": 2, "selections": 7, "share_of_selections": 0.7, "score_sum": 6.0,
+       "share_of_scores": 0.8},
+      {"id": 0, "name": "base", "selections": 3, "share_of_selections": 0.3, "score_sum": 1.5,
+       "share_of_scores": 0.2},
+      {"id": 1, "name": "law", "selections": 0, "share_of_selections": 0.0, "score_sum": 0.0,
+       "share_of_scores": 0.0}])"));
 }
 
 TEST(ExpertUsageJsonTest, StopsAtTheMostUsedOfAMillionExperts) {
   const MixtureLayer layer = Mixture(0, v1::EXPERT_LAYER_KIND_PEER, std::vector<uint64_t>(1 << 20),
                                      std::vector<double>(1 << 20));
-  EXPECT_EQ(nlohmann::json::parse(ExpertUsageJson(layer.usage))["experts"].size(), 256u);
+  const Json json = ExpertUsageJson(layer.usage);
+  EXPECT_EQ(json["experts"].size(), 256u);
+  EXPECT_EQ(json["experts"][0]["share_of_scores"], nullptr) << "nothing was counted";
+}
+
+TEST(ExpertSummaryJsonTest, HoldsWhatTheTableHolds) {
+  const std::vector<MixtureLayer> mixtures = {Mixture(0, kFfn, {10, 10}, {7.5, 2.5}),
+                                              Mixture(1, kFfn, {10, 10}, {2.5, 7.5}),
+                                              Mixture(2, kFfn, {0, 0}, {0, 0})};
+  v1::WatchExpertSummaryResponse summary;
+  *summary.add_layers() = PeerSummary(0);
+  for (const MixtureLayer& mixture : mixtures) *summary.add_layers() = mixture.summary;
+
+  const Json json = ExpertSummaryJson(summary, mixtures, ExpertNames(Models({"base", "law"})));
+
+  EXPECT_EQ(json["layers"][0]["kind"], "peer");
+  EXPECT_EQ(json["layers"][0]["selections"], 157'952);
+  EXPECT_FALSE(json["layers"][0].contains("experts"));
+  EXPECT_EQ(json["layers"][1]["routing"], "soft");
+  EXPECT_EQ(json["layers"][1]["experts"].size(), 2u);
+  EXPECT_EQ(json["layers"][1]["experts"][0]["share_of_scores"], 0.75);
+  EXPECT_EQ(json["layers"][3]["experts"][1]["share_of_scores"], nullptr);
+  ASSERT_EQ(json["means"].size(), 1u);
+  EXPECT_EQ(json["means"][0]["kind"], "mixture_ffn");
 }
 
 TEST(ExpertTraceLinesTest, IsOneLineForEachLayer) {

@@ -55,6 +55,20 @@ class FakeInference : public v1::InferenceService::Service {
     return RefusedField("continuations");
   }
 
+  // Answers the last request first; "broken" ends the call.
+  grpc::Status ScoreStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::ScoreStreamResponse, v1::ScoreStreamRequest>* stream) override {
+    std::vector<v1::ScoreStreamResponse> answers;
+    v1::ScoreStreamRequest request;
+    while (stream->Read(&request)) {
+      if (request.id() == "broken") return {grpc::StatusCode::INTERNAL, "the model broke"};
+      answers.emplace_back().set_id(request.id());
+    }
+    for (size_t i = answers.size(); i-- > 0;) stream->Write(answers[i]);
+    return grpc::Status::OK;
+  }
+
   grpc::Status Tokenize(grpc::ServerContext*, const v1::TokenizeRequest*,
                         v1::TokenizeResponse* response) override {
     // More than the 4 MiB that gRPC takes by default.
@@ -118,15 +132,62 @@ TEST_F(PeerageClientTest, SaysWhoItIs) {
 
 TEST_F(PeerageClientTest, GivesEventsInOrderAndThenTheCallsError) {
   std::vector<std::string> texts;
-  const absl::Status status = Client(options_).GenerateStream(
-      {}, [&](const v1::GenerateStreamResponse& event) { texts.push_back(event.delta().text()); });
+  const absl::Status status =
+      Client(options_).GenerateStream({}, [&](const v1::GenerateStreamResponse& event) {
+        texts.push_back(event.delta().text());
+        return true;
+      });
   EXPECT_THAT(texts, ElementsAre("a", "b", "c"));
   EXPECT_EQ(status, absl::InternalError("the model broke"));
 }
 
 TEST_F(PeerageClientTest, KeepsTheDetailsOfAnError) {
   const absl::Status status = Client(options_).Score({}).status();
-  EXPECT_EQ(DescribeError(status), "INVALID_ARGUMENT: 1 field (continuations: out of range)");
+  EXPECT_EQ(DescribeError(status), "INVALID_ARGUMENT: the continuation out of range");
+}
+
+v1::GenerateStreamRequest Endless() {
+  v1::GenerateStreamRequest request;
+  request.mutable_request()->set_model("endless");
+  return request;
+}
+
+// Calls ScoreStream with these ids. Returns those of the answers, of which `wanted` are taken.
+absl::StatusOr<std::vector<std::string>> Stream(Client& client, std::vector<std::string> ids,
+                                                size_t wanted) {
+  std::vector<std::string> answered;
+  size_t at = 0;
+  const absl::Status status = client.ScoreStream(
+      [&](v1::ScoreStreamRequest& request) {
+        if (at == ids.size()) return false;
+        request.set_id(ids[at++]);
+        return true;
+      },
+      [&](const v1::ScoreStreamResponse& answer) {
+        answered.push_back(answer.id());
+        return answered.size() < wanted;
+      });
+  if (!status.ok()) return status;
+  return answered;
+}
+
+TEST_F(PeerageClientTest, StreamsScoresInWhateverOrderTheyCome) {
+  Client client(options_);
+  EXPECT_THAT(*Stream(client, {"a", "b", "c"}, 9), ElementsAre("c", "b", "a"));
+  EXPECT_THAT(*Stream(client, {"a", "b", "c"}, 2), ElementsAre("c", "b"));
+  EXPECT_EQ(Stream(client, {"a", "broken", "c"}, 9).status(),
+            absl::InternalError("the model broke"));
+}
+
+TEST_F(PeerageClientTest, EndsTheCallsThatRunAndNoLaterOnes) {
+  Client client(options_);
+  EXPECT_FALSE(client.CancelRunning());
+  const auto cancel = [&client](const v1::GenerateStreamResponse&) {
+    EXPECT_TRUE(client.CancelRunning());
+    return true;
+  };
+  EXPECT_TRUE(absl::IsCancelled(client.GenerateStream(Endless(), cancel)));
+  EXPECT_TRUE(client.Generate({}).ok());
 }
 
 TEST_F(PeerageClientTest, TakesAnswersOfAnySize) {
@@ -181,21 +242,18 @@ TEST_F(PeerageClientTest, WatchesUntilItIsToldToStop) {
   EXPECT_THAT(layers, ElementsAre(0, 1, 2));
 }
 
-v1::GenerateStreamRequest Endless() {
-  v1::GenerateStreamRequest request;
-  request.mutable_request()->set_model("endless");
-  return request;
-}
-
 TEST_F(PeerageClientTest, LimitsTheTimeOfACall) {
   options_.timeout = absl::Milliseconds(50);
-  EXPECT_TRUE(
-      absl::IsDeadlineExceeded(Client(options_).GenerateStream(Endless(), [](const auto&) {})));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      Client(options_).GenerateStream(Endless(), [](const auto&) { return true; })));
 }
 
 TEST_F(PeerageClientTest, CancelsCallsThatRunAndEveryLaterOne) {
   Client client(options_);
-  const auto cancel = [&client](const v1::GenerateStreamResponse&) { client.Cancel(); };
+  const auto cancel = [&client](const v1::GenerateStreamResponse&) {
+    client.Cancel();
+    return true;
+  };
   EXPECT_TRUE(absl::IsCancelled(client.GenerateStream(Endless(), cancel)));
   EXPECT_TRUE(absl::IsCancelled(client.Generate({}).status()));
 }

@@ -1,16 +1,11 @@
 #include "client/terminal_text.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "peerage/v1/inference.pb.h"
-
 namespace peerage::client {
 namespace {
-
-using ::testing::HasSubstr;
 
 TEST(FormatTest, ShowsIntervalsAsPeopleReadThem) {
   EXPECT_EQ(FormatInterval(absl::Microseconds(250)), "0.2 ms");
@@ -55,14 +50,6 @@ INSTANTIATE_TEST_SUITE_P(
                       Quoted{"\xED\xA0\x80", R"("\xed\xa0\x80")"},          // surrogate
                       Quoted{"\xF4\x90\x80\x80", R"("\xf4\x90\x80\x80")"},  // above U+10FFFF
                       Quoted{"\x80z", R"("\x80z")"}));
-
-TEST(FormatTest, WritesJsonUnderTheFieldsOwnNamesWithDefaults) {
-  v1::Usage usage;
-  usage.set_prompt_tokens(3);
-  const std::string json = ToJson(usage);
-  EXPECT_THAT(json, HasSubstr("\"prompt_tokens\": 3"));
-  EXPECT_THAT(json, HasSubstr("\"completion_tokens\": 0"));
-}
 
 TEST(FormatTest, ConvertsDurations) {
   google::protobuf::Duration duration;

@@ -21,7 +21,7 @@ class HelpFormatterTest : public ::testing::Test {
     program_.formatter(std::make_shared<HelpFormatter>());
     program_.set_version_flag("--version", "1");
     program_.add_option("--server", text_, "Where it listens")
-        ->type_name("HOST:PORT")
+        ->type_name("ADDRESS")
         ->envname("HELP_TEST_SERVER")
         ->default_str("here");
     command_ = program_.add_subcommand("work", "Do it");
@@ -29,6 +29,7 @@ class HelpFormatterTest : public ::testing::Test {
     AddOptionalFlag(*command_, "--bos,!--no-bos", flag_, "A flag");
     AddWord(*command_, "--window", text_, "recent|total", std::string(30, 'w') + " of words")
         ->required();
+    command_->add_option("--whole", whole_, "Bound by CLI11")->check(CLI::Range(1, 9));
     command_->add_option("text", text_, "The text")->type_name("TEXT")->check(CLI::Range(1, 2));
   }
 
@@ -37,6 +38,7 @@ class HelpFormatterTest : public ::testing::Test {
   std::optional<uint32_t> number_;
   std::optional<bool> flag_;
   std::string text_;
+  int whole_ = 0;
 };
 
 TEST_F(HelpFormatterTest, SaysDefaultsAndVariablesAlwaysAlike) {
@@ -44,8 +46,9 @@ TEST_F(HelpFormatterTest, SaysDefaultsAndVariablesAlwaysAlike) {
   EXPECT_THAT(help, HasSubstr("  -n, --number N              How many (default: 7)\n"));
   EXPECT_THAT(help, HasSubstr("  --bos, --no-bos             A flag\n"));
   EXPECT_THAT(help, HasSubstr("  --window recent|total       wwww"));
+  EXPECT_THAT(help, HasSubstr("  --whole N                   Bound by CLI11\n"));
   EXPECT_THAT(help, HasSubstr("(required)"));
-  EXPECT_THAT(help, HasSubstr("Options of every command:\n  --server HOST"));
+  EXPECT_THAT(help, HasSubstr("Options of every command:\n  --server ADDRESS"));
   EXPECT_THAT(help, HasSubstr("(default: here) (environment: HELP_TEST_SERVER)\n"));
 }
 

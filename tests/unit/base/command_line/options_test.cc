@@ -74,6 +74,25 @@ TEST(OptionalNumberTest, RefusesWhatIsNoneOfItsRange) {
             "--seed is \"0\", not a whole number from 1 to 9");
 }
 
+TEST(NumberOrAloneTest, MayStandAlone) {
+  const auto number = [](const std::string& line) {
+    CLI::App app;
+    std::optional<uint32_t> value;
+    bool other = false;
+    AddNumberOrAlone(app, "--watch", value, 15, "", {.least = 1, .most = 99});
+    app.add_flag("--json", other);
+    app.parse(line);
+    return value;
+  };
+  EXPECT_EQ(number(""), std::nullopt);
+  EXPECT_EQ(number("--watch"), 15u);
+  EXPECT_EQ(number("--watch --json"), 15u);
+  EXPECT_EQ(number("--watch 3 --json"), 3u);
+  EXPECT_EQ(number("--watch=3"), 3u);
+  EXPECT_EQ(Refusal([&] { number("--watch 0"); }),
+            "--watch is \"0\", not a whole number from 1 to 99");
+}
+
 TEST(WordOptionTest, TakesItsWordsAlone) {
   CLI::App app;
   std::string word = "recent";
