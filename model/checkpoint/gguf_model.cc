@@ -19,8 +19,6 @@ absl::StatusOr<StoredModel> ReadModel(std::unique_ptr<RandomAccessFile> file) {
   ASSIGN_OR_RETURN(TensorBinding binding,
                    BindTensors(model.config, TensorNaming::kGguf, std::move(contents.tensors)));
   model.tokenizer.gguf = std::move(tokenizer);
-  model.tokenizer.config_bos_id = model.config.bos_id;
-  model.tokenizer.config_eos_ids = model.config.eos_ids;
   model.tokenizer.vocab_size = model.config.vocab_size;
   model.weight_files.push_back(std::move(file));
   model.tensors = std::move(binding.tensors);

@@ -15,6 +15,7 @@
 #include "model/checkpoint/container/weight_shards.h"
 #include "model/checkpoint/layout/mixtral_names.h"
 #include "model/checkpoint/stored_model.h"
+#include "model/tokenizer/gpt2_files.h"
 
 namespace peerage {
 namespace {
@@ -46,12 +47,33 @@ absl::StatusOr<std::string> ReadOptional(const fs::path& directory, const char* 
   return text;
 }
 
+// What vocab.json and merges.txt say, where there is no tokenizer.json.
+absl::StatusOr<std::string> TokenizerJsonOfParts(const fs::path& directory,
+                                                 const std::string& tokenizer_config) {
+  Gpt2Files files{.tokenizer_config_json = tokenizer_config};
+  ASSIGN_OR_RETURN(files.vocab_json, ReadOptional(directory, "vocab.json", kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(files.merges_txt, ReadOptional(directory, "merges.txt", kMaxTokenizerBytes));
+  if (files.vocab_json.empty() || files.merges_txt.empty()) {
+    return absl::NotFoundError(absl::StrCat(
+        directory.string(), ": no tokenizer.json (nor vocab.json and merges.txt instead)"));
+  }
+  ASSIGN_OR_RETURN(files.added_tokens_json,
+                   ReadOptional(directory, "added_tokens.json", kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(files.special_tokens_map_json,
+                   ReadOptional(directory, "special_tokens_map.json", kMaxTokenizerBytes));
+  return At(directory.string(), TokenizerJsonOf(files));
+}
+
 absl::StatusOr<HuggingFaceTokenizer> ReadTokenizer(const fs::path& directory) {
   HuggingFaceTokenizer tokenizer;
-  ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
-                   ReadRequired(directory, "tokenizer.json", kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(tokenizer.tokenizer_config_json,
                    ReadOptional(directory, "tokenizer_config.json", kMaxTokenizerBytes));
+  absl::StatusOr<std::string> whole =
+      ReadTextFile(directory / "tokenizer.json", kMaxTokenizerBytes);
+  if (absl::IsNotFound(whole.status())) {
+    whole = TokenizerJsonOfParts(directory, tokenizer.tokenizer_config_json);
+  }
+  ASSIGN_OR_RETURN(tokenizer.tokenizer_json, std::move(whole));
   ASSIGN_OR_RETURN(tokenizer.chat_template,
                    ReadOptional(directory, "chat_template.jinja", kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(tokenizer.generation_config_json,
@@ -68,6 +90,14 @@ absl::StatusOr<std::vector<TokenId>> ParseGenerationEosIds(const std::string& te
   ASSIGN_OR_RETURN(const std::vector<int> ids,
                    config.Ints("eos_token_id", IntRange{0, vocab_size - 1}));
   return std::vector<TokenId>(ids.begin(), ids.end());
+}
+
+// Each id once: every one of them ends a generation, whichever file names it.
+std::vector<TokenId> United(std::vector<TokenId> ids, const std::vector<TokenId>& more) {
+  for (const TokenId id : more) {
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  }
+  return ids;
 }
 
 absl::StatusOr<ModelConfig> ReadConfig(const fs::path& directory,
@@ -104,10 +134,10 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
       std::vector<TokenId> eos_ids,
       At((directory / "generation_config.json").string(),
          ParseGenerationEosIds(tokenizer.generation_config_json, model.config.vocab_size)));
-  if (!eos_ids.empty()) model.config.eos_ids = std::move(eos_ids);
   model.tokenizer.hugging_face = std::move(tokenizer);
   model.tokenizer.config_bos_id = model.config.bos_id;
   model.tokenizer.config_eos_ids = model.config.eos_ids;
+  model.config.eos_ids = United(std::move(eos_ids), model.config.eos_ids);
   model.tokenizer.vocab_size = model.config.vocab_size;
   return model;
 }

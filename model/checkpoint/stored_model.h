@@ -21,8 +21,9 @@ struct StoredModel {
   std::vector<std::string> ignored;
 };
 
-// A directory in Hugging Face's layout: config.json, *.safetensors, tokenizer.json and, where there
-// are any, tokenizer_config.json, chat_template.jinja and generation_config.json.
+// A directory in Hugging Face's layout: config.json, *.safetensors, tokenizer.json (or vocab.json
+// and merges.txt, read as the tokenizer.json that they stand for) and, where there are any,
+// tokenizer_config.json, chat_template.jinja and generation_config.json.
 absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path);
 
 // A .gguf file.

@@ -18,38 +18,30 @@ constexpr absl::string_view kSystem = "system";
 constexpr absl::string_view kAssistant = "assistant";
 constexpr std::array<absl::string_view, 3> kRoles = {kSystem, "user", kAssistant};
 
-absl::Status CheckStopIds(const TokenizerDefinition& definition) {
-  const size_t vocab_size = definition.tokens.size();
-  const auto check = [vocab_size](absl::string_view what, TokenId id) {
-    return id < vocab_size ? absl::OkStatus()
-                           : absl::InvalidArgumentError(absl::StrCat(
-                                 what, " ", id, " is not below the vocabulary size ", vocab_size));
-  };
-  if (definition.bos_id.has_value()) RETURN_IF_ERROR(check("bos token id", *definition.bos_id));
-  for (TokenId id : definition.eos_ids) RETURN_IF_ERROR(check("eos token id", id));
-  if (definition.add_bos && !definition.bos_id.has_value()) {
-    return absl::InvalidArgumentError(
-        "the tokenizer adds a BOS but does not say which token it is");
-  }
-  return absl::OkStatus();
+absl::Status CheckBos(const TokenizerDefinition& definition) {
+  if (!definition.add_bos || definition.origins.bos_id().has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError("the tokenizer adds a BOS but does not say which token it is");
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> BpeTokenizer::Create(TokenizerDefinition definition) {
-  RETURN_IF_ERROR(CheckStopIds(definition));
+  RETURN_IF_ERROR(CheckBos(definition));
   ASSIGN_OR_RETURN(const Vocabulary vocabulary, Vocabulary::Create(definition));
   ASSIGN_OR_RETURN(ByteBpe::Options bpe, vocabulary.MakeBpe(definition));
+  absl::StatusOr<Chat> chat = FindChat(definition);
+  TokenOrigins origins = definition.origins;
+  if (chat.ok()) origins.eos.push_back({chat->turn_end, "the chat template's end of a turn"});
   return std::unique_ptr<Tokenizer>(new BpeTokenizer(Parts{
       .bpe = ByteBpe(std::move(bpe)),
       .added_tokens = AddedTokens(definition.added_tokens),
       .pre_tokenizer = definition.pre_tokenizer,
       .bytes = vocabulary.Bytes(),
       .special = vocabulary.Special(),
-      .bos_id = definition.bos_id,
-      .eos_ids = definition.eos_ids,
+      .eos_ids = origins.eos_ids(),
+      .origins = std::move(origins),
       .add_bos = definition.add_bos,
-      .chat = FindChat(definition),
+      .chat = std::move(chat),
   }));
 }
 
@@ -62,7 +54,8 @@ absl::StatusOr<BpeTokenizer::Chat> BpeTokenizer::FindChat(const TokenizerDefinit
   const absl::StatusOr<ChatMl> chat_ml = RecogniseChatMl(definition.chat_template);
   if (!chat_ml.ok()) {
     return absl::FailedPreconditionError(
-        "the model's chat template is not understood: it is not ChatML");
+        absl::StrCat("the model's chat template is not understood, as it is not ChatML: ",
+                     chat_ml.status().message()));
   }
   const auto find = [&](absl::string_view content) -> std::optional<TokenId> {
     for (const AddedToken& token : definition.added_tokens) {

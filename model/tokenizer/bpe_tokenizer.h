@@ -30,10 +30,12 @@ class BpeTokenizer : public Tokenizer {
   absl::string_view Bytes(TokenId id) const override { return parts_.bytes[id]; }
   bool IsSpecial(TokenId id) const override { return parts_.special[id]; }
   int vocab_size() const override { return static_cast<int>(parts_.bytes.size()); }
-  std::optional<TokenId> bos_id() const override { return parts_.bos_id; }
+  std::optional<TokenId> bos_id() const override { return parts_.origins.bos_id(); }
   absl::Span<const TokenId> eos_ids() const override { return parts_.eos_ids; }
   bool add_bos() const override { return parts_.add_bos; }
   absl::string_view chat_template_name() const override;
+  absl::Status chat_status() const override { return parts_.chat.status(); }
+  const TokenOrigins& origins() const override { return parts_.origins; }
 
  private:
   // ChatML with the ids of its two tokens.
@@ -48,8 +50,8 @@ class BpeTokenizer : public Tokenizer {
     PreTokenizer pre_tokenizer;
     std::vector<std::string> bytes;  // [vocab_size]
     std::vector<bool> special;       // [vocab_size]
-    std::optional<TokenId> bos_id;
     std::vector<TokenId> eos_ids;
+    TokenOrigins origins;
     bool add_bos;
     absl::StatusOr<Chat> chat;  // an error says why there is none
   };

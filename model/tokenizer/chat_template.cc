@@ -1,11 +1,14 @@
 #include "model/tokenizer/chat_template.h"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/tokenizer/jinja.h"
 #include "model/tokenizer/tokenizer.h"
@@ -47,6 +50,24 @@ std::vector<std::vector<ChatTurn>> Conversations() {
   return all;
 }
 
+std::string RolesOf(const std::vector<ChatTurn>& turns) {
+  return absl::StrJoin(turns, ", ",
+                       [](std::string* out, const ChatTurn& turn) { out->append(turn.role); });
+}
+
+// Shows where the two texts part.
+absl::Status NotChatMl(const std::vector<ChatTurn>& turns, absl::string_view rendered,
+                       absl::string_view expected) {
+  constexpr size_t kBefore = 16, kShown = 48;
+  const size_t common =
+      std::mismatch(rendered.begin(), rendered.end(), expected.begin(), expected.end()).first -
+      rendered.begin();
+  const size_t first = common - std::min(common, kBefore);
+  return absl::UnimplementedError(absl::StrCat(
+      "with messages of ", RolesOf(turns), " it gives ", Quoted(rendered.substr(first, kShown)),
+      " at byte ", first, ", where ChatML has ", Quoted(expected.substr(first, kShown))));
+}
+
 // What a lone user's conversation has before the user's turn.
 absl::StatusOr<ChatMl> FindDefaultSystem(absl::string_view jinja_template) {
   const std::vector<ChatTurn> turns = {{"user", "content"}};
@@ -54,13 +75,14 @@ absl::StatusOr<ChatMl> FindDefaultSystem(absl::string_view jinja_template) {
   absl::string_view before = rendered;
   ChatMl chat_ml;
   if (!absl::ConsumeSuffix(&before, Expected(chat_ml, turns))) {
-    return absl::UnimplementedError("the chat template is not ChatML");
+    return NotChatMl(turns, rendered, Expected(chat_ml, turns));
   }
   if (before.empty()) return chat_ml;
   if (!absl::ConsumePrefix(&before, absl::StrCat(ChatMl::kTurnStart, "system\n")) ||
       !absl::ConsumeSuffix(&before, absl::StrCat(ChatMl::kTurnEnd, "\n")) ||
       before.find("<|") != absl::string_view::npos) {
-    return absl::UnimplementedError("the chat template's default is not one system message");
+    return absl::UnimplementedError(absl::StrCat("before a user's message it puts ", Quoted(before),
+                                                 ", which is not one system message"));
   }
   chat_ml.default_system = std::string(before);
   return chat_ml;
@@ -72,9 +94,8 @@ absl::StatusOr<ChatMl> RecogniseChatMl(absl::string_view jinja_template) {
   ASSIGN_OR_RETURN(ChatMl chat_ml, FindDefaultSystem(jinja_template));
   for (const std::vector<ChatTurn>& turns : Conversations()) {
     ASSIGN_OR_RETURN(const std::string rendered, RenderJinja(jinja_template, turns));
-    if (rendered != Expected(chat_ml, turns)) {
-      return absl::UnimplementedError("the chat template is not ChatML");
-    }
+    const std::string expected = Expected(chat_ml, turns);
+    if (rendered != expected) return NotChatMl(turns, rendered, expected);
   }
   return chat_ml;
 }

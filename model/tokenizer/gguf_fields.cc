@@ -1,10 +1,14 @@
 #include <array>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "base/strict_json.h"
@@ -43,7 +47,9 @@ absl::StatusOr<std::string> FindName(const json& pre_tokenizer, bool ignore_merg
     }
   }
   return absl::UnimplementedError(
-      "tokenizer.json: its pre_tokenizer has no name in tokenizer.ggml.pre that is supported");
+      absl::StrCat("tokenizer.json: its pre_tokenizer has no name in tokenizer.ggml.pre that is "
+                   "supported (",
+                   absl::StrJoin(kNames, ", "), " have one)"));
 }
 
 absl::Status CheckAddedToken(const AddedToken& token) {
@@ -67,6 +73,20 @@ absl::Status AddTokens(TokenizerDefinition& definition, GgufTokenizer& fields) {
     fields.tokens[id] = absl::StrCat("[PAD", id, "]");
     fields.token_types[id] = kUnusedToken;
   }
+  return absl::OkStatus();
+}
+
+// A GGUF file has three kinds of ends, all of which end a generation.
+absl::Status AddBeginAndEnds(const TokenOrigins& origins, GgufTokenizer& fields) {
+  fields.bos_id = origins.bos_id();
+  const std::vector<TokenId> ends = origins.eos_ids();
+  std::optional<TokenId>* const places[] = {&fields.eos_id, &fields.eot_id, &fields.eom_id};
+  if (ends.size() > std::size(places)) {
+    return absl::UnimplementedError(absl::StrCat("eos_token_id has ", ends.size(),
+                                                 " ids, of which a GGUF file can say ",
+                                                 std::size(places)));
+  }
+  for (size_t i = 0; i < ends.size(); ++i) *places[i] = ends[i];
   return absl::OkStatus();
 }
 
@@ -95,8 +115,7 @@ absl::StatusOr<GgufTokenizer> GgufFieldsOf(const TokenizerSource& source) {
   for (const auto& [left, right] : definition.merges) {
     fields.merges.push_back(absl::StrCat(left, " ", right));
   }
-  fields.bos_id = definition.bos_id;
-  if (!definition.eos_ids.empty()) fields.eos_id = definition.eos_ids.front();
+  RETURN_IF_ERROR(AddBeginAndEnds(definition.origins, fields));
   ASSIGN_OR_RETURN(fields.unknown_id, FindNamed(source, fields, "unk_token"));
   ASSIGN_OR_RETURN(fields.padding_id, FindNamed(source, fields, "pad_token"));
   fields.add_bos = definition.add_bos;

@@ -45,7 +45,8 @@ absl::StatusOr<GgufPreTokenizer> FindGgufPreTokenizer(absl::string_view name) {
                         {"pattern", {{"Regex", kLlama3Words}}},
                         {"behavior", "Isolated"},
                         {"invert", false}};
-    return GgufPreTokenizer{SequenceJson(words, ByteLevelJson(false)), /*ignore_merges=*/true};
+    return GgufPreTokenizer{
+        .json = SequenceJson(words, ByteLevelJson(false)), .ignore_merges = true, .add_bos = true};
   }
   return absl::UnimplementedError(
       absl::StrCat("tokenizer.ggml.pre \"", name,

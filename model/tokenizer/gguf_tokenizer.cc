@@ -1,4 +1,5 @@
-#include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -27,7 +28,9 @@ absl::Status ReadTokens(const GgufTokenizer& file, size_t vocab_size,
     const int type = file.token_types[id];
     if (type < kNormalToken || type > kUnusedToken) {
       return absl::UnimplementedError(
-          absl::StrCat("tokenizer.ggml.token_type[", id, "] is ", type, ": not supported"));
+          absl::StrCat("tokenizer.ggml.token_type[", id, "] is ", type,
+                       ", which is not supported (1 normal, 2 unknown, 3 control, 4 user defined "
+                       "and 5 unused are)"));
     }
     if (type == kNormalToken || type == kUnusedToken) continue;
     definition.added_tokens.push_back({.id = static_cast<TokenId>(id),
@@ -51,6 +54,27 @@ absl::Status ReadMerges(const GgufTokenizer& file, TokenizerDefinition& definiti
   return absl::OkStatus();
 }
 
+void ReadOrigins(const GgufTokenizer& file, TokenOrigins& origins) {
+  const auto add = [](std::optional<TokenId> id, const char* key, std::vector<TokenMention>& to) {
+    if (id.has_value()) to.push_back({*id, key});
+  };
+  add(file.bos_id, "tokenizer.ggml.bos_token_id", origins.bos);
+  add(file.eos_id, "tokenizer.ggml.eos_token_id", origins.eos);
+  add(file.eot_id, "tokenizer.ggml.eot_token_id", origins.eos);
+  add(file.eom_id, "tokenizer.ggml.eom_token_id", origins.eos);
+}
+
+// By default only a BOS that the file names is added: there may be none.
+void ReadAddBos(const GgufTokenizer& file, const GgufPreTokenizer& pre_tokenizer,
+                TokenizerDefinition& definition) {
+  definition.add_bos = file.add_bos.value_or(pre_tokenizer.add_bos && file.bos_id.has_value());
+  if (file.add_bos.has_value()) {
+    definition.origins.add_bos = "tokenizer.ggml.add_bos_token";
+  } else if (definition.add_bos) {
+    definition.origins.add_bos = absl::StrCat("the default of tokenizer.ggml.pre ", file.pre);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<TokenizerDefinition> DefineFromGguf(const TokenizerSource& source) {
@@ -65,13 +89,9 @@ absl::StatusOr<TokenizerDefinition> DefineFromGguf(const TokenizerSource& source
   definition.ignore_merges = pre_tokenizer.ignore_merges;
   RETURN_IF_ERROR(ReadTokens(file, source.vocab_size, definition));
   RETURN_IF_ERROR(ReadMerges(file, definition));
-  definition.bos_id = file.bos_id.has_value() ? file.bos_id : source.config_bos_id;
-  definition.eos_ids = source.config_eos_ids;  // the ends of turns are among them
-  if (file.eos_id.has_value() && std::find(definition.eos_ids.begin(), definition.eos_ids.end(),
-                                           *file.eos_id) == definition.eos_ids.end()) {
-    definition.eos_ids.push_back(*file.eos_id);
-  }
-  definition.add_bos = file.add_bos.value_or(false);
+  ReadOrigins(file, definition.origins);
+  RETURN_IF_ERROR(definition.origins.Check(source.vocab_size));
+  ReadAddBos(file, pre_tokenizer, definition);
   definition.chat_template = file.chat_template.value_or("");
   return definition;
 }

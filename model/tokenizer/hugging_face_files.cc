@@ -1,6 +1,8 @@
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
@@ -77,19 +79,19 @@ ordered_json ModelJson(const TokenizerDefinition& definition) {
 
 // Puts the BOS before a text.
 ordered_json ProcessorJson(const TokenizerDefinition& definition) {
-  if (!definition.add_bos || !definition.bos_id.has_value()) return nullptr;
-  const std::string& bos = definition.tokens[*definition.bos_id];
+  const std::optional<TokenId> bos_id = definition.origins.bos_id();
+  if (!definition.add_bos || !bos_id.has_value()) return nullptr;
+  const std::string& bos = definition.tokens[*bos_id];
   const auto special = [&](int type) {
     return ordered_json{{"SpecialToken", {{"id", bos}, {"type_id", type}}}};
   };
   const auto sequence = [](const char* id, int type) {
     return ordered_json{{"Sequence", {{"id", id}, {"type_id", type}}}};
   };
-  return {
-      {"type", "TemplateProcessing"},
-      {"single", {special(0), sequence("A", 0)}},
-      {"pair", {special(0), sequence("A", 0), special(1), sequence("B", 1)}},
-      {"special_tokens", {{bos, {{"id", bos}, {"ids", {*definition.bos_id}}, {"tokens", {bos}}}}}}};
+  return {{"type", "TemplateProcessing"},
+          {"single", {special(0), sequence("A", 0)}},
+          {"pair", {special(0), sequence("A", 0), special(1), sequence("B", 1)}},
+          {"special_tokens", {{bos, {{"id", bos}, {"ids", {*bos_id}}, {"tokens", {bos}}}}}}};
 }
 
 absl::StatusOr<std::string> TokenizerJson(const GgufTokenizer& file,
@@ -120,7 +122,7 @@ std::string TokenizerConfigJson(const GgufTokenizer& file, const TokenizerDefini
   const auto name = [&](const char* key, std::optional<TokenId> id) {
     if (id.has_value()) config[key] = definition.tokens[*id];
   };
-  name("bos_token", definition.bos_id);
+  name("bos_token", definition.origins.bos_id());
   name("eos_token", file.eos_id);
   name("unk_token", file.unknown_id);
   name("pad_token", file.padding_id);
@@ -128,10 +130,11 @@ std::string TokenizerConfigJson(const GgufTokenizer& file, const TokenizerDefini
 }
 
 std::string GenerationConfigJson(const TokenizerDefinition& definition) {
-  if (definition.eos_ids.empty()) return "";
+  const std::vector<TokenId> eos_ids = definition.origins.eos_ids();
+  if (eos_ids.empty()) return "";
   ordered_json config;
-  if (definition.bos_id.has_value()) config["bos_token_id"] = *definition.bos_id;
-  config["eos_token_id"] = definition.eos_ids;
+  if (const auto bos_id = definition.origins.bos_id()) config["bos_token_id"] = *bos_id;
+  config["eos_token_id"] = eos_ids;
   return config.dump(2) + "\n";
 }
 

@@ -23,7 +23,7 @@ std::optional<bool> SameAs(const JinjaValue& left, const JinjaValue& right) {
 }  // namespace
 
 absl::Status UnsupportedInJinja(absl::string_view what) {
-  return absl::UnimplementedError(absl::StrCat("chat template: ", what));
+  return absl::UnimplementedError(absl::StrCat("not supported in a chat template: ", what));
 }
 
 const JinjaValue::List* JinjaValue::AsList() const {

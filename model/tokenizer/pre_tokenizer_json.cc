@@ -27,8 +27,9 @@ constexpr Choice<SplitBehavior> kBehaviors[] = {
 absl::StatusOr<SplitBehavior> ReadBehavior(JsonObject& split) {
   ASSIGN_OR_RETURN(const std::string name, split.Optional("behavior", std::string()));
   if (const std::optional<SplitBehavior> behavior = FindChoice(kBehaviors, name)) return *behavior;
-  return absl::UnimplementedError(
-      absl::StrCat("pre_tokenizer Split behavior \"", name, "\" is not supported"));
+  return absl::UnimplementedError(absl::StrCat("pre_tokenizer Split behavior ", Quoted(name),
+                                               " is not supported (", ChoiceNames(kBehaviors),
+                                               " is)"));
 }
 
 absl::StatusOr<Pattern> ReadPattern(JsonObject& split) {
@@ -62,7 +63,8 @@ class Reader {
       return absl::InvalidArgumentError("a pre_tokenizer is not a JSON object");
     }
     if (has_byte_level_) {
-      return absl::UnimplementedError("a pre_tokenizer after ByteLevel is not supported");
+      return absl::UnimplementedError(
+          "a pre_tokenizer after ByteLevel is not supported (ByteLevel must be the last)");
     }
     ASSIGN_OR_RETURN(const std::string type,
                      JsonObject(json, "pre_tokenizer").Optional("type", std::string()));
@@ -80,12 +82,15 @@ class Reader {
       steps_.push_back(std::move(step));
       return absl::OkStatus();
     }
-    return absl::UnimplementedError(absl::StrCat("pre_tokenizer \"", type, "\" is not supported"));
+    return absl::UnimplementedError(
+        absl::StrCat("pre_tokenizer ", Quoted(type),
+                     " is not supported (ByteLevel, Split, Digits and Sequence are)"));
   }
 
   absl::StatusOr<PreTokenizer> Finish() && {
     if (!has_byte_level_) {
-      return absl::UnimplementedError("a pre_tokenizer without ByteLevel is not supported");
+      return absl::UnimplementedError(
+          "a pre_tokenizer without ByteLevel is not supported (ByteLevel must be the last)");
     }
     return PreTokenizer(std::move(steps_));
   }

@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/token.h"
+#include "model/tokenizer/token_origins.h"
 #include "model/tokenizer/tokenizer_source.h"
 
 namespace peerage {
@@ -65,6 +67,9 @@ class Tokenizer {
   virtual absl::Span<const TokenId> eos_ids() const = 0;     // any of them ends a generation
   virtual bool add_bos() const = 0;                          // to text, unless the caller says
   virtual absl::string_view chat_template_name() const = 0;  // "chatml"; empty: none understood
+  virtual absl::Status chat_status() const = 0;              // why EncodeChat refuses, if it does
+  // Which of the model's files say what begins and ends a text.
+  virtual const TokenOrigins& origins() const = 0;
 };
 
 }  // namespace peerage

@@ -9,6 +9,7 @@
 #include "model/token.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/pre_tokenizer.h"
+#include "model/tokenizer/token_origins.h"
 #include "model/tokenizer/tokenizer_source.h"
 
 namespace peerage {
@@ -21,8 +22,7 @@ struct TokenizerDefinition {
   bool ignore_merges = false;  // a word that is a token is not taken apart
   std::vector<AddedToken> added_tokens;
   PreTokenizer pre_tokenizer;
-  std::optional<TokenId> bos_id;
-  std::vector<TokenId> eos_ids;
+  TokenOrigins origins;
   bool add_bos = false;
   std::string chat_template;  // Jinja; empty: none
 };

@@ -27,6 +27,8 @@ struct GgufTokenizer {
   std::vector<std::string> merges;
   std::optional<TokenId> bos_id;
   std::optional<TokenId> eos_id;
+  std::optional<TokenId> eot_id;  // the end of a turn
+  std::optional<TokenId> eom_id;  // the end of a message to a tool
   std::optional<TokenId> unknown_id;
   std::optional<TokenId> padding_id;
   std::optional<bool> add_bos;
@@ -45,7 +47,7 @@ struct HuggingFaceTokenizer {
 struct TokenizerSource {
   std::optional<GgufTokenizer> gguf;
   std::optional<HuggingFaceTokenizer> hugging_face;
-  // From the model's config: config.json may name these where the tokenizer's files do not.
+  // What config.json names, beside the tokenizer's files.
   std::optional<TokenId> config_bos_id;
   std::vector<TokenId> config_eos_ids;
   int vocab_size = 0;  // rows of the embedding; the tokenizer may know fewer tokens

@@ -32,12 +32,12 @@ absl::Status AnswerTooLarge() {
       absl::StrCat("the answer would take more than ", kMaxResponseBytes, " bytes"));
 }
 
-absl::StatusOr<v1::TokenizeResponse> TokenizePrompt(const v1::TokenizeRequest& request,
-                                                    const ServedModel& model) {
+absl::StatusOr<v1::TokenizeResponse> TokenizeRequested(const v1::TokenizeRequest& request,
+                                                       const ServedModel& model) {
   RETURN_IF_ERROR(Validate(request, model));
   constexpr size_t kMostTokens = kMaxResponseBytes / kTokenizedTokenBytes;
   ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
-                   EncodePrompt(request.prompt(), *model.tokenizer, "prompt", kMostTokens));
+                   TokenizePrompt(request.prompt(), *model.tokenizer, "prompt", kMostTokens));
   if (tokens.size() > kMostTokens) return AnswerTooLarge();
   v1::TokenizeResponse response;
   size_t bytes = 0;
@@ -110,7 +110,7 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
                                                      const grpc::ByteBuffer* request,
                                                      grpc::ByteBuffer* response) {
   return TextCall<v1::TokenizeRequest, v1::TokenizeResponse>::Start(
-      TokenizePrompt, backend_, ReadCall(*context, kTokenize), context, request, response);
+      TokenizeRequested, backend_, ReadCall(*context, kTokenize), context, request, response);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,

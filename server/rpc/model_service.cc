@@ -28,6 +28,7 @@ v1::Model ToProto(const ServedModel& served) {
     *model.add_expert_layers() = peerage::ToProto(layer);
   }
   model.set_chat_template(std::string(served.tokenizer->chat_template_name()));
+  model.set_chat_template_error(std::string(served.tokenizer->chat_status().message()));
   return model;
 }
 

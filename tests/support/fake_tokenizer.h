@@ -38,10 +38,13 @@ class FakeTokenizer final : public Tokenizer {
   absl::Span<const TokenId> eos_ids() const override { return eos_ids_; }
   bool add_bos() const override { return false; }
   absl::string_view chat_template_name() const override { return "fake"; }
+  absl::Status chat_status() const override { return absl::OkStatus(); }
+  const TokenOrigins& origins() const override { return origins_; }
 
  private:
   std::vector<std::string> bytes_;  // [kVocabSize]
   const std::vector<TokenId> eos_ids_ = {kEos};
+  const TokenOrigins origins_ = {.bos = {{kBos, "fake"}}, .eos = {{kEos, "fake"}}, .add_bos = ""};
 };
 
 }  // namespace peerage

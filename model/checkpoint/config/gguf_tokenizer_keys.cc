@@ -70,6 +70,8 @@ absl::StatusOr<GgufTokenizer> ReadGgufTokenizer(GgufMetadata metadata, int vocab
   if (merges.has_value()) tokenizer.merges = *std::move(merges);
   ASSIGN_OR_RETURN(tokenizer.bos_id, ReadTokenId(metadata, "tokenizer.ggml.bos_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.eos_id, ReadTokenId(metadata, "tokenizer.ggml.eos_token_id", tokens));
+  ASSIGN_OR_RETURN(tokenizer.eot_id, ReadTokenId(metadata, "tokenizer.ggml.eot_token_id", tokens));
+  ASSIGN_OR_RETURN(tokenizer.eom_id, ReadTokenId(metadata, "tokenizer.ggml.eom_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.unknown_id,
                    ReadTokenId(metadata, "tokenizer.ggml.unknown_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.padding_id,

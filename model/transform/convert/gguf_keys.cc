@@ -13,10 +13,6 @@
 namespace peerage::transform {
 namespace {
 
-// The ids that end a generation, in the order in which they are read.
-constexpr const char* kEosKeys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-                                    "tokenizer.ggml.eom_token_id"};
-
 // The version of ggml's quantised blocks.
 constexpr uint64_t kBlockLayouts = 2;
 
@@ -82,6 +78,9 @@ void WriteTokenizer(GgufTokenizer tokenizer, KeyWriter& keys) {
     if (id.has_value()) keys.Integer(key, *id);
   };
   add_id("tokenizer.ggml.bos_token_id", tokenizer.bos_id);
+  add_id("tokenizer.ggml.eos_token_id", tokenizer.eos_id);
+  add_id("tokenizer.ggml.eot_token_id", tokenizer.eot_id);
+  add_id("tokenizer.ggml.eom_token_id", tokenizer.eom_id);
   add_id("tokenizer.ggml.unknown_token_id", tokenizer.unknown_id);
   add_id("tokenizer.ggml.padding_token_id", tokenizer.padding_id);
   if (tokenizer.add_bos.has_value()) keys.Bool("tokenizer.ggml.add_bos_token", *tokenizer.add_bos);
@@ -99,11 +98,6 @@ absl::Status CheckSayable(const ModelConfig& config) {
   if (config.activation != Activation::kSilu) {
     return absl::UnimplementedError("hidden_act is not silu, which a GGUF file cannot say");
   }
-  if (config.eos_ids.size() > std::size(kEosKeys)) {
-    return absl::UnimplementedError(absl::StrCat("eos_token_id has ", config.eos_ids.size(),
-                                                 " ids, of which a GGUF file can say ",
-                                                 std::size(kEosKeys)));
-  }
   return absl::OkStatus();
 }
 
@@ -117,7 +111,6 @@ absl::StatusOr<GgufMetadata> GgufKeysOf(const Checkpoint& checkpoint, bool has_q
   WriteSizes(config, keys);
   if (has_quantized_tensors) keys.Integer("general.quantization_version", kBlockLayouts);
   WriteTokenizer(std::move(tokenizer), keys);
-  for (size_t i = 0; i < config.eos_ids.size(); ++i) keys.Integer(kEosKeys[i], config.eos_ids[i]);
   return keys.Take();
 }
 

@@ -57,10 +57,16 @@ bool WantsBos(const v1::Prompt& prompt, const Tokenizer& tokenizer) {
 
 }  // namespace
 
-absl::StatusOr<Tokens> EncodePrompt(const v1::Prompt& prompt, const Tokenizer& tokenizer,
-                                    absl::string_view path, size_t limit) {
+absl::StatusOr<Tokens> TokenizePrompt(const v1::Prompt& prompt, const Tokenizer& tokenizer,
+                                      absl::string_view path, size_t limit) {
   ASSIGN_OR_RETURN(Tokens tokens, EncodeInput(prompt, tokenizer, path, limit));
   if (WantsBos(prompt, tokenizer)) PrependBos(tokenizer, tokens);
+  return tokens;
+}
+
+absl::StatusOr<Tokens> EncodePrompt(const v1::Prompt& prompt, const Tokenizer& tokenizer,
+                                    absl::string_view path, size_t limit) {
+  ASSIGN_OR_RETURN(Tokens tokens, TokenizePrompt(prompt, tokenizer, path, limit));
   if (tokens.empty()) return FieldError(path, "must have at least one token");
   return tokens;
 }

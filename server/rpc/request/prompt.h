@@ -17,7 +17,12 @@ namespace peerage {
 // Precondition: Validate accepted the request.
 
 // BOS is put in front as `add_bos` says or, unset, as the tokenizer's configuration says for text;
-// ids and chats get none. A prompt without any token is INVALID_ARGUMENT.
+// ids and chats get none. An empty text may be no token at all.
+absl::StatusOr<std::vector<TokenId>> TokenizePrompt(const v1::Prompt& prompt,
+                                                    const Tokenizer& tokenizer,
+                                                    absl::string_view path, size_t limit);
+
+// The same to continue from: a prompt without any token is INVALID_ARGUMENT.
 absl::StatusOr<std::vector<TokenId>> EncodePrompt(const v1::Prompt& prompt,
                                                   const Tokenizer& tokenizer,
                                                   absl::string_view path, size_t limit);

@@ -119,11 +119,11 @@ TEST_F(ModelDirectoryTest, HandsOnTheTokenizersFiles) {
   EXPECT_EQ(source.vocab_size, 8);
 }
 
-TEST_F(ModelDirectoryTest, PrefersTheEosIdsOfTheGenerationConfig) {
+TEST_F(ModelDirectoryTest, UnitesTheEosIdsOfBothConfigs) {
   directory_.Write("generation_config.json", R"({"eos_token_id": [3, 4], "max_length": 9})");
 
-  EXPECT_THAT(Open()->config().eos_ids, ElementsAre(3, 4));
-  EXPECT_THAT(Open()->tokenizer().config_eos_ids, ElementsAre(3, 4));
+  EXPECT_THAT(Open()->config().eos_ids, ElementsAre(3, 4, 2));
+  EXPECT_THAT(Open()->tokenizer().config_eos_ids, ElementsAre(2));
 
   directory_.Write("generation_config.json", R"({"eos_token_id": null})");
   EXPECT_THAT(Open()->config().eos_ids, ElementsAre(2));
@@ -137,7 +137,8 @@ TEST_F(ModelDirectoryTest, NeedsItsThreeFiles) {
   for (const char* name : {"config.json", "tokenizer.json"}) {
     const std::string moved = directory_.PathOf("moved");
     std::filesystem::rename(directory_.PathOf(name), moved);
-    EXPECT_EQ(OpenError(directory_.path()), directory_.path() + ": no " + name);
+    EXPECT_THAT(OpenError(directory_.path()),
+                testing::StartsWith(directory_.path() + ": no " + name));
     std::filesystem::rename(moved, directory_.PathOf(name));
   }
   std::filesystem::remove(directory_.PathOf("model.safetensors"));

@@ -404,7 +404,7 @@ TEST(RequestFieldsTest, TokenizeChecksItsPrompt) {
           std::vector<FieldCase<Tokenize>>{
               Ok<Tokenize>("text", text("abc")),
               Bad<Tokenize>("prompt", "none", [](Tokenize& r) { r.clear_prompt(); }),
-              Bad<Tokenize>("prompt", "empty", text("")),
+              Ok<Tokenize>("empty", text("")),
               Bad<Tokenize>("prompt.text", "text that the tokenizer refuses", text("A")),
               Bad<Tokenize>(
                   "prompt.token_ids.ids[0]", "an id past the vocabulary",

@@ -227,6 +227,28 @@ TEST(TokenizeTest, GivesIdsAndBytesAndBack) {
   EXPECT_THAT(text.tokens(), ::testing::ElementsAre("a", "\xc3"));
 }
 
+// As Hugging Face's tokenizers have it: nothing is no token, beside a BOS.
+TEST(TokenizeTest, AnEmptyTextIsNoTokenButTheBosThatIsAsked) {
+  TestServer server;
+  v1::TokenizeRequest request;
+  request.mutable_prompt()->set_text("");
+  grpc::ClientContext context;
+  v1::TokenizeResponse tokens;
+  ASSERT_TRUE(server.inference().Tokenize(&context, request, &tokens).ok());
+  EXPECT_THAT(tokens.token_ids(), ::testing::IsEmpty());
+
+  request.mutable_prompt()->set_add_bos(true);
+  grpc::ClientContext with_bos_context;
+  ASSERT_TRUE(server.inference().Tokenize(&with_bos_context, request, &tokens).ok());
+  EXPECT_THAT(tokens.token_ids(), ::testing::ElementsAre(FakeTokenizer::kBos));
+
+  request.mutable_prompt()->clear_add_bos();
+  request.mutable_prompt()->mutable_token_ids();
+  grpc::ClientContext ids_context;
+  ASSERT_TRUE(server.inference().Tokenize(&ids_context, request, &tokens).ok());
+  EXPECT_THAT(tokens.token_ids(), ::testing::IsEmpty());
+}
+
 TEST(DetokenizeTest, LeavesSpecialTokensOutUnlessAsked) {
   TestServer server;
   v1::DetokenizeRequest request;

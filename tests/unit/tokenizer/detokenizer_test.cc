@@ -36,8 +36,11 @@ class ByteTokenizer : public Tokenizer {
   absl::Span<const TokenId> eos_ids() const override { return {}; }
   bool add_bos() const override { return false; }
   absl::string_view chat_template_name() const override { return ""; }
+  absl::Status chat_status() const override { return absl::UnimplementedError("no chat"); }
+  const TokenOrigins& origins() const override { return origins_; }
 
  private:
+  const TokenOrigins origins_;
   std::vector<std::string> bytes_;
 };
 

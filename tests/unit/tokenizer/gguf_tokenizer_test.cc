@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tests/unit/tokenizer/small_tokenizer.h"
 
@@ -41,12 +42,45 @@ TEST(GgufTokenizerTest, EncodesAndRecognisesControlTokens) {
 }
 
 // A chat model's eos_token_id may end texts only, and its eot_token_id the turns.
-TEST(GgufTokenizerTest, EveryEndThatTheConfigFoundEndsAGeneration) {
+TEST(GgufTokenizerTest, EveryEndThatTheFileNamesEndsAGeneration) {
   TokenizerSource source = Source();
-  source.config_eos_ids = {kTurnEnd, kBos};
-  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kTurnEnd, kBos));
-  source.config_eos_ids = {kBos};
-  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kBos, kTurnEnd));
+  source.gguf->eot_id = kBos;
+  source.gguf->eom_id = kAb;
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kTurnEnd, kBos, kAb));
+  source.gguf->eos_id = kBos;
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kBos, kAb));
+}
+
+TEST(GgufTokenizerTest, AChatEndsAtTheEndOfATurnWhateverElseIsNamed) {
+  TokenizerSource source = Source();
+  source.gguf->eos_id = kBos;
+  source.gguf->chat_template = kChatMl;
+  const auto tokenizer = Load(source);
+  EXPECT_THAT(tokenizer->eos_ids(), ElementsAre(kBos, kTurnEnd));
+  EXPECT_THAT(
+      Places(tokenizer->origins().eos),
+      ElementsAre("260 tokenizer.ggml.eos_token_id", "259 the chat template's end of a turn"));
+}
+
+// As llama.cpp has it: llama-bpe is the only one of the names that adds a BOS by default.
+TEST(GgufTokenizerTest, AddsTheBosThatItsPreTokenizerAddsByDefault) {
+  for (const char* pre :
+       {"gpt-2", "smollm", "starcoder", "refact", "command-r", "codeshell", "llama-bpe"}) {
+    TokenizerSource source = Source();
+    source.gguf->pre = pre;
+    const bool by_default = absl::string_view(pre) == "llama-bpe";
+    const auto tokenizer = Load(source);
+    EXPECT_EQ(tokenizer->add_bos(), by_default) << pre;
+    EXPECT_EQ(tokenizer->origins().add_bos,
+              by_default ? "the default of tokenizer.ggml.pre llama-bpe" : "")
+        << pre;
+    source.gguf->add_bos = !by_default;
+    EXPECT_EQ(Load(source)->add_bos(), !by_default) << pre;
+    EXPECT_EQ(Load(source)->origins().add_bos, "tokenizer.ggml.add_bos_token") << pre;
+    source.gguf->add_bos.reset();
+    source.gguf->bos_id.reset();
+    EXPECT_FALSE(Load(source)->add_bos()) << pre << ": there is none to add";
+  }
 }
 
 TEST(GgufTokenizerTest, UserDefinedTokensAreRecognisedButNotSpecial) {
@@ -104,7 +138,8 @@ TEST(GgufTokenizerTest, RefusesByNameWhatIsBrokenOrNotSupported) {
       {"model", [](auto& s) { s.gguf->model = "llama"; }, kUnimplemented, "\"llama\""},
       {"pre", [](auto& s) { s.gguf->pre = "default"; }, kUnimplemented, "\"default\""},
       {"no pre", [](auto& s) { s.gguf->pre = ""; }, kUnimplemented, "tokenizer.ggml.pre"},
-      {"type", [](auto& s) { s.gguf->token_types[7] = 6; }, kUnimplemented, "token_type[7]"},
+      {"type", [](auto& s) { s.gguf->token_types[7] = 6; }, kUnimplemented,
+       "token_type[7] is 6, which is not supported (1 normal, 2 unknown"},
       {"types", [](auto& s) { s.gguf->token_types.pop_back(); }, kInvalid, "token_type has 260"},
       {"too many", [](auto& s) { s.vocab_size = 260; }, kInvalid, "has 261 entries"},
       {"vocabulary 0", [](auto& s) { s.vocab_size = 0; }, kInvalid, "vocabulary size 0"},
@@ -118,7 +153,8 @@ TEST(GgufTokenizerTest, RefusesByNameWhatIsBrokenOrNotSupported) {
       {"merge twice", [](auto& s) { s.gguf->merges[1] = "a b"; }, kInvalid, "twice"},
       {"forgeable", [](auto& s) { s.gguf->token_types[kAb] = 3; }, kInvalid,
        "special token \"ab\""},
-      {"bos", [](auto& s) { s.gguf->bos_id = 261; }, kInvalid, "bos token id 261"},
+      {"bos", [](auto& s) { s.gguf->bos_id = 261; }, kInvalid,
+       "tokenizer.ggml.bos_token_id: bos token id 261"},
       {"eos", [](auto& s) { s.gguf->eos_id = 4000000000u; }, kInvalid, "eos token id 4000000000"},
       {"no bos to add",
        [](auto& s) {

@@ -28,11 +28,11 @@ TokenizerSource GgufSource() {
   gguf.merges = {"a b", "Ġ a"};
   gguf.bos_id = kTurnStart;
   gguf.eos_id = kTurnEnd;
+  gguf.eot_id = kTurnStart;
   gguf.padding_id = kBos;
   gguf.add_bos = true;
   TokenizerSource source;
   source.gguf = std::move(gguf);
-  source.config_eos_ids = {kTurnEnd, kTurnStart};
   source.vocab_size = kSmallVocabSize;
   return source;
 }
@@ -92,8 +92,29 @@ TEST(HuggingFaceFilesTest, GoBackToTheSameFields) {
   EXPECT_EQ(after->merges, before.merges);
   EXPECT_EQ(after->bos_id, before.bos_id);
   EXPECT_EQ(after->eos_id, before.eos_id);
+  EXPECT_EQ(after->eot_id, before.eot_id);
   EXPECT_EQ(after->padding_id, before.padding_id);
   EXPECT_EQ(after->add_bos, before.add_bos);
+}
+
+// A BOS that a file adds by default is added by what it is converted to, both ways.
+TEST(HuggingFaceFilesTest, KeepABosThatIsAddedByDefault) {
+  TokenizerSource gguf = GgufSource();
+  gguf.gguf->add_bos.reset();
+  ASSERT_TRUE(Load(gguf)->add_bos());
+  TokenizerSource files = AsFiles(gguf);
+  EXPECT_EQ(GgufFieldsOf(files)->add_bos, true);
+
+  files.hugging_face->tokenizer_config_json.clear();
+  EXPECT_TRUE(Load(files)->add_bos());
+  EXPECT_EQ(Load(files)->bos_id(), kTurnStart);
+}
+
+TEST(HuggingFaceFilesTest, RefusesMoreEndsThanAGgufFileHolds) {
+  TokenizerSource files = AsFiles(GgufSource());
+  files.config_eos_ids = {1, 2};
+  EXPECT_THAT(std::string(GgufFieldsOf(files).status().message()),
+              HasSubstr("eos_token_id has 4 ids, of which a GGUF file can say 3"));
 }
 
 TEST(HuggingFaceFilesTest, RefusesByNameWhatJsonCannotHold) {

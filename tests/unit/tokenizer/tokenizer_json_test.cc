@@ -6,6 +6,7 @@
 #include <random>
 #include <string>
 
+#include "absl/strings/str_replace.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tests/unit/tokenizer/small_tokenizer.h"
 
@@ -138,22 +139,90 @@ TEST(TokenizerJsonTest, AddsABosAsTheConfigSaysElseAsThePostProcessorDoes) {
   }
 }
 
-TEST(TokenizerJsonTest, EosIdsComeFromTheFirstFileThatNamesThem) {
+TEST(TokenizerJsonTest, EveryEndThatAFileNamesEndsAGeneration) {
   TokenizerSource source = Source(File());
   source.hugging_face->tokenizer_config_json = R"({"eos_token": "<|im_end|>"})";
   EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kTurnEnd));
   source.config_eos_ids = {3, 4};
-  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(3, 4));
-  source.hugging_face->generation_config_json = R"({"eos_token_id": [5, 6]})";
-  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(5, 6));
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(3, 4, kTurnEnd));
+  source.hugging_face->generation_config_json = R"({"eos_token_id": [5, 3]})";
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(5, 3, 4, kTurnEnd));
   source.hugging_face->generation_config_json = R"({"eos_token_id": 7})";
-  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(7));
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(7, 3, 4, kTurnEnd));
+}
+
+// A base model's config names the end of a text only; a chat of it ends at the end of a turn.
+TEST(TokenizerJsonTest, AChatEndsAtTheEndOfATurnWhateverElseIsNamed) {
+  TokenizerSource source = Source(File());
+  source.config_eos_ids = {kBos};
+  source.hugging_face->chat_template = kChatMl;
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kBos, kTurnEnd));
+  EXPECT_EQ(Load(source)->origins().eos.back().place, "the chat template's end of a turn");
+  source.hugging_face->chat_template = "not it";
+  EXPECT_THAT(Load(source)->eos_ids(), ElementsAre(kBos));
+}
+
+// It is the post-processor that puts the BOS before a text, by the ids of its own table.
+TEST(TokenizerJsonTest, TheBosOfThePostProcessorCounts) {
+  json file = File();
+  file["post_processor"] = BosTemplate();
+  TokenizerSource source = Source(file);
+  source.config_bos_id = 7;
+  source.hugging_face->tokenizer_config_json = R"({"bos_token": "ab"})";
+  source.hugging_face->generation_config_json = R"({"bos_token_id": 9})";
+  EXPECT_EQ(Load(source)->bos_id(), kBos);
+  EXPECT_THAT(Places(Load(source)->origins().bos),
+              ElementsAre("260 tokenizer.json's post_processor", "256 tokenizer_config.json",
+                          "7 config.json", "9 generation_config.json"));
+
+  json& table = file["post_processor"]["processors"][1]["special_tokens"];
+  table = {{"<s>", {{"id", "<s>"}, {"ids", {kAb}}, {"tokens", {"ab"}}}}};
+  source.hugging_face->tokenizer_json = file.dump();
+  EXPECT_EQ(Load(source)->bos_id(), kAb);
+  table["<s>"]["ids"] = {1, 2};
+  source.hugging_face->tokenizer_json = file.dump();
+  EXPECT_THAT(std::string(Tokenizer::Load(source).status().message()),
+              HasSubstr("the ids of \"<s>\" are [1,2], and one id is supported"));
+
+  source.hugging_face->tokenizer_json = File().dump();
+  EXPECT_EQ(Load(source)->bos_id(), kAb);
+  source.hugging_face->tokenizer_config_json.clear();
+  EXPECT_EQ(Load(source)->bos_id(), 7);
+  source.config_bos_id.reset();
+  EXPECT_EQ(Load(source)->bos_id(), 9);
+}
+
+// Hugging Face reads every Sequence of none as nothing, and of one as that one.
+TEST(TokenizerJsonTest, EmptyListsAreNoErrors) {
+  const std::pair<const char*, json> cases[] = {
+      {"normalizer", {{"type", "Sequence"}, {"normalizers", json::array()}}},
+      {"normalizer",
+       {{"type", "Sequence"},
+        {"normalizers", {{{"type", "Sequence"}, {"normalizers", json::array()}}}}}},
+      {"decoder", {{"type", "Sequence"}, {"decoders", json::array()}}},
+      {"decoder", {{"type", "Sequence"}, {"decoders", {{{"type", "ByteLevel"}}}}}},
+      {"post_processor", {{"type", "Sequence"}, {"processors", json::array()}}},
+      {"pre_tokenizer",
+       {{"type", "Sequence"},
+        {"pretokenizers",
+         {{{"type", "Sequence"}, {"pretokenizers", json::array()}}, File()["pre_tokenizer"]}}}},
+  };
+  for (const auto& [key, value] : cases) {
+    json file = File();
+    file[key] = value;
+    EXPECT_THAT(*Load(Source(file))->Encode("ab a", SpecialTokens::kRecognise),
+                ElementsAre(kAb, kSpaceA))
+        << key << ": " << value;
+  }
+  json file = File();
+  file["added_tokens"] = json::array();
+  EXPECT_THAT(*Load(Source(file))->Encode("<s>", SpecialTokens::kRecognise),
+              ElementsAre('<', 's', '>'));
+  EXPECT_THAT(*Load(Source(file))->Encode("", SpecialTokens::kRecognise), testing::IsEmpty());
 }
 
 TEST(TokenizerJsonTest, TakesTheChatTemplateOfTheJinjaFileElseOfTheConfig) {
-  const std::string chat_ml =
-      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
-      "{% endfor %}{{ '<|im_start|>assistant\\n' }}";
+  const std::string chat_ml(kChatMl);
   TokenizerSource source = Source(File());
   source.hugging_face->tokenizer_config_json = json({{"chat_template", chat_ml}}).dump();
   EXPECT_EQ(Load(source)->chat_template_name(), "chatml");
@@ -174,7 +243,19 @@ TEST(TokenizerJsonTest, SaysWhyThereIsNoChat) {
   EXPECT_EQ(error(), absl::FailedPreconditionError("the model has no chat template"));
   source.hugging_face->chat_template = "not it";
   EXPECT_EQ(error(), absl::FailedPreconditionError(
-                         "the model's chat template is not understood: it is not ChatML"));
+                         "the model's chat template is not understood, as it is not ChatML: with "
+                         "messages of user it gives \"not it\" at byte 0, where ChatML has "
+                         "\"<|im_start|>user\\ncontent<|im_end|>\\n<|im_start|>a\""));
+  source.hugging_face->chat_template = std::string("{{ bos_token }}") + kChatMl;
+  EXPECT_THAT(std::string(error().message()),
+              HasSubstr("not ChatML: not supported in a chat template: bos_token"));
+  source.hugging_face->chat_template =
+      absl::StrReplaceAll(kChatMl, {{"m.role", "(m.role + m.role)"}});
+  EXPECT_THAT(std::string(error().message()), HasSubstr("\"<|im_start|>useruser"));
+  source.hugging_face->chat_template = std::string("Hi ") + kChatMl;
+  EXPECT_THAT(std::string(error().message()),
+              HasSubstr("before a user's message it puts \"Hi \", which is not one system"));
+  EXPECT_EQ(Load(source)->chat_status(), error());
 }
 
 // A message could end its own turn where the turn's tokens are not special.
@@ -182,9 +263,7 @@ TEST(TokenizerJsonTest, ChatNeedsTurnTokensThatAreSpecial) {
   json file = File();
   file["added_tokens"][1]["special"] = false;
   TokenizerSource source = Source(file);
-  source.hugging_face->chat_template =
-      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
-      "{% endfor %}{{ '<|im_start|>assistant\\n' }}";
+  source.hugging_face->chat_template = kChatMl;
   EXPECT_EQ(Load(source)->chat_template_name(), "");
   const ChatTurn turn = {"user", "Hello"};
   EXPECT_THAT(std::string(Load(source)->EncodeChat({turn}).status().message()),
@@ -205,22 +284,40 @@ TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
        [](json& f) {
          f["normalizer"] = {{"type", "NFC"}};
        },
-       kUnimplemented, "normalizer \"NFC\""},
+       kUnimplemented, "normalizer \"NFC\" is not supported (an empty one is)"},
+      {"normalizer in a Sequence",
+       [](json& f) {
+         f["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "Lowercase"}}}}};
+       },
+       kUnimplemented, "normalizer \"Lowercase\" is not supported"},
+      {"decoder twice",
+       [](json& f) {
+         f["decoder"] = {{"type", "Sequence"},
+                         {"decoders", {{{"type", "ByteLevel"}}, {{"type", "ByteLevel"}}}}};
+       },
+       kUnimplemented, "2 times ByteLevel"},
+      {"decoder without a list",
+       [](json& f) {
+         f["decoder"] = {{"type", "Sequence"}};
+       },
+       kInvalid, "decoder Sequence has no list of decoders"},
       {"decoder",
        [](json& f) {
          f["decoder"] = {{"type", "WordPiece"}};
        },
-       kUnimplemented, "decoder \"WordPiece\""},
+       kUnimplemented, "decoder \"WordPiece\" is not supported (ByteLevel is)"},
       {"post-processor",
        [](json& f) {
          f["post_processor"] = {{"type", "BertProcessing"}};
        },
-       kUnimplemented, "\"BertProcessing\""},
+       kUnimplemented,
+       "\"BertProcessing\" is not supported (TemplateProcessing, ByteLevel and Sequence are)"},
       {"pre-tokenizer",
        [](json& f) {
          f["pre_tokenizer"] = {{"type", "Metaspace"}};
        },
-       kUnimplemented, "\"Metaspace\""},
+       kUnimplemented,
+       "\"Metaspace\" is not supported (ByteLevel, Split, Digits and Sequence are)"},
       {"no pre-tokenizer", [](json& f) { f["pre_tokenizer"] = nullptr; }, kUnimplemented,
        "without a pre_tokenizer"},
       {"no ByteLevel",
@@ -242,19 +339,21 @@ TEST(TokenizerJsonTest, RefusesByNameWhatIsBrokenOrNotSupported) {
          f["pre_tokenizer"] = {
              {"type", "Split"}, {"pattern", {{"String", "x"}}}, {"behavior", "Sideways"}};
        },
-       kUnimplemented, "\"Sideways\""},
+       kUnimplemented, "\"Sideways\" is not supported (Isolated, Removed"},
       {"pattern",
        [](json& f) {
          f["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "["}}}};
        },
        kInvalid, "pattern \"[\""},
-      {"model", [](json& f) { f["model"]["type"] = "Unigram"; }, kUnimplemented, "\"Unigram\""},
+      {"model", [](json& f) { f["model"]["type"] = "Unigram"; }, kUnimplemented,
+       "\"Unigram\" is not supported (BPE over bytes is)"},
       {"no model", [](json& f) { f.erase("model"); }, kInvalid, "no model"},
-      {"dropout", [](json& f) { f["model"]["dropout"] = 0.1; }, kUnimplemented, "dropout"},
+      {"dropout", [](json& f) { f["model"]["dropout"] = 0.1; }, kUnimplemented,
+       "model.dropout 0.1 is not supported (only 0 is)"},
       {"prefix", [](json& f) { f["model"]["continuing_subword_prefix"] = "##"; }, kUnimplemented,
-       "continuing_subword_prefix"},
+       "continuing_subword_prefix \"##\" is not supported (only none is)"},
       {"byte fallback", [](json& f) { f["model"]["byte_fallback"] = true; }, kUnimplemented,
-       "byte_fallback"},
+       "byte_fallback true is not supported (only false is)"},
       {"unknown token", [](json& f) { f["model"]["unk_token"] = "<unk>"; }, kInvalid, "\"<unk>\""},
       {"model key", [](json& f) { f["model"]["speed"] = 1; }, kUnimplemented, "model.speed"},
       {"id too large", [](json& f) { f["model"]["vocab"]["zz"] = 261; }, kInvalid, "\"zz\""},

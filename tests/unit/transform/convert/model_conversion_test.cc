@@ -106,7 +106,7 @@ TEST_F(ModelConversionTest, GoesToGgufAndBackBitForBit) {
   EXPECT_EQ(back->config().rope_theta, 10000.0f);
   EXPECT_FALSE(back->config().tied_embeddings);
   EXPECT_EQ(back->config().bos_id, 4u);
-  EXPECT_THAT(back->config().eos_ids, ElementsAre(4, 5));
+  EXPECT_THAT(back->config().eos_ids, ElementsAre(4, 5, 2));
 }
 
 // The file holds row 1 of a head after row 0's partner in the rotation, row head_dim/2.
