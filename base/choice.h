@@ -51,7 +51,10 @@ std::optional<T> FindChoice(const Choice<T> (&choices)[kCount], absl::string_vie
 template <typename T, size_t kCount>
 absl::StatusOr<T> ParseChoice(JsonObject& object, absl::string_view key,
                               const Choice<T> (&choices)[kCount], std::optional<T> fallback = {}) {
-  if (fallback.has_value() && object.Find(key) == nullptr) return *fallback;
+  if (fallback.has_value() && object.Find(key) == nullptr) {
+    object.NoteDefault(key, std::string(ChoiceName(choices, *fallback)));
+    return *fallback;
+  }
   ASSIGN_OR_RETURN(const std::string name, object.String(key));
   if (const std::optional<T> value = FindChoice(choices, name)) return *value;
   return object.Error(key, absl::StrCat("is ", Quoted(name), ", not ", ChoiceNames(choices)));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
 
@@ -34,13 +35,23 @@ bool Holds(const json& value) {
 }  // namespace
 
 JsonObject::JsonObject(const json& value, std::string path)
-    : value_(&value), path_(std::move(path)) {}
+    : value_(&value), path_(std::move(path)), defaults_(std::make_shared<DefaultValues>()) {}
 
 absl::StatusOr<JsonObject> JsonObject::Of(const json& value, std::string path) {
   if (!value.is_object()) {
     return At(path, absl::InvalidArgumentError("is not a JSON object"));
   }
   return JsonObject(value, std::move(path));
+}
+
+absl::StatusOr<JsonObject> JsonObject::Inner(const json& value, std::string path) const {
+  ASSIGN_OR_RETURN(JsonObject inner, Of(value, std::move(path)));
+  inner.defaults_ = defaults_;
+  return inner;
+}
+
+void JsonObject::NoteDefault(absl::string_view key, std::string value) {
+  (*defaults_)[PathOf(key)] = std::move(value);
 }
 
 const json* JsonObject::Find(absl::string_view key) {
@@ -51,7 +62,10 @@ const json* JsonObject::Find(absl::string_view key) {
 
 absl::StatusOr<int> JsonObject::Int(absl::string_view key, IntRange range,
                                     std::optional<int> fallback) {
-  if (fallback.has_value() && Find(key) == nullptr) return *fallback;
+  if (fallback.has_value() && Find(key) == nullptr) {
+    NoteDefault(key, absl::StrCat(*fallback));
+    return *fallback;
+  }
   ASSIGN_OR_RETURN(const int64_t integer, Int64(key, range));
   return static_cast<int>(integer);
 }
@@ -69,7 +83,10 @@ absl::StatusOr<int64_t> JsonObject::Int64(absl::string_view key, IntRange range)
 
 absl::StatusOr<float> JsonObject::Number(absl::string_view key, NumberRange range, float fallback) {
   const json* value = Find(key);
-  if (value == nullptr) return fallback;
+  if (value == nullptr) {
+    NoteDefault(key, absl::StrCat(fallback));
+    return fallback;
+  }
   if (!value->is_number()) return Error(key, "is not a number");
   const double number = value->get<double>();
   if (!range.Contains(number)) {
@@ -80,7 +97,10 @@ absl::StatusOr<float> JsonObject::Number(absl::string_view key, NumberRange rang
 
 absl::StatusOr<bool> JsonObject::Bool(absl::string_view key, bool fallback) {
   const json* value = Find(key);
-  if (value == nullptr) return fallback;
+  if (value == nullptr) {
+    NoteDefault(key, fallback ? "true" : "false");
+    return fallback;
+  }
   if (!value->is_boolean()) return Error(key, "is neither true nor false");
   return value->get<bool>();
 }
@@ -89,8 +109,9 @@ absl::StatusOr<std::string> JsonObject::String(absl::string_view key,
                                                std::optional<std::string> fallback) {
   const json* value = Find(key);
   if (value == nullptr) {
-    if (fallback.has_value()) return *std::move(fallback);
-    return Error(key, "is missing");
+    if (!fallback.has_value()) return Error(key, "is missing");
+    NoteDefault(key, *fallback);
+    return *std::move(fallback);
   }
   if (!value->is_string()) return Error(key, "is not a string");
   return value->get<std::string>();
@@ -153,7 +174,8 @@ absl::Status JsonObject::CheckKeys(std::initializer_list<absl::string_view> know
   for (const auto& [key, value] : value_->items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       return absl::UnimplementedError(
-          absl::StrCat(PathOf(absl::Utf8SafeCHexEscape(key)), " is not supported"));
+          absl::StrCat(PathOf(absl::Utf8SafeCHexEscape(key)), " is not supported (",
+                       absl::StrJoin(known, ", "), known.size() == 1 ? " is)" : " are)"));
     }
   }
   return absl::OkStatus();

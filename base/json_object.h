@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -28,15 +30,21 @@ struct NumberRange {
   }
 };
 
+// What stands for keys that a text leaves out, by their paths.
+using DefaultValues = std::map<std::string, std::string>;
+
 // Typed, range-checked reading of one JSON object. A key whose value is null counts as absent.
 // Errors name the key with its path ("layers[15].ffn[1].kind"). Remembers which keys were asked
-// for, so that the others can be refused or listed.
+// for, so that the others can be refused or listed, and which fallbacks were taken.
 //
 // Ownership: the JSON value must outlive it.
 class JsonObject {
  public:
   // `path` is what leads to this object; empty for the whole text.
   static absl::StatusOr<JsonObject> Of(const nlohmann::json& value, std::string path);
+
+  // An object inside this one, which notes its fallbacks with those of this one.
+  absl::StatusOr<JsonObject> Inner(const nlohmann::json& value, std::string path) const;
 
   // Precondition: the value is an object.
   JsonObject(const nlohmann::json& value, std::string path);
@@ -59,6 +67,11 @@ class JsonObject {
   template <typename T>
   absl::StatusOr<T> Optional(absl::string_view key, T fallback);
 
+  // Says that `value` stands for a key. Int, Number, Bool and String say so of their fallbacks.
+  void NoteDefault(absl::string_view key, std::string value);
+  // Of the whole text: of this object, and of those it is inside of or that are inside of it.
+  const DefaultValues& defaults() const { return *defaults_; }
+
   // An error that begins with the key's path.
   absl::Status Error(absl::string_view key, absl::string_view message) const;
   std::string PathOf(absl::string_view key) const;
@@ -75,6 +88,7 @@ class JsonObject {
   const nlohmann::json* value_;
   std::string path_;
   std::set<std::string, std::less<>> read_;
+  std::shared_ptr<DefaultValues> defaults_;
 };
 
 // What a file's text was parsed to: an error that names the file unless that is an object.

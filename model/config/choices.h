@@ -10,6 +10,9 @@ inline constexpr Choice<Activation> kActivations[] = {{"silu", Activation::kSilu
                                                       {"gelu_tanh", Activation::kGeluTanh},
                                                       {"relu", Activation::kRelu}};
 
+inline constexpr Choice<NormType> kNormTypes[] = {{"rmsnorm", NormType::kRmsNorm},
+                                                  {"layernorm", NormType::kLayerNorm}};
+
 // What the fields of a `peer` or `pkm` entry may be called (docs/model_format.md).
 inline constexpr Choice<ProductKeys> kProductKeys[] = {{"shared", ProductKeys::kShared},
                                                        {"per_head", ProductKeys::kPerHead},

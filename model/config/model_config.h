@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -142,6 +143,8 @@ struct ModelConfig {
   std::optional<TokenId> bos_id;
   std::vector<TokenId> eos_ids;
   std::vector<LayerConfig> layers;
+  // What stands for keys that the file leaves open, by the names that it would have for them.
+  std::map<std::string, std::string> defaults;
 };
 
 }  // namespace peerage

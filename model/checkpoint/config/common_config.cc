@@ -20,6 +20,7 @@ absl::StatusOr<int> ParseHeadDim(JsonObject& config, int hidden_size, int num_he
                         absl::StrCat("is missing, and hidden_size ", hidden_size,
                                      " / num_attention_heads ", num_heads, " does not give it"));
   }
+  config.NoteDefault("head_dim", absl::StrCat(head_dim));
   return head_dim;
 }
 
@@ -34,8 +35,6 @@ absl::StatusOr<ModelConfig> ParseCommonKeys(JsonObject& config) {
                    config.Int("num_key_value_heads", kNumHeadsRange, model.num_heads));
   ASSIGN_OR_RETURN(model.head_dim, ParseHeadDim(config, model.hidden_size, model.num_heads));
   RETURN_IF_ERROR(CheckHeads(model, kHeadKeys));
-  ASSIGN_OR_RETURN(model.rope_theta,
-                   config.Number("rope_theta", kRopeThetaRange, model.rope_theta));
   ASSIGN_OR_RETURN(model.max_positions, config.Int("max_position_embeddings", kMaxPositionsRange));
   ASSIGN_OR_RETURN(model.tied_embeddings, config.Bool("tie_word_embeddings", false));
   const IntRange token_range{0, model.vocab_size - 1};

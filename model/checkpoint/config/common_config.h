@@ -6,8 +6,8 @@
 
 namespace peerage {
 
-// The keys that every kind of config.json has in common: sizes, heads, rotary base, positions,
-// tied embeddings and special tokens. Leaves `layers` and what the kinds say differently as it is
+// The keys that every kind of config.json has in common: sizes, heads, positions, tied
+// embeddings and special tokens. Leaves `layers` and what the kinds say differently as it is
 // by default. An absent bos_token_id or eos_token_id means that there is none.
 absl::StatusOr<ModelConfig> ParseCommonKeys(JsonObject& config);
 

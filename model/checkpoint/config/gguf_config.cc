@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -43,11 +45,6 @@ constexpr std::array<NeutralMetadata, 16> kNeutralMetadata = {{
     {"llama.use_parallel_residual", 0},
 }};
 
-absl::Status Unsupported(absl::string_view key) {
-  return absl::UnimplementedError(
-      absl::StrCat(Quoted(key), " has a value that is not supported by this build"));
-}
-
 // Whatever its width and type; nullopt for strings and arrays.
 std::optional<double> AsNumber(const GgufValue& value) {
   if (const auto* number = std::get_if<uint64_t>(&value.value)) return *number;
@@ -57,15 +54,25 @@ std::optional<double> AsNumber(const GgufValue& value) {
   return std::nullopt;
 }
 
+absl::Status Unsupported(absl::string_view key, absl::string_view value,
+                         absl::string_view supported) {
+  return absl::UnimplementedError(
+      absl::StrCat(key, " is ", value, ", which is not supported (", supported, " is)"));
+}
+
 absl::Status CheckVariations(const GgufMetadata& metadata) {
   for (const auto& [key, neutral] : kNeutralMetadata) {
     const GgufValue* value = metadata.Find(key);
-    if (value != nullptr && AsNumber(*value) != neutral) return Unsupported(key);
+    if (value == nullptr) continue;
+    const std::optional<double> number = AsNumber(*value);
+    if (number == neutral) continue;
+    const std::string text = number.has_value() ? absl::StrCat(*number) : "not a number";
+    return Unsupported(key, text, absl::StrCat(neutral));
   }
   constexpr absl::string_view kScalingType = "llama.rope.scaling.type";
   ASSIGN_OR_RETURN(const std::string* scaling, metadata.String(kScalingType));
-  if (scaling != nullptr && *scaling != "none") return Unsupported(kScalingType);
-  return absl::OkStatus();
+  if (scaling == nullptr || *scaling == "none") return absl::OkStatus();
+  return Unsupported(kScalingType, Quoted(*scaling), "\"none\"");
 }
 
 absl::StatusOr<int> ReadInt(const GgufMetadata& metadata, absl::string_view key, IntRange range,
@@ -126,15 +133,40 @@ absl::StatusOr<std::vector<TokenId>> ReadEosIds(const GgufMetadata& metadata, in
   return ids;
 }
 
+// A part of a model that was split: the first has all keys, the others have no architecture.
+absl::Status CheckWhole(const GgufMetadata& metadata) {
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> parts, metadata.Integer("split.count"));
+  if (parts.value_or(1) <= 1) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> part, metadata.Integer("split.no"));
+  return absl::UnimplementedError(
+      absl::StrCat("is part ", part.value_or(0) + 1, " of ", *parts,
+                   " of a split model (split.count), which is not supported: join its files with "
+                   "llama.cpp's llama-gguf-split --merge"));
+}
+
 absl::Status CheckArchitecture(const GgufMetadata& metadata) {
   constexpr absl::string_view kKey = "general.architecture";
   ASSIGN_OR_RETURN(const std::string* architecture, metadata.String(kKey));
   if (architecture == nullptr) {
+    RETURN_IF_ERROR(CheckWhole(metadata));
     return absl::InvalidArgumentError(absl::StrCat(kKey, " is missing"));
   }
-  if (*architecture == "llama") return absl::OkStatus();
-  return absl::UnimplementedError(
-      absl::StrCat(kKey, " ", Quoted(*architecture), " is not supported by this build"));
+  if (*architecture != "llama") return Unsupported(kKey, Quoted(*architecture), "\"llama\"");
+  return CheckWhole(metadata);
+}
+
+std::map<std::string, std::string> DefaultsOf(const GgufMetadata& metadata,
+                                              const ModelConfig& model) {
+  const std::pair<const char*, std::string> optional[] = {
+      {"llama.vocab_size", absl::StrCat(model.vocab_size)},
+      {kGgufHeadKeys.num_kv_heads, absl::StrCat(model.num_kv_heads)},
+      {kGgufHeadKeys.head_dim, absl::StrCat(model.head_dim)},
+      {"llama.rope.freq_base", absl::StrCat(model.rope_theta)}};
+  std::map<std::string, std::string> defaults;
+  for (const auto& [key, value] : optional) {
+    if (metadata.Find(key) == nullptr) defaults.emplace(key, value);
+  }
+  return defaults;
 }
 
 bool HasTensor(const GgufContents& contents, absl::string_view name) {
@@ -174,6 +206,7 @@ absl::StatusOr<ModelConfig> ParseGgufConfig(const GgufContents& contents) {
   ASSIGN_OR_RETURN(const int intermediate_size,
                    ReadInt(metadata, "llama.feed_forward_length", kIntermediateSizeRange));
   model.layers.assign(num_layers, LayerConfig{{DenseFfnConfig{intermediate_size}}});
+  model.defaults = DefaultsOf(metadata, model);
   return model;
 }
 

@@ -1,12 +1,13 @@
 #include "model/checkpoint/config/llama_config.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "base/error_text.h"
+#include "base/choice.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/config/common_config.h"
 #include "model/checkpoint/config/config_limits.h"
@@ -58,20 +59,22 @@ const std::vector<NeutralKey>& NeutralKeys() {
   return keys;
 }
 
-std::string ValueText(const json& value) {
-  if (value.is_structured()) return "set";
-  return value.is_string() ? Quoted(value.get_ref<const std::string&>()) : value.dump();
-}
+constexpr size_t kLongestValue = 100;
 
-absl::Status Unsupported(const JsonObject& config, absl::string_view key, const json& value) {
-  return absl::UnimplementedError(absl::StrCat(config.PathOf(key), " is ", ValueText(value),
-                                               ", which is not supported by this build"));
+absl::Status Unsupported(const JsonObject& config, absl::string_view key, const json& value,
+                         absl::string_view supported) {
+  std::string text = value.dump();
+  if (text.size() > kLongestValue) text = absl::StrCat(text.substr(0, kLongestValue), "...");
+  return absl::UnimplementedError(
+      absl::StrCat(config.PathOf(key), " is ", text, ", which is not supported (", supported, ")"));
 }
 
 absl::Status CheckNeutral(JsonObject& config, const NeutralKey& neutral) {
   const json* value = config.Find(neutral.key);
   if (value == nullptr || *value == neutral.value) return absl::OkStatus();
-  return Unsupported(config, neutral.key, *value);
+  return Unsupported(
+      config, neutral.key, *value,
+      neutral.value.is_null() ? "null is" : absl::StrCat(neutral.value.dump(), " is"));
 }
 
 absl::Status CheckNeutralKeys(JsonObject& config) {
@@ -84,44 +87,64 @@ absl::Status CheckLayerTypes(JsonObject& config) {
   if (types == nullptr) return absl::OkStatus();
   if (!types->is_array()) return config.Error("layer_types", "is not a list");
   for (const json& type : *types) {
-    if (type != "full_attention") return Unsupported(config, "layer_types", type);
+    if (type != "full_attention") {
+      return Unsupported(config, "layer_types", type, "\"full_attention\" is");
+    }
   }
   return absl::OkStatus();
 }
 
 // `rope_scaling`, and `rope_parameters` of newer files, may hold the base and the neutral type.
-// Returns the base they give, or the fallback; a base that the config gives must be the same.
-absl::StatusOr<float> ParseRope(JsonObject& config, const char* key, float fallback) {
+// Returns the base they give, or `theta`, which was given elsewhere; both must be the same.
+absl::StatusOr<std::optional<float>> ParseRope(JsonObject& config, const char* key,
+                                               std::optional<float> theta) {
   const json* value = config.Find(key);
-  if (value == nullptr) return fallback;
+  if (value == nullptr) return theta;
   ASSIGN_OR_RETURN(JsonObject rope, JsonObject::Of(*value, key));
   for (const char* type_key : {"rope_type", "type"}) {
     const json* type = rope.Find(type_key);
-    if (type != nullptr && *type != "default") return Unsupported(rope, type_key, *type);
+    if (type != nullptr && *type != "default") {
+      return Unsupported(rope, type_key, *type, "\"default\" is");
+    }
   }
   const json* partial = rope.Find("partial_rotary_factor");
   if (partial != nullptr && *partial != 1.0) {
-    return Unsupported(rope, "partial_rotary_factor", *partial);
+    return Unsupported(rope, "partial_rotary_factor", *partial, "1 is");
   }
-  ASSIGN_OR_RETURN(const float theta, rope.Number("rope_theta", kRopeThetaRange, fallback));
-  if (config.Find("rope_theta") != nullptr && theta != fallback) {
-    return rope.Error("rope_theta",
-                      absl::StrCat("is ", theta, ", but rope_theta ", fallback, " in the config"));
+  if (rope.Find("rope_theta") != nullptr) {
+    ASSIGN_OR_RETURN(const float inner, rope.Number("rope_theta", kRopeThetaRange, 0));
+    if (theta.value_or(inner) != inner) {
+      return rope.Error("rope_theta", absl::StrCat("is ", inner, ", but rope_theta ", *theta,
+                                                   " elsewhere in the config"));
+    }
+    theta = inner;
   }
   const std::vector<std::string> others = rope.UnreadKeys();
   if (others.empty()) return theta;
-  return absl::UnimplementedError(absl::StrCat(others.front(), " is not supported by this build"));
+  return absl::UnimplementedError(absl::StrCat(
+      others.front(), " is not supported (rope_type, partial_rotary_factor and rope_theta are)"));
+}
+
+absl::StatusOr<float> ParseRopeTheta(JsonObject& config, float fallback) {
+  std::optional<float> theta;
+  if (config.Find("rope_theta") != nullptr) {
+    ASSIGN_OR_RETURN(theta, config.Number("rope_theta", kRopeThetaRange, fallback));
+  }
+  ASSIGN_OR_RETURN(theta, ParseRope(config, "rope_scaling", theta));
+  ASSIGN_OR_RETURN(theta, ParseRope(config, "rope_parameters", theta));
+  if (!theta.has_value()) config.NoteDefault("rope_theta", absl::StrCat(fallback));
+  return theta.value_or(fallback);
 }
 
 // The names of Hugging Face's activation table; its "gelu" is the exact one.
 absl::StatusOr<Activation> ParseHuggingFaceActivation(JsonObject& config) {
+  constexpr Choice<Activation> kNames[] = {
+      {"silu", Activation::kSilu}, {"swish", Activation::kSilu},
+      {"gelu", Activation::kGelu}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"relu", Activation::kRelu}, {"gelu_new", Activation::kGeluTanh}};
   ASSIGN_OR_RETURN(const std::string name, config.String("hidden_act", "silu"));
-  if (name == "silu" || name == "swish") return Activation::kSilu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::kGeluTanh;
-  if (name == "relu") return Activation::kRelu;
-  return absl::UnimplementedError(
-      absl::StrCat("hidden_act ", Quoted(name), " is not supported by this build"));
+  if (const std::optional<Activation> found = FindChoice(kNames, name)) return *found;
+  return Unsupported(config, "hidden_act", name, absl::StrCat(ChoiceNames(kNames), " is"));
 }
 
 // All but the feed-forward part, which is left dense.
@@ -129,15 +152,14 @@ absl::StatusOr<ModelConfig> ParseBackbone(JsonObject& config, const ClassDefault
   RETURN_IF_ERROR(CheckNeutralKeys(config));
   RETURN_IF_ERROR(CheckLayerTypes(config));
   ASSIGN_OR_RETURN(ModelConfig model, ParseCommonKeys(config));
-  if (config.Find("rope_theta") == nullptr) model.rope_theta = defaults.rope_theta;
-  ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_scaling", model.rope_theta));
-  ASSIGN_OR_RETURN(model.rope_theta, ParseRope(config, "rope_parameters", model.rope_theta));
+  ASSIGN_OR_RETURN(model.rope_theta, ParseRopeTheta(config, defaults.rope_theta));
   ASSIGN_OR_RETURN(model.activation, ParseHuggingFaceActivation(config));
   ASSIGN_OR_RETURN(model.norm_eps, config.Number("rms_norm_eps", kNormEpsRange, defaults.norm_eps));
   ASSIGN_OR_RETURN(const int num_layers, config.Int("num_hidden_layers", kNumLayersRange));
   ASSIGN_OR_RETURN(const int intermediate_size,
                    config.Int("intermediate_size", kIntermediateSizeRange));
   model.layers.assign(num_layers, LayerConfig{{DenseFfnConfig{intermediate_size}}});
+  model.defaults = config.defaults();
   return model;
 }
 

@@ -23,7 +23,8 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json,
   if (model_type == "peerage") return ParsePeerageConfig(std::move(config));
   if (model_type != "llama" && model_type != "mixtral") {
     return absl::UnimplementedError(
-        absl::StrCat("model_type ", Quoted(model_type), " is not supported by this build"));
+        absl::StrCat("model_type is ", Quoted(model_type),
+                     ", which is not supported (\"peerage\", \"llama\" and \"mixtral\" are)"));
   }
   const auto parse = model_type == "llama" ? ParseLlamaConfig : ParseMixtralConfig;
   ASSIGN_OR_RETURN(LlamaConfig llama, parse(std::move(config)));

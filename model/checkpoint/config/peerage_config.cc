@@ -25,8 +25,6 @@ using nlohmann::json;
 
 constexpr absl::string_view kArchitecture = "PeerageForCausalLM";
 constexpr IntRange kFormatVersionRange{1, 1};
-constexpr Choice<NormType> kNormTypes[] = {{"rmsnorm", NormType::kRmsNorm},
-                                           {"layernorm", NormType::kLayerNorm}};
 
 absl::Status CheckArchitectures(JsonObject& config) {
   const json* architectures = config.Find("architectures");
@@ -36,8 +34,8 @@ absl::Status CheckArchitectures(JsonObject& config) {
   return config.Error("architectures", absl::StrCat("is not [", Quoted(kArchitecture), "]"));
 }
 
-absl::StatusOr<AttentionConfig> ParseAttentionValue(const json& value, std::string path) {
-  ASSIGN_OR_RETURN(JsonObject attention, JsonObject::Of(value, std::move(path)));
+absl::StatusOr<AttentionConfig> ParseAttentionOf(JsonObject& owner, const json& value) {
+  ASSIGN_OR_RETURN(JsonObject attention, owner.Inner(value, owner.PathOf("attention")));
   return ParseAttention(std::move(attention));
 }
 
@@ -56,9 +54,7 @@ constexpr Choice<FfnParser> kFfnParsers[] = {{"dense", ParseDenseFfn},
                                              {"peer", ParsePeer},
                                              {"pkm", ParseProductKeyMemory}};
 
-absl::StatusOr<FfnConfig> ParseFfnEntry(const json& value, std::string path,
-                                        int intermediate_size) {
-  ASSIGN_OR_RETURN(JsonObject entry, JsonObject::Of(value, std::move(path)));
+absl::StatusOr<FfnConfig> ParseFfnEntry(JsonObject entry, int intermediate_size) {
   ASSIGN_OR_RETURN(const FfnParser parse, ParseChoice(entry, "kind", kFfnParsers));
   ASSIGN_OR_RETURN(FfnConfig ffn, parse(entry, intermediate_size));
   RETURN_IF_ERROR(entry.RefuseUnreadKeys());
@@ -66,15 +62,17 @@ absl::StatusOr<FfnConfig> ParseFfnEntry(const json& value, std::string path,
 }
 
 // A list of parts of different kinds, at least one.
-absl::StatusOr<std::vector<FfnConfig>> ParseFfn(const json& value, const std::string& path,
-                                                int intermediate_size) {
+absl::StatusOr<std::vector<FfnConfig>> ParseFfnOf(JsonObject& owner, const json& value,
+                                                  int intermediate_size) {
+  const std::string path = owner.PathOf("ffn");
   if (!value.is_array() || value.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a list with entries"));
   }
   std::vector<FfnConfig> parts;
   for (const json& element : value) {
     const std::string entry_path = absl::StrCat(path, "[", parts.size(), "]");
-    ASSIGN_OR_RETURN(const FfnConfig part, ParseFfnEntry(element, entry_path, intermediate_size));
+    ASSIGN_OR_RETURN(JsonObject entry, owner.Inner(element, entry_path));
+    ASSIGN_OR_RETURN(const FfnConfig part, ParseFfnEntry(std::move(entry), intermediate_size));
     for (const FfnConfig& other : parts) {
       if (other.index() == part.index()) {
         return absl::InvalidArgumentError(
@@ -94,15 +92,13 @@ std::optional<int> ParseLayerIndex(const std::string& key, int num_layers) {
   return index;
 }
 
-absl::StatusOr<LayerConfig> ParseLayerOverride(const json& value, const std::string& path,
-                                               LayerConfig layer, int intermediate_size) {
-  ASSIGN_OR_RETURN(JsonObject override, JsonObject::Of(value, path));
+absl::StatusOr<LayerConfig> ParseLayerOverride(JsonObject override, LayerConfig layer,
+                                               int intermediate_size) {
   if (const json* attention = override.Find("attention")) {
-    ASSIGN_OR_RETURN(layer.attention,
-                     ParseAttentionValue(*attention, override.PathOf("attention")));
+    ASSIGN_OR_RETURN(layer.attention, ParseAttentionOf(override, *attention));
   }
   if (const json* ffn = override.Find("ffn")) {
-    ASSIGN_OR_RETURN(layer.ffn, ParseFfn(*ffn, override.PathOf("ffn"), intermediate_size));
+    ASSIGN_OR_RETURN(layer.ffn, ParseFfnOf(override, *ffn, intermediate_size));
   }
   RETURN_IF_ERROR(override.RefuseUnreadKeys());
   return layer;
@@ -114,10 +110,14 @@ absl::StatusOr<std::vector<LayerConfig>> ParseLayers(JsonObject& config) {
                    config.Int("intermediate_size", kIntermediateSizeRange));
   LayerConfig usual{{DenseFfnConfig{intermediate_size}}};
   if (const json* attention = config.Find("attention")) {
-    ASSIGN_OR_RETURN(usual.attention, ParseAttentionValue(*attention, "attention"));
+    ASSIGN_OR_RETURN(usual.attention, ParseAttentionOf(config, *attention));
+  } else {
+    config.NoteDefault("attention", "dense");
   }
   if (const json* ffn = config.Find("ffn")) {
-    ASSIGN_OR_RETURN(usual.ffn, ParseFfn(*ffn, "ffn", intermediate_size));
+    ASSIGN_OR_RETURN(usual.ffn, ParseFfnOf(config, *ffn, intermediate_size));
+  } else {
+    config.NoteDefault("ffn", absl::StrCat("dense ", intermediate_size));
   }
   std::vector<LayerConfig> layers(num_layers, usual);
   const json* overrides = config.Find("layers");
@@ -129,8 +129,10 @@ absl::StatusOr<std::vector<LayerConfig>> ParseLayers(JsonObject& config) {
       return config.Error(
           "layers", absl::StrCat("has the key ", Quoted(key), ", not within 0..", num_layers - 1));
     }
-    ASSIGN_OR_RETURN(layers[*index], ParseLayerOverride(value, absl::StrCat("layers[", *index, "]"),
-                                                        usual, intermediate_size));
+    ASSIGN_OR_RETURN(JsonObject override,
+                     config.Inner(value, absl::StrCat("layers[", *index, "]")));
+    ASSIGN_OR_RETURN(layers[*index],
+                     ParseLayerOverride(std::move(override), usual, intermediate_size));
   }
   return layers;
 }
@@ -147,12 +149,15 @@ absl::StatusOr<ModelConfig> ParsePeerageConfig(JsonObject config) {
   ASSIGN_OR_RETURN(model.norm_type,
                    ParseChoice(config, "norm_type", kNormTypes, {model.norm_type}));
   ASSIGN_OR_RETURN(model.norm_eps, config.Number("norm_eps", kNormEpsRange, model.norm_eps));
+  ASSIGN_OR_RETURN(model.rope_theta,
+                   config.Number("rope_theta", kRopeThetaRange, model.rope_theta));
   ASSIGN_OR_RETURN(model.rope_interleaved, config.Bool("rope_interleaved", false));
   ASSIGN_OR_RETURN(model.parallel_block, config.Bool("parallel_block", false));
   ASSIGN_OR_RETURN(model.layers, ParseLayers(config));
   RETURN_IF_ERROR(config.RefuseUnreadKeys());
   RETURN_IF_ERROR(CheckMixtureExperts(model));
   RETURN_IF_ERROR(CheckGatingResiduals(model));
+  model.defaults = config.defaults();
   return model;
 }
 

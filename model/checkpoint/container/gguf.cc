@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -103,12 +104,26 @@ absl::StatusOr<uint64_t> ReadAlignment(const GgufMetadata& metadata) {
   return alignment;
 }
 
-absl::StatusOr<GgufDtype> ReadDtype(GgufScanner& scanner) {
+// How a tensor's elements lie in the file.
+struct StoredBlocks {
+  absl::string_view name;
+  std::optional<TensorType> type;  // nullopt: nothing here reads it
+  int elements;
+  int bytes;
+};
+
+absl::StatusOr<StoredBlocks> ReadDtype(GgufScanner& scanner) {
   ASSIGN_OR_RETURN(const uint32_t id, scanner.Integer<uint32_t>());
   for (const GgufDtype& dtype : kGgufDtypes) {
-    if (dtype.id == id) return dtype;
+    const TensorTypeTraits traits = Traits(dtype.type);
+    if (dtype.id != id) continue;
+    return StoredBlocks{dtype.name, dtype.type, traits.block_elements, traits.block_bytes};
   }
-  return absl::InvalidArgumentError(absl::StrCat("tensor type ", id, " is not supported"));
+  for (const GgufForeignDtype& dtype : kGgufForeignDtypes) {
+    if (dtype.id != id) continue;
+    return StoredBlocks{dtype.name, std::nullopt, dtype.block_elements, dtype.block_bytes};
+  }
+  return absl::InvalidArgumentError(absl::StrCat("tensor type ", id, " is unknown"));
 }
 
 // The file has the contiguous dimension first.
@@ -130,15 +145,14 @@ absl::StatusOr<std::vector<int64_t>> ReadShape(GgufScanner& scanner) {
   return shape;
 }
 
-absl::StatusOr<uint64_t> BytesOf(const std::vector<int64_t>& shape, const GgufDtype& dtype) {
-  const TensorTypeTraits traits = Traits(dtype.type);
+absl::StatusOr<uint64_t> BytesOf(const std::vector<int64_t>& shape, const StoredBlocks& blocks) {
   const int64_t row = shape.empty() ? 1 : shape.back();
-  if (row % traits.block_elements != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("rows of ", row, " elements in ", dtype.name,
-                                                   " blocks of ", traits.block_elements));
+  if (row % blocks.elements != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("rows of ", row, " elements in ", blocks.name,
+                                                   " blocks of ", blocks.elements));
   }
-  uint64_t bytes = static_cast<uint64_t>(row / traits.block_elements);
-  bool overflows = __builtin_mul_overflow(bytes, uint64_t(traits.block_bytes), &bytes);
+  uint64_t bytes = static_cast<uint64_t>(row / blocks.elements);
+  bool overflows = __builtin_mul_overflow(bytes, uint64_t(blocks.bytes), &bytes);
   for (size_t i = 0; i + 1 < shape.size(); ++i) {
     overflows |= __builtin_mul_overflow(bytes, static_cast<uint64_t>(shape[i]), &bytes);
   }
@@ -149,12 +163,12 @@ absl::StatusOr<uint64_t> BytesOf(const std::vector<int64_t>& shape, const GgufDt
 // Everything after the name; `offset` is relative to the data until PlaceTensors has run.
 absl::StatusOr<StoredTensor> ReadTensor(GgufScanner& scanner, const std::string& name) {
   ASSIGN_OR_RETURN(std::vector<int64_t> shape, ReadShape(scanner));
-  ASSIGN_OR_RETURN(const GgufDtype dtype, ReadDtype(scanner));
-  ASSIGN_OR_RETURN(const uint64_t bytes, BytesOf(shape, dtype));
+  ASSIGN_OR_RETURN(const StoredBlocks blocks, ReadDtype(scanner));
+  ASSIGN_OR_RETURN(const uint64_t bytes, BytesOf(shape, blocks));
   ASSIGN_OR_RETURN(const uint64_t offset, scanner.Integer<uint64_t>());
   return StoredTensor{.name = name,
-                      .dtype = std::string(dtype.name),
-                      .type = dtype.type,
+                      .dtype = std::string(blocks.name),
+                      .type = blocks.type,
                       .shape = std::move(shape),
                       .offset = offset,
                       .bytes = bytes};

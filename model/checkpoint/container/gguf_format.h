@@ -30,4 +30,25 @@ inline constexpr std::array<GgufDtype, 9> kGgufDtypes = {{
     {30, "BF16", TensorType::kBF16},
 }};
 
+// A type of other programs that no kernel here reads. Its size is known all the same, so that a
+// file can be listed and refused by the name of the type.
+struct GgufForeignDtype {
+  uint32_t id;
+  absl::string_view name;
+  int block_elements;
+  int block_bytes;
+};
+
+inline constexpr std::array<GgufForeignDtype, 25> kGgufForeignDtypes = {{
+    {9, "Q8_1", 32, 40},      {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},
+    {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},   {15, "Q8_K", 256, 292},
+    {16, "IQ2_XXS", 256, 66}, {17, "IQ2_XS", 256, 74},  {18, "IQ3_XXS", 256, 98},
+    {19, "IQ1_S", 256, 50},   {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},
+    {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},
+    {25, "I16", 1, 2},        {26, "I32", 1, 4},        {27, "I64", 1, 8},
+    {28, "F64", 1, 8},        {29, "IQ1_M", 256, 56},   {34, "TQ1_0", 256, 54},
+    {35, "TQ2_0", 256, 66},   {39, "MXFP4", 32, 17},    {40, "NVFP4", 64, 36},
+    {41, "Q1_0", 128, 18},
+}};
+
 }  // namespace peerage

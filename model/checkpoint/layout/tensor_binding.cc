@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -25,13 +26,28 @@ absl::Status CheckPart(const StoredPart& part, TensorRole role, const StoredTens
         "shape ", ShapeText(stored.shape), ", but the config asks for ", ShapeText(part.shape)));
   }
   if (!stored.type.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat("dtype ", stored.dtype, " is not a weight's"));
+    return absl::UnimplementedError(
+        absl::StrCat("dtype ", stored.dtype,
+                     " is not supported for weights (F32, F16 and BF16 are, and in GGUF "
+                     "files Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q6_K)"));
   }
   if (role != TensorRole::kMatrix && !IsPlain(*stored.type)) {
     return absl::InvalidArgumentError(
         absl::StrCat("dtype ", stored.dtype, ", but only matrices may be quantised"));
   }
   return absl::OkStatus();
+}
+
+// What a surplus tensor is about, where its name tells: nothing that this build computes.
+absl::string_view Meaning(absl::string_view name) {
+  if (absl::StrContains(name, "rope_freqs") || absl::StrContains(name, "rope_factors")) {
+    return " (it scales rotary frequencies for long contexts, as in Llama 3.1, which is not "
+           "supported; models without such scaling are)";
+  }
+  if (absl::EndsWith(name, ".bias")) {
+    return " (biases of projections and norms are not supported; models without them are)";
+  }
+  return "";
 }
 
 // As Read gives it: in the part's dtype where bytes only move, else in f32.
@@ -89,7 +105,7 @@ absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNamin
   for (std::string& name : binder.Unused()) {
     if (!IsIgnored(config, naming, name)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("tensor ", Quoted(name), ": the model has no such tensor"));
+          absl::StrCat("tensor ", Quoted(name), ": the model has no such tensor", Meaning(name)));
     }
     binding.ignored.push_back(std::move(name));
   }

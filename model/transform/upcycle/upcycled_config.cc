@@ -54,9 +54,9 @@ absl::StatusOr<ordered_json> LayersJson(const ModelConfig& base, const ordered_j
   for (const std::string& text : options.peers) {
     ASSIGN_OR_RETURN(PeerMemory memory, ParsePeerMemory(text));
     if (memory.layer >= static_cast<int>(base.layers.size())) {
-      return absl::InvalidArgumentError(absl::StrCat("--peer ", Quoted(text), ": layer is ",
-                                                     memory.layer, ", but the model has ",
-                                                     base.layers.size(), " layers"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("--peer ", Quoted(text), ": layer is ", memory.layer,
+                       ", but the model has layers 0 to ", base.layers.size() - 1));
     }
     layers[absl::StrCat(memory.layer)]["ffn"] = ordered_json::array({ffn, std::move(memory.entry)});
   }

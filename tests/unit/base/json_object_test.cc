@@ -57,7 +57,8 @@ TEST(JsonObjectTest, RefusesKeysThatNobodyKnows) {
   const json value = {{"a", 1}, {"b\n", 2}};
   JsonObject object(value, "model");
   EXPECT_EQ(object.CheckKeys({"a", "b\n"}), absl::OkStatus());
-  EXPECT_EQ(object.CheckKeys({"a"}), absl::UnimplementedError("model.b\\n is not supported"));
+  EXPECT_EQ(object.CheckKeys({"a"}),
+            absl::UnimplementedError("model.b\\n is not supported (a is)"));
   EXPECT_TRUE(object.Int("a", {0, 9}).ok());
   EXPECT_EQ(object.RefuseUnreadKeys(), absl::InvalidArgumentError("model.b\\n is not a known key"));
 }

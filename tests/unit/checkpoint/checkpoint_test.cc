@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "model/tokenizer/tokenizer.h"
 #include "tests/support/gguf_builder.h"
 #include "tests/support/pattern_bytes.h"
 #include "tests/support/small_models.h"
@@ -254,6 +255,38 @@ TEST(GgufCheckpointTest, RestoresTheOrderOfQueryAndKeyRows) {
   }
   for (int row = 0; row < 16; ++row) EXPECT_EQ(first_byte_of_row(value, row), row);
   EXPECT_EQ(key.substr(34 * 8 + 1, 33), PatternBytes(33, 1));
+}
+
+// The architecture is the first thing that a file is refused for, and types have names.
+TEST(GgufCheckpointTest, NamesTheArchitectureBeforeATypeThatIsNotRead) {
+  const TemporaryDirectory directory;
+  const auto error_of = [&](GgufBuilder builder) {
+    builder.Tensor("token_embd.weight", {32, 8}, /*type=*/20, std::string(18 * 8, 'x'));
+    return OpenError(directory.Write("any.gguf", builder.Build()));
+  };
+  EXPECT_THAT(error_of(GgufBuilder().String("general.architecture", "qwen2")),
+              HasSubstr("general.architecture is \"qwen2\", which is not supported"));
+  EXPECT_THAT(error_of(SmallGgufKeys()),
+              HasSubstr("any.gguf: tensor \"token_embd.weight\": dtype IQ4_NL is not supported for "
+                        "weights (F32, F16 and BF16 are, and in GGUF files Q4_0"));
+}
+
+TEST_F(ModelDirectoryTest, TakesVocabularyAndMergesWhereThereIsNoTokenizerJson) {
+  std::filesystem::remove(directory_.PathOf("tokenizer.json"));
+  directory_.Write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3})");
+  EXPECT_EQ(OpenError(directory_.path()),
+            directory_.path() + ": no tokenizer.json (nor vocab.json and merges.txt instead)");
+  directory_.Write("merges.txt", "#version: 0.2\na b\n");
+  directory_.Write("special_tokens_map.json", R"({"eos_token": "<|endoftext|>"})");
+
+  const auto tokenizer = Tokenizer::Load(Open()->tokenizer());
+
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_THAT(*(*tokenizer)->Encode("abb<|endoftext|>", SpecialTokens::kRecognise),
+              ElementsAre(2, 1, 3));
+  directory_.Write("merges.txt", "a b c\n");
+  EXPECT_EQ(OpenError(directory_.path()),
+            directory_.path() + ": merges.txt: line 1 is not two tokens: \"a b c\"");
 }
 
 // The real thing, where the build has fetched it.

@@ -82,7 +82,7 @@ TEST(MixtralConfigTest, RefusesWhatItDoesNotComputeByName) {
       {R"({"sliding_window": 4096})", "sliding_window is 4096, which is not supported"},
       {R"({"attention_bias": true})", "attention_bias"},
       {R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}})", "rope_scaling.rope_type"},
-      {R"({"hidden_act": "mish"})", "hidden_act \"mish\""},
+      {R"({"hidden_act": "mish"})", "hidden_act is \"mish\""},
   };
   for (const auto& [patch, error] : kConfigs) {
     const auto config = ParseMixtral(patch);

@@ -99,9 +99,9 @@ INSTANTIATE_TEST_SUITE_P(
     All, BadGgufConfigTest,
     ::testing::Values(
         BadKeys{"Experts", [](auto& b) { b.Uint32("llama.expert_count", 8); },
-                "llama.expert_count"},
+                "llama.expert_count is 8, which is not supported (0 is)"},
         BadKeys{"ScalingType", [](auto& b) { b.String("llama.rope.scaling.type", "yarn"); },
-                "llama.rope.scaling.type"},
+                "llama.rope.scaling.type is \"yarn\", which is not supported (\"none\" is)"},
         BadKeys{"ScalingFactor", [](auto& b) { b.Float32("llama.rope.scaling.factor", 4); },
                 "llama.rope.scaling.factor"},
         BadKeys{"ScaleLinear", [](auto& b) { b.Float32("llama.rope.scale_linear", 2); },
@@ -130,6 +130,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "llama.rope.freq_base is 0"},
         BadKeys{"NanTheta", [](auto& b) { b.Float32("llama.rope.freq_base", __builtin_nanf("")); },
                 "llama.rope.freq_base is nan"},
+        BadKeys{"FirstPart", [](auto& b) { b.Uint32("split.count", 3).Uint32("split.no", 0); },
+                "is part 1 of 3 of a split model (split.count), which is not supported: join"},
         BadKeys{"EndOfTurn", [](auto& b) { b.Uint32("tokenizer.ggml.eot_token_id", 8); },
                 "tokenizer.ggml.eot_token_id is 8"}),
     [](const auto& test) { return test.param.name; });
@@ -157,7 +159,12 @@ std::string ErrorOf(const GgufBuilder& builder) {
 TEST(GgufConfigTest, ChecksRequiredKeys) {
   EXPECT_EQ(ErrorOf(KeysWith("llama", 4, 2, 1)), "");
   EXPECT_THAT(ErrorOf(KeysWith("", 4, 2, 1)), HasSubstr("general.architecture is missing"));
-  EXPECT_THAT(ErrorOf(KeysWith("qwen2", 4, 2, 1)), HasSubstr("\"qwen2\" is not supported"));
+  EXPECT_THAT(
+      ErrorOf(KeysWith("qwen2", 4, 2, 1)),
+      HasSubstr("general.architecture is \"qwen2\", which is not supported (\"llama\" is)"));
+  // The later parts of a split model have nothing but what says so.
+  EXPECT_THAT(ErrorOf(GgufBuilder().Uint32("split.count", 3).Uint32("split.no", 1)),
+              HasSubstr("is part 2 of 3"));
   EXPECT_THAT(ErrorOf(KeysWith("llama", 4, 3, 1)), HasSubstr("head_count_kv is 3"));
   EXPECT_THAT(ErrorOf(KeysWith("llama", 5, 1, 1)), HasSubstr("key_length is missing"));
   EXPECT_THAT(ErrorOf(KeysWith("llama", 0, 1, 1)), HasSubstr("head_count is 0"));

@@ -118,7 +118,7 @@ struct BadLlamaConfig {
 
 TEST(LlamaConfigTest, RefusesWhatChangesTheFunctionByName) {
   const BadLlamaConfig kConfigs[] = {
-      {R"({"attention_bias": true})", "attention_bias"},
+      {R"({"attention_bias": true})", "attention_bias is true, which is not supported (false is)"},
       {R"({"mlp_bias": true})", "mlp_bias"},
       {R"({"attention_multiplier": 0.5})", "attention_multiplier"},
       {R"({"attn_logit_softcapping": 50.0})", "attn_logit_softcapping"},
@@ -136,7 +136,8 @@ TEST(LlamaConfigTest, RefusesWhatChangesTheFunctionByName) {
       {R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor"},
       {R"({"qk_norm": true})", "qk_norm"},
       {R"({"use_qk_norm": true})", "use_qk_norm"},
-      {R"({"quantization_config": {"quant_method": "gptq"}})", "quantization_config"},
+      {R"({"quantization_config": {"quant_method": "gptq"}})",
+       "quantization_config is {\"quant_method\":\"gptq\"}, which is not supported (null is)"},
       {R"({"query_pre_attn_scalar": 256})", "query_pre_attn_scalar"},
       {R"({"rope_interleaved": true})", "rope_interleaved"},
       {R"({"sliding_window": 4096})", "sliding_window is 4096, which"},
@@ -147,18 +148,22 @@ TEST(LlamaConfigTest, RefusesWhatChangesTheFunctionByName) {
        "rope_scaling.type is \"linear\", which"},
       {R"({"rope_theta": 1e4, "rope_parameters": {"rope_theta": 5e5}})",
        "rope_parameters.rope_theta is 500000, but rope_theta 10000"},
-      {R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}})", "rope_scaling.rope_type"},
+      {R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}})",
+       "rope_scaling.rope_type is \"llama3\", which is not supported (\"default\" is)"},
       {R"({"rope_scaling": {"factor": 8.0}})", "rope_scaling.factor"},
       {R"({"rope_scaling": 2.0})", "rope_scaling"},
       {R"({"rope_parameters": {"rope_type": "yarn"}})", "rope_parameters.rope_type"},
       {R"({"rope_parameters": {"rope_theta": 0}})", "rope_parameters.rope_theta is 0"},
       {R"({"rope_parameters": {"partial_rotary_factor": 0.25}})", "partial_rotary_factor"},
-      {R"({"hidden_act": "gelu_fast"})", "hidden_act \"gelu_fast\""},
+      {R"({"hidden_act": "gelu_fast"})",
+       "hidden_act is \"gelu_fast\", which is not supported (silu, swish, gelu"},
       {R"({"rms_norm_eps": 0})", "rms_norm_eps is 0"},
       {R"({"num_hidden_layers": 0})", "num_hidden_layers is 0"},
       {R"({"intermediate_size": null})", "intermediate_size is missing"},
       {R"({"max_position_embeddings": null})", "max_position_embeddings is missing"},
-      {R"({"model_type": "mistral"})", "model_type \"mistral\" is not supported by this build"},
+      {R"({"model_type": "mistral"})",
+       "model_type is \"mistral\", which is not supported (\"peerage\", \"llama\" and \"mixtral\" "
+       "are)"},
   };
   for (const auto& [patch, error] : kConfigs) {
     const auto config = ParsePatched(patch);

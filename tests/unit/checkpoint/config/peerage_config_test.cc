@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         BadPeerageConfig{"UnknownKey", R"({"x": 1})", "x is not a known key"},
         BadPeerageConfig{"UnknownModelType", R"({"model_type": "gpt2"})",
-                         "model_type \"gpt2\" is not supported by this build"},
+                         "model_type is \"gpt2\", which is not supported (\"peerage\""},
         BadPeerageConfig{"ModelTypeANumber", R"({"model_type": 1})", "model_type is not a string"},
         BadPeerageConfig{"ModelTypeMissing", R"({"model_type": null})", "model_type is missing"},
         BadPeerageConfig{"Architectures", R"({"architectures": ["LlamaForCausalLM"]})",

@@ -165,6 +165,29 @@ TEST(GgufTest, RefusesEveryTruncationOfAFile) {
   EXPECT_TRUE(Read(file).ok());
 }
 
+// Types that nothing here reads are known by name and size: gguf-py's GGML_QUANT_SIZES.
+TEST(GgufTest, KnowsTheSizesOfTypesThatItDoesNotRead) {
+  const struct {
+    uint32_t id;
+    const char* name;
+    uint64_t elements, bytes;
+  } types[] = {{10, "Q2_K", 256, 84},  {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
+               {20, "IQ4_NL", 32, 18}, {23, "IQ4_XS", 256, 136}, {28, "F64", 1, 8},
+               {35, "TQ2_0", 256, 66}, {39, "MXFP4", 32, 17}};
+  GgufBuilder builder;
+  for (const auto& type : types) {
+    builder.Tensor(type.name, {3 * type.elements, 2}, type.id, PatternBytes(6 * type.bytes));
+  }
+  const auto contents = ReadGguf(MemoryFile(builder.Build()));
+
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  for (size_t i = 0; i < std::size(types); ++i) {
+    EXPECT_EQ(contents->tensors[i].dtype, types[i].name);
+    EXPECT_EQ(contents->tensors[i].type, std::nullopt);
+    EXPECT_EQ(contents->tensors[i].bytes, 6 * types[i].bytes);
+  }
+}
+
 struct BadFile {
   const char* name;
   std::function<void(GgufBuilder&)> break_it;
@@ -295,8 +318,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"TypeUnknown", [](GgufBuilder& b) { b.Tensor("t", {1}, 999, "abcd"); },
                 "tensor \"t\": tensor type 999"},
         BadFile{"TypeRemoved", [](GgufBuilder& b) { b.Tensor("t", {32}, 4, ""); }, "tensor type 4"},
-        BadFile{"TypeWithoutReader", [](GgufBuilder& b) { b.Tensor("t", {256}, 12, ""); },
-                "tensor type 12"},
+        BadFile{"RowNotOfWholeForeignBlocks",
+                [](GgufBuilder& b) { b.Tensor("t", {255}, 12, std::string(144, 'x')); },
+                "tensor \"t\": rows of 255 elements in Q4_K blocks of 256"},
+        BadFile{"ForeignBeyondTheEnd", [](GgufBuilder& b) { b.Tensor("t", {256}, 12, ""); },
+                "beyond the end"},
         BadFile{"RowNotOfWholeBlocks",
                 [](GgufBuilder& b) {
                   b.Tensor("t", {33, 2}, kQ8_0, PatternBytes(68));

@@ -181,6 +181,19 @@ INSTANTIATE_TEST_SUITE_P(
                "tensor \"token_embd.weight\": is missing"},
         Defect{"Surplus", [](auto& stored) { stored.push_back(Vector("x")); },
                "tensor \"x\": the model has no such tensor"},
+        Defect{"ScaledRotation",
+               [](auto& stored) { stored.push_back(Vector("rope_freqs.weight")); },
+               "tensor \"rope_freqs.weight\": the model has no such tensor (it scales rotary "
+               "frequencies for long contexts, as in Llama 3.1, which is not supported"},
+        Defect{"Bias", [](auto& stored) { stored.push_back(Vector("blk.0.attn_q.bias")); },
+               "blk.0.attn_q.bias\": the model has no such tensor (biases of"},
+        Defect{"ForeignDtype",
+               [](auto& stored) {
+                 Named(stored, "blk.0.ffn_up.weight").type.reset();
+                 Named(stored, "blk.0.ffn_up.weight").dtype = "Q4_K";
+               },
+               "blk.0.ffn_up.weight\": dtype Q4_K is not supported for weights (F32, F16 and BF16 "
+               "are, and in GGUF files Q4_0"},
         Defect{"LayerTooMany",
                [](auto& stored) { stored.push_back(Vector("blk.1.attn_q.weight")); },
                "tensor \"blk.1.attn_q.weight\": the model has no such tensor"},

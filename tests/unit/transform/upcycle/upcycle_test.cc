@@ -563,7 +563,7 @@ TEST_F(UpcycleTest, RefusesOptionsThatDoNotFitTheModel) {
   AddExperts();
   options_.peers = {"layer=1,experts=16,heads=2,top_k=3,key_dim=8"};
   EXPECT_THAT(ErrorText(), AllOf(StartsWith("--peer \"layer=1,"),
-                                 HasSubstr("layer is 1, but the model has 1 layers")));
+                                 HasSubstr("layer is 1, but the model has layers 0 to 0")));
   options_.peers.clear();
   options_.experts[1].path = directory_.PathOf("none");
   EXPECT_THAT(ErrorText(), HasSubstr("none: no such file"));
