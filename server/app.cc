@@ -1,7 +1,6 @@
 #include "server/app.h"
 
 #include <algorithm>
-#include <future>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "base/status_macros.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/load_model.h"
+#include "model/nn/open_model.h"
 #include "model/nn/plan/model_plan.h"
 #include "server/available_memory.h"
 #include "server/config_options.h"
@@ -165,6 +165,12 @@ void LogModel(const ModelDescription& model, Log& log) {
             absl::StrCat("device: ", model.device, " with ", model.kernel_target, " kernels"));
 }
 
+void LogChat(const Tokenizer& tokenizer, Log& log) {
+  const absl::Status status = tokenizer.chat_status();
+  log.Write(LogLevel::kInfo, status.ok() ? absl::StrCat("chat: ", tokenizer.chat_template_name())
+                                         : absl::StrCat("chat is refused: ", status.message()));
+}
+
 }  // namespace
 
 App::App(const ServerConfig& config, Log& log, std::function<void()> on_lost)
@@ -215,24 +221,19 @@ absl::Status App::StartAdmin() {
 }
 
 absl::Status App::LoadModel(const std::string& device) {
-  auto opened = OpenCheckpoint(config_.model);
+  auto opened = nn::OpenModel(config_.model, OptionsOf(config_, device));
   RETURN_IF_ERROR(At("--model", opened.status()));
-  const Checkpoint& checkpoint = **opened;
+  const Checkpoint& checkpoint = *opened->checkpoint;
   if (!checkpoint.ignored().empty()) {
     log_.Write(LogLevel::kInfo, absl::StrCat("ignored in the model's files: ",
                                              absl::StrJoin(checkpoint.ignored(), ", ")));
   }
-  // Vocabulary and weights are read side by side.
-  auto tokenizer = std::async(std::launch::async,
-                              [&checkpoint] { return Tokenizer::Load(checkpoint.tokenizer()); });
   auto loaded = Load(config_, device, checkpoint, log_);
-  auto loaded_tokenizer = tokenizer.get();
-  const std::string subject = absl::StrCat("--model: ", config_.model);
-  RETURN_IF_ERROR(At(subject, loaded_tokenizer.status()));
-  RETURN_IF_ERROR(At(subject, loaded.status()));
+  RETURN_IF_ERROR(At(absl::StrCat("--model: ", config_.model), loaded.status()));
   std::unique_ptr<LanguageModel> model = std::move(loaded->model);
-  tokenizer_ = *std::move(loaded_tokenizer);
+  tokenizer_ = std::move(opened->tokenizer);
   LogModel(model->description(), log_);
+  LogChat(*tokenizer_, log_);
   SetMetricsInfo(*model, loaded->memory);
   const ExpertUsageMode mode = UsageMode(config_);
   ExpertMetrics::Options expert_metrics{

@@ -48,6 +48,7 @@ MAY_INCLUDE = {
                       "model/experts"},
     "model/nn": {"base", "model", "model/config", "model/experts", "model/checkpoint",
                  "model/kernels/stored_block.h",
+                 "model/tokenizer",
                  "model/nn/plan", "model/nn/step", "model/nn/cpu", "model/nn/cuda"},
     "model/nn/plan": {"base", "model", "model/config", "model/experts"},
     "model/nn/step": {"model", "model/kernels/philox.h"},

@@ -25,6 +25,12 @@ inline constexpr char kSmallPeerageConfig[] = R"({
   "vocab_size": 8, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
   "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64})";
 
+// A tokenizer of four of the eight ids.
+inline constexpr char kSmallTokenizerJson[] = R"({
+  "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
+  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+  "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "<s>": 3}, "merges": ["a b"]}})";
+
 struct NamedShape {
   std::string name;
   std::vector<int64_t> shape;

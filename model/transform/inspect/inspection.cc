@@ -1,16 +1,18 @@
 #include "model/transform/inspect/inspection.h"
 
-#include <memory>
+#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/random_access_file.h"
-#include "model/checkpoint/layout/tensor_layout.h"
+#include "model/nn/open_model.h"
 #include "model/tensor_type.h"
 
 namespace peerage::transform {
@@ -70,6 +72,21 @@ class PartSizes {
   std::vector<PartSize> sizes_;
 };
 
+std::vector<DtypeSize> DtypesOf(absl::Span<const TensorInfo> tensors) {
+  std::map<TensorType, DtypeSize> by_type;
+  for (const TensorInfo& tensor : tensors) {
+    DtypeSize& size = by_type[tensor.type];
+    size.dtype = Traits(tensor.type).name;
+    ++size.tensors;
+    size.bytes += tensor.bytes;
+  }
+  std::vector<DtypeSize> sizes;
+  for (auto& [type, size] : by_type) sizes.push_back(std::move(size));
+  std::stable_sort(sizes.begin(), sizes.end(),
+                   [](const DtypeSize& a, const DtypeSize& b) { return a.bytes > b.bytes; });
+  return sizes;
+}
+
 Inspection InspectConfig(ModelConfig config, int64_t context) {
   Inspection inspection;
   inspection.plan = nn::PlanModel(config);
@@ -96,14 +113,16 @@ absl::StatusOr<Inspection> InspectBareConfig(const std::string& path, int64_t co
 
 absl::StatusOr<Inspection> Inspect(const std::string& path, int64_t context) {
   if (absl::EndsWith(path, ".json")) return InspectBareConfig(path, context);
-  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, OpenCheckpoint(path));
-  Inspection inspection = InspectConfig(checkpoint->config(), context);
+  ASSIGN_OR_RETURN(nn::OpenedModel opened, nn::OpenModel(path, nn::LoadOptions()));
+  Inspection inspection = InspectConfig(opened.checkpoint->config(), context);
   inspection.has_weights = true;
+  inspection.tokenizer = std::move(opened.tokenizer);
   PartSizes sizes;
-  for (const TensorInfo& tensor : checkpoint->tensors()) {
+  for (const TensorInfo& tensor : opened.checkpoint->tensors()) {
     sizes.Add(tensor.name, tensor.shape, tensor.bytes);
   }
   inspection.parts = sizes.Take();
+  inspection.dtypes = DtypesOf(opened.checkpoint->tensors());
   return inspection;
 }
 

@@ -77,7 +77,7 @@ TEST(InspectionTest, OfAModelDirectoryKnowsTheBytes) {
   const TemporaryDirectory directory;
   directory.Write("config.json", kSmallLlamaConfig);
   directory.Write("model.safetensors", SafetensorsOf(SmallLlamaTensors()));
-  directory.Write("tokenizer.json", "{}");
+  directory.Write("tokenizer.json", kSmallTokenizerJson);
 
   const json report = InspectJson(directory.path());
 
@@ -174,7 +174,7 @@ TEST(InspectionTest, GivesSizesExactlyAndAsPeopleReadThem) {
   const TemporaryDirectory directory;
   directory.Write("config.json", kSmallLlamaConfig);
   directory.Write("model.safetensors", SafetensorsOf(SmallLlamaTensors()));
-  directory.Write("tokenizer.json", "{}");
+  directory.Write("tokenizer.json", kSmallTokenizerJson);
 
   const std::string report = InspectionText(*Inspect(directory.path(), 100));
 
@@ -182,6 +182,99 @@ TEST(InspectionTest, GivesSizesExactlyAndAsPeopleReadThem) {
   EXPECT_THAT(report, HasSubstr("\n  dense_ffn                   6,144     6.1K"
                                 "          24,576 bytes   24.0 KiB\n"));
   EXPECT_THAT(report, HasSubstr("\nKV per token                    128 bytes      128 B (f32)\n"));
+}
+
+TEST(InspectionTest, ShowsWhatIsComputedAndEveryDefault) {
+  const TemporaryDirectory directory;
+  json config = json::parse(PeerConfigText());
+  config["rope_theta"] = 5e5;
+  config["norm_type"] = "layernorm";
+  const std::string path = directory.Write("any.json", config.dump());
+
+  const json report = InspectJson(path);
+  const std::string text = InspectionText(*Inspect(path, 100));
+
+  EXPECT_EQ(report["norm_type"], "layernorm");
+  EXPECT_EQ(report["norm_eps"], 1e-5);
+  EXPECT_EQ(report["rope_theta"], 5e5);
+  EXPECT_EQ(report["rope_interleaved"], false);
+  EXPECT_EQ(report["hidden_act"], "silu");
+  EXPECT_EQ(report["tie_word_embeddings"], false);
+  EXPECT_TRUE(report["stored_dtypes"].is_null());
+  EXPECT_TRUE(report["tokenizer"].is_null());
+  EXPECT_EQ(report["defaults"], json::parse(R"({
+      "attention": "dense", "ffn": "dense 64", "head_dim": 16, "hidden_act": "silu",
+      "norm_eps": 1e-05, "parallel_block": false, "rope_interleaved": false,
+      "tie_word_embeddings": false, "layers[1].ffn[0].intermediate_size": 64,
+      "layers[1].ffn[1].activation": "gelu", "layers[1].ffn[1].experts": "shared",
+      "layers[1].ffn[1].glu": false, "layers[1].ffn[1].keys": "shared",
+      "layers[1].ffn[1].layout": "peerage", "layers[1].ffn[1].pre_rmsnorm": false,
+      "layers[1].ffn[1].query_bias": false, "layers[1].ffn[1].query_norm": "none",
+      "layers[1].ffn[1].query_norm_eps": 1e-05, "layers[1].ffn[1].score": "softmax"})"));
+  EXPECT_THAT(text, HasSubstr("\n  norm              layernorm, eps 1e-05\n"
+                              "  rope              base 500000, over all 16 dimensions of a head, "
+                              "pairs (i, i + 8), not scaled\n"
+                              "  activation        silu\n"));
+  EXPECT_THAT(text, HasSubstr("\n  layers[1].ffn[1].score = softmax\n"));
+}
+
+TEST(InspectionTest, ShowsTheDefaultsOfALlamaOnlyWhereTheyAreTaken) {
+  const TemporaryDirectory directory;
+  json config = json::parse(kSmallLlamaConfig);
+  config.erase("rope_theta");
+  config.erase("rms_norm_eps");
+  const auto defaults = [&] {
+    return InspectJson(directory.Write("any.json", config.dump()))["defaults"];
+  };
+  EXPECT_EQ(defaults(), json::parse(R"({"head_dim": 16, "hidden_act": "silu",
+      "rms_norm_eps": 1e-06, "rope_theta": 10000, "tie_word_embeddings": false})"));
+  config["rope_parameters"] = {{"rope_theta", 10000.0}};
+  config["rms_norm_eps"] = 1e-6;
+  EXPECT_EQ(defaults(), json::parse(R"({"head_dim": 16, "hidden_act": "silu",
+      "tie_word_embeddings": false})"));
+}
+
+TEST(InspectionTest, ShowsTheTokenizerAndWhereItsEndsComeFrom) {
+  const TemporaryDirectory directory;
+  directory.Write("config.json", kSmallLlamaConfig);
+  directory.Write("model.safetensors", SafetensorsOf(SmallLlamaTensors()));
+  directory.Write("tokenizer.json", kSmallTokenizerJson);
+  directory.Write("tokenizer_config.json", R"({"bos_token": "<s>"})");
+  directory.Write("generation_config.json", R"({"eos_token_id": [2, 5]})");
+  directory.Write("chat_template.jinja", "{{ bos_token }}");
+
+  const json report = InspectJson(directory.path());
+  const std::string text = InspectionText(*Inspect(directory.path(), 100));
+
+  EXPECT_EQ(report["stored_dtypes"],
+            json::parse(R"([{"dtype": "f32", "tensors": 12, "bytes": 39296}])"));
+  EXPECT_EQ(report["tokenizer"], json::parse(R"({
+      "vocabulary_size": 8, "named_tokens": 4, "add_bos": false, "add_bos_source": null,
+      "bos_token": {"id": 3, "text": "<s>", "sources": ["tokenizer_config.json"]},
+      "eos_tokens": [
+          {"id": 2, "text": "ab", "sources": ["generation_config.json", "config.json"]},
+          {"id": 5, "text": "", "sources": ["generation_config.json"]}],
+      "chat_template": null,
+      "chat_template_error": "the model's chat template is not understood, as it is not ChatML: not supported in a chat template: bos_token"})"));
+  EXPECT_THAT(text, HasSubstr("\ntokenizer\n"
+                              "  vocabulary        4 tokens for 8 ids\n"
+                              "  BOS               3 \"<s>\" (tokenizer_config.json)\n"
+                              "    not taken       1 \"b\" (config.json)\n"
+                              "    put             not before texts, as nothing says so\n"
+                              "  EOS               2 \"ab\" (generation_config.json, config.json)\n"
+                              "    and             5 \"\" (generation_config.json)\n"
+                              "  chat template     none: the model's chat template is not"));
+  EXPECT_THAT(text, HasSubstr("\n  stored            12 tensors of f32 (38.4 KiB)\n"));
+}
+
+// A server would refuse it before it read a weight.
+TEST(InspectionTest, RefusesATokenizerThatCannotBeServed) {
+  const TemporaryDirectory directory;
+  directory.Write("config.json", kSmallLlamaConfig);
+  directory.Write("model.safetensors", SafetensorsOf(SmallLlamaTensors()));
+  directory.Write("tokenizer.json", "{}");
+  EXPECT_EQ(Inspect(directory.path(), 1).status().message(),
+            directory.path() + ": tokenizer.json: no model");
 }
 
 TEST(InspectionTest, NamesTheFileOfAnError) {
