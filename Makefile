@@ -122,6 +122,7 @@ golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the fir
 	@build/deps/golden-venv/bin/python tests/golden/make_peer_model.py
 	@build/deps/golden-venv/bin/python tests/golden/make_mixture_models.py
 	@build/deps/golden-venv/bin/python tests/golden/make_torch_files.py
+	@build/deps/golden-venv/bin/python tests/golden/make_from_pytorch.py
 
 .PHONY: proto-release
 proto-release: setup ## Makes the present wire contract the one that later changes must not break

@@ -47,8 +47,9 @@ def check_paths(text):
 
 
 def shell_commands(text):
-    """The commands of ```sh blocks, continuation lines joined, comments gone."""
+    """The commands of ```sh blocks, continuation lines joined, comments and here-documents gone."""
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        block = re.sub(r"<<'(\w+)'\n.*?^\1\n", "\n", block, flags=re.MULTILINE | re.DOTALL)
         for line in block.replace("\\\n", " ").splitlines():
             for command in re.split(r"\s*(?:&&|\|\||[|;&])\s*", line.split(" #")[0].strip()):
                 words = shlex.split(command.removeprefix("$ "), comments=True)
