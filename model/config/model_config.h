@@ -145,6 +145,8 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;
   // What stands for keys that the file leaves open, by the names that it would have for them.
   std::map<std::string, std::string> defaults;
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 }  // namespace peerage
