@@ -112,6 +112,7 @@ start_server "$models/base"
 show "$bin/peerage" generate --chat "$question" --max-tokens 60 --temperature 0 |
   tee "$models/base.txt"
 stop_server
+echo "Not the same words as before: weights of 4 bits meet activations of 8 bits, these meet floats (docs/serve.md)."
 
 title "A mixture of four experts and a memory of 65,536, made of it"
 show "$bin/peerage-model" upcycle --base "$model" --num-experts 4 --allow-identical \
