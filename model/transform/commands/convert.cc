@@ -68,7 +68,8 @@ class ConvertCommand : public Command {
         ->required();
     app()
         .add_option("--key", options_.key,
-                    "Of a PyTorch file: the dict to take, by its keys with dots between; by default the one "
+                    "Of a PyTorch file: the dict to take, by its keys with dots between; by "
+                    "default the one "
                     "with most bytes of tensors")
         ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
         ->type_name("KEY");
