@@ -107,7 +107,7 @@ class PythonClientTest(unittest.TestCase):
 
     def run_tests(self, python, environment, name):
         run(python, "-m", "unittest", name, cwd=TESTS, env=environment | {
-            "PYTHONDONTWRITEBYTECODE": "1"})
+            "PYTHONDONTWRITEBYTECODE": "1", "GRPC_VERBOSITY": "ERROR"})
 
     def test_the_wheel_holds_stubs_types_and_the_licence(self):
         with zipfile.ZipFile(self.wheel) as wheel:

@@ -88,8 +88,7 @@ class Stream(_Begun[Item]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self._cancel()
+    # A call that is forgotten is cancelled by gRPC itself.
 
 
 class AsyncStream(_Begun[Item]):
@@ -134,7 +133,7 @@ class AsyncStream(_Begun[Item]):
         await self.aclose()
 
     def __del__(self) -> None:
-        # Whoever collects garbage may be on another thread than the loop, or later than its end.
+        # grpc.aio lets a forgotten call run on. Whoever collects garbage may be on another thread than the loop, or later than its end.
         if self._call is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._call.cancel)
 

@@ -1,8 +1,14 @@
 """The same tests for Client and AsyncClient: a case is written once, in blocking words."""
 
 import asyncio
+import atexit
 
 from peerage import AsyncClient, Client
+
+
+# Of all tests: what grpc.aio still has to tell a loop that was closed would fail the next test.
+LOOP = asyncio.new_event_loop()
+atexit.register(LOOP.close)
 
 
 class Blocking:
@@ -50,13 +56,9 @@ class _Awaiting:
 class Asynchronous:
     """Mixed into a test case whose `client` is to be an AsyncClient."""
 
-    loop = None
+    loop = LOOP
 
     def connect(self, address, **options):
-        if self.loop is None:
-            self.loop = asyncio.new_event_loop()
-            self.addCleanup(self.loop.close)
-
         async def make():
             return AsyncClient(address, **options)
 
