@@ -78,10 +78,10 @@ class AsyncClient:
                             ) -> AsyncIterator[Generation]:
         """An answer for each prompt, in their order, of which `concurrency` are asked at a time.
         `progress`: True for a bar of tqdm, or a function of (done, total)."""
-        left = iter(prompts)
-        running = collections.deque(self._task(p, options)
-                                    for p in itertools.islice(left, concurrency))
         with Counter(progress, prompts, "answer") as counter:
+            left = iter(prompts)
+            running = collections.deque(self._task(p, options)
+                                        for p in itertools.islice(left, concurrency))
             try:
                 while running:
                     answer = await running.popleft()
@@ -145,6 +145,11 @@ class AsyncClient:
                          model: str | None = None, **options: Unpack[CallOptions]) -> str:
         """The text of tokens."""
         return await self._unary(transport.detokenize(ids, special_tokens, model, options))
+
+    async def token_bytes(self, ids: Iterable[int], *, model: str | None = None,
+                          **options: Unpack[CallOptions]) -> tuple[bytes, ...]:
+        """The bytes of each token, special or not; they may end inside a character."""
+        return await self._unary(transport.token_bytes(ids, model, options))
 
     async def expert_usage(self, layer: int, *, kind: ExpertKind | None = None,
                            window: Window = "total", model: str | None = None,

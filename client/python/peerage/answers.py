@@ -188,6 +188,8 @@ class ExpertLayer:
     heads: int
     top_k: int
     expert_names: tuple[str, ...]
+    #: Of num_experts / expert_sets experts each: the heads, where each has its own, else 1.
+    expert_sets: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

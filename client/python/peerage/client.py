@@ -86,7 +86,8 @@ class Client:
                       progress: Progress = None, **options: Unpack[GenerateOptions]
                       ) -> Iterator[Generation]:
         """An answer for each prompt, in their order, of which `concurrency` are asked at a time.
-        `progress`: True for a bar of tqdm, or a function of (done, total)."""
+        `progress`: True for a bar of tqdm, or a function of (done, total). Who leaves the loop
+        waits for the calls that run."""
         with Counter(progress, prompts, "answer") as counter:
             with concurrent.futures.ThreadPoolExecutor(concurrency) as pool:
                 left = iter(prompts)
@@ -153,6 +154,11 @@ class Client:
                    model: str | None = None, **options: Unpack[CallOptions]) -> str:
         """The text of tokens."""
         return self._unary(transport.detokenize(ids, special_tokens, model, options))
+
+    def token_bytes(self, ids: Iterable[int], *, model: str | None = None,
+                    **options: Unpack[CallOptions]) -> tuple[bytes, ...]:
+        """The bytes of each token, special or not; they may end inside a character."""
+        return self._unary(transport.token_bytes(ids, model, options))
 
     def expert_usage(self, layer: int, *, kind: ExpertKind | None = None,
                      window: Window = "total", model: str | None = None,

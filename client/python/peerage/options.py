@@ -43,6 +43,8 @@ class PromptOptions(CallOptions, total=False):
 class RequestOptions(PromptOptions, total=False):
     #: Lower runs sooner: -100 to 100, default 0.
     priority: int | None
+    #: Groups share the server fairly, by tokens. At most 128 bytes, default "".
+    tenant: str | None
     #: Seconds after which a request that has not started is refused.
     queue_timeout: float | None
     #: Which experts the request used, where the server allows it.

@@ -114,7 +114,7 @@ def _trace_level(level: TraceLevel) -> experts_pb2.ExpertTraceLevel:
 
 def _set_common(request: Request, options: Mapping[str, Any]) -> Request:
     _set_given(request, ("model",), options)
-    _set_given(request.scheduling, ("priority",), options)
+    _set_given(request.scheduling, ("priority", "tenant"), options)
     if options.get("queue_timeout") is not None:
         request.scheduling.queue_timeout.CopyFrom(_duration(options["queue_timeout"]))
     return request

@@ -21,8 +21,8 @@ class RetryPolicy:
 
     #: Tries of one call, the first included; 1 never tries again.
     max_attempts: int = 6
-    #: Seconds: a server that asks for more is not waited for.
-    max_delay: float = 30.0
+    #: Seconds: a server that asks for more is not waited for. A full queue asks for at most 60.
+    max_delay: float = 60.0
     #: Each wait is longer by a random share of at most this, so that clients do not return at once.
     jitter: float = 0.5
     #: Of the jitter: the same seed waits the same times.

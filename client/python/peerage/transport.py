@@ -72,6 +72,13 @@ def detokenize(ids: Iterable[int], special_tokens: bool, model: str | None,
                       lambda response: str(response.text), options)
 
 
+def token_bytes(ids: Iterable[int], model: str | None,
+                options: CallOptions) -> Call[tuple[bytes, ...]]:
+    request = inference_pb2.DetokenizeRequest(model=model or "", token_ids=ids)
+    return _inference("Detokenize", request, inference_pb2.DetokenizeResponse,
+                      lambda response: tuple(response.tokens), options)
+
+
 def models(options: CallOptions) -> Call[tuple[Model, ...]]:
     return Call("/peerage.v1.ModelService/ListModels", models_pb2.ListModelsRequest(),
                 models_pb2.ListModelsResponse,

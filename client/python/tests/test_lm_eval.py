@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import unittest
+from unittest import mock
 
 import grpc
 import lm_eval
@@ -13,8 +14,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 import peerage.lm_eval
-from peerage import Client
+from peerage import Client, requests
 from peerage.lm_eval.documents import group
+from peerage.requests import generate, score
 from peerage.v1 import inference_pb2, inference_pb2_grpc
 
 TASKS = pathlib.Path(__file__).parent / "lm_eval_tasks"
@@ -184,6 +186,18 @@ class ModelTest(unittest.TestCase):
             ask("generate_until", ("1, 2, 3,", {"until": [*many, ","], "max_gen_toks": 9})), True)
         self.assertIn(",", whole)
         self.assertEqual(cut, whole.split(",")[0])
+
+    def test_an_evaluation_may_stand_back_behind_others(self):
+        model = peerage.lm_eval.PeerageLM(ENGLISH, priority=10, tenant="evaluation")
+        self.addCleanup(model.client.close)
+        sent = []
+        with (mock.patch.object(requests, "score", lambda item, options: sent.append(options) or
+                                score(item, options)),
+              mock.patch.object(requests, "generate", lambda prompt, options:
+                                sent.append(options) or generate(prompt, options))):
+            model.loglikelihood(ask("loglikelihood", ("a", " b")), disable_tqdm=True)
+            model.generate_until(ask("generate_until", ("a", {"max_gen_toks": 1})), True)
+        self.assertEqual([(o["priority"], o["tenant"]) for o in sent], [(10, "evaluation")] * 2)
 
     def test_options_that_would_be_ignored_are_refused(self):
         with self.assertRaisesRegex(ValueError, "does not have: num_beams"):

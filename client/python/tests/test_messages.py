@@ -37,7 +37,7 @@ class RequestsTest(unittest.TestCase):
 
     def test_every_option_reaches_its_field(self):
         request = requests.stream([1, 2], {
-            "model": "m", "add_bos": True, "priority": -3, "queue_timeout": 1.5,
+            "model": "m", "add_bos": True, "priority": -3, "tenant": "t", "queue_timeout": 1.5,
             "expert_trace": "full", "temperature": 0.5, "top_k": 4, "top_p": 0.25, "min_p": 0.125,
             "seed": 2**64 - 1, "candidates": 3, "repetition_penalty": 2.0,
             "frequency_penalty": -1.0, "presence_penalty": 1.0, "logit_bias": {7: -100.0},
@@ -53,7 +53,7 @@ class RequestsTest(unittest.TestCase):
                                  ignore_eos=True),
             output=pb.Output(logprobs=3, prompt_logprobs=True,
                              expert_trace=experts_pb2.EXPERT_TRACE_LEVEL_FULL),
-            scheduling=pb.Scheduling(priority=-3))
+            scheduling=pb.Scheduling(priority=-3, tenant="t"))
         expected.scheduling.queue_timeout.FromMilliseconds(1500)
         self.assertEqual(request, pb.GenerateStreamRequest(request=expected, tokens_per_message=8))
 

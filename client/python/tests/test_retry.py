@@ -1,5 +1,6 @@
 """What is tried again, how often, when, and what never is: against a scripted server."""
 
+import itertools
 import random
 import threading
 import unittest
@@ -8,8 +9,8 @@ import grpc
 from both_worlds import Asynchronous, Blocking
 from scripted_server import Refusal, ScriptedServer, busy
 
-from peerage import (DeadlineExceeded, InvalidArgument, Overloaded, ResourceExhausted,
-                     RetryPolicy, ScoreItem, Unavailable)
+from peerage import (DeadlineExceeded, InvalidArgument, OutOfRange, Overloaded,
+                     ResourceExhausted, RetryPolicy, ScoreItem, Unavailable)
 from peerage.retry import Attempts
 from peerage.v1 import inference_pb2 as pb
 
@@ -260,6 +261,21 @@ class Retries:
             self.all_of(client.score_many(self.items(3)))
         self.assertEqual(raised.exception.code, "OUT_OF_RANGE")
         self.assertEqual(raised.exception.__notes__, ["of item 1"])
+
+    def test_a_batch_that_fails_is_cancelled(self):
+        def script(items):
+            yield refused(next(items), Refusal(grpc.StatusCode.OUT_OF_RANGE, "too long"))
+            for _ in items:  # there is no last one
+                pass
+
+        server = self.serve(ScoreStream=[script])
+        client = self.connect(server.address)
+        try:
+            self.all_of(client.score_many(itertools.repeat(ScoreItem([1], [[2]]))))
+        except OutOfRange as error:
+            kept = error  # with its traceback, and so with everything that knows the call
+        self.assertEqual(self.wait_for(lambda: server.ended.get(timeout=30)), "ScoreStream")
+        self.assertEqual(kept.code, "OUT_OF_RANGE")
 
     def test_what_is_wrong_with_the_items_is_said_as_it_is(self):
         def script(items):

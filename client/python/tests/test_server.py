@@ -41,6 +41,7 @@ class RealServer:
         self.assertEqual([(e.layer, e.kind, e.num_experts, e.heads, e.top_k)
                           for e in model.expert_layers],
                          [(1, "peer", 2304, 2, 16), (2, "peer", 2304, 2, 16)])
+        self.assertEqual([e.expert_sets for e in model.expert_layers], [1, 1])
         self.assertEqual({e.kind for e in self.mixture.models()[0].expert_layers},
                          {"mixture_attention", "mixture_ffn"})
         status = self.peer.status()
@@ -165,6 +166,7 @@ class RealServer:
         tokens = self.peer.tokenize(text)
         self.assertEqual(b"".join(tokens.pieces).decode(), text)
         self.assertEqual(self.peer.detokenize(tokens.ids), text)
+        self.assertEqual(self.peer.token_bytes(tokens.ids), tokens.pieces)
         end = self.peer.tokenize("<|endoftext|>").ids
         self.assertEqual(self.peer.detokenize(end), "")
         self.assertEqual(self.peer.detokenize(end, special_tokens=True), "<|endoftext|>")

@@ -20,7 +20,7 @@ from peerage import answers
 from peerage.client import Client
 from peerage.errors import InvalidArgument, NotFound
 from peerage.lm_eval.documents import Document, Pair, group
-from peerage.options import GenerateOptions, ScoreItem
+from peerage.options import GenerateOptions, RequestOptions, ScoreItem, ScoreOptions
 
 #: What the wire allows of stop strings.
 _MOST_STOPS, _LONGEST_STOP = 16, 256
@@ -44,12 +44,14 @@ class PeerageLM(TemplateLM):  # type: ignore[misc]  # the harness has no types
                  max_length: int | None = None, max_gen_toks: int = 256,
                  add_bos_token: bool | None = None, prefix_token_id: int | None = None,
                  concurrency: int = 32, seed: int = 1234, timeout: float | None = None,
+                 priority: int | None = None, tenant: str | None = None,
                  batch_size: object = None, max_batch_size: object = None,
                  device: object = None) -> None:
         """`add_bos_token`: whether texts get a BOS token; None does what the model's tokenizer is
         configured to. `prefix_token_id`: what an empty context is replaced by; default the BOS
         token. `seed`: of sampled generations; the n-th request of a run takes seed + n. `timeout`:
-        seconds for each call. The batch size and the device are the server's business: what the
+        seconds for each call. `priority` and `tenant`: of all requests, so that an evaluation can
+        stand back behind other users. The batch size and the device are the server's business: what the
         harness says of them is ignored."""
         super().__init__()
         del batch_size, max_batch_size, device
@@ -61,6 +63,8 @@ class PeerageLM(TemplateLM):  # type: ignore[misc]  # the harness has no types
         self._prefix_token_id = prefix_token_id
         self._concurrency = concurrency
         self._seed = seed
+        self._common: RequestOptions = {
+            "model": self.served.name, "priority": priority, "tenant": tenant}
         # A context is asked for once for each of its continuations.
         self._encode = functools.lru_cache(maxsize=4096)(self._ask_for_tokens)
 
@@ -146,9 +150,10 @@ class PeerageLM(TemplateLM):  # type: ignore[misc]  # the harness has no types
         del kwargs
         documents = group(requests, self.max_length + 1)
         result: list[tuple[float, bool]] = [(math.nan, False)] * len(requests)
+        options: ScoreOptions = {**self._common, "add_bos": False}  # type: ignore[typeddict-item]
         scores = self.client.score_many(
-            [ScoreItem(d.context, d.continuations) for d in documents], add_bos=False,
-            model=self.served.name, progress=not disable_tqdm)
+            [ScoreItem(d.context, d.continuations) for d in documents],
+            progress=not disable_tqdm, **options)
         for document, answer in zip(documents, scores, strict=True):
             self._put(document, answer, requests, result)
         return result
@@ -205,7 +210,7 @@ class PeerageLM(TemplateLM):  # type: ignore[misc]  # the harness has no types
             raise ValueError(f"max_gen_toks is {max_tokens}, must be at most {self.max_length}")
         ids = (self.tok_encode(context) or [self.prefix_token_id])[-room:]
         generation = self.client.generate(ids=ids, **{
-            **_sampling(options, self._seed + number), "model": self.served.name,
+            **_sampling(options, self._seed + number), **self._common,
             # The server stops at what it may be told; the rest is cut off afterwards.
             "max_tokens": max_tokens,
             "stop": [text for text in until if len(text.encode()) <= _LONGEST_STOP][:_MOST_STOPS]})
