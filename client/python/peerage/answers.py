@@ -195,7 +195,7 @@ class ExpertLayer:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Model:
     """A served model; `active_parameters` are those that one token touches, `chat_template` is
-    empty when the model has none that is understood."""
+    empty when the model has none that is understood, and `chat_template_error` then says why."""
 
     name: str
     fingerprint: str
@@ -211,6 +211,7 @@ class Model:
     kv_bytes_per_token: int
     expert_layers: tuple[ExpertLayer, ...]
     chat_template: str
+    chat_template_error: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

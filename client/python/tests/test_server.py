@@ -36,7 +36,8 @@ class RealServer:
             models_pb2.ListModelsRequest(), timeout=TIMEOUT).models[0]
         (model,) = self.peer.models()
         for field in ("name", "fingerprint", "architecture", "total_parameters", "context_length",
-                      "vocabulary_size", "weights_dtype", "kv_bytes_per_token"):
+                      "vocabulary_size", "weights_dtype", "kv_bytes_per_token", "chat_template",
+                      "chat_template_error"):
             self.assertEqual(getattr(model, field), getattr(wire, field), field)
         self.assertEqual([(e.layer, e.kind, e.num_experts, e.heads, e.top_k)
                           for e in model.expert_layers],

@@ -130,7 +130,8 @@ class PeerageLM(TemplateLM):  # type: ignore[misc]  # the harness has no types
         if chat_template is False or chat_template is None:
             return None
         if not self.served.chat_template:
-            raise ValueError(f"the model {self.served.name} has no chat template")
+            raise ValueError(f"the model {self.served.name} has no chat template that the server "
+                             f"understands: {self.served.chat_template_error}")
         return self.served.chat_template
 
     def apply_chat_template(self, chat_history: list[dict[str, str]],
