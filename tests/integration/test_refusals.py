@@ -67,7 +67,7 @@ DIRECTORIES = [
     (with_tensor("model.layers.0.self_attn.q_proj.bias"),
      "the model has no such tensor (biases of projections"),
     (with_tensor("rope_freqs.weight"), "scales rotary frequencies for long contexts"),
-    (written("model.safetensors", ""), "shorter than 8 bytes"),
+    (written("model.safetensors", ""), "model/model.safetensors"),
     (lambda folder: shutil.copy(folder / "model.safetensors", folder / "b.safetensors"),
      '2 *.safetensors files (b.safetensors, model.safetensors), but no'),
     (written("tokenizer.json", "{}"), "tokenizer.json: no model"),
