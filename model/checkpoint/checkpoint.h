@@ -50,7 +50,8 @@ class Checkpoint {
   virtual absl::Status ReadRows(const TensorInfo& tensor, int64_t first,
                                 absl::Span<uint8_t> bytes) const = 0;
 
-  // SHA-256 over the bytes of the weight files, shards in name order, hex. Reads all of them.
+  // SHA-256 over the bytes of the weight files, shards in name order, hex; of PyTorch files then
+  // over the tensors that do not lie row by row, as they are read. Reads all of them.
   virtual absl::StatusOr<std::string> Fingerprint() const = 0;
 
   // Keys and tensors that were ignored by rule, for one log line.

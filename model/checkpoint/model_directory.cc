@@ -122,6 +122,11 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   StoredModel model;
   ASSIGN_OR_RETURN(model.config, ReadConfig(directory, &model.ignored));
   ASSIGN_OR_RETURN(StoredWeights shards, OpenWeightShards(path));
+  if (shards.choice.has_value() && !shards.choice->others.empty()) {
+    model.ignored.push_back(absl::StrCat(shards.choice->others.size(),
+                                         " other dicts of tensors than ",
+                                         Quoted(shards.choice->chosen.key)));
+  }
   const TensorNaming naming = NamingOf(model.config, shards.tensors);
   ASSIGN_OR_RETURN(TensorBinding binding,
                    At(path, BindTensors(model.config, naming, std::move(shards.tensors))));

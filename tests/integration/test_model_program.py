@@ -119,6 +119,8 @@ def interrupt(folder, number, *command):
     with os.fdopen(reader, "rb") as errors:
         text = errors.read()[filler:].decode()
     return process.wait(LIMIT_SECONDS), text
+
+
 def write_pytorch_model(source, target):
     """A model's directory with its weights as torch.save writes them, its pickle put together here
     so that no PyTorch is needed."""

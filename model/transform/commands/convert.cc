@@ -61,7 +61,7 @@ class ConvertCommand : public Command {
   explicit ConvertCommand(CLI::App& program)
       : Command(program, "convert",
                 "Write a model in another format or dtype, or its tensors under other names",
-                {"convert --from run.safetensors --out model --rename names.txt",
+                {"convert --from run.pt --key model --out model --rename names.txt",
                  "convert --from model --out model.gguf --dtype q8_0"}) {
     AddPath("--from", options_.from,
             "A model directory, or a file: .safetensors, .pt, .pth, .bin or .gguf")
