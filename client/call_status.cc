@@ -84,20 +84,25 @@ std::string WhatWasRefused(const google::rpc::BadRequest& request) {
 
 // Of gRPC's own words for a connection that failed: what the system said, which comes last.
 absl::string_view Reason(absl::string_view message) {
-  if (!absl::StrContains(message, "failed to connect")) return message;
+  const bool long_winded = absl::StrContains(message, "failed to connect") ||
+                           absl::StrContains(message, "DNS resolution failed");
+  if (!long_winded) return message;
   const size_t last = message.rfind(": ");
   return last == message.npos ? message : message.substr(last + 2);
 }
 
-// Servers of ours say why they refuse; without that nobody was there.
-bool IsUnreachable(const absl::Status& status) {
-  return absl::IsUnavailable(status) && !FindDetail<google::rpc::ErrorInfo>(status).has_value();
+// Servers of ours say why they refuse; without that it was gRPC's own doing.
+bool IsOfTheServer(const absl::Status& status) {
+  return FindDetail<google::rpc::ErrorInfo>(status).has_value();
 }
 
 std::string WhatHappened(const absl::Status& status, const std::string& server) {
   const auto bad_request = FindDetail<google::rpc::BadRequest>(status);
   if (bad_request && bad_request->field_violations_size() > 0) return WhatWasRefused(*bad_request);
-  if (!server.empty() && IsUnreachable(status)) {
+  if (absl::IsDeadlineExceeded(status) && !IsOfTheServer(status)) {
+    return "no answer within --timeout";
+  }
+  if (!server.empty() && absl::IsUnavailable(status) && !IsOfTheServer(status)) {
     return absl::StrCat(
         "no answer from ", server, " (", Reason(status.message()),
         "): is peerage-server running there? --server or PEERAGE_SERVER names another");

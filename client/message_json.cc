@@ -47,7 +47,8 @@ std::string EnumWord(const EnumValueDescriptor& value) {
 // Durations and times: null for all other messages.
 Json WellKnown(const Message& message) {
   if (const auto* duration = dynamic_cast<const google::protobuf::Duration*>(&message)) {
-    return duration->seconds() + duration->nanos() * 1e-9;
+    // One division, so that no digits of rounding show.
+    return (static_cast<double>(duration->seconds()) * 1e9 + duration->nanos()) / 1e9;
   }
   if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&message)) {
     return absl::FormatTime(

@@ -396,7 +396,7 @@ class LevelTest(unittest.TestCase):
             self.assertEqual(server.run("log-level", "debug").stdout, "debug, was info\n")
             server.run("health")
             changed = json.loads(server.run("log-level", "warn", "--json").stdout)
-            self.assertEqual(changed, {"previous": "LOG_LEVEL_DEBUG"})
+            self.assertEqual(changed, {"previous": "debug"})
             server.run("generate", "a", "--max-tokens", "1")
             self.assertEqual(server.run("log-level").stdout, "warn\n")
             self.assertEqual(server.run("log-level", "loud").returncode, 2)

@@ -62,6 +62,15 @@ TEST(CallStatusTest, SaysWhatToTryWhereNoServerOfOursAnswered) {
       "UNAVAILABLE: the message");
 }
 
+TEST(CallStatusTest, SaysWhichTimeIsOver) {
+  EXPECT_EQ(
+      DescribeError(FromGrpcStatus({grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"})),
+      "DEADLINE_EXCEEDED: no answer within --timeout");
+  google::rpc::ErrorInfo info;
+  EXPECT_EQ(DescribeError(FromGrpcStatus(StatusWith(grpc::StatusCode::DEADLINE_EXCEEDED, info))),
+            "DEADLINE_EXCEEDED: the message");
+}
+
 TEST(CallStatusTest, SaysLimitsInTheOptionsWords) {
   EXPECT_EQ(DescribeError(absl::OutOfRangeError("prompt and max_tokens have 9 tokens")),
             "OUT_OF_RANGE: prompt and --max-tokens have 9 tokens");

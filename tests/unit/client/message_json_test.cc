@@ -30,6 +30,9 @@ TEST(MessageJsonTest, WritesDurationsInSecondsAndTimesAsText) {
   timings.mutable_queue()->set_nanos(500'000'000);
   const Json json = ToJson(timings);
   EXPECT_EQ(json["queue"], 2.5);
+  timings.mutable_queue()->set_seconds(0);
+  timings.mutable_queue()->set_nanos(135'099'966);
+  EXPECT_EQ(ToJson(timings)["queue"].dump(), "0.135099966");
   EXPECT_FALSE(json.contains("prefill"));
 
   v1::UsageHeader header;
