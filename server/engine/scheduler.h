@@ -11,7 +11,8 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "model/language_model.h"
-#include "server/engine/block_pool.h"
+#include "server/engine/batch.h"
+#include "server/engine/reservations.h"
 #include "server/engine/sequence.h"
 #include "server/engine/task.h"
 #include "server/engine/waiting_line.h"
@@ -26,23 +27,10 @@ struct SchedulerOptions {
   absl::Duration slow_reader_timeout;
 };
 
-struct ScheduledChunk {
-  Sequence* sequence = nullptr;
-  int32_t tokens = 0;  // the next ones, at least 1
-};
-
-// One step.
-struct Batch {
-  std::vector<Sequence*> started;  // whose slots are to be opened before the step
-  std::vector<BlockCopy> copies;
-  std::vector<ScheduledChunk> chunks;  // at most one of a sequence
-};
-
-// Which requests run, which tokens of which sequences are computed next, and who holds which KV
-// blocks and slots. A request waits in line (WaitingLine) until what it needs to reach its end can
-// be promised to it (RequestNeeds), so nothing that runs is ever preempted or stuck. Beyond that,
-// branches may take what is available to run side by side, while a step has room and no request
-// waits for admission.
+// Which requests run, and which tokens of which sequences are computed next. A request waits in
+// line (WaitingLine) until what it needs to reach its end can be promised to it (RequestNeeds), so
+// nothing that runs is ever preempted or stuck. Beyond that, branches may take what is available to
+// run side by side, while a step has room and no request waits for admission.
 //
 // A step takes decodes first, one token each, then prefill chunks: in the order in which they are
 // due (TaskOrder), throughput work after what somebody waits for, and extra branches last. Whoever
@@ -76,44 +64,27 @@ class Scheduler {
   // What has ended since this was last called.
   std::vector<EndedTask> TakeEnded() { return std::exchange(ended_, {}); }
   // Slots that are to be closed before the next batch's are opened.
-  std::vector<SlotId> TakeClosed() { return std::exchange(closed_, {}); }
+  std::vector<SlotId> TakeClosed() { return reservations_.TakeClosed(); }
 
   // When Schedule would end a task if nothing else changes.
   absl::Time NextExpiry() const;
 
-  // What the first waiting task still lacks: sequences, before blocks.
-  enum class Lack { kNothing, kSequences, kBlocks };
+  // What the first waiting task still lacks.
   Lack front_lacks() const;
 
   // In their order.
   absl::Span<const std::unique_ptr<Task>> running() const { return running_; }
   int32_t num_waiting() const { return line_.size(); }
   int64_t waiting_prompt_tokens() const { return line_.prompt_tokens(); }
-  const BlockPool& blocks() const { return blocks_; }
-  int64_t num_available_sequences() const {
-    return static_cast<int64_t>(free_slots_.size()) - promised_sequences_;
-  }
+  const Reservations& reservations() const { return reservations_; }
 
  private:
-  Lack WhatLacks(const Task& task) const;
   void ExpireLate(absl::Time now);
   void AdmitWaiting(absl::Time now);
   void End(Task& task, absl::Status status, absl::Time now);
   void UpdateExpiry(Task& task);
 
-  // Promises to the task what it is to have of its needs beside what its sequences have.
-  void Promise(Task& task);
   void StartSequences();
-  bool TryStart(Task& task, bool as_extra);
-  std::unique_ptr<Sequence> NextSequence(Task& task) const;
-  int64_t BlocksToStart(const Task& task, const Sequence& sequence) const;
-  bool Reserve(Task& task, Sequence& sequence, bool as_extra);
-  void BranchOff(Sequence& sequence);
-  void TakeBlocks(Sequence& sequence, int32_t positions);
-  void CloseSlot(Sequence& sequence);
-  void LetGo(Sequence& sequence);
-  void SettleSequences(Task& task);
-
   void CollectWork();
   void Collect(Sequence& sequence);
   void FillStep();
@@ -122,16 +93,12 @@ class Scheduler {
   void AddChunk(Sequence& sequence, int32_t tokens);
 
   const SchedulerOptions options_;
-  BlockPool blocks_;
-  std::vector<SlotId> free_slots_;
-  int64_t promised_sequences_ = 0;
-
+  Reservations reservations_;
   std::unordered_map<RequestHandle, Task*> tasks_;  // waiting and running
   WaitingLine line_;
   std::vector<std::unique_ptr<Task>> running_;
   std::set<std::pair<absl::Time, RequestHandle>> expiries_;
   std::vector<EndedTask> ended_;
-  std::vector<SlotId> closed_;
 
   uint64_t last_turn_ = 0;
   bool prefill_is_due_ = false;     // the last step left prefill without any token

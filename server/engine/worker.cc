@@ -26,7 +26,7 @@ Worker::Worker(const WorkerParts& parts, const SchedulerOptions& options)
                                             : ExpertSample()),
       scheduler_(options) {
   absl::MutexLock lock(&mu_);
-  status_.kv_blocks_free = static_cast<int32_t>(scheduler_.blocks().num_available());
+  status_.kv_blocks_free = static_cast<int32_t>(scheduler_.reservations().blocks().num_available());
   status_.last_turn = parts.clock->Now();
 }
 
@@ -182,7 +182,7 @@ Worker::Counts Worker::PublishCounts() {
                       parts_.inbox->num_waiting());
   absl::MutexLock lock(&mu_);
   status_.requests_running = counts.first;
-  status_.kv_blocks_free = static_cast<int32_t>(scheduler_.blocks().num_available());
+  status_.kv_blocks_free = static_cast<int32_t>(scheduler_.reservations().blocks().num_available());
   return counts;
 }
 
@@ -207,13 +207,13 @@ void Worker::ReportTurn(absl::Time begin, absl::Duration model) {
   const absl::Time end = parts_.clock->Now();
   TurnEvent event{.end = end, .overhead = end - begin - model};
   for (const auto& task : scheduler_.running()) event.parked += task->parked() ? 1 : 0;
-  const Scheduler::Lack lack = scheduler_.front_lacks();
+  const Lack lack = scheduler_.front_lacks();
   const int32_t waiting = parts_.inbox->num_waiting();
-  if (lack == Scheduler::Lack::kSequences) event.waiting_for_slots = waiting;
-  if (lack == Scheduler::Lack::kBlocks) event.waiting_for_blocks = waiting;
+  if (lack == Lack::kSequences) event.waiting_for_slots = waiting;
+  if (lack == Lack::kBlocks) event.waiting_for_blocks = waiting;
   event.waiting_prompt_tokens = scheduler_.waiting_prompt_tokens();
-  event.kv_blocks_total = scheduler_.blocks().num_blocks();
-  event.kv_blocks_free = static_cast<int32_t>(scheduler_.blocks().num_available());
+  event.kv_blocks_total = scheduler_.reservations().blocks().num_blocks();
+  event.kv_blocks_free = static_cast<int32_t>(scheduler_.reservations().blocks().num_available());
   {
     absl::MutexLock lock(&mu_);
     status_.last_turn = end;

@@ -137,8 +137,8 @@ class Simulation {
     EXPECT_EQ(worker_.status().kv_blocks_free, capacity_.model.num_blocks);
     EXPECT_EQ(model_.num_open_slots(), 0);
     EXPECT_EQ(observer_.requests_done, admitted_);
-    EXPECT_EQ(worker_.scheduler().blocks().num_free(), capacity_.model.num_blocks);
-    EXPECT_EQ(worker_.scheduler().num_available_sequences(), max_sequences_);
+    EXPECT_EQ(worker_.scheduler().reservations().blocks().num_free(), capacity_.model.num_blocks);
+    EXPECT_EQ(worker_.scheduler().reservations().num_available_sequences(), max_sequences_);
     CheckConservation();
   }
 
@@ -433,13 +433,15 @@ class Simulation {
       if (task->trunk != nullptr) check(*task->trunk);
       for (const auto& sequence : task->sequences) check(*sequence);
     }
-    for (const auto& [block, count] : holders) EXPECT_EQ(scheduler.blocks().holders(block), count);
-    EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.blocks().num_free(),
+    for (const auto& [block, count] : holders)
+      EXPECT_EQ(scheduler.reservations().blocks().holders(block), count);
+    EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.reservations().blocks().num_free(),
               capacity_.model.num_blocks);
-    EXPECT_EQ(scheduler.blocks().num_available(), scheduler.blocks().num_free() - promised);
-    EXPECT_GE(scheduler.blocks().num_available(), 0);
-    EXPECT_EQ(scheduler.num_available_sequences(), max_sequences_ - sequences);
-    EXPECT_GE(scheduler.num_available_sequences(), 0);
+    EXPECT_EQ(scheduler.reservations().blocks().num_available(),
+              scheduler.reservations().blocks().num_free() - promised);
+    EXPECT_GE(scheduler.reservations().blocks().num_available(), 0);
+    EXPECT_EQ(scheduler.reservations().num_available_sequences(), max_sequences_ - sequences);
+    EXPECT_GE(scheduler.reservations().num_available_sequences(), 0);
   }
 
   void CheckTurns(const Sequence& sequence) {

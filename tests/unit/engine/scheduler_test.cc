@@ -65,8 +65,9 @@ class SchedulerTest : public ::testing::Test {
   }
 
   static void ExpectNothingHeld(const Scheduler& scheduler) {
-    EXPECT_EQ(scheduler.blocks().num_available(), scheduler.blocks().num_blocks());
-    EXPECT_EQ(scheduler.num_available_sequences(), 8);
+    EXPECT_EQ(scheduler.reservations().blocks().num_available(),
+              scheduler.reservations().blocks().num_blocks());
+    EXPECT_EQ(scheduler.reservations().num_available_sequences(), 8);
     EXPECT_THAT(scheduler.running(), IsEmpty());
     EXPECT_EQ(scheduler.num_waiting(), 0);
     EXPECT_EQ(scheduler.waiting_prompt_tokens(), 0);
@@ -158,12 +159,12 @@ TEST_F(SchedulerTest, PromisesAtAdmissionTakesLateAndGivesBackAtTheEnd) {
 
   Step(scheduler);
   EXPECT_EQ(task.needs.blocks, 53);  // of 4 tokens, for 210
-  EXPECT_EQ(scheduler.blocks().num_available(), 1000 - 53);
-  EXPECT_EQ(scheduler.blocks().num_free(), 1000 - 2) << "8 tokens are computed";
-  EXPECT_EQ(scheduler.num_available_sequences(), 7);
+  EXPECT_EQ(scheduler.reservations().blocks().num_available(), 1000 - 53);
+  EXPECT_EQ(scheduler.reservations().blocks().num_free(), 1000 - 2) << "8 tokens are computed";
+  EXPECT_EQ(scheduler.reservations().num_available_sequences(), 7);
   Step(scheduler);
-  EXPECT_EQ(scheduler.blocks().num_free(), 1000 - 3);
-  EXPECT_EQ(scheduler.blocks().num_available(), 1000 - 53);
+  EXPECT_EQ(scheduler.reservations().blocks().num_free(), 1000 - 3);
+  EXPECT_EQ(scheduler.reservations().blocks().num_available(), 1000 - 53);
   scheduler.Cancel(1, kNow);
 
   ExpectNothingHeld(scheduler);
@@ -182,12 +183,12 @@ TEST_F(SchedulerTest, LetsTheFirstWaitUntilThereIsWhatItNeeds) {
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 9), Pair(2, 9)));
   EXPECT_EQ(scheduler.num_waiting(), 1);
-  EXPECT_EQ(scheduler.front_lacks(), Scheduler::Lack::kBlocks);
+  EXPECT_EQ(scheduler.front_lacks(), Lack::kBlocks);
   scheduler.Cancel(1, kNow);
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1), Pair(3, 9)));
   EXPECT_EQ(scheduler.num_waiting(), 0);
-  EXPECT_EQ(scheduler.front_lacks(), Scheduler::Lack::kNothing);
+  EXPECT_EQ(scheduler.front_lacks(), Lack::kNothing);
 }
 
 TEST_F(SchedulerTest, LetsSmallOnesPassALargeOneForAWhile) {
@@ -229,7 +230,7 @@ TEST_F(SchedulerTest, ComputesNoMoreSequencesThanItMay) {
   for (int i = 0; i < 9; ++i) Add(scheduler, 1);
 
   EXPECT_THAT(Step(scheduler), SizeIs(8));
-  EXPECT_EQ(scheduler.front_lacks(), Scheduler::Lack::kSequences);
+  EXPECT_EQ(scheduler.front_lacks(), Lack::kSequences);
 }
 
 TEST_F(SchedulerTest, SkipsAParkedRequest) {
@@ -356,8 +357,8 @@ TEST_F(SchedulerBranchTest, ShareFullBlocksCopyThePartialOneAndTheLastTakesItOve
   EXPECT_EQ(batch.started[2]->blocks, trunk);
   EXPECT_EQ(task.trunk, nullptr);
   EXPECT_EQ(task.promised_blocks + task.promised_sequences, 0);
-  EXPECT_EQ(scheduler.blocks().holders(trunk[0]), 3);
-  EXPECT_EQ(scheduler.blocks().num_available(), 1000 - 4);
+  EXPECT_EQ(scheduler.reservations().blocks().holders(trunk[0]), 3);
+  EXPECT_EQ(scheduler.reservations().blocks().num_available(), 1000 - 4);
 }
 
 TEST_F(SchedulerBranchTest, RunOneByOneWhileARequestWaits) {

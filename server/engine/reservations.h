@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "model/language_model.h"
+#include "server/engine/batch.h"
+#include "server/engine/block_pool.h"
+#include "server/engine/sequence.h"
+#include "server/engine/task.h"
+
+namespace peerage {
+
+// What a task lacks of its needs: sequences, before blocks.
+enum class Lack { kNothing, kSequences, kBlocks };
+
+// Who holds which KV blocks and slots, and to whom more are promised: a task is promised what it
+// needs (RequestNeeds), a sequence what it takes to its end, and blocks are taken as tokens are
+// computed.
+//
+// Threads: none; belongs to one scheduler.
+class Reservations {
+ public:
+  struct Capacity {
+    int32_t max_sequences = 0;
+    int32_t num_blocks = 0;
+    int32_t block_tokens = 1;
+  };
+  explicit Reservations(const Capacity& capacity);
+
+  Lack WhatLacks(const Task& task) const;
+  // Promises to the task what it is to have of its needs beside what its sequences have. To be
+  // called once it lacks nothing; from then on it is kept up.
+  void Promise(Task& task);
+  // Starts the task's next sequence, if it has one that may start: with what is promised to the
+  // task, or as an extra one with what is promised to nobody. Tells the batch.
+  bool Start(Task& task, bool as_extra, Batch& batch);
+  // Takes the blocks for so many positions of the sequence, which are promised to it.
+  void TakeBlocks(Sequence& sequence, int32_t positions);
+  // Sequences with nothing pending let go of what they hold, a trunk of its slot alone.
+  void Settle(Task& task);
+  // Takes back everything.
+  void Release(Task& task);
+
+  // Slots that were let go of since this was last called.
+  std::vector<SlotId> TakeClosed() { return std::exchange(closed_, {}); }
+
+  const BlockPool& blocks() const { return blocks_; }
+  int64_t num_available_sequences() const {
+    return static_cast<int64_t>(free_slots_.size()) - promised_sequences_;
+  }
+
+ private:
+  std::unique_ptr<Sequence> NextSequence(Task& task) const;
+  int64_t BlocksToStart(const Task& task, const Sequence& sequence) const;
+  bool Reserve(Task& task, Sequence& sequence, bool as_extra);
+  void BranchOff(Sequence& sequence, Batch& batch);
+  void CloseSlot(Sequence& sequence);
+  void LetGo(Sequence& sequence);
+
+  const int32_t block_tokens_;
+  BlockPool blocks_;
+  std::vector<SlotId> free_slots_;
+  int64_t promised_sequences_ = 0;
+  std::vector<SlotId> closed_;
+};
+
+}  // namespace peerage
