@@ -258,6 +258,7 @@ absl::Status App::LoadModel(const std::string& device) {
   options.on_lost = [this](const absl::Status& status) { Lose(status); };
   engine_ = std::make_unique<Engine>(options, std::move(model), tokenizer_.get(), &Clock::Real(),
                                      &observers_);
+  metrics_.Watch([this] { return engine_->status(); });
   const auto read_on = [this](BackgroundLane& lane) {
     return std::make_unique<ExpertUsageReader>(
         ExpertUsageParts{engine_.get(), statistics_.get(), &lane, &Clock::Real()});

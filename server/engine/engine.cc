@@ -75,7 +75,6 @@ class Engine::Core {
       observer_->OnRequestDone(refusal);
       return handle;
     }
-    observer_->OnQueueChanged(replica_.status().requests_running, inbox().num_waiting());
     return handle;
   }
 
@@ -88,8 +87,13 @@ class Engine::Core {
 
   EngineStatus status() const {
     const WorkerStatus worker = replica_.status();
-    return {.requests_waiting = replica_.inbox().num_waiting(),
+    const int32_t waiting = replica_.inbox().num_waiting();
+    return {.requests_waiting = waiting,
+            .waiting_for_slots = worker.front_lacks == Lack::kSequences ? waiting : 0,
+            .waiting_for_blocks = worker.front_lacks == Lack::kBlocks ? waiting : 0,
+            .waiting_prompt_tokens = replica_.inbox().waiting_prompt_tokens(),
             .requests_running = worker.requests_running,
+            .requests_parked = worker.requests_parked,
             .kv_blocks_total = capacity_.model.num_blocks,
             .kv_blocks_free = worker.kv_blocks_free,
             .steps = worker.steps,

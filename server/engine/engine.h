@@ -10,6 +10,7 @@
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/clock.h"
+#include "server/engine/engine_status.h"
 #include "server/engine/observer.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
@@ -30,19 +31,6 @@ struct EngineOptions {
   std::function<void(const absl::Status&)> on_lost = nullptr;
   // Whether RequestEvent tells of distinct experts. The model must have been loaded with traces.
   bool count_distinct_experts = false;
-};
-
-struct EngineStatus {
-  int32_t requests_waiting = 0;
-  int32_t requests_running = 0;
-  int32_t kv_blocks_total = 0;
-  int32_t kv_blocks_free = 0;
-  uint64_t steps = 0;
-  absl::Time last_turn;   // of the worker's loop: its end, at first the start
-  bool draining = false;  // or lost: nothing is let in
-  // UNAVAILABLE, with the reason, once the model's device is lost; OK before. Nothing runs any more
-  // then, and the process is to be started anew.
-  absl::Status lost;
 };
 
 // The door to a model: requests become batches become steps on the worker's thread.

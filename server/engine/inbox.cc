@@ -106,6 +106,11 @@ bool Inbox::WaitUntilAllDone(absl::Time deadline) {
   return true;
 }
 
+int64_t Inbox::waiting_prompt_tokens() const {
+  absl::MutexLock lock(&mu_);
+  return waiting_prompt_tokens_;
+}
+
 int32_t Inbox::num_waiting() const {
   absl::MutexLock lock(&mu_);
   return NumWaiting();

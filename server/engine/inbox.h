@@ -57,6 +57,7 @@ class Inbox {
   bool WaitUntilAllDone(absl::Time deadline);
 
   int32_t num_waiting() const;
+  int64_t waiting_prompt_tokens() const;  // of their prompts and contexts
   bool closed() const { return !CheckOpen().ok(); }
   // Why nothing is let in any more, UNAVAILABLE; OK while something is.
   absl::Status CheckOpen() const;

@@ -22,8 +22,6 @@ struct StepEvent {
   int32_t prefill_tokens = 0;  // computed for prompts, contexts and continuations
   int32_t decode_tokens = 0;   // computed for generation
   int32_t sequences = 0;
-  int32_t requests_running = 0;
-  int32_t requests_waiting = 0;
 };
 
 // What clients got since the last of these events.
@@ -43,15 +41,7 @@ struct TokensEvent {
 
 // One turn of the worker's loop, idle turns included.
 struct TurnEvent {
-  absl::Time end;
-  absl::Duration overhead;  // of the turn, without the model's call
-  int32_t parked = 0;       // requests whose readers are behind
-  // Requests that wait, by what the first of them lacks.
-  int32_t waiting_for_slots = 0;
-  int32_t waiting_for_blocks = 0;
-  int64_t waiting_prompt_tokens = 0;
-  int32_t kv_blocks_total = 0;
-  int32_t kv_blocks_free = 0;
+  absl::Duration overhead;  // without the model's call
 };
 
 // A request that has ended, or was refused at the door.
@@ -82,6 +72,7 @@ struct CallEvent {
 };
 
 // Named events of the engine and of the doors in front of it. Observers watch, they do not steer.
+// How things stand is no event: whoever wants to know asks for the EngineStatus.
 //
 // Threads: OnStep, OnStepFailed, OnTokens and OnTurn from the worker's thread, the others from any;
 // implementations must be safe from many threads and must not block.
@@ -98,8 +89,6 @@ class EngineObserver {
   virtual void OnRequestDone(const RequestEvent& event) {}
   // After OnRequestDone of the requests that came with it, if any did.
   virtual void OnCallDone(const CallEvent& event) {}
-  // Counts changed without a step: a request came, left or was cancelled.
-  virtual void OnQueueChanged(int32_t requests_running, int32_t requests_waiting) {}
 };
 
 // One observer that tells many, in order, so that metrics, logs and others can each watch. All must
@@ -126,11 +115,6 @@ class ObserverFanOut final : public EngineObserver {
   }
   void OnCallDone(const CallEvent& event) override {
     for (EngineObserver* observer : observers_) observer->OnCallDone(event);
-  }
-  void OnQueueChanged(int32_t requests_running, int32_t requests_waiting) override {
-    for (EngineObserver* observer : observers_) {
-      observer->OnQueueChanged(requests_running, requests_waiting);
-    }
   }
 
  private:

@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <vector>
 
 namespace peerage {
@@ -45,7 +44,7 @@ bool Worker::Turn() {
   LookAtReaders(now);
   const Batch& batch = scheduler_.Schedule(now);
   CloseSlots();
-  ReportCounts();
+  PublishCounts();
   AnnounceEnded(now);
   for (const Sequence* sequence : batch.started) {
     parts_.model->Open(sequence->slot, sequence->task->delivery->StateOf(*sequence));
@@ -159,16 +158,8 @@ void Worker::CloseSlots() {
   for (SlotId slot : scheduler_.TakeClosed()) parts_.model->Close(slot);
 }
 
-void Worker::ReportCounts() {
-  const Counts counts = PublishCounts();
-  if (counts == reported_) return;
-  reported_ = counts;
-  parts_.observer->OnQueueChanged(counts.first, counts.second);
-}
-
-void Worker::ReportStep(StepEvent event) {
-  reported_ = PublishCounts();
-  std::tie(event.requests_running, event.requests_waiting) = reported_;
+void Worker::ReportStep(const StepEvent& event) {
+  PublishCounts();
   {
     absl::MutexLock lock(&mu_);
     ++status_.steps;
@@ -176,14 +167,15 @@ void Worker::ReportStep(StepEvent event) {
   parts_.observer->OnStep(event);
 }
 
-Worker::Counts Worker::PublishCounts() {
+void Worker::PublishCounts() {
   parts_.inbox->SetWaiting(scheduler_.num_waiting(), scheduler_.waiting_prompt_tokens());
-  const Counts counts(static_cast<int32_t>(scheduler_.running().size()),
-                      parts_.inbox->num_waiting());
+  int32_t parked = 0;
+  for (const auto& task : scheduler_.running()) parked += task->parked() ? 1 : 0;
   absl::MutexLock lock(&mu_);
-  status_.requests_running = counts.first;
+  status_.requests_running = static_cast<int32_t>(scheduler_.running().size());
+  status_.requests_parked = parked;
+  status_.front_lacks = scheduler_.front_lacks();
   status_.kv_blocks_free = static_cast<int32_t>(scheduler_.reservations().blocks().num_available());
-  return counts;
 }
 
 void Worker::CollectTokens(Delivery& delivery) {
@@ -205,20 +197,11 @@ void Worker::ReportTokens() {
 
 void Worker::ReportTurn(absl::Time begin, absl::Duration model) {
   const absl::Time end = parts_.clock->Now();
-  TurnEvent event{.end = end, .overhead = end - begin - model};
-  for (const auto& task : scheduler_.running()) event.parked += task->parked() ? 1 : 0;
-  const Lack lack = scheduler_.front_lacks();
-  const int32_t waiting = parts_.inbox->num_waiting();
-  if (lack == Lack::kSequences) event.waiting_for_slots = waiting;
-  if (lack == Lack::kBlocks) event.waiting_for_blocks = waiting;
-  event.waiting_prompt_tokens = scheduler_.waiting_prompt_tokens();
-  event.kv_blocks_total = scheduler_.reservations().blocks().num_blocks();
-  event.kv_blocks_free = static_cast<int32_t>(scheduler_.reservations().blocks().num_available());
   {
     absl::MutexLock lock(&mu_);
     status_.last_turn = end;
   }
-  parts_.observer->OnTurn(event);
+  parts_.observer->OnTurn({.overhead = end - begin - model});
 }
 
 void Worker::AnnounceEnded(absl::Time now) {

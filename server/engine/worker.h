@@ -32,7 +32,9 @@ struct WorkerParts {
 
 struct WorkerStatus {
   int32_t requests_running = 0;
-  int32_t kv_blocks_free = 0;  // and promised to nobody
+  int32_t requests_parked = 0;
+  Lack front_lacks = Lack::kNothing;  // the first that waits
+  int32_t kv_blocks_free = 0;                               // and promised to nobody
   uint64_t steps = 0;
   absl::Status lost;     // why the model will never step again; OK while it does
   absl::Time last_turn;  // its end, at first the worker's start; idle ones take one a second
@@ -61,8 +63,6 @@ class Worker {
   const Scheduler& scheduler() const { return scheduler_; }
 
  private:
-  using Counts = std::pair<int32_t, int32_t>;  // requests running, waiting
-
   void TakeMail(absl::Time now);
   void LookAtReaders(absl::Time now);
 
@@ -75,11 +75,11 @@ class Worker {
   void Begin(Delivery& delivery, absl::Time now);
   void CloseSlots();
 
-  void ReportCounts();
-  void ReportStep(StepEvent event);
+  // Before anybody hears of what has changed.
+  void PublishCounts();
+  void ReportStep(const StepEvent& event);
   void ReportTokens();
   void ReportTurn(absl::Time begin, absl::Duration model);
-  Counts PublishCounts();
   void CollectTokens(Delivery& delivery);
   void AnnounceEnded(absl::Time now);
 
@@ -89,7 +89,6 @@ class Worker {
   Scheduler scheduler_;
   StepBuilder step_;
   absl::Status lost_;   // WorkerStatus's
-  Counts reported_;     // to the observer
   TokensEvent tokens_;  // not reported yet
 
   mutable absl::Mutex mu_;

@@ -7,17 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "server/metrics/code_label.h"
 #include "server/metrics/metric_table.h"
 
 namespace peerage {
-
-// How many requests run and wait, whatever event told it.
-struct QueueEvent {
-  int32_t running = 0;
-  int32_t waiting = 0;
-};
 
 namespace {
 
@@ -234,59 +230,61 @@ std::vector<MetricRow<TokensEvent>> TokensRows() {
   };
 }
 
-std::vector<MetricRow<QueueEvent>> QueueRows() {
+std::vector<MetricRow<TurnEvent>> TurnRows() {
   return {
-      {kGauge, "peerage_requests_running", "Requests that have started and not ended.",
-       [](const QueueEvent& event) { return Value(event.running); }},
-      {kGauge, "peerage_requests_waiting", "Requests admitted but not started.",
-       [](const QueueEvent& event) { return Value(event.waiting); }},
+      {kCounter, "peerage_engine_overhead_seconds_total",
+       "Time of the worker's loop without the model: scheduling and delivery.",
+       [](const TurnEvent& event) { return Value(Seconds(event.overhead)); }},
   };
 }
 
-int32_t UsedBlocks(const TurnEvent& event) { return event.kv_blocks_total - event.kv_blocks_free; }
+int32_t UsedBlocks(const EngineStatus& now) { return now.kv_blocks_total - now.kv_blocks_free; }
 
-std::vector<MetricRow<TurnEvent>> TurnRows() {
+// Gauges. They are read when they are asked for, so that none of them can be left behind by a
+// change that no event tells of.
+std::vector<MetricRow<EngineStatus>> StatusRows() {
   const char* const blocks = "peerage_kv_cache_blocks";
   const char* const blocks_help = "KV-cache blocks by state.";
   const char* const waiting = "peerage_requests_waiting_by_reason";
   const char* const waiting_help = "Requests that wait, by what the first of them waits for.";
   return {
+      {kGauge, "peerage_requests_running", "Requests that have started and not ended.",
+       [](const EngineStatus& now) { return Value(now.requests_running); }},
+      {kGauge, "peerage_requests_waiting", "Requests admitted but not started.",
+       [](const EngineStatus& now) { return Value(now.requests_waiting); }},
       {kGauge, "peerage_queued_prompt_tokens", "Tokens of prompts and contexts that wait.",
-       [](const TurnEvent& event) { return Value(event.waiting_prompt_tokens); }},
+       [](const EngineStatus& now) { return Value(now.waiting_prompt_tokens); }},
       {kGauge,
        waiting,
        waiting_help,
-       [](const TurnEvent& event) { return Value(event.waiting_for_slots); },
+       [](const EngineStatus& now) { return Value(now.waiting_for_slots); },
        {{"reason", "slots"}}},
       {kGauge,
        waiting,
        waiting_help,
-       [](const TurnEvent& event) { return Value(event.waiting_for_blocks); },
+       [](const EngineStatus& now) { return Value(now.waiting_for_blocks); },
        {{"reason", "kv_blocks"}}},
       {kGauge, "peerage_streams_parked", "Running requests whose readers are behind.",
-       [](const TurnEvent& event) { return Value(event.parked); }},
+       [](const EngineStatus& now) { return Value(now.requests_parked); }},
       {kGauge, "peerage_engine_heartbeat_timestamp_seconds",
        "End of the worker loop's last turn, in seconds since 1970; an idle loop turns once a "
        "second.",
-       [](const TurnEvent& event) { return Value(Seconds(event.end - absl::UnixEpoch())); }},
-      {kCounter, "peerage_engine_overhead_seconds_total",
-       "Time of the worker's loop without the model: scheduling and delivery.",
-       [](const TurnEvent& event) { return Value(Seconds(event.overhead)); }},
+       [](const EngineStatus& now) { return Value(Seconds(now.last_turn - absl::UnixEpoch())); }},
       {kGauge, "peerage_kv_cache_usage_ratio", "Share of the KV-cache blocks in use, 0 to 1.",
-       [](const TurnEvent& event) {
-         return Value(event.kv_blocks_total == 0
+       [](const EngineStatus& now) {
+         return Value(now.kv_blocks_total == 0
                           ? 0.0
-                          : static_cast<double>(UsedBlocks(event)) / event.kv_blocks_total);
+                          : static_cast<double>(UsedBlocks(now)) / now.kv_blocks_total);
        }},
       {kGauge,
        blocks,
        blocks_help,
-       [](const TurnEvent& event) { return Value(event.kv_blocks_free); },
+       [](const EngineStatus& now) { return Value(now.kv_blocks_free); },
        {{"state", "free"}}},
       {kGauge,
        blocks,
        blocks_help,
-       [](const TurnEvent& event) { return Value(UsedBlocks(event)); },
+       [](const EngineStatus& now) { return Value(UsedBlocks(now)); },
        {{"state", "used"}}},
   };
 }
@@ -358,17 +356,30 @@ std::vector<MetricRow<MetricsInfo>> InfoRows(const MetricsInfo& info) {
 
 }  // namespace
 
-struct EngineMetrics::Tables {
+struct EngineMetrics::Tables final : prometheus::Collectable {
   explicit Tables(const std::string& model_name) : labels{{"model_name", model_name}} {}
+
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    std::function<EngineStatus()> read;
+    {
+      absl::MutexLock lock(&mu);
+      read = status;
+    }
+    if (read) gauges.Record(read());
+    return registry.Collect();
+  }
 
   const Labels labels;  // of every series
   prometheus::Registry registry;
   MetricTable<RequestEvent> requests{registry, labels, RequestRows()};
   std::optional<MetricTable<RequestEvent>> distinct_experts;
   MetricTable<TokensEvent> tokens{registry, labels, TokensRows()};
-  MetricTable<QueueEvent> queue{registry, labels, QueueRows()};
   MetricTable<TurnEvent> turns{registry, labels, TurnRows()};
   MetricTable<StepEvent> steps{registry, labels, StepRows()};
+  MetricTable<EngineStatus> gauges{registry, labels, StatusRows()};
+
+  mutable absl::Mutex mu;
+  std::function<EngineStatus()> status ABSL_GUARDED_BY(mu);
 };
 
 EngineMetrics::EngineMetrics(const std::string& model_name)
@@ -383,10 +394,12 @@ void EngineMetrics::SetInfo(const MetricsInfo& info) {
   }
 }
 
-void EngineMetrics::OnStep(const StepEvent& event) {
-  tables_->steps.Record(event);
-  OnQueueChanged(event.requests_running, event.requests_waiting);
+void EngineMetrics::Watch(std::function<EngineStatus()> status) {
+  absl::MutexLock lock(&tables_->mu);
+  tables_->status = std::move(status);
 }
+
+void EngineMetrics::OnStep(const StepEvent& event) { tables_->steps.Record(event); }
 
 void EngineMetrics::OnTokens(const TokensEvent& event) { tables_->tokens.Record(event); }
 
@@ -397,10 +410,6 @@ void EngineMetrics::OnRequestDone(const RequestEvent& event) {
   if (tables_->distinct_experts.has_value()) tables_->distinct_experts->Record(event);
 }
 
-void EngineMetrics::OnQueueChanged(int32_t requests_running, int32_t requests_waiting) {
-  tables_->queue.Record({requests_running, requests_waiting});
-}
-
-const prometheus::Collectable& EngineMetrics::collectable() const { return tables_->registry; }
+const prometheus::Collectable& EngineMetrics::collectable() const { return *tables_; }
 
 }  // namespace peerage

@@ -23,10 +23,6 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     tokens_.push_back(event);
   }
-  void OnTurn(const TurnEvent& event) override {
-    absl::MutexLock lock(&mu_);
-    turns_.push_back(event);
-  }
   void OnRequestDone(const RequestEvent& event) override {
     absl::MutexLock lock(&mu_);
     requests_.push_back(event);
@@ -44,10 +40,6 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     return tokens_;
   }
-  std::vector<TurnEvent> turns() const {
-    absl::MutexLock lock(&mu_);
-    return turns_;
-  }
   std::vector<RequestEvent> requests() const {
     absl::MutexLock lock(&mu_);
     return requests_;
@@ -58,7 +50,6 @@ class RecordingObserver final : public EngineObserver {
   std::vector<StepEvent> steps_ ABSL_GUARDED_BY(mu_);
   std::vector<absl::Status> failures_ ABSL_GUARDED_BY(mu_);
   std::vector<TokensEvent> tokens_ ABSL_GUARDED_BY(mu_);
-  std::vector<TurnEvent> turns_ ABSL_GUARDED_BY(mu_);
   std::vector<RequestEvent> requests_ ABSL_GUARDED_BY(mu_);
 };
 

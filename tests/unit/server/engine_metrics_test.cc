@@ -193,21 +193,39 @@ TEST(EngineMetricsTest, TakesAllTokensOfATurnIn) {
   has("peerage_inter_token_latency_seconds_sum{model_name=\"m\"} 0.0076");
 }
 
-TEST(EngineMetricsTest, ShowsTheLastStepAndTurn) {
+TEST(EngineMetricsTest, GaugesAreReadWhenTheyAreAskedFor) {
+  EngineMetrics metrics("m");
+  const auto expect_blocks = [&metrics](const char* free, const char* used) {
+    const std::string text = TextOf(metrics);
+    SeriesOf{text}("peerage_kv_cache_blocks", ",state=\"free\"", free);
+    SeriesOf{text}("peerage_kv_cache_blocks", ",state=\"used\"", used);
+  };
+  expect_blocks("0", "0");
+
+  EngineStatus status = {.kv_blocks_total = 10, .kv_blocks_free = 10};
+  metrics.Watch([&status] { return status; });
+  expect_blocks("10", "0");
+  status.kv_blocks_free = 4;  // no event tells of it
+  expect_blocks("4", "6");
+}
+
+TEST(EngineMetricsTest, ShowsTheLastStepAndHowThingsStand) {
   EngineMetrics metrics("m");
   metrics.OnStep({.duration = absl::Milliseconds(3),
                   .prefill_tokens = 30,
                   .decode_tokens = 2,
-                  .sequences = 3,
-                  .requests_running = 3,
-                  .requests_waiting = 4});
-  metrics.OnTurn({.end = absl::FromUnixMillis(1'500),
-                  .overhead = absl::Milliseconds(250),
-                  .parked = 1,
-                  .waiting_for_blocks = 4,
-                  .waiting_prompt_tokens = 31,
-                  .kv_blocks_total = 10,
-                  .kv_blocks_free = 4});
+                  .sequences = 3});
+  metrics.OnTurn({.overhead = absl::Milliseconds(250)});
+  metrics.Watch([] {
+    return EngineStatus{.requests_waiting = 4,
+                        .waiting_for_blocks = 4,
+                        .waiting_prompt_tokens = 31,
+                        .requests_running = 3,
+                        .requests_parked = 1,
+                        .kv_blocks_total = 10,
+                        .kv_blocks_free = 4,
+                        .last_turn = absl::FromUnixMillis(1'500)};
+  });
 
   const std::string text = TextOf(metrics);
   const SeriesOf has{text};
@@ -246,13 +264,12 @@ TEST(ObserverFanOutTest, TellsEveryObserverOfEveryEvent) {
   ObserverFanOut observers({&first, &second});
   observers.OnStep({.decode_tokens = 2});
   observers.OnTokens({.prompt = 7});
-  observers.OnTurn({.parked = 6});
+  observers.OnTurn({.overhead = absl::Seconds(6)});
   observers.OnRequestDone({.code = absl::StatusCode::kCancelled});
-  observers.OnQueueChanged(3, 4);
   for (const char* line :
-       {"peerage_step_tokens_sum{model_name=\"m\"} 2", "peerage_streams_parked{model_name=\"m\"} 6",
-        "peerage_prompt_tokens_total{model_name=\"m\"} 7", "stage=\"queue\"} 1",
-        "peerage_requests_waiting{model_name=\"m\"} 4"}) {
+       {"peerage_step_tokens_sum{model_name=\"m\"} 2",
+        "peerage_engine_overhead_seconds_total{model_name=\"m\"} 6",
+        "peerage_prompt_tokens_total{model_name=\"m\"} 7", "stage=\"queue\"} 1"}) {
     EXPECT_THAT(TextOf(first), HasSubstr(line));
   }
   EXPECT_EQ(TextOf(first), TextOf(second));
