@@ -155,6 +155,15 @@ absl::StatusOr<LoadedModel> Load(const ServerConfig& config, const std::string& 
   return LoadedModel{*std::move(model), plan};
 }
 
+// What --kv-cache-mib=auto comes to on this device, now.
+absl::StatusOr<int64_t> PlanKvCacheMib(const ServerConfig& config) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, OpenCheckpoint(config.model));
+  ASSIGN_OR_RETURN(const nn::MemoryNeeds needs,
+                   nn::PlanMemory(*checkpoint, OptionsOf(config, config.device)));
+  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, config.device, *checkpoint, needs));
+  return (plan.kv_cache_bytes + (1 << 20) - 1) >> 20;
+}
+
 void LogModel(const ModelDescription& model, Log& log) {
   log.Write(
       LogLevel::kInfo,
@@ -193,6 +202,19 @@ App::~App() {
   if (engine_ != nullptr) engine_->Stop();
 }
 
+ServerConfig App::Resolve(ServerConfig config) {
+  const absl::StatusOr<nn::DeviceChoice> choice = ChooseDevice(config);
+  if (!choice.ok()) return config;
+  config.device = choice->device;
+  for (std::string* dtype : {&config.activation_dtype, &config.kv_dtype}) {
+    if (*dtype == "auto") *dtype = config.device == "cpu" ? "f32" : "bf16";
+  }
+  if (config.kv_cache_mib.has_value()) return config;
+  const absl::StatusOr<int64_t> planned = PlanKvCacheMib(config);
+  if (planned.ok() && *planned > 0) config.kv_cache_mib = *planned;
+  return config;
+}
+
 absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log& log,
                                                 std::function<void()> on_lost) {
   ASSIGN_OR_RETURN(const nn::DeviceChoice choice, ChooseDevice(config));
@@ -202,6 +224,7 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log&
   }
   std::unique_ptr<App> app(new App(config, log, std::move(on_lost)));
   RETURN_IF_ERROR(app->StartAdmin());
+  RETURN_IF_ERROR(At("--listen", CheckCanListen(config.listen)));
   RETURN_IF_ERROR(app->LoadModel(choice.device));
   RETURN_IF_ERROR(app->Serve());
   return app;
@@ -306,6 +329,8 @@ absl::Status App::Serve() {
   options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};
   options.texts = {.threads = std::clamp(config_.threads / 2, 1, kMostTextThreads),
                    .max_waiting = config_.max_queued_requests};
+  options.max_request_bytes = config_.max_request_mib << 20;
+  options.min_ping_interval = config_.min_ping_interval;
   options.log_content = config_.log_content;
   if (options.log_content) {
     log_.Write(LogLevel::kWarn, "--log-content: prompts and answers are logged");

@@ -42,6 +42,11 @@ class App {
   static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config, Log& log,
                                                     std::function<void()> on_lost);
 
+  // The configuration with what `auto` comes to on this machine, as far as it can be found out
+  // without loading: what depends on a device or model that is not here stays as it is. Dtypes that
+  // keep what a file has stay, too.
+  static ServerConfig Resolve(ServerConfig config);
+
   // The one line for stdout, without a line break.
   std::string ReadyLine() const;
 

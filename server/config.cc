@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <utility>
 
@@ -15,6 +16,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/command_line/help_formatter.h"
+#include "base/command_line/nearest_name.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "server/config_file.h"
@@ -54,21 +57,41 @@ struct Flags {
   std::optional<std::string> print;  // --help or --version
 };
 
+// Precondition: there is one.
+absl::Status UnknownArgument(const std::vector<std::string>& unknown) {
+  const std::string& argument = unknown.front();
+  if (!absl::StartsWith(argument, "-")) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", argument, "\" is no option"));
+  }
+  std::vector<std::string> names = {"--config", "--print-config", "--help", "--version"};
+  for (const ConfigOption& option : ConfigOptions())
+    names.push_back("--" + std::string(option.name));
+  const std::string given = argument.substr(0, argument.find('='));
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown option ", given, DidYouMean(given, names)));
+}
+
 absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
   Flags flags;
   CLI::App app("Serves a PEER, BAM or dense language model over gRPC.", "peerage-server");
   app.footer(
       "Every option is also an environment variable (--max-sequences: PEERAGE_MAX_SEQUENCES)\n"
       "and a key of the --config file. A flag beats the environment, which beats the file.");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.set_version_flag("--version", absl::StrCat("peerage-server ", kVersion));
   app.add_option("--config", flags.config_file, "A TOML file with these options")
       ->type_name("FILE");
   app.add_flag("--print-config", flags.print_config, "Print the resolved configuration and exit");
   std::map<absl::string_view, std::string> values;  // CLI11 writes into its nodes
   for (const ConfigOption& option : ConfigOptions()) {
-    CLI::Option& added = *app.add_option(absl::StrCat("--", option.name), values[option.name],
-                                         std::string(option.description));
+    const bool says_default = option.is_switch && !option.default_text.empty();
+    CLI::Option& added = *app.add_option(
+        absl::StrCat("--", option.name), values[option.name],
+        absl::StrCat(option.description,
+                     says_default ? absl::StrCat(" (default: ", option.default_text, ")") : ""));
     added.type_name(std::string(option.value_name));
+    // CLI11 takes a default for the value of an option that stands alone: a switch has none here.
+    if (!option.is_switch) added.default_str(std::string(option.default_text));
     if (option.is_switch) added.expected(0, 1);
   }
   try {
@@ -78,6 +101,8 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
     flags.print = app.help();
   } catch (const CLI::CallForVersion&) {
     flags.print = absl::StrCat("peerage-server ", kVersion, "\n");
+  } catch (const CLI::ExtrasError&) {
+    return UnknownArgument(app.remaining());
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(error.what());
   }
@@ -187,7 +212,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   for (auto& [name, setting] : flags.settings) settings[name] = std::move(setting);
   ASSIGN_OR_RETURN(command_line.config, Resolve(settings));
   command_line.unknown_variables = UnknownVariables(environment);
-  if (flags.print_config) command_line.print = PrintConfig(command_line.config);
+  command_line.print_config = flags.print_config;
   return command_line;
 }
 

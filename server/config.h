@@ -33,6 +33,8 @@ struct ServerConfig {
   int32_t max_sequences = 64;
   int32_t max_queued_requests = 256;
   int32_t max_queued_tokens = 4'000'000;
+  int32_t max_request_mib = 4;
+  absl::Duration min_ping_interval = absl::Seconds(10);
   std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
   std::string expert_usage = "recent";      // "off", "total" or "recent"
   std::string expert_metrics = "standard";  // "off", "basic", "standard" or "full"
@@ -51,9 +53,9 @@ using Environment = std::map<std::string, std::string>;
 
 struct CommandLine {
   ServerConfig config;
-  // Set by --help, --version and --print-config: to be printed instead of serving; `config` is then
-  // complete only for --print-config.
+  // Set by --help and --version: to be printed instead of serving; `config` is then incomplete.
   std::optional<std::string> print;
+  bool print_config = false;  // instead of serving
   // PEERAGE_ variables that name no option: worth a warning, but no error, since orchestrators
   // define such names too (Kubernetes: PEERAGE_SERVICE_HOST for a Service called "peerage").
   std::vector<std::string> unknown_variables;

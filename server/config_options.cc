@@ -130,57 +130,60 @@ absl::Status SetDuration(absl::string_view value, absl::Duration least, absl::Du
 }
 
 constexpr ConfigOption kOptions[] = {
-    {"model", "PATH", "A .gguf file or a model directory (required)",
+    {"model", "PATH", "A .gguf file or a model directory (required)", "",
      [](absl::string_view value, ServerConfig* config) { return SetText(value, &config->model); },
      [](const ServerConfig& config) { return QuoteToml(config.model); }},
-    {"model-name", "NAME", "What clients call the model (the base name of --model without .gguf)",
+    {"model-name", "NAME", "What clients call the model", "the base name of --model without .gguf",
      SetModelName, [](const ServerConfig& config) { return QuoteToml(config.model_name); }},
-    {"listen", "HOST:PORT", "gRPC address; port 0 takes a free one (127.0.0.1:50051)",
+    {"listen", "ADDRESS", "HOST:PORT of gRPC; port 0 takes a free one", "127.0.0.1:50051",
      [](absl::string_view value, ServerConfig* config) {
        return SetAddress(value, &config->listen);
      },
      [](const ServerConfig& config) { return QuoteToml(config.listen.ToString()); }},
-    {"admin-listen", "HOST:PORT", "HTTP address of probes, /metrics and pages (127.0.0.1:9091)",
+    {"admin-listen", "ADDRESS", "HOST:PORT of probes, /metrics and pages, by HTTP",
+     "127.0.0.1:9091",
      [](absl::string_view value, ServerConfig* config) {
        return SetAddress(value, &config->admin_listen);
      },
      [](const ServerConfig& config) { return QuoteToml(config.admin_listen.ToString()); }},
     {"device", "DEVICE",
      "auto, cpu or cuda:N; auto takes the first CUDA device where the build has CUDA and there is "
-     "one (auto)",
-     SetDevice, [](const ServerConfig& config) { return QuoteToml(config.device); }},
-    {"threads", "N", "Threads that compute (the CPUs this process may use)",
+     "one",
+     "auto", SetDevice, [](const ServerConfig& config) { return QuoteToml(config.device); }},
+    {"threads", "N", "Threads that compute", "the CPUs this process may use",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1024}, &config->threads);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.threads); }},
-    {"weights-dtype", "TYPE", "auto, f32, bf16, q8_0 or q4_1; auto keeps the file's (auto)",
+    {"weights-dtype", "TYPE", "auto, f32, bf16, q8_0 or q4_1; auto keeps the file's", "auto",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kWeightsDtypes, &config->weights_dtype);
      },
      [](const ServerConfig& config) { return QuoteToml(config.weights_dtype); }},
     {"expert-dtype", "TYPE",
      "Tables of PEER and PKM: auto, f32, bf16, int8 or int4; auto follows an explicit f32 or bf16 "
-     "of --weights-dtype, else the file (auto)",
+     "of --weights-dtype, else the file",
+     "auto",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kExpertDtypes, &config->expert_dtype);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_dtype); }},
     {"activation-dtype", "TYPE",
-     "What layers read on CUDA devices: auto (bf16), bf16 or f32; the CPU has f32 (auto)",
+     "What layers read on CUDA devices: auto (bf16), bf16 or f32; the CPU has f32", "auto",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kActivationDtypes, &config->activation_dtype);
      },
      [](const ServerConfig& config) { return QuoteToml(config.activation_dtype); }},
     {"kv-dtype", "TYPE",
-     "Keys and values on CUDA devices: auto (bf16), bf16 or f32; the CPU has f32 (auto)",
+     "Keys and values on CUDA devices: auto (bf16), bf16 or f32; the CPU has f32", "auto",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kKvDtypes, &config->kv_dtype);
      },
      [](const ServerConfig& config) { return QuoteToml(config.kv_dtype); }},
-    {"cuda-batch-invariant", "[BOOL]",
+    {"cuda-batch-invariant", "BOOL",
      "Answers have the same bits whatever else runs, on CUDA devices as always on the CPU, at the "
-     "price of slower prompts: no cuBLASLt (false)",
+     "price of slower prompts: no cuBLASLt",
+     "false",
      [](absl::string_view value, ServerConfig* config) {
        return SetSwitch(value, &config->cuda_batch_invariant);
      },
@@ -188,67 +191,85 @@ constexpr ConfigOption kOptions[] = {
        return std::string(config.cuda_batch_invariant ? "true" : "false");
      },
      /*is_switch=*/true},
-    {"max-batch-tokens", "N", "Tokens computed in one step, over all sequences (512)",
+    {"max-batch-tokens", "N", "Tokens computed in one step, over all sequences", "512",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 65536}, &config->max_batch_tokens);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_batch_tokens); }},
-    {"max-sequences", "N", "Sequences computed at the same time (64)",
+    {"max-sequences", "N", "Sequences computed at the same time", "64",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 4096}, &config->max_sequences);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_sequences); }},
-    {"max-queued-requests", "N", "Requests that may wait; more are refused (256)",
+    {"max-queued-requests", "N", "Requests that may wait; more are refused", "256",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1000000}, &config->max_queued_requests);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_queued_requests); }},
-    {"max-queued-tokens", "N",
-     "Prompt tokens of requests that may wait; more are refused (4000000)",
+    {"max-queued-tokens", "N", "Prompt tokens of requests that may wait; more are refused",
+     "4000000",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1000000000}, &config->max_queued_tokens);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_queued_tokens); }},
+    {"max-request-mib", "MIB", "Largest message of a request; larger ones are refused", "4",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 256}, &config->max_request_mib);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_request_mib); }},
+    {"min-ping-interval", "DURATION",
+     "How often a connection may be pinged without data; who pings faster is disconnected; 0: no "
+     "limit",
+     "10s",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetDuration(value, absl::ZeroDuration(), &config->min_ping_interval);
+     },
+     [](const ServerConfig& config) {
+       return QuoteToml(absl::FormatDuration(config.min_ping_interval));
+     }},
     {"kv-cache-mib", "MIB",
      "Memory of the KV cache, or auto: what max-sequences full contexts need, at most a quarter of "
-     "the available memory, or nine tenths of what is left on a CUDA device (auto)",
-     SetKvCacheMib,
+     "the available memory, or nine tenths of what is left on a CUDA device",
+     "auto", SetKvCacheMib,
      [](const ServerConfig& config) {
        return config.kv_cache_mib ? absl::StrCat(*config.kv_cache_mib) : QuoteToml("auto");
      }},
     {"expert-usage", "MODE",
      "Which windows of expert usage are counted: off, total (since start or reset) or recent (that "
-     "and the last 5 minutes) (recent)",
+     "and the last 5 minutes)",
+     "recent",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kExpertUsageModes, &config->expert_usage);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_usage); }},
     {"expert-metrics", "LEVEL",
      "How many series /metrics has of experts: off, basic, standard or full; none without "
-     "--expert-usage (standard)",
+     "--expert-usage",
+     "standard",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kExpertMetricsLevels, &config->expert_metrics);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_metrics); }},
     {"expert-baseline", "FILE",
-     "Usage that /metrics measures drift against, as `peerage experts --npy FILE` writes it (none)",
+     "Usage that /metrics measures drift against, as `peerage experts --npy FILE` writes it", "",
      [](absl::string_view value, ServerConfig* config) {
        config->expert_baseline = std::string(value);
        return absl::OkStatus();
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_baseline); }},
     {"expert-trace", "LEVEL",
-     "The most that a request may ask of the experts it uses: none, summary or full (summary)",
+     "The most that a request may ask of the experts it uses: none, summary or full", "summary",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kExpertTraceLevels, &config->expert_trace);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_trace); }},
-    {"max-trace-mib", "MIB", "Largest full trace of one request, 1 to 3: an answer holds 4 MiB (3)",
+    {"max-trace-mib", "MIB", "Largest full trace of one request, 1 to 3: an answer holds 4 MiB",
+     "3",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 3}, &config->max_trace_mib);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_trace_mib); }},
-    {"drain-timeout", "DURATION", "How long running requests may go on after SIGTERM (30s)",
+    {"drain-timeout", "DURATION", "How long running requests may go on after SIGTERM", "30s",
      [](absl::string_view value, ServerConfig* config) {
        return SetDuration(value, absl::ZeroDuration(), &config->drain_timeout);
      },
@@ -256,32 +277,32 @@ constexpr ConfigOption kOptions[] = {
        return QuoteToml(absl::FormatDuration(config.drain_timeout));
      }},
     {"step-timeout", "DURATION",
-     "After how long without an end a step counts as hung: /healthz is then 503 (2m)",
+     "After how long without an end a step counts as hung: /healthz is then 503", "2m",
      [](absl::string_view value, ServerConfig* config) {
        return SetDuration(value, absl::Seconds(1), &config->step_timeout);
      },
      [](const ServerConfig& config) {
        return QuoteToml(absl::FormatDuration(config.step_timeout));
      }},
-    {"log-format", "FORMAT", "What a line of the log is: text, or a json object (text)",
+    {"log-format", "FORMAT", "What a line of the log is: text, or a json object", "text",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kLogFormats, &config->log_format);
      },
      [](const ServerConfig& config) { return QuoteToml(config.log_format); }},
-    {"log-level", "LEVEL", "The least that is logged: debug, info, warn, error or off (info)",
+    {"log-level", "LEVEL", "The least that is logged: debug, info, warn, error or off", "info",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kLogLevels, &config->log_level);
      },
      [](const ServerConfig& config) { return QuoteToml(config.log_level); }},
-    {"log-content", "[BOOL]",
-     "Log prompts and what is generated, cut to 2 KiB; else no line has anything of them (false)",
+    {"log-content", "BOOL",
+     "Log prompts and what is generated, cut to 2 KiB; else no line has anything of them", "false",
      [](absl::string_view value, ServerConfig* config) {
        return SetSwitch(value, &config->log_content);
      },
      [](const ServerConfig& config) { return std::string(config.log_content ? "true" : "false"); },
      /*is_switch=*/true},
-    {"log-rate", "LINES",
-     "How many lines of a kind are logged in a second; the rest is counted (100)",
+    {"log-rate", "LINES", "How many lines of a kind are logged in a second; the rest is counted",
+     "100",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1000000}, &config->log_rate);
      },

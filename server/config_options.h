@@ -37,6 +37,7 @@ struct ConfigOption {
   absl::string_view name;
   absl::string_view value_name;  // in --help
   absl::string_view description;
+  absl::string_view default_text;  // in --help; empty where there is none
   // Checks the range and stores the value; the error does not repeat the option's name.
   absl::Status (*set)(absl::string_view value, ServerConfig* config);
   std::string (*to_toml)(const ServerConfig& config);

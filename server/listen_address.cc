@@ -1,5 +1,13 @@
 #include "server/listen_address.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -9,6 +17,31 @@ namespace peerage {
 std::string ListenAddress::ToString() const {
   if (absl::StrContains(host, ':')) return absl::StrCat("[", host, "]:", port);
   return absl::StrCat(host, ":", port);
+}
+
+absl::Status CheckCanListen(const ListenAddress& address) {
+  const auto refuse = [&address](absl::string_view reason) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address.ToString(), ": ", reason));
+  };
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const std::string port = absl::StrCat(address.port);
+  const int error = getaddrinfo(address.host.c_str(), port.c_str(), &hints, &found);
+  if (error != 0) return refuse(gai_strerror(error));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> freed(found, &freeaddrinfo);
+  const int descriptor = socket(found->ai_family, found->ai_socktype, found->ai_protocol);
+  if (descriptor < 0) return refuse(std::strerror(errno));
+  // As servers do: connections that ended lately do not count.
+  const int on = 1;
+  setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  const bool listens =
+      bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 && listen(descriptor, 1) == 0;
+  const int reason = errno;
+  close(descriptor);
+  return listens ? absl::OkStatus() : refuse(std::strerror(reason));
 }
 
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {

@@ -16,6 +16,11 @@ struct ListenAddress {
   std::string ToString() const;
 };
 
+// Whether a port can be listened on there now: UNAVAILABLE, with the reason, when it is in use or
+// the host not this machine's. Nobody is kept from taking it afterwards; but who configured what
+// cannot work hears of it before anything long begins.
+absl::Status CheckCanListen(const ListenAddress& address);
+
 // Parses "127.0.0.1:50051", "localhost:0" or "[::1]:50051".
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
 

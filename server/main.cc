@@ -2,6 +2,7 @@
 // cannot be served (explained by one line on stderr), 3 the device was lost while it served (start
 // it anew), 4 the model was in a step that did not end when the server was to end, 128 + signal
 // when a second signal came.
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
@@ -57,6 +58,12 @@ End Serve(const CommandLine& command_line) {
 int Main(const std::vector<std::string>& arguments) {
   const absl::StatusOr<CommandLine> command_line =
       ParseCommandLine(arguments, ProcessEnvironment());
+  // Who reads the log may go; that is no reason to stop serving.
+  std::signal(SIGPIPE, SIG_IGN);
+  if (command_line.ok() && command_line->print_config) {
+    std::cout << PrintConfig(App::Resolve(command_line->config)) << std::flush;
+    return kServed;
+  }
   if (command_line.ok() && command_line->print) {
     std::cout << *command_line->print << std::flush;
     return kServed;

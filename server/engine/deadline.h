@@ -10,8 +10,9 @@ namespace peerage {
 //
 // A client that gives up at its deadline says on the wire only that it cancels, and its deadline
 // comes a little later here than there: what was left of it travelled rounded up, by up to 1 %
-// (gRPC sends 10 s exactly, 10.1 s as 10.1 s, 10.11 s as 10.2 s). So a call that is cancelled when
-// no more than that is left has met its deadline.
+// (gRPC's encoding of timeouts), and the request took its time on the way. So a call that is
+// cancelled when no more than that is left has met its deadline: 1 %, or 50 ms of at least half a
+// second, or a tenth of less.
 absl::Status CancelledAt(absl::Time now, absl::Time arrival, absl::Time deadline);
 
 }  // namespace peerage

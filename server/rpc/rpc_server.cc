@@ -35,8 +35,8 @@ absl::Status CheckAddress(absl::string_view listen) {
 }
 
 // Limits against peers that are slow, gone or hostile; gRPC's defaults trust everybody.
-void SetLimits(grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(options.max_request_bytes);
   builder.SetMaxSendMessageSize(kMaxResponseBytes);
   // A small compressed message may inflate to hundreds of megabytes before its size is checked.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
@@ -53,7 +53,11 @@ void SetLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20'000);
+  // Who pings just that often is not to be ended because a ping was a little quicker on its way
+  // than the one before.
+  const absl::Duration interval = 0.9 * options.min_ping_interval;
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             static_cast<int>(absl::ToInt64Milliseconds(interval)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 15 * 60 * 1'000);
 }
 
@@ -82,7 +86,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
                                                             const RpcServerParts& parts) {
   RETURN_IF_ERROR(CheckAddress(options.listen));
   std::unique_ptr<RpcServer> server(new RpcServer(options, parts));
-  RETURN_IF_ERROR(server->Listen(options.listen));
+  RETURN_IF_ERROR(server->Listen(options));
   server->SetReady(true);
   return server;
 }
@@ -107,10 +111,11 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
 
 RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
 
-absl::Status RpcServer::Listen(const std::string& listen) {
+absl::Status RpcServer::Listen(const RpcServerOptions& options) {
+  const std::string& listen = options.listen;
   SetUpLibraries();
   grpc::ServerBuilder builder;
-  SetLimits(builder);
+  SetLimits(options, builder);
   UseFewSynchronousThreads(builder);
   int port = 0;
   builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);

@@ -33,6 +33,9 @@ struct RpcServerOptions {
   std::string version;
   TraceLimits trace_limits;
   TextPoolOptions texts;
+  int max_request_bytes = kMaxRequestBytes;
+  // A connection that is pinged more often without data is ended; 0 allows everything.
+  absl::Duration min_ping_interval = absl::Seconds(10);
   bool log_content = false;
 };
 
@@ -85,7 +88,7 @@ class RpcServer {
  private:
   RpcServer(const RpcServerOptions& options, const RpcServerParts& parts);
 
-  absl::Status Listen(const std::string& listen);
+  absl::Status Listen(const RpcServerOptions& options);
 
   const GrpcLog grpc_log_;
   const ServedModel model_;

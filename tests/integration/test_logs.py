@@ -141,7 +141,7 @@ def load_with_canaries(client):
                                ("Generate", b"\xff" + CANARY.encode()),
                                ("Score", b"\x0a\x7f" + CANARY.encode())):
         client.codes[client.raw(method, unreadable)] += 1
-    client.raw("Generate", generation(text=CANARY * 100_000).SerializeToString())
+    client.raw("Generate", generation(text=CANARY * 500_000).SerializeToString())
     client.raw("NoSuchMethod", CANARY.encode())
     return generated
 

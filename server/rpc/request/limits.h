@@ -24,7 +24,7 @@ inline constexpr size_t kMaxRequestIdBytes = 128;
 inline constexpr uint32_t kDefaultMaxTokens = 128;
 
 // Messages. Answers take what gRPC clients accept unless they are told otherwise.
-inline constexpr int kMaxRequestBytes = 1 << 20;
+inline constexpr int kMaxRequestBytes = 4 << 20;  // unless the server is told otherwise
 inline constexpr size_t kMaxResponseBytes = 4 << 20;
 
 // What the parts of answers take on the wire at most: a TokenLogprob is id, float and rank with

@@ -114,13 +114,18 @@ TEST_F(EngineEndingTest, ACancellationAtTheDeadlineIsTheDeadlines) {
   ExpectNothingHeld();
 }
 
-TEST(CancelledAtTest, IsTheDeadlinesWhenNoMoreIsLeftThanWhatGrpcRoundsUp) {
+TEST(CancelledAtTest, IsTheDeadlinesWhenNoMoreIsLeftThanWhatTheWayTakes) {
   const absl::Time arrival = absl::FromUnixSeconds(100);
   const auto code = [&](absl::Duration after, absl::Duration timeout) {
     return CancelledAt(arrival + after, arrival, arrival + timeout).code();
   };
-  EXPECT_EQ(code(absl::Milliseconds(989), absl::Seconds(1)), Code::kCancelled);
-  EXPECT_EQ(code(absl::Milliseconds(990), absl::Seconds(1)), Code::kDeadlineExceeded);
+  EXPECT_EQ(code(absl::Milliseconds(989), absl::Seconds(1)), Code::kDeadlineExceeded);
+  EXPECT_EQ(code(absl::Milliseconds(949), absl::Seconds(1)), Code::kCancelled);
+  EXPECT_EQ(code(absl::Milliseconds(950), absl::Seconds(1)), Code::kDeadlineExceeded);
+  EXPECT_EQ(code(absl::Milliseconds(89), absl::Milliseconds(100)), Code::kCancelled);
+  EXPECT_EQ(code(absl::Milliseconds(90), absl::Milliseconds(100)), Code::kDeadlineExceeded);
+  EXPECT_EQ(code(absl::Seconds(98.9), absl::Seconds(100)), Code::kCancelled);
+  EXPECT_EQ(code(absl::Seconds(99), absl::Seconds(100)), Code::kDeadlineExceeded);
   EXPECT_EQ(code(absl::Seconds(2), absl::Seconds(1)), Code::kDeadlineExceeded);
   EXPECT_EQ(code(absl::ZeroDuration(), absl::Seconds(1)), Code::kCancelled);
   EXPECT_EQ(code(absl::Hours(1000), absl::InfiniteDuration()), Code::kCancelled);

@@ -343,7 +343,7 @@ class Simulation {
     const WorkerStatus status = worker_.status();
     EXPECT_EQ(status.requests_parked, 0);
     EXPECT_EQ(status.front_lacks, Lack::kNothing);
-    EXPECT_EQ(status.kv_blocks_free, worker_.scheduler().blocks().num_blocks());
+    EXPECT_EQ(status.kv_blocks_free, worker_.scheduler().reservations().blocks().num_blocks());
   }
 
   // Everything delivered is a prefix of the reference; all of it when the status is OK.

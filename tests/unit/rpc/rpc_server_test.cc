@@ -130,13 +130,17 @@ TEST_F(RpcServerTest, HealthTellsAliveFromReady) {
 }
 
 TEST_F(RpcServerTest, RefusesMessagesOverItsLimit) {
-  v1::GenerateRequest request = GreedyRequest(1);
-  request.mutable_prompt()->set_text(std::string(1 << 20, 'a'));
-  grpc::ClientContext context;
-  v1::GenerateResponse response;
-  const grpc::Status status =
-      v1::InferenceService::NewStub(TcpChannel())->Generate(&context, request, &response);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  const auto generate = [this](size_t bytes) {
+    v1::GenerateRequest request = GreedyRequest(1);
+    request.mutable_prompt()->set_text(std::string(bytes, 'a'));
+    grpc::ClientContext context;
+    v1::GenerateResponse response;
+    return v1::InferenceService::NewStub(TcpChannel())
+        ->Generate(&context, request, &response)
+        .error_code();
+  };
+  EXPECT_EQ(generate((4 << 20) - 1000), grpc::StatusCode::OUT_OF_RANGE) << "it has been read";
+  EXPECT_EQ(generate(4 << 20), grpc::StatusCode::RESOURCE_EXHAUSTED);
   server_.ExpectHealthy();
 }
 

@@ -9,6 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+
 namespace peerage {
 namespace {
 
@@ -58,6 +61,8 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.max_sequences, 64);
   EXPECT_EQ(config.max_queued_requests, 256);
   EXPECT_EQ(config.max_queued_tokens, 4'000'000);
+  EXPECT_EQ(config.max_request_mib, 4);
+  EXPECT_EQ(config.min_ping_interval, absl::Seconds(10));
   EXPECT_EQ(config.kv_cache_mib, std::nullopt);
   EXPECT_EQ(config.expert_usage, "recent");
   EXPECT_EQ(config.expert_trace, "summary");
@@ -143,11 +148,16 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"cuda-batch-invariant", "1"}, Value{"max-batch-tokens", "0"},
         Value{"max-batch-tokens", "65537"}, Value{"max-sequences", "0"},
         Value{"max-sequences", "4097"}, Value{"max-queued-requests", "0"},
-        Value{"max-queued-requests", "1000001"}, Value{"kv-cache-mib", "0"},
-        Value{"kv-cache-mib", "16777217"}, Value{"kv-cache-mib", "99999999999999999999"},
-        Value{"expert-usage", "on"}, Value{"expert-metrics", "all"}, Value{"expert-trace", "all"},
-        Value{"max-trace-mib", "0"}, Value{"max-trace-mib", "4"}, Value{"drain-timeout", "-1"},
-        Value{"drain-timeout", "25h"}, Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
+        Value{"max-queued-requests", "1000001"}, Value{"max-queued-requests", ""},
+        Value{"max-sequences", "99999999999999999999"}, Value{"threads", ""},
+        Value{"max-request-mib", "0"}, Value{"max-request-mib", "257"},
+        Value{"max-request-mib", ""}, Value{"min-ping-interval", "-1"},
+        Value{"min-ping-interval", ""}, Value{"drain-timeout", ""}, Value{"listen", ""},
+        Value{"kv-cache-mib", "0"}, Value{"kv-cache-mib", "16777217"},
+        Value{"kv-cache-mib", "99999999999999999999"}, Value{"expert-usage", "on"},
+        Value{"expert-metrics", "all"}, Value{"expert-trace", "all"}, Value{"max-trace-mib", "0"},
+        Value{"max-trace-mib", "4"}, Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"},
+        Value{"drain-timeout", "inf"}, Value{"drain-timeout", "nan"},
         Value{"drain-timeout", "soon"}, Value{"step-timeout", "0.9"}, Value{"step-timeout", "25h"},
         Value{"log-level", "loud"}, Value{"log-format", "xml"}, Value{"log-rate", "0"},
         Value{"log-content", "maybe"}, Value{"log-rate", "1000001"}));
@@ -195,7 +205,8 @@ TEST(ConfigTest, SplitsAnIpv6Address) {
 }
 
 TEST(ConfigTest, RefusesUnknownAndRepeatedFlags) {
-  EXPECT_THAT(ErrorOf({"--model=m", "--max-sequence=3"}), HasSubstr("--max-sequence"));
+  EXPECT_EQ(ErrorOf({"--model=m", "--max-sequence=3"}),
+            "unknown option --max-sequence; did you mean --max-sequences?");
   EXPECT_THAT(ErrorOf({"--model=m", "stray"}), HasSubstr("stray"));
   EXPECT_THAT(ErrorOf({"--model=m", "--threads=1", "--threads=2"}), HasSubstr("--threads"));
   EXPECT_THAT(ErrorOf({"--model=m", "--threads"}), HasSubstr("--threads"));
@@ -239,11 +250,12 @@ TEST(ConfigTest, PrintsAConfigurationThatResolvesToItself) {
        "--threads=3", "--activation-dtype=f32", "--kv-dtype=bf16", "--cuda-batch-invariant"},
       {});
   ASSERT_TRUE(first.ok()) << first.status();
-  ASSERT_TRUE(first->print.has_value());
+  ASSERT_TRUE(first->print_config);
+  const std::string printed = PrintConfig(first->config);
 
-  const ServerConfig second = ParseOrDie({"--config=" + WriteFile(*first->print)});
+  const ServerConfig second = ParseOrDie({"--config=" + WriteFile(printed)});
 
-  EXPECT_EQ(PrintConfig(second), *first->print);
+  EXPECT_EQ(PrintConfig(second), printed);
   EXPECT_EQ(second.model, first->config.model);
   EXPECT_EQ(second.drain_timeout, absl::Milliseconds(1500));
   EXPECT_EQ(second.step_timeout, absl::Seconds(90));
@@ -257,6 +269,13 @@ TEST(ConfigTest, ExplainsItselfWithoutAModel) {
   ASSERT_TRUE(help.ok() && help->print);
   EXPECT_THAT(*help->print, HasSubstr("--max-batch-tokens"));
   EXPECT_THAT(*help->print, HasSubstr("PEERAGE_MAX_SEQUENCES"));
+  EXPECT_THAT(*help->print, HasSubstr("--listen ADDRESS "));
+  EXPECT_THAT(*help->print, HasSubstr("(default: 127.0.0.1:50051)"));
+  EXPECT_THAT(*help->print, HasSubstr("--log-content [BOOL] "));
+  EXPECT_THAT(*help->print, Not(HasSubstr("TEXT")));
+  for (const absl::string_view line : absl::StrSplit(*help->print, '\n')) {
+    EXPECT_LE(line.size(), 100u) << line;
+  }
 
   const auto version = ParseCommandLine({"--version"}, {});
   ASSERT_TRUE(version.ok() && version->print);

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""What the server lets in, and what it says of calls that end otherwise than with an answer."""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import unittest
+
+import grpc
+
+import stubs
+from server_process import LIMIT_SECONDS, Server, run_server_to_its_end, server_command
+
+stubs.load_stubs()
+from peerage.v1 import inference_pb2 as inference  # noqa: E402
+from peerage.v1 import inference_pb2_grpc  # noqa: E402
+
+SMALL_MODEL = pathlib.Path(__file__).resolve().parents[1] / "golden/models/llama_tied"
+GO_AWAY, PING = 7, 6
+ACK = 1
+
+
+def text_request(text, max_tokens=1):
+    request = inference.GenerateRequest()
+    request.prompt.text = text
+    request.stopping.max_tokens = max_tokens
+    request.stopping.ignore_eos = True
+    return request
+
+
+class Http2:
+    """A connection that sends frames of its own."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout=LIMIT_SECONDS)
+        self.reader = self.socket.makefile("rb")
+        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(4, 0, b""))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.reader.close()
+        self.socket.close()
+
+    @staticmethod
+    def frame(kind, flags, payload):
+        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + bytes(4) + payload
+
+    def ping(self):
+        """What comes back: True for its acknowledgement, else the text of the goodbye."""
+        self.socket.sendall(self.frame(PING, 0, bytes(8)))
+        while True:
+            head = self.reader.read(9)
+            payload = self.reader.read(int.from_bytes(head[:3], "big"))
+            if head[3] == PING and head[4] & ACK:
+                return True
+            if head[3] == GO_AWAY:
+                return payload[8:].decode()
+
+
+class LimitsTest(unittest.TestCase):
+
+    def code(self, server, request):
+        with grpc.insecure_channel(server.grpc) as channel:
+            with self.assertRaises(grpc.RpcError) as raised:
+                inference_pb2_grpc.InferenceServiceStub(channel).Generate(request,
+                                                                          timeout=LIMIT_SECONDS)
+            return raised.exception.code()
+
+    def test_pings_and_messages_have_the_limits_that_are_documented(self):
+        with Server(model=SMALL_MODEL) as server, Http2(server.grpc) as connection:
+            answers = [connection.ping()]
+            while answers[-1] is True and len(answers) < 20:
+                answers.append(connection.ping())
+            self.assertEqual(answers[-1], "too_many_pings")
+            # It is read, and has more tokens than the context.
+            self.assertEqual(self.code(server, text_request("a " * 1_500_000)),
+                             grpc.StatusCode.OUT_OF_RANGE)
+            self.assertEqual(self.code(server, text_request("a " * 2_500_000)),
+                             grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    def test_limits_can_be_chosen(self):
+        options = ("--min-ping-interval", "0", "--max-request-mib", "1")
+        with Server(*options, model=SMALL_MODEL) as server, Http2(server.grpc) as connection:
+            self.assertEqual({connection.ping() for _ in range(20)}, {True})
+            self.assertEqual(self.code(server, text_request("a " * 1_000_000)),
+                             grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+class StartTest(unittest.TestCase):
+
+    def test_a_busy_port_is_found_before_the_model_is_opened(self):
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            address = f"127.0.0.1:{busy.getsockname()[1]}"
+            refused = run_server_to_its_end("--model", "/nowhere/model.gguf", "--listen", address,
+                                            "--admin-listen", "127.0.0.1:0")
+        self.assertEqual(refused.returncode, 2)
+        self.assertEqual(refused.stderr.splitlines()[-1],
+                         f"peerage-server: --listen: cannot listen on {address}: "
+                         "Address already in use")
+
+    def test_a_printed_configuration_says_what_auto_comes_to(self):
+        printed = run_server_to_its_end("--model", SMALL_MODEL, "--device", "cpu",
+                                        "--max-sequences", "3", "--print-config")
+        self.assertEqual(printed.returncode, 0, printed.stderr)
+        for line in ('device = "cpu"', 'activation-dtype = "f32"', 'kv-dtype = "f32"'):
+            self.assertIn(line + "\n", printed.stdout)
+        self.assertRegex(printed.stdout, r"\nkv-cache-mib = [1-9]\d*\n")
+        auto = run_server_to_its_end("--model", SMALL_MODEL, "--print-config").stdout
+        self.assertRegex(auto, r'\ndevice = "(cpu|cuda:\d+)"\n')
+
+    def test_serves_on_when_nobody_reads_its_log(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = subprocess.Popen(server_command(model=SMALL_MODEL), env={},
+                                   stdout=subprocess.PIPE, stderr=writer, text=True)
+        os.close(writer)
+        try:
+            self.assertRegex(process.stdout.readline(), "^peerage-server ready ")
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(LIMIT_SECONDS), 0)
+        finally:
+            process.kill()
+            process.wait(LIMIT_SECONDS)
+            process.stdout.close()
+
+
+class EndsTest(unittest.TestCase):
+
+    def counts(self, server, requests):
+        """Ended generations by code, once so many have ended."""
+        while True:
+            text = server.get("/metrics")[1]
+            found = re.findall(r'peerage_requests_total\{.*code="(\w+)",method="generate".*\} (\d+)',
+                               text)
+            counts = {code: int(count) for code, count in found if count != "0"}
+            if sum(counts.values()) == requests:
+                return counts
+
+    def test_who_gives_up_at_a_deadline_is_counted_as_it_sees_itself(self):
+        with Server("--log-format", "json") as server:
+            with grpc.insecure_channel(server.grpc) as channel:
+                stub = inference_pb2_grpc.InferenceServiceStub(channel)
+                calls = [stub.Generate.future(text_request("Once", 1500), timeout=0.5)
+                         for _ in range(8)]
+                self.assertEqual({call.code() for call in calls},
+                                 {grpc.StatusCode.DEADLINE_EXCEEDED})
+            self.assertEqual(self.counts(server, 8), {"DEADLINE_EXCEEDED": 8})
+            series = server.series()
+            blocks = {labels: value for (name, labels), value in series.items()
+                      if name == "peerage_kv_cache_blocks"}
+            self.assertEqual(blocks[(("state", "used"),)], 0)
+            self.assertGreater(blocks[(("state", "free"),)], 0)
+            server.terminate()
+            self.assertEqual(server.wait(), 0)
+            self.assertEqual(server.read_log().count('"code":"DEADLINE_EXCEEDED"'), 8)
+
+
+if __name__ == "__main__":
+    unittest.main()
