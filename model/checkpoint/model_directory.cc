@@ -13,7 +13,7 @@
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/file_format.h"
 #include "model/checkpoint/container/weight_shards.h"
-#include "model/checkpoint/layout/mixtral_names.h"
+#include "model/checkpoint/layout/tied_head.h"
 #include "model/checkpoint/stored_model.h"
 #include "model/tokenizer/gpt2_files.h"
 
@@ -39,11 +39,15 @@ absl::StatusOr<std::string> ReadRequired(const fs::path& directory, const char* 
   return absl::NotFoundError(absl::StrCat(directory.string(), ": no ", name));
 }
 
-// Empty when there is no such file.
+// Empty when there is no such file. One that is there and empty was cut off, or never written.
 absl::StatusOr<std::string> ReadOptional(const fs::path& directory, const char* name,
                                          uint64_t max_bytes) {
   absl::StatusOr<std::string> text = ReadText(directory / name, max_bytes);
   if (absl::IsNotFound(text.status())) return std::string();
+  if (text.ok() && text->empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat((directory / name).string(), ": is empty (0 bytes)"));
+  }
   return text;
 }
 
@@ -106,15 +110,6 @@ absl::StatusOr<ModelConfig> ReadConfig(const fs::path& directory,
   return At((directory / "config.json").string(), ParseModelConfig(text, ignored_keys));
 }
 
-TensorNaming NamingOf(const ModelConfig& config, const std::vector<StoredTensor>& stored) {
-  if (config.architecture == "peerage") return TensorNaming::kPeerage;
-  if (config.architecture == "llama") return TensorNaming::kLlama;
-  const bool packed = std::any_of(stored.begin(), stored.end(), [](const StoredTensor& tensor) {
-    return HoldsPackedExperts(tensor.name);
-  });
-  return packed ? TensorNaming::kMixtralPacked : TensorNaming::kMixtral;
-}
-
 }  // namespace
 
 absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
@@ -130,6 +125,13 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   const TensorNaming naming = NamingOf(model.config, shards.tensors);
   ASSIGN_OR_RETURN(TensorBinding binding,
                    At(path, BindTensors(model.config, naming, std::move(shards.tensors))));
+  if (binding.tied_head.has_value()) {
+    const auto embedding = std::find_if(
+        binding.tensors.begin(), binding.tensors.end(),
+        [](const BoundTensor& tensor) { return tensor.info.name == "model.embed_tokens.weight"; });
+    RETURN_IF_ERROR(
+        At(path, CheckTiedHead(shards.files, embedding->parts.front(), *binding.tied_head)));
+  }
   model.weight_files = std::move(shards.files);
   model.tensors = std::move(binding.tensors);
   for (std::string& name : binding.ignored) model.ignored.push_back(std::move(name));

@@ -67,7 +67,11 @@ absl::StatusOr<GgufTokenizer> ReadGgufTokenizer(GgufMetadata metadata, int vocab
   ASSIGN_OR_RETURN(tokenizer.token_types, ReadTokenTypes(metadata, tokens));
   ASSIGN_OR_RETURN(std::optional<std::vector<std::string>> merges,
                    metadata.TakeStrings("tokenizer.ggml.merges"));
-  if (merges.has_value()) tokenizer.merges = *std::move(merges);
+  if (!merges.has_value()) {
+    return absl::InvalidArgumentError(
+        "tokenizer.ggml.merges is missing: without merges texts would be cut into single bytes");
+  }
+  tokenizer.merges = *std::move(merges);
   ASSIGN_OR_RETURN(tokenizer.bos_id, ReadTokenId(metadata, "tokenizer.ggml.bos_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.eos_id, ReadTokenId(metadata, "tokenizer.ggml.eos_token_id", tokens));
   ASSIGN_OR_RETURN(tokenizer.eot_id, ReadTokenId(metadata, "tokenizer.ggml.eot_token_id", tokens));

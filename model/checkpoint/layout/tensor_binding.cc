@@ -1,5 +1,6 @@
 #include "model/checkpoint/layout/tensor_binding.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
+#include "model/checkpoint/layout/mixtral_names.h"
 #include "model/checkpoint/layout/stored_values.h"
 
 namespace peerage {
@@ -78,6 +80,8 @@ class Binder {
     return bound;
   }
 
+  const StoredTensor* Find(absl::string_view name) const { return stored_.at(name); }
+
   // In the order of their names.
   std::vector<std::string> Unused() const {
     std::vector<std::string> names;
@@ -94,6 +98,15 @@ class Binder {
 
 }  // namespace
 
+TensorNaming NamingOf(const ModelConfig& config, const std::vector<StoredTensor>& stored) {
+  if (config.architecture == "peerage") return TensorNaming::kPeerage;
+  if (config.architecture == "llama") return TensorNaming::kLlama;
+  const bool packed = std::any_of(stored.begin(), stored.end(), [](const StoredTensor& tensor) {
+    return HoldsPackedExperts(tensor.name);
+  });
+  return packed ? TensorNaming::kMixtralPacked : TensorNaming::kMixtral;
+}
+
 absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNaming naming,
                                           std::vector<StoredTensor> stored) {
   Binder binder(stored);
@@ -107,6 +120,7 @@ absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNamin
       return absl::InvalidArgumentError(
           absl::StrCat("tensor ", Quoted(name), ": the model has no such tensor", Meaning(name)));
     }
+    if (config.tied_embeddings && name == "lm_head.weight") binding.tied_head = *binder.Find(name);
     binding.ignored.push_back(std::move(name));
   }
   return binding;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,12 @@ struct BoundTensor {
 struct TensorBinding {
   std::vector<BoundTensor> tensors;  // in the layout's order
   std::vector<std::string> ignored;  // stored tensors that are not weights, by rule
+  // A head beside an embedding that it is tied to: to be compared (tied_head.h). Among the ignored.
+  std::optional<StoredTensor> tied_head;
 };
+
+// Whose names the tensors of a model directory have.
+TensorNaming NamingOf(const ModelConfig& config, const std::vector<StoredTensor>& stored);
 
 // Finds the stored tensors of every spec. A missing or surplus tensor, a wrong shape or a dtype
 // that the role may not have is an error that names it. Precondition: stored names are unique.

@@ -165,7 +165,7 @@ std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming nam
 bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view name) {
   switch (naming) {
     case TensorNaming::kPeerage:
-      return IsIgnoredOfPeer(config, name);
+      return (config.tied_embeddings && name == kHead) || IsIgnoredOfPeer(config, name);
     case TensorNaming::kLlama:
     case TensorNaming::kMixtral:
     case TensorNaming::kMixtralPacked:

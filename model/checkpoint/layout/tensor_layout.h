@@ -18,8 +18,8 @@ enum class TensorNaming { kPeerage, kLlama, kMixtral, kMixtralPacked, kGguf };
 std::vector<TensorSpec> TensorLayout(const ModelConfig& config, TensorNaming naming);
 
 // Whether a tensor that is stored beside the layout's is known to compute nothing: of `llama`
-// and `mixtral` files rotary_emb.inv_freq (a buffer of old versions) and the head of a model that
-// says it is tied, of PEER's layouts what peer_layout.h names.
+// and `mixtral` files rotary_emb.inv_freq (a buffer of old versions), of PEER's layouts what
+// peer_layout.h names, and of all but GGUF the head of a model that says it is tied.
 bool IsIgnored(const ModelConfig& config, TensorNaming naming, absl::string_view name);
 
 }  // namespace peerage

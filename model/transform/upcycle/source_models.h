@@ -22,8 +22,8 @@ struct SourceModel {
 // and of one shape and tokenizer. Reads no weights.
 absl::StatusOr<std::vector<SourceModel>> OpenSourceModels(const UpcycleOptions& options);
 
-// Reads the weight files once, for the fingerprints. Models with the same weights are an error,
-// unless the options allow them.
+// Reads the weight files once, for the fingerprints. Models with the same weights, as the
+// mixture would store them, are an error, unless the options allow them.
 absl::StatusOr<std::vector<SourceModel>> WithFingerprints(std::vector<SourceModel> models,
                                                           const UpcycleOptions& options);
 

@@ -41,6 +41,8 @@ std::vector<std::string> DifferenceWarnings(const ModelConfig& base, const Sourc
     std::string of_base;
     std::string of_expert;
   } values[] = {
+      {"bos_token_id", base.bos_id.has_value() ? absl::StrCat(*base.bos_id) : "none",
+       config.bos_id.has_value() ? absl::StrCat(*config.bos_id) : "none"},
       {"max_position_embeddings", absl::StrCat(base.max_positions),
        absl::StrCat(config.max_positions)},
       {"eos_token_id", IdList(base.eos_ids), IdList(config.eos_ids)},

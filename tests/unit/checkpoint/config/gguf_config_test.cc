@@ -205,6 +205,12 @@ TEST(GgufTokenizerTest, RefusesFieldsThatDoNotFitEachOther) {
         ReadGgufTokenizer(Contents(builder).metadata, vocab_size).status().message());
   };
   EXPECT_THAT(error(GgufBuilder(), 8), HasSubstr("tokenizer.ggml.model is missing"));
+  EXPECT_THAT(error(GgufBuilder()
+                        .String("tokenizer.ggml.model", "gpt2")
+                        .String("tokenizer.ggml.pre", "smollm")
+                        .Strings("tokenizer.ggml.tokens", {"a", "b"}),
+                    8),
+              HasSubstr("tokenizer.ggml.merges is missing"));
   EXPECT_THAT(error(GgufBuilder().String("tokenizer.ggml.model", "gpt2"), 8),
               HasSubstr("tokenizer.ggml.pre is missing"));
   EXPECT_THAT(error(SmallGgufKeys(), 7), HasSubstr("tokenizer.ggml.tokens has 8"));
