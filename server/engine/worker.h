@@ -34,7 +34,7 @@ struct WorkerStatus {
   int32_t requests_running = 0;
   int32_t requests_parked = 0;
   Lack front_lacks = Lack::kNothing;  // the first that waits
-  int32_t kv_blocks_free = 0;                               // and promised to nobody
+  int32_t kv_blocks_free = 0;         // and promised to nobody
   uint64_t steps = 0;
   absl::Status lost;     // why the model will never step again; OK while it does
   absl::Time last_turn;  // its end, at first the worker's start; idle ones take one a second
