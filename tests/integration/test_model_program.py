@@ -77,6 +77,38 @@ def write_zeros(path, shapes):
     os.truncate(path, 8 + len(text) + end)
 
 
+def read_safetensors(path):
+    """Name to (dtype, shape, bytes)."""
+    data = path.read_bytes()
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:end])
+    header.pop("__metadata__", None)
+    return {name: (tensor["dtype"], tensor["shape"],
+                   data[end + tensor["data_offsets"][0]:end + tensor["data_offsets"][1]])
+            for name, tensor in header.items()}
+
+
+def write_safetensors(path, tensors):
+    header, data = {}, b""
+    for name, (dtype, shape, content) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def as_dtype(tensor, dtype):
+    """The tensor of F32 or BF16 in F32 or F64."""
+    kind, shape, data = tensor
+    if kind == "BF16":
+        data = b"".join(b"\0\0" + data[i:i + 2] for i in range(0, len(data), 2))
+    if dtype == "F64":
+        values = struct.unpack(f"<{len(data) // 4}f", data)
+        data = struct.pack(f"<{len(values)}d", *values)
+    return dtype, shape, data
+
+
 def write_wide_heads(folder, head_dim):
     """Like llama_tied, with one layer and heads of another size; all weights are zero."""
     config = json.loads((MODELS / "llama_tied/config.json").read_text())
@@ -496,6 +528,126 @@ class ModelProgramTest(unittest.TestCase):
         self.assert_failed(1, run("convert", "--from", source, "--out", foreign, "--force"),
                            "no name of a file")
         self.assertTrue((out / "config.json").exists())
+
+    def fused(self, dtype="F32", prefix="_orig_mod.module."):
+        """llama_tied as people store it: prefixes, and projections in one tensor."""
+        tensors = read_safetensors(MODELS / "llama_tied/model.safetensors")
+        names, fused = sorted(tensors), {}
+        for name in names:
+            kind, shape, data = tensors[name]
+            if name.endswith(("k_proj.weight", "v_proj.weight", "up_proj.weight")):
+                continue
+            for first, rest in (("q_proj", ("k_proj", "v_proj")), ("gate_proj", ("up_proj",))):
+                if first not in name:
+                    continue
+                for other in rest:
+                    _, more, bytes_ = tensors[name.replace(first, other)]
+                    shape, data = [shape[0] + more[0], *shape[1:]], data + bytes_
+                name = name.replace(first, {"q_proj": "qkv", "gate_proj": "gate_up"}[first])
+            fused[prefix + name] = (kind, shape, data)
+        path = self.folder / "fused.safetensors"
+        write_safetensors(path, {name: as_dtype(tensor, dtype) for name, tensor in fused.items()})
+        rename = self.folder / "names.txt"
+        rename.write_text("_orig_mod.** => **\nmodule.** => **\n"
+                          "model.layers.*.self_attn.qkv.weight -> "
+                          "model.layers.*.self_attn.{q,k,v}_proj.weight\n"
+                          "**.gate_up.weight -> **.{gate,up}_proj.weight\n"
+                          "** -> **\n")
+        return path, rename
+
+    def test_takes_prefixes_away_and_fused_tensors_apart(self):
+        model, out = MODELS / "llama_tied", self.folder / "out"
+        source, rename = self.fused()
+        convert = ("convert", "--from", source, "--out", out, "--rename", rename)
+
+        self.assert_failed(1, run(*convert), "gate_up", "--config")
+        self.assertFalse(out.exists())
+        self.run_ok(*convert, "--config", model, "--tokenizer", model)
+
+        self.assertEqual(read_safetensors(out / "model.safetensors"),
+                         {name: as_dtype(tensor, "F32") for name, tensor in
+                          read_safetensors(model / "model.safetensors").items()})
+        self.run_ok("inspect", out)
+        self.assertTrue((out / "tokenizer.json").exists())
+
+    def test_checks_new_names_before_it_writes(self):
+        model, out = MODELS / "llama_tied", self.folder / "out"
+        source, rename = self.fused()
+        rename.write_text(rename.read_text().replace("{gate,up}", "{gate,upp}"))
+        convert = ("convert", "--from", source, "--out", out, "--rename", rename, "--config",
+                   model / "config.json", "--tokenizer", model)
+        self.assert_failed(1, run(*convert), "upp_proj.weight", "the config's model has no tensor")
+        rename.write_text("_orig_mod.module.** -> **\n")
+        self.assert_failed(1, run(*convert), "config.json", "is missing")
+        config = json.loads((model / "config.json").read_text())
+        config["num_key_value_heads"] = config["num_attention_heads"]
+        wrong = self.folder / "wrong.json"
+        wrong.write_text(json.dumps(config))
+        _, rename = self.fused()
+        self.assert_failed(1, run("convert", "--from", source, "--out", out, "--rename", rename,
+                                  "--config", wrong), "rows, but the config asks for", " = ")
+        self.assertFalse(out.exists())
+        for option, where in (("--config", "/nowhere"), ("--tokenizer", self.folder)):
+            self.assert_failed(1, run("convert", "--from", source, "--out", out, option, where),
+                               f"{option}: {where}")
+
+    def test_makes_floats_of_doubles(self):
+        model, out = MODELS / "llama_tied", self.folder / "out"
+        source, rename = self.fused("F64")
+        convert = ("convert", "--from", source, "--rename", rename, "--config", model, "--out", out)
+
+        self.assertIn("F64 tensors made f32: ", self.run_ok(*convert))
+
+        self.assertEqual(read_safetensors(out / "model.safetensors"),
+                         {name: as_dtype(tensor, "F32") for name, tensor in
+                          read_safetensors(model / "model.safetensors").items()})
+        self.assertIn("F64 tensors made bf16: ", self.run_ok(*convert, "--dtype", "bf16", "--force"))
+        write_safetensors(source, {"t": ("F64", [1], struct.pack("<d", 1e300))})
+        self.assert_failed(1, run("convert", "--from", source, "--out", self.folder / "x"),
+                           'tensor "t": a value of magnitude 1e+300 is beyond the range of f32')
+
+    def test_compares_a_head_with_the_embedding_that_it_is_tied_to(self):
+        model = self.folder / "model"
+        shutil.copytree(MODELS / "llama_tied", model)
+        tensors = read_safetensors(model / "model.safetensors")
+        kind, shape, data = as_dtype(tensors["model.embed_tokens.weight"], "F32")
+        tensors["lm_head.weight"] = (kind, shape, data)
+        write_safetensors(model / "model.safetensors", tensors)
+        commands = [("inspect", model),
+                    ("convert", "--from", model, "--out", self.folder / "a.gguf"),
+                    ("upcycle", "--base", model, "--num-experts", "2", "--allow-identical",
+                     "--normalize-top-k", "--out", self.folder / "b")]
+        for command in commands:
+            self.run_ok(*command)
+        shutil.rmtree(self.folder / "b")
+        (self.folder / "a.gguf").unlink()
+        tensors["lm_head.weight"] = (kind, shape, data[:-4] + struct.pack("<f", 0.125))
+        write_safetensors(model / "model.safetensors", tensors)
+        commands.append(("convert", "--from", model, "--config", model, "--out", self.folder / "c"))
+        for command in commands:
+            self.assert_failed(1, run(*command), '"lm_head.weight": differs from '
+                               '"model.embed_tokens.weight"', "tie_word_embeddings")
+        self.assertEqual(list(self.folder.iterdir()), [model])
+
+    def test_refuses_files_that_are_empty(self):
+        for name in ("generation_config.json", "tokenizer_config.json"):
+            model = self.folder / f"model_{name.split('.')[0]}"
+            shutil.copytree(MODELS / "llama_tied", model)
+            (model / name).write_text("")
+            self.assert_failed(1, run("inspect", model), f"{model / name}: is empty (0 bytes)")
+
+    def test_knows_identical_experts_in_another_dtype(self):
+        base, other = MODELS / "llama_tied", self.folder / "other"
+        self.run_ok("convert", "--from", base, "--out", other, "--dtype", "f32")
+        upcycle = ("upcycle", "--base", base, "--expert", f"x={other}", "--normalize-top-k",
+                   "--out", self.folder / "out")
+        self.assert_failed(1, run(*upcycle), "have the same weights")
+        config = json.loads((other / "config.json").read_text())
+        config["bos_token_id"] = 7
+        (other / "config.json").write_text(json.dumps(config))
+        result = run(*upcycle, "--allow-identical")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn('bos_token_id of expert "x" is 7; the mixture has the base\'s', result.stderr)
 
     def test_loses_no_output_without_a_word(self):
         program = str(BIN / "peerage-model")

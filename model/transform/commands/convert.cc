@@ -46,6 +46,14 @@ std::string ReportText(const ConvertReport& report, const ConvertOptions& option
     absl::StrAppend(&text, "written once: ", Quoted(tensor.name), " is ", Quoted(tensor.written),
                     "\n");
   }
+  if (report.doubles > 0) {
+    absl::StrAppend(&text, "F64 tensors made ",
+                    options.dtype.has_value() ? ChoiceName(kConvertedDtypes, options.dtype) : "f32",
+                    ": ", report.doubles, "\n");
+  }
+  if (!report.misfit.ok()) {
+    absl::StrAppend(&text, "config.json does not fit: ", report.misfit.message(), "\n");
+  }
   for (const std::string& pattern : report.unused_patterns) {
     absl::StrAppend(&text, "matched nothing: ", pattern, "\n");
   }
@@ -84,8 +92,15 @@ class ConvertCommand : public Command {
     CLI::Option* rename =
         AddPath("--rename", rename_,
                 "File of lines \"pattern -> replacement\": * stands for a part of a name "
-                "between dots, ** for anything, # begins a comment")
+                "between dots, ** for anything; {q,k,v} divides a tensor's rows among names; "
+                "\"module.** => **\" takes a prefix away for the lines below; # begins a comment")
             ->type_name("FILE");
+    AddPath("--config", options_.config,
+            "The new model's config.json, or the directory with it; new names must fit it")
+        ->default_str("that of --from");
+    AddPath("--tokenizer", options_.tokenizer, "Directory with the tokenizer's files")
+        ->type_name("DIR")
+        ->default_str("--from");
     app()
         .add_flag("--drop-unmatched", options_.drop_unmatched,
                   "Leave out the tensors that no pattern matches")
@@ -101,8 +116,9 @@ class ConvertCommand : public Command {
     if (options_.force && IsGgufName(options_.out)) {
       return absl::InvalidArgumentError("--force is for an --out directory");
     }
-    if (!rename_.empty() && HasGguf()) {
-      return absl::InvalidArgumentError("--rename is for safetensors on both sides");
+    for (const char* option : {"--rename", "--config", "--tokenizer"}) {
+      if (app().count(option) == 0 || !HasGguf()) continue;
+      return absl::InvalidArgumentError(absl::StrCat(option, " is for safetensors on both sides"));
     }
     if (!options_.key.empty() && HasGguf()) {
       return absl::InvalidArgumentError("--key is for PyTorch files and an --out directory");

@@ -1,176 +1,144 @@
 #include "model/transform/convert/convert.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <map>
-#include <set>
-#include <system_error>
-#include <tuple>
+#include <bit>
+#include <cmath>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "base/error_text.h"
+#include "base/little_endian.h"
 #include "base/status_macros.h"
-#include "model/checkpoint/container/new_file.h"
 #include "model/checkpoint/container/random_access_file.h"
 #include "model/checkpoint/container/safetensors_shards_writer.h"
 #include "model/checkpoint/container/stored_weights.h"
 #include "model/checkpoint/layout/stored_values.h"
-#include "model/transform/config_json.h"
+#include "model/checkpoint/layout/tensor_binding.h"
+#include "model/checkpoint/layout/tied_head.h"
 #include "model/transform/convert/conversion_record.h"
+#include "model/transform/convert/model_parts.h"
 #include "model/transform/new_model_directory.h"
 #include "model/transform/tensor_values.h"
 
 namespace peerage::transform {
 namespace {
 
-namespace fs = std::filesystem;
+constexpr absl::string_view kDouble = "F64";
 
-constexpr char kConfigName[] = "config.json";
-constexpr const char* kOtherFiles[] = {kConfigName, "generation_config.json", "tokenizer.json",
-                                       "tokenizer_config.json", "chat_template.jinja"};
-constexpr uint64_t kMaxCopiedConfigBytes = uint64_t{1} << 20;
+// Another dtype that the tensor gets. Doubles are no weights': they become floats at least.
+std::optional<TensorType> NewType(const StoredTensor& tensor, std::optional<TensorType> dtype) {
+  if (tensor.dtype == kDouble) return dtype.value_or(TensorType::kF32);
+  const bool changes = dtype.has_value() && tensor.type.has_value() && *tensor.type != *dtype;
+  return changes ? dtype : std::nullopt;
+}
 
-// What goes into the file, by new name, and what matched nothing.
-struct Renaming {
-  std::map<std::string, const StoredTensor*> tensors;
-  std::vector<std::string> unused_patterns;
-  std::vector<std::string> unmatched;
-  std::vector<TiedTensor> tied;
-};
+uint64_t ElementBytes(const StoredTensor& tensor) {
+  if (tensor.dtype == kDouble) return sizeof(double);
+  return tensor.type.has_value() ? RowBytes(*tensor.type, 1) : sizeof(float);
+}
 
-std::vector<std::string> UnusedPatterns(const NameMapping& names, const std::set<size_t>& used) {
-  std::vector<std::string> unused;
-  for (size_t i = 0; i < names.patterns().size(); ++i) {
-    if (!used.contains(i)) unused.push_back(names.patterns()[i].text());
+// The tensors as the new files store them.
+std::vector<StoredTensor> NewTensors(const RenamedTensors& renamed,
+                                     std::optional<TensorType> dtype) {
+  std::vector<StoredTensor> tensors;
+  for (const auto& [name, source] : renamed.tensors) {
+    StoredTensor& tensor = tensors.emplace_back(source.tensor);
+    const std::optional<TensorType> type = NewType(source.tensor, dtype);
+    if (!type.has_value()) continue;
+    tensor.type = type;
+    tensor.dtype = SafetensorsWord(*type);
+    tensor.bytes = tensor.bytes / ElementBytes(source.tensor) * RowBytes(*type, 1);
   }
-  return unused;
+  return tensors;
 }
 
-// Where a tensor's bytes are and how they are read: two of the same are one tensor of two names.
-using Whereabouts = std::tuple<int, uint64_t, std::string, std::vector<int64_t>>;
-
-// What safetensors files have no word for.
-absl::Status CheckStorable(const StoredTensor& tensor) {
-  if (tensor.dtype != "C64" && tensor.dtype != "C128") return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("tensor ", Quoted(tensor.name), " is complex (", tensor.dtype,
-                   "), as no weight is; --rename and --drop-unmatched leave it out"));
-}
-
-absl::StatusOr<Renaming> RenameTensors(const ConvertOptions& options,
-                                       const std::vector<StoredTensor>& stored) {
-  const NameMapping none;
-  const NameMapping& names = options.names.has_value() ? *options.names : none;
-  Renaming renaming;
-  std::set<size_t> used;
-  std::map<Whereabouts, std::string> written;  // new names
-  for (const StoredTensor& tensor : stored) {
-    std::string name = tensor.name;
-    if (std::optional<NameMapping::Renamed> match = names.Rename(tensor.name)) {
-      name = std::move(match->name);
-      used.insert(match->pattern);
-    } else if (options.names.has_value()) {
-      renaming.unmatched.push_back(tensor.name);
-      if (options.drop_unmatched) continue;
-    }
-    RETURN_IF_ERROR(CheckStorable(tensor));
-    const auto [first, is_first] =
-        written.emplace(Whereabouts(tensor.file, tensor.offset, tensor.dtype, tensor.shape), name);
-    if (tensor.bytes > 0 && !is_first) {
-      renaming.tied.push_back({std::move(name), first->second});
-      continue;
-    }
-    const auto [other, is_new] = renaming.tensors.emplace(name, &tensor);
-    if (!is_new) {
-      return absl::InvalidArgumentError(absl::StrCat("tensors ", Quoted(other->second->name),
-                                                     " and ", Quoted(tensor.name),
-                                                     " would both be named ", Quoted(name)));
-    }
-  }
-  std::sort(renaming.unmatched.begin(), renaming.unmatched.end());
-  renaming.unused_patterns = UnusedPatterns(names, used);
-  return renaming;
-}
-
-// Whether the tensor gets another dtype than it has.
-bool IsConverted(const StoredTensor& tensor, std::optional<TensorType> dtype) {
-  return dtype.has_value() && tensor.type.has_value() && *tensor.type != *dtype;
-}
-
-std::vector<SafetensorsEntry> Plan(const Renaming& renaming, std::optional<TensorType> dtype) {
+std::vector<SafetensorsEntry> Plan(const std::vector<StoredTensor>& tensors) {
   std::vector<SafetensorsEntry> plan;
-  for (const auto& [name, tensor] : renaming.tensors) {
-    SafetensorsEntry planned{name, tensor->dtype, tensor->shape, tensor->bytes};
-    if (IsConverted(*tensor, dtype)) {
-      planned.dtype = SafetensorsWord(*dtype);
-      planned.bytes = tensor->bytes / RowBytes(*tensor->type, 1) * RowBytes(*dtype, 1);
-    }
-    plan.push_back(std::move(planned));
+  for (const StoredTensor& tensor : tensors) {
+    plan.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
   }
   return plan;
 }
 
+absl::StatusOr<std::vector<float>> NarrowDoubles(absl::Span<const uint8_t> bytes) {
+  std::vector<float> values;
+  for (size_t i = 0; i < bytes.size(); i += sizeof(double)) {
+    const auto value = std::bit_cast<double>(LoadLittleEndian<uint64_t>(&bytes[i]));
+    values.push_back(static_cast<float>(value));
+    if (std::isfinite(value) && !std::isfinite(values.back())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a value of magnitude ", std::abs(value), " is beyond the range of f32"));
+    }
+  }
+  return values;
+}
+
+absl::StatusOr<std::vector<uint8_t>> ConvertPiece(const StoredTensor& tensor, TensorType to,
+                                                  absl::Span<const uint8_t> piece) {
+  std::vector<float> values;
+  if (tensor.dtype == kDouble) {
+    ASSIGN_OR_RETURN(values, NarrowDoubles(piece));
+  } else {
+    values = FloatsOf(*tensor.type, piece);
+  }
+  ASSIGN_OR_RETURN(StoredRows rows, StoreInRange(to, values));
+  return std::move(rows.bytes);
+}
+
 // Calls write(bytes) for the tensor's bytes, a piece at a time.
 template <typename Write>
-absl::Status CopyTensor(const RandomAccessFile& file, const StoredTensor& tensor,
+absl::Status CopyTensor(const RandomAccessFile& file, const RenamedTensor& renamed,
                         std::optional<TensorType> dtype, const Write& write) {
-  const bool converted = IsConverted(tensor, dtype);
-  const uint64_t piece_bytes =
-      kElementsAtOnce * (converted ? RowBytes(*tensor.type, 1) : sizeof(float));
+  const StoredTensor& tensor = renamed.tensor;
+  const std::optional<TensorType> to = NewType(tensor, dtype);
+  const uint64_t piece_bytes = kElementsAtOnce * ElementBytes(tensor);
   std::vector<uint8_t> piece;
   for (uint64_t done = 0; done < tensor.bytes; done += piece.size()) {
     piece.resize(std::min(piece_bytes, tensor.bytes - done));
     RETURN_IF_ERROR(file.Read(tensor.offset + done, absl::MakeSpan(piece)));
-    if (!converted) {
+    if (!to.has_value()) {
       RETURN_IF_ERROR(write(piece));
       continue;
     }
-    const absl::StatusOr<StoredRows> result = StoreInRange(*dtype, FloatsOf(*tensor.type, piece));
-    if (!result.ok()) {
-      return At(absl::StrCat(file.path(), ": tensor ", Quoted(tensor.name)), result.status());
-    }
-    RETURN_IF_ERROR(write(result->bytes));
+    ASSIGN_OR_RETURN(const std::vector<uint8_t> converted,
+                     At(absl::StrCat(file.path(), ": tensor ", Quoted(renamed.source)),
+                        ConvertPiece(tensor, *to, piece)));
+    RETURN_IF_ERROR(write(converted));
   }
   return absl::OkStatus();
 }
 
-// A config.json says which dtype its weights have.
-absl::Status CopyConfig(const std::string& from, const std::string& to, TensorType dtype) {
-  ASSIGN_OR_RETURN(const std::string config, ReadTextFile(from, kMaxCopiedConfigBytes));
-  const absl::StatusOr<std::string> changed = WithDtype(config, dtype);
-  if (!changed.ok()) return At(from, changed.status());
-  return WriteNewFile(to, *changed);
-}
-
-absl::StatusOr<std::vector<std::string>> CopyOtherFiles(const fs::path& from, const fs::path& to,
-                                                        std::optional<TensorType> dtype) {
-  std::vector<std::string> copied;
-  std::error_code error;
-  if (!fs::is_directory(from, error)) return copied;
-  for (const std::string name : kOtherFiles) {
-    if (!fs::exists(from / name, error)) continue;
-    if (name == kConfigName && dtype.has_value()) {
-      RETURN_IF_ERROR(CopyConfig(from / name, to / name, *dtype));
-    } else if (!fs::copy_file(from / name, to / name, error)) {
-      return absl::UnknownError(absl::StrCat((to / name).string(), ": ", error.message()));
-    }
-    copied.emplace_back(name);
-  }
-  return copied;
+// Whether the tensors are those of the config's model.
+absl::Status CheckFit(const ModelConfig& config, const StoredWeights& weights,
+                      const RenamedTensors& renamed, const std::vector<StoredTensor>& tensors) {
+  RETURN_IF_ERROR(BindTensors(config, NamingOf(config, tensors), tensors).status());
+  const auto embedding = renamed.tensors.find("model.embed_tokens.weight");
+  const auto head = renamed.tensors.find("lm_head.weight");
+  if (!config.tied_embeddings || head == renamed.tensors.end()) return absl::OkStatus();
+  return CheckTiedHead(weights.files, embedding->second.tensor, head->second.tensor);
 }
 
 }  // namespace
 
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
-  ASSIGN_OR_RETURN(StoredWeights shards, OpenWeights(options.from, {.key = options.key}));
-  absl::StatusOr<Renaming> renaming = RenameTensors(options, shards.tensors);
-  if (!renaming.ok()) return At(options.from, renaming.status());
-
-  const std::vector<SafetensorsEntry> plan = Plan(*renaming, options.dtype);
+  ASSIGN_OR_RETURN(StoredWeights weights, OpenWeights(options.from, {.key = options.key}));
+  ASSIGN_OR_RETURN(const ModelParts parts,
+                   FindModelParts(options.from, options.config, options.tokenizer));
+  ASSIGN_OR_RETURN(
+      RenamedTensors renamed,
+      At(options.from,
+         RenameTensors(weights.tensors, {.names = options.names,
+                                         .drop_unmatched = options.drop_unmatched,
+                                         .config = parts.config ? &*parts.config : nullptr})));
+  const std::vector<StoredTensor> tensors = NewTensors(renamed, options.dtype);
+  const std::vector<SafetensorsEntry> plan = Plan(tensors);
+  ConvertReport report;
+  if (parts.config.has_value() && (options.names.has_value() || !options.config.empty())) {
+    report.misfit = CheckFit(*parts.config, weights, renamed, tensors);
+    if (parts.config_decides) RETURN_IF_ERROR(At(parts.config_file.string(), report.misfit));
+  }
   Progress progress;
   for (const SafetensorsEntry& tensor : plan) progress.total_bytes += tensor.bytes;
   ASSIGN_OR_RETURN(const std::vector<std::string> replaced,
@@ -179,27 +147,27 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
                    NewModelDirectory::Create(
                        {.path = options.out, .bytes = progress.total_bytes, .replaced = replaced}));
-  ConvertReport report;
   ASSIGN_OR_RETURN(report.copied_files,
-                   CopyOtherFiles(options.from, directory->partial_path(), options.dtype));
+                   CopyModelParts(parts, directory->partial_path(), options.dtype));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsShardsWriter> writer,
                    SafetensorsShardsWriter::Create(directory->partial_path(), plan));
-  for (const auto& [name, tensor] : renaming->tensors) {
+  for (const auto& [name, tensor] : renamed.tensors) {
     const auto write = [&](absl::Span<const uint8_t> bytes) {
       progress.bytes += bytes.size();
       RETURN_IF_ERROR(writer->Append(bytes));
       return Report(options.progress, progress);
     };
-    RETURN_IF_ERROR(CopyTensor(*shards.files[tensor->file], *tensor, options.dtype, write));
+    RETURN_IF_ERROR(CopyTensor(*weights.files[tensor.tensor.file], tensor, options.dtype, write));
+    report.doubles += tensor.tensor.dtype == kDouble ? 1 : 0;
   }
   RETURN_IF_ERROR(writer->Finish());
   RETURN_IF_ERROR(WriteConversionRecord(directory->partial_path()));
   RETURN_IF_ERROR(directory->Commit());
   report.tensors = plan.size();
-  report.unused_patterns = std::move(renaming->unused_patterns);
-  report.unmatched = std::move(renaming->unmatched);
-  report.tied = std::move(renaming->tied);
-  report.choice = std::move(shards.choice);
+  report.unused_patterns = std::move(renamed.unused_patterns);
+  report.unmatched = std::move(renamed.unmatched);
+  report.tied = std::move(renamed.tied);
+  report.choice = std::move(weights.choice);
   report.bytes = progress.total_bytes;
   return report;
 }

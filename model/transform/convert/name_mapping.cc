@@ -1,5 +1,6 @@
 #include "model/transform/convert/name_mapping.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -23,13 +24,19 @@ absl::StatusOr<NameMapping> NameMapping::Parse(absl::string_view text) {
   return mapping;
 }
 
-std::optional<NameMapping::Renamed> NameMapping::Rename(absl::string_view name) const {
+NameMapping::Renamed NameMapping::Rename(absl::string_view name) const {
+  Renamed renamed{.names = {std::string(name)}};
+  const bool only_goes_on = std::all_of(patterns_.begin(), patterns_.end(),
+                                        [](const NamePattern& p) { return p.goes_on(); });
   for (size_t i = 0; i < patterns_.size(); ++i) {
-    if (std::optional<std::string> renamed = patterns_[i].Rename(name)) {
-      return Renamed{*std::move(renamed), i};
-    }
+    std::optional<std::vector<std::string>> names = patterns_[i].Rename(renamed.names.front());
+    if (!names.has_value()) continue;
+    renamed.names = *std::move(names);
+    renamed.patterns.push_back(i);
+    renamed.matched = only_goes_on || !patterns_[i].goes_on();
+    if (!patterns_[i].goes_on()) break;
   }
-  return std::nullopt;
+  return renamed;
 }
 
 }  // namespace peerage::transform

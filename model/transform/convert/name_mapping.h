@@ -11,17 +11,19 @@
 namespace peerage::transform {
 
 // The lines of a rename file, one NamePattern each; blank lines and what follows a # are comments.
-// The first pattern that matches a name renames it.
+// The first `->` that matches a name renames it; every `=>` before it that matches does, too.
 class NameMapping {
  public:
   // An error names the line.
   static absl::StatusOr<NameMapping> Parse(absl::string_view text);
 
   struct Renamed {
-    std::string name;
-    size_t pattern = 0;  // index
+    std::vector<std::string> names;  // one; several that the tensor's rows are divided among
+    std::vector<size_t> patterns;    // that matched; indices
+    // Whether the name is said to be right: by a `->`, or by a `=>` where there is no `->` at all.
+    bool matched = false;
   };
-  std::optional<Renamed> Rename(absl::string_view name) const;
+  Renamed Rename(absl::string_view name) const;
 
   const std::vector<NamePattern>& patterns() const { return patterns_; }
 

@@ -18,6 +18,10 @@ constexpr absl::string_view kAnything = "**";
 
 bool IsWildcard(absl::string_view piece) { return piece == kPart || piece == kAnything; }
 
+absl::Status BracesError() {
+  return absl::InvalidArgumentError("braces hold two names or more, once: {q,k,v}");
+}
+
 // Texts and wildcards in turn.
 std::vector<std::string> Split(absl::string_view pattern) {
   std::vector<std::string> pieces;
@@ -28,6 +32,24 @@ std::vector<std::string> Split(absl::string_view pattern) {
     pattern.remove_prefix(std::min(length, pattern.size()));
   }
   return pieces;
+}
+
+// "a.{q,k}.b" is "a.q.b" and "a.k.b".
+absl::StatusOr<std::vector<std::string>> Alternatives(absl::string_view text) {
+  const size_t open = text.find('{'), close = text.find('}');
+  if (open == text.npos && close == text.npos) return std::vector<std::string>{std::string(text)};
+  const bool paired = open < close && close != text.npos && text.find('{', open + 1) == text.npos &&
+                      text.find('}', close + 1) == text.npos;
+  std::vector<std::string> names;
+  if (paired) {
+    for (absl::string_view part : absl::StrSplit(text.substr(open + 1, close - open - 1), ',')) {
+      part = absl::StripAsciiWhitespace(part);
+      if (part.empty() || absl::StrContains(part, '*')) return BracesError();
+      names.push_back(absl::StrCat(text.substr(0, open), part, text.substr(close + 1)));
+    }
+  }
+  if (names.size() < 2) return BracesError();
+  return names;
 }
 
 std::vector<std::string> Wildcards(const std::vector<std::string>& pieces) {
@@ -80,35 +102,45 @@ class Matcher {
 }  // namespace
 
 absl::StatusOr<NamePattern> NamePattern::Parse(absl::string_view line) {
-  const std::vector<absl::string_view> sides = absl::StrSplit(line, "->");
+  NamePattern pattern;
+  pattern.goes_on_ = absl::StrContains(line, "=>");
+  const std::vector<absl::string_view> sides = absl::StrSplit(line, pattern.goes_on_ ? "=>" : "->");
   if (sides.size() != 2) {
     return absl::InvalidArgumentError(
         absl::StrCat(Quoted(line), " is not \"pattern -> replacement\""));
   }
-  NamePattern pattern;
   pattern.text_ = std::string(absl::StripAsciiWhitespace(line));
   pattern.from_ = Split(absl::StripAsciiWhitespace(sides[0]));
-  pattern.to_ = Split(absl::StripAsciiWhitespace(sides[1]));
-  if (pattern.from_.empty() || pattern.to_.empty()) {
+  const absl::StatusOr<std::vector<std::string>> names =
+      Alternatives(absl::StripAsciiWhitespace(sides[1]));
+  if (!names.ok()) return At(Quoted(line), names.status());
+  if (pattern.goes_on_ && names->size() > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(Quoted(line), ": braces need a ->"));
+  }
+  for (const std::string& name : *names) pattern.to_.push_back(Split(name));
+  if (pattern.from_.empty() || pattern.to_.front().empty()) {
     return absl::InvalidArgumentError(absl::StrCat(Quoted(line), " has an empty side"));
   }
-  if (Wildcards(pattern.from_) != Wildcards(pattern.to_)) {
+  if (Wildcards(pattern.from_) != Wildcards(pattern.to_.front())) {
     return absl::InvalidArgumentError(
         absl::StrCat(Quoted(line), ": the sides do not have the same wildcards in the same order"));
   }
   return pattern;
 }
 
-std::optional<std::string> NamePattern::Rename(absl::string_view name) const {
+std::optional<std::vector<std::string>> NamePattern::Rename(absl::string_view name) const {
   Matcher matcher(from_, name);
   if (!matcher.Match()) return std::nullopt;
   const std::vector<absl::string_view> taken = matcher.taken();
-  std::string renamed;
-  size_t wildcard = 0;
-  for (const std::string& piece : to_) {
-    absl::StrAppend(&renamed, IsWildcard(piece) ? taken[wildcard++] : absl::string_view(piece));
+  std::vector<std::string> names;
+  for (const std::vector<std::string>& pieces : to_) {
+    std::string& renamed = names.emplace_back();
+    size_t wildcard = 0;
+    for (const std::string& piece : pieces) {
+      absl::StrAppend(&renamed, IsWildcard(piece) ? taken[wildcard++] : absl::string_view(piece));
+    }
   }
-  return renamed;
+  return names;
 }
 
 }  // namespace peerage::transform

@@ -5,16 +5,20 @@
 
 #include <string>
 
+#include "absl/strings/str_join.h"
+
 namespace peerage::transform {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // The new name, or "-" when the pattern does not match.
 std::string Renamed(const std::string& line, const std::string& name) {
   const auto pattern = NamePattern::Parse(line);
   EXPECT_TRUE(pattern.ok()) << pattern.status();
-  return pattern->Rename(name).value_or("-");
+  const auto names = pattern->Rename(name);
+  return names.has_value() ? absl::StrJoin(*names, " ") : "-";
 }
 
 TEST(NamePatternTest, RenamesByWildcardsInTheirOrder) {
@@ -65,12 +69,40 @@ TEST(NameMappingTest, UsesTheFirstPatternThatMatches) {
 
   ASSERT_TRUE(mapping.ok()) << mapping.status();
   ASSERT_EQ(mapping->patterns().size(), 2u);
-  EXPECT_EQ(mapping->Rename("a.special")->name, "x");
-  EXPECT_EQ(mapping->Rename("a.special")->pattern, 0u);
-  EXPECT_EQ(mapping->Rename("a.other")->name, "b.other");
-  EXPECT_EQ(mapping->Rename("a.other")->pattern, 1u);
-  EXPECT_EQ(mapping->Rename("c"), std::nullopt);
+  EXPECT_THAT(mapping->Rename("a.special").names, ElementsAre("x"));
+  EXPECT_THAT(mapping->Rename("a.special").patterns, ElementsAre(0));
+  EXPECT_THAT(mapping->Rename("a.other").names, ElementsAre("b.other"));
+  EXPECT_THAT(mapping->Rename("a.other").patterns, ElementsAre(1));
+  EXPECT_FALSE(mapping->Rename("c").matched);
   EXPECT_EQ(mapping->patterns()[1].text(), "a.* -> b.*");
+}
+
+TEST(NameMappingTest, TakesPrefixesAwayBeforeTheOtherLines) {
+  const auto mapping = NameMapping::Parse(
+      "_orig_mod.** => **\nmodule.** => **\nmodel._orig_mod.** => model.**\nh.* -> layers.*\n");
+
+  ASSERT_TRUE(mapping.ok()) << mapping.status();
+  for (const char* name : {"h.1", "module.h.1", "_orig_mod.h.1", "_orig_mod.module.h.1"}) {
+    EXPECT_THAT(mapping->Rename(name).names, ElementsAre("layers.1")) << name;
+    EXPECT_TRUE(mapping->Rename(name).matched);
+  }
+  EXPECT_THAT(mapping->Rename("model._orig_mod.x").names, ElementsAre("model.x"));
+  EXPECT_FALSE(mapping->Rename("model._orig_mod.x").matched);
+  EXPECT_TRUE(NameMapping::Parse("module.** => **")->Rename("module.x").matched);
+}
+
+TEST(NamePatternTest, NamesSeveralInBraces) {
+  EXPECT_EQ(Renamed("h.*.qkv.* -> l.*.{q,k,v}_proj.*", "h.3.qkv.weight"),
+            "l.3.q_proj.weight l.3.k_proj.weight l.3.v_proj.weight");
+  EXPECT_EQ(Renamed("a -> {b, c}", "a"), "b c");
+  for (const char* line : {"a -> {b}", "a -> {b,}", "a -> {b,c", "a -> b}{,c", "a -> {b,c}{d,e}",
+                           "a* -> {b*,c}", "a -> {}"}) {
+    EXPECT_THAT(std::string(NamePattern::Parse(line).status().message()),
+                HasSubstr("braces hold two names or more"))
+        << line;
+  }
+  EXPECT_THAT(std::string(NamePattern::Parse("a => {b,c}").status().message()),
+              HasSubstr("braces need a ->"));
 }
 
 TEST(NameMappingTest, NamesTheLineOfAnError) {
