@@ -8,14 +8,22 @@ Candidate::Candidate(uint32_t index, const StoppingRules* rules, const Tokenizer
     : index_(index), rules_(rules), detokenizer_(tokenizer), stop_matcher_(rules->stop) {}
 
 Candidate::Progress Candidate::Append(TokenId token, const Timeline& started, absl::Time now) {
-  ++completion_tokens_;
   timeline_.arrival = started.arrival;
   timeline_.scheduled = started.scheduled;
   const std::optional<absl::Time> last = timeline_.last_token;
   timeline_.MarkToken(now);
 
-  Progress progress{.text = detokenizer_.Append(token), .finish = FinishedBy(token)};
+  Progress progress = Take(token);
   if (last) progress.since_last = now - *last;
+  if (progress.finish) progress.finish->timings = timeline_.At(now);
+  return progress;
+}
+
+std::optional<CandidateFinish> Candidate::Resume(TokenId token) { return Take(token).finish; }
+
+Candidate::Progress Candidate::Take(TokenId token) {
+  ++completion_tokens_;
+  Progress progress{.text = detokenizer_.Append(token), .finish = FinishedBy(token)};
   if (progress.finish) progress.text += detokenizer_.Flush();
   if (completion_tokens_ >= rules_->min_tokens) {
     StopMatcher::Result result = stop_matcher_.Append(progress.text);
@@ -29,7 +37,6 @@ Candidate::Progress Candidate::Append(TokenId token, const Timeline& started, ab
   if (progress.finish) {
     progress.finish->candidate = index_;
     progress.finish->completion_tokens = completion_tokens_;
-    progress.finish->timings = timeline_.At(now);
   }
   return progress;
 }

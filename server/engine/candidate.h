@@ -34,9 +34,14 @@ class Candidate {
   // Precondition: not finished.
   Progress Append(TokenId token, const Timeline& started, absl::Time now);
 
+  // Takes a token that was generated and delivered before; how the candidate has finished, if it
+  // has, without its timings. Precondition: not finished.
+  std::optional<CandidateFinish> Resume(TokenId token);
+
   uint32_t completion_tokens() const { return completion_tokens_; }
 
  private:
+  Progress Take(TokenId token);
   std::optional<CandidateFinish> FinishedBy(TokenId token) const;
 
   const uint32_t index_;

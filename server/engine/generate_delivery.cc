@@ -67,6 +67,16 @@ void GenerateDelivery::DeliverStart() {
     candidates_.emplace_back(i, &request_.stopping, tokenizer_);
   }
   if (request_.prompt_logprobs) sink().OnPromptLogprobs(0, {{.token = request_.prompt[0]}});
+  Resume();
+}
+
+void GenerateDelivery::Resume() {
+  for (const TokenId token : request_.generated) {
+    std::optional<CandidateFinish> finish = candidates_[0].Resume(token);
+    if (!finish) continue;
+    finish->timings = timeline().At(*timeline().scheduled);
+    DeliverFinish(*std::move(finish));
+  }
 }
 
 std::optional<TokenId> GenerateDelivery::DeliverToken(uint32_t candidate, const RowOutput& output,

@@ -33,6 +33,7 @@ class GenerateDelivery final : public Delivery {
 
  private:
   void DeliverStart() override;
+  void Resume();
   std::optional<TokenId> DeliverToken(uint32_t candidate, const RowOutput& output, absl::Time now);
   void DeliverFinish(CandidateFinish finish);
 

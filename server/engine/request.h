@@ -51,6 +51,10 @@ struct GenerateRequest {
   bool prompt_logprobs = false;
   ExpertTraceLevel trace = ExpertTraceLevel::kNone;
   SchedulingParams scheduling;
+  // By the same request before, fewer than max_tokens unless they end the text; with one candidate
+  // only. They are delivered already.
+  std::vector<TokenId> generated = {};
+  bool is_over = false;  // `generated` ends the text, with its last token
 };
 
 struct ScoreRequest {

@@ -100,14 +100,17 @@ std::unique_ptr<Sequence> Reservations::NextSequence(Task& task) const {
   if (task.trunk_is_next()) {
     sequence->is_trunk = true;
     sequence->tokens.assign(task.work.trunk.begin(), task.work.trunk.end());
+    sequence->given = static_cast<int32_t>(sequence->tokens.size());
   } else {
     const Work::Branch& branch = task.work.branches[task.num_started];
     sequence->index = branch.index;
     sequence->start = static_cast<int32_t>(task.work.trunk.size());
     sequence->tokens.assign(branch.tokens.begin(), branch.tokens.end());
+    sequence->given = static_cast<int32_t>(branch.tokens.size());
+    sequence->tokens.insert(sequence->tokens.end(), branch.generated.begin(),
+                            branch.generated.end());
   }
   sequence->computed = sequence->start;
-  sequence->given = static_cast<int32_t>(sequence->tokens.size());
   return sequence;
 }
 

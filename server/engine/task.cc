@@ -6,6 +6,7 @@
 namespace peerage {
 
 Work WorkOf(const GenerateRequest& request) {
+  if (request.is_over) return {};
   const absl::Span<const TokenId> prompt = request.prompt;
   const bool shares = request.candidates > 1 && prompt.size() > 1;
   const size_t trunk = shares ? prompt.size() - 1 : 0;
@@ -14,6 +15,7 @@ Work WorkOf(const GenerateRequest& request) {
       .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX))};
   const Work::Branch branch{
       .tokens = prompt.subspan(trunk),
+      .generated = request.generated,
       .positions = static_cast<int64_t>(prompt.size()) + request.stopping.max_tokens};
   work.branches.assign(work.side_by_side, branch);
   for (uint32_t i = 0; i < work.branches.size(); ++i) work.branches[i].index = i;
@@ -37,7 +39,9 @@ Work WorkOf(const ScoreRequest& request) {
 
 int64_t Work::tokens() const {
   auto tokens = static_cast<int64_t>(trunk.size());
-  for (const Branch& branch : branches) tokens += static_cast<int64_t>(branch.tokens.size());
+  for (const Branch& branch : branches) {
+    tokens += static_cast<int64_t>(branch.tokens.size() + branch.generated.size());
+  }
   return tokens;
 }
 

@@ -21,9 +21,10 @@ namespace peerage {
 // in order to sample from it; continuations branch after the context. One candidate needs no trunk.
 struct Work {
   struct Branch {
-    uint32_t index = 0;                     // of the candidate or continuation
-    absl::Span<const TokenId> tokens = {};  // known from the start, at least one
-    int64_t positions = 0;                  // at its longest, the trunk's included
+    uint32_t index = 0;                        // of the candidate or continuation
+    absl::Span<const TokenId> tokens = {};     // known from the start, at least one
+    absl::Span<const TokenId> generated = {};  // behind them, by the same request before
+    int64_t positions = 0;                     // at its longest, the trunk's included
   };
 
   absl::Span<const TokenId> trunk = {};  // may be empty

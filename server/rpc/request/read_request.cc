@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/engine/candidate.h"
 #include "server/rpc/request/answer_size.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
@@ -106,6 +107,19 @@ void MaskEndings(const StoppingRules& rules, SamplingParams& sampling) {
                              rules.stop_token_ids.end());
 }
 
+// Whether what was generated before ends the text, with its last token. Nothing else may.
+absl::StatusOr<bool> IsOver(const GenerateRequest& request, const Tokenizer& tokenizer,
+                            const std::string& path) {
+  Candidate candidate(0, &request.stopping, &tokenizer);
+  for (size_t i = 0; i < request.generated.size(); ++i) {
+    if (!candidate.Resume(request.generated[i])) continue;
+    if (i + 1 == request.generated.size()) return true;
+    return FieldError(path, absl::StrCat("must end with the token that ends the text, here [", i,
+                                         "] of ", request.generated.size()));
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
@@ -128,6 +142,10 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
         absl::StrCat("must be at most max_tokens, here ", result.stopping.max_tokens));
   }
   MaskEndings(result.stopping, result.sampling);
+  const auto& generated = request.generated_token_ids().ids();
+  result.generated.assign(generated.begin(), generated.end());
+  ASSIGN_OR_RETURN(result.is_over, IsOver(result, *model.tokenizer,
+                                          absl::StrCat(prefix, "generated_token_ids.ids")));
   if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
   result.prompt_logprobs = request.output().prompt_logprobs();
   result.trace = ConvertTrace(request.output().expert_trace());

@@ -30,6 +30,7 @@ class Checker {
     Require(request.output().logprobs() <= kMaxAlternatives, "output.logprobs", kAlternativesRule);
     CheckTrace(request.output().expert_trace(), "output.expert_trace");
     CheckScheduling(request.scheduling());
+    CheckGenerated(request);
   }
 
   // The wrapped request's paths carry the prefix, the wrapper's own field does not.
@@ -101,6 +102,19 @@ class Checker {
       if (IsToken(ids[i])) continue;
       Add(absl::StrCat(path, "[", i, "]"), TokenRule());
     }
+  }
+
+  void CheckGenerated(const v1::GenerateRequest& request) {
+    if (!request.has_generated_token_ids()) return;
+    const v1::Sampling& sampling = request.sampling();
+    Require(sampling.candidates() <= 1, "sampling.candidates",
+            "must be 1 with generated_token_ids");
+    const bool is_greedy = sampling.has_temperature() && sampling.temperature() == 0;
+    Require(is_greedy || sampling.has_seed(), "sampling.seed",
+            "must be the seed that the broken stream reported");
+    Require(!request.output().prompt_logprobs(), "output.prompt_logprobs",
+            "must not be set with generated_token_ids: they came before the first token");
+    CheckTokenIds(request.generated_token_ids().ids(), "generated_token_ids.ids");
   }
 
   void CheckWindow(v1::UsageWindow window) {

@@ -4,6 +4,7 @@
 #include <thread>
 #include <vector>
 
+#include "server/engine/candidate.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {
@@ -116,6 +117,47 @@ TEST_F(EngineTest, ScoresManyRequestsWithOneSequence) {
   for (const Call& call : calls) {
     EXPECT_EQ(call.sink->WaitDone(), absl::OkStatus());
     EXPECT_THAT(call.sink->record().scores, SizeIs(30));
+  }
+  ExpectNothingHeld();
+}
+
+// Wherever a stream breaks, the same request goes on with what would have followed.
+TEST_F(EngineTest, GoesOnBehindWhatWasGeneratedBefore) {
+  Start();
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    SCOPED_TRACE(seed);
+    GenerateRequest request = Generate({3, 1, static_cast<TokenId>(seed % 7)}, 12);
+    request.sampling = {.temperature = seed % 4 == 0 ? 0.0f : 1.0f, .seed = seed};
+    request.alternatives = 2;
+    request.stopping.end_ids = {FakeTokenizer::kEos};
+    if (seed % 2 == 0) request.stopping.stop = {"ab", "c", "\xC3\xA9"};
+    if (seed % 3 == 0) request.stopping.stop_token_ids = {5, 6};
+    const Call whole = Submit(request);
+    ASSERT_EQ(whole.sink->WaitDone(), absl::OkStatus());
+    const RecordingSink::Candidate expected = whole.sink->record().candidates[0];
+    Candidate before(0, &request.stopping, &tokenizer_);
+    std::string text;  // that was delivered with the tokens before
+    for (size_t cut = 1; cut <= expected.tokens.size(); ++cut) {
+      text +=
+          before.Append(expected.tokens[cut - 1], {.scheduled = clock_.Now()}, clock_.Now()).text;
+      request.generated.assign(expected.tokens.begin(), expected.tokens.begin() + cut);
+      request.is_over = cut == expected.tokens.size();
+      const uint64_t steps = engine_->status().steps;
+      const Call resumed = Submit(request);
+
+      ASSERT_EQ(resumed.sink->WaitDone(), absl::OkStatus());
+      const RecordingSink::Candidate actual = resumed.sink->record().candidates[0];
+      EXPECT_EQ(absl::MakeSpan(actual.tokens), absl::MakeSpan(expected.tokens).subspan(cut));
+      EXPECT_TRUE(absl::MakeSpan(actual.logprobs) ==
+                  absl::MakeSpan(expected.logprobs).subspan(cut));
+      EXPECT_EQ(text + actual.text, expected.text);
+      ASSERT_TRUE(actual.finish);
+      EXPECT_EQ(actual.finish->reason, expected.finish->reason);
+      EXPECT_EQ(actual.finish->stop, expected.finish->stop);
+      EXPECT_EQ(actual.finish->stop_token_id, expected.finish->stop_token_id);
+      EXPECT_EQ(actual.finish->completion_tokens, expected.finish->completion_tokens);
+      EXPECT_EQ(engine_->status().steps == steps, request.is_over);
+    }
   }
   ExpectNothingHeld();
 }

@@ -108,6 +108,36 @@ TEST_F(ReadRequestTest, CarriesDeadlinesByTheEnginesClock) {
   EXPECT_EQ(scheduling.queue_deadline, call_.arrival + absl::Milliseconds(2500));
 }
 
+TEST_F(ReadRequestTest, GoesOnWithWhatWasGenerated) {
+  const TokenId b = FakeTokenizer::Letter('b');
+  auto& generated = *request_.mutable_generated_token_ids();
+  const auto read = [&](std::vector<uint32_t> ids) {
+    generated.mutable_ids()->Assign(ids.begin(), ids.end());
+    return ReadRequest(request_, model_, call_);
+  };
+  EXPECT_THAT(
+      std::string(read({kA}).status().message()),
+      ::testing::HasSubstr("sampling.seed must be the seed that the broken stream reported"));
+  request_.mutable_sampling()->set_seed(7);
+  request_.mutable_stopping()->set_max_tokens(4);
+  request_.mutable_stopping()->add_stop("ab");
+
+  EXPECT_THAT(read({kA, kA})->generated, ElementsAre(kA, kA));
+  EXPECT_FALSE(read({kA, kA})->is_over);
+  EXPECT_FALSE(read({})->is_over);
+  EXPECT_TRUE(read({kA, b})->is_over);
+  EXPECT_TRUE(read({b, b, b, b})->is_over) << "as many as may be generated";
+  EXPECT_TRUE(read({kEos})->is_over);
+  EXPECT_THAT(std::string(read({kA, b, kA}).status().message()),
+              ::testing::HasSubstr("generated_token_ids.ids must end with the token that ends the "
+                                   "text, here [1] of 3"));
+  EXPECT_THAT(std::string(read({32}).status().message()),
+              ::testing::HasSubstr("generated_token_ids.ids[0] must be below the vocabulary size"));
+  request_.mutable_sampling()->set_candidates(2);
+  EXPECT_THAT(std::string(read({kA}).status().message()),
+              ::testing::HasSubstr("sampling.candidates must be 1"));
+}
+
 TEST_F(ReadRequestTest, SortsTheLogitBias) {
   auto& bias = *request_.mutable_sampling()->mutable_logit_bias();
   bias[9] = -1;
