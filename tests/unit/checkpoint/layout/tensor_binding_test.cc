@@ -138,14 +138,17 @@ TEST(TensorBindingTest, IgnoresByNameWhatOldLlamaFilesHoldBesides) {
               ElementsAre("lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"));
 }
 
-TEST(TensorBindingTest, IgnoresNothingInPeerageFiles) {
+TEST(TensorBindingTest, TellsOfAHeadBesideTheEmbeddingThatItIsTiedTo) {
   ModelConfig config = SmallConfig();
   std::vector<StoredTensor> stored = StoredFor(config, TensorNaming::kPeerage);
   config.tied_embeddings = true;
 
   const auto binding = BindTensors(config, TensorNaming::kPeerage, stored);
 
-  EXPECT_THAT(std::string(binding.status().message()), HasSubstr("\"lm_head.weight\""));
+  ASSERT_TRUE(binding.ok()) << binding.status();
+  EXPECT_THAT(binding->ignored, ElementsAre("lm_head.weight"));
+  ASSERT_TRUE(binding->tied_head.has_value());
+  EXPECT_EQ(binding->tied_head->name, "lm_head.weight");
 }
 
 TEST(TensorBindingTest, AcceptsEveryPlainDtypeForEveryTensor) {
