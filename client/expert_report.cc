@@ -95,6 +95,7 @@ std::string ExpertLayerTable(const v1::WatchExpertSummaryResponse& summary) {
 
 std::string ExpertSummaryText(const v1::WatchExpertSummaryResponse& summary,
                               absl::Span<const MixtureLayer> mixtures, const ExpertNames& names) {
+  if (summary.layers().empty()) return "the model has no experts\n";
   std::vector<MixtureLayer> few;
   for (const MixtureLayer& mixture : mixtures) {
     if (mixture.usage.selections.size() <= kMixtureColumns) few.push_back(mixture);

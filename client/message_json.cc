@@ -26,7 +26,8 @@ using google::protobuf::Reflection;
 constexpr int64_t kExactInDoubles = int64_t{1} << 53;
 
 Json WholeNumber(int64_t number) {
-  return std::llabs(number) <= kExactInDoubles ? Json(number) : Json(absl::StrCat(number));
+  const bool exact = -kExactInDoubles <= number && number <= kExactInDoubles;
+  return exact ? Json(number) : Json(absl::StrCat(number));
 }
 
 Json WholeNumber(uint64_t number) {

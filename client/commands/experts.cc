@@ -154,6 +154,9 @@ class ExpertsCommand : public Command {
     if (!png_.empty()) {
       std::vector<ExpertUsage> usages;
       for (const MixtureLayer& mixture : mixtures) usages.push_back(mixture.usage);
+      if (summary.layers().empty()) {
+        return absl::InvalidArgumentError("--png: the model has no experts");
+      }
       if (usages.empty()) {
         return absl::InvalidArgumentError("--png needs --layer: there is no mixture to draw");
       }

@@ -33,7 +33,13 @@ std::string ModelTable(const v1::ListModelsResponse& response) {
                   model.chat_template().empty() ? "-" : model.chat_template(),
                   model.fingerprint().substr(0, 12)});
   }
-  return table.ToString();
+  std::string text = table.ToString();
+  for (const v1::Model& model : response.models()) {
+    if (model.chat_template_error().empty()) continue;
+    absl::StrAppend(&text, "\n", EscapeText(model.name()),
+                    " takes no chats: ", EscapeText(model.chat_template_error()), "\n");
+  }
+  return text;
 }
 
 class ModelsCommand : public Command {

@@ -89,6 +89,10 @@ class ScoreFilePrinter {
   absl::StatusOr<int> Finish() {
     bar_.Clear();
     RETURN_IF_ERROR(status_);
+    if (next_ < items_.size() && std::cout.good()) {
+      return absl::DataLossError(absl::StrCat("the server answered ", next_, " of ", items_.size(),
+                                              " lines and ended the stream"));
+    }
     if (!output_.json) {
       RETURN_IF_ERROR(FillTexts());
       std::cout << ScoredLineTable(lines_);

@@ -72,12 +72,12 @@ absl::StatusOr<HuggingFaceTokenizer> ReadTokenizer(const fs::path& directory) {
   HuggingFaceTokenizer tokenizer;
   ASSIGN_OR_RETURN(tokenizer.tokenizer_config_json,
                    ReadOptional(directory, "tokenizer_config.json", kMaxTokenizerBytes));
-  absl::StatusOr<std::string> whole =
-      ReadTextFile(directory / "tokenizer.json", kMaxTokenizerBytes);
-  if (absl::IsNotFound(whole.status())) {
-    whole = TokenizerJsonOfParts(directory, tokenizer.tokenizer_config_json);
+  ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
+                   ReadOptional(directory, "tokenizer.json", kMaxTokenizerBytes));
+  if (tokenizer.tokenizer_json.empty()) {
+    ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
+                     TokenizerJsonOfParts(directory, tokenizer.tokenizer_config_json));
   }
-  ASSIGN_OR_RETURN(tokenizer.tokenizer_json, std::move(whole));
   ASSIGN_OR_RETURN(tokenizer.chat_template,
                    ReadOptional(directory, "chat_template.jinja", kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(tokenizer.generation_config_json,

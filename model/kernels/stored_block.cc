@@ -140,8 +140,9 @@ RoundingLoss QuantizeQ4_1(const float* x, uint8_t* p) {
   const auto [least, most] = std::minmax_element(x, x + 32);
   const float m = F32FromF16(F16FromF32(*least));
   const float d = BlockScale(std::max(*most - m, 0.0f), 15);
-  if (std::isinf(m) || std::isinf(d)) loss.overflown = loss.largest;
-  if (loss.overflown > 0 || !AllFinite(x)) {
+  const bool finite = AllFinite(x);
+  if (finite && (std::isinf(m) || std::isinf(d))) loss.overflown = loss.largest;
+  if (loss.overflown > 0 || !finite) {
     StoreNaNBlock(p, 20);
     return loss;
   }

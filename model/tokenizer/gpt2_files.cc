@@ -15,6 +15,7 @@
 #include "base/json_object.h"
 #include "base/status_macros.h"
 #include "base/strict_json.h"
+#include "base/utf8.h"
 #include "model/token.h"
 #include "model/tokenizer/tokenizer_file_names.h"
 
@@ -54,6 +55,10 @@ absl::StatusOr<json> MergesOf(const std::string& text) {
     ++number;
     line = absl::StripSuffix(line, "\r");
     if (line.empty() || (number == 1 && absl::StartsWith(line, "#version"))) continue;
+    if (!IsValidUtf8(line)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(kMergesName, ": line ", number, " is not UTF-8"));
+    }
     const std::vector<std::string> tokens = absl::StrSplit(line, ' ');
     if (tokens.size() != 2) {
       return absl::InvalidArgumentError(
@@ -100,13 +105,16 @@ void AddNamed(const json& file, const json& vocab, AddedById& added) {
   for (const char* use : kUses) named.push_back(file.value(use, json()));
   const json more = file.value("additional_special_tokens", json::array());
   if (more.is_array()) named.insert(named.end(), more.begin(), more.end());
+  std::multimap<std::string, TokenId> by_content;
+  for (const auto& [id, known] : added) {
+    if (known["content"].is_string()) by_content.emplace(known["content"], id);
+  }
   for (const json& token : named) {
     const json text = token.is_object() ? token.value("content", json()) : token;
     if (!text.is_string()) continue;
     const std::string content = text.get<std::string>();
-    for (auto& [id, known] : added) {
-      if (known["content"] == content) known["special"] = true;
-    }
+    const auto [first, last] = by_content.equal_range(content);
+    for (auto known = first; known != last; ++known) added[known->second]["special"] = true;
     const auto found = vocab.find(content);
     if (found == vocab.end() || !found->is_number_unsigned()) continue;
     added.try_emplace(found->get<TokenId>(), AddedEntry(content, /*special=*/true));

@@ -37,7 +37,7 @@ int Main(int argc, char** argv) {
   program.footer(
       "`peerage-model COMMAND --help` has a command's options and examples.\n"
       "Exit codes: 0 done; 1 it failed, or output was lost; 2 wrong usage; 130 and 143 "
-      "interrupted.");
+      "interrupted; 141 nobody read the output any more.");
   std::vector<std::unique_ptr<Command>> commands;
   for (auto add : {AddInspect, AddConvert, AddUpcycle}) commands.push_back(add(program));
   if (const std::optional<int> done = ParseCommandLine(program, argc, argv)) return *done;

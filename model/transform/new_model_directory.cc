@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -19,7 +20,15 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kConfigFile[] = "config.json";
-constexpr const char* kModelExtensions[] = {".safetensors", ".json", ".jinja"};
+constexpr char kAsideName[] = "model.replaced";
+constexpr const char* kModelExtensions[] = {".safetensors", ".json", ".jinja",
+                                            ".bin",         ".pt",   ".pth"};
+
+bool IsOfAModel(const fs::path& file) {
+  return file.filename() == "merges.txt" ||
+         std::find(std::begin(kModelExtensions), std::end(kModelExtensions), file.extension()) !=
+             std::end(kModelExtensions);
+}
 
 absl::Status ErrorAt(const fs::path& path, const std::error_code& error) {
   return absl::UnknownError(absl::StrCat(path.string(), ": ", error.message()));
@@ -55,11 +64,15 @@ absl::Status NewModelDirectory::Check(const std::string& path,
   ASSIGN_OR_RETURN(const std::vector<fs::path> entries, EntriesOf(path));
   for (const fs::path& entry : entries) {
     if (std::find(replaced.begin(), replaced.end(), entry.filename()) != replaced.end()) continue;
-    for (const char* extension : kModelExtensions) {
-      if (entry.extension() != extension) continue;
-      return absl::AlreadyExistsError(absl::StrCat(
-          entry.string(), ": is there already; --out takes a directory without a model's files"));
+    if (entry.filename() == kAsideName) {
+      return absl::AlreadyExistsError(
+          absl::StrCat(entry.string(),
+                       ": holds the files of a model that was being replaced when that was "
+                       "killed; move them back, or remove it"));
     }
+    if (!IsOfAModel(entry)) continue;
+    return absl::AlreadyExistsError(absl::StrCat(
+        entry.string(), ": is there already; --out takes a directory without a model's files"));
   }
   return absl::OkStatus();
 }
@@ -82,6 +95,7 @@ NewModelDirectory::~NewModelDirectory() {
   std::error_code ignored;
   if (lock_ >= 0) fs::remove_all(partial_path_, ignored);
   for (size_t i = made_.size(); !committed_ && i > 0; --i) fs::remove(made_[i - 1], ignored);
+  if (!committed_) RestoreReplaced();
   if (lock_ >= 0) close(lock_);
 }
 
@@ -117,16 +131,26 @@ absl::Status NewModelDirectory::Lock() {
 }
 
 // config.json first, as it comes last.
-absl::Status NewModelDirectory::RemoveReplaced() {
+absl::Status NewModelDirectory::SetReplacedAside() {
   std::vector<fs::path> files(replaced_.begin(), replaced_.end());
   std::partition(files.begin(), files.end(),
                  [](const fs::path& file) { return file == kConfigFile; });
+  std::error_code error;
+  if (!files.empty()) fs::create_directory(path_ / kAsideName, error);
+  if (error) return ErrorAt(path_ / kAsideName, error);
   for (const fs::path& file : files) {
-    std::error_code error;
-    fs::remove(path_ / file, error);
+    if (!fs::exists(path_ / file, error)) continue;
+    fs::rename(path_ / file, path_ / kAsideName / file, error);
     if (error) return ErrorAt(path_ / file, error);
+    aside_.push_back(file);
   }
   return absl::OkStatus();
+}
+
+void NewModelDirectory::RestoreReplaced() {
+  std::error_code ignored;
+  for (const fs::path& file : aside_) fs::rename(path_ / kAsideName / file, path_ / file, ignored);
+  fs::remove(path_ / kAsideName, ignored);  // if it is empty
 }
 
 absl::Status NewModelDirectory::MoveFiles() {
@@ -136,6 +160,9 @@ absl::Status NewModelDirectory::MoveFiles() {
   for (const fs::path& file : files) {
     const fs::path place = path_ / file.filename();
     std::error_code error;
+    if (fs::exists(place, error)) {
+      return absl::AlreadyExistsError(absl::StrCat(place.string(), ": is there already"));
+    }
     fs::rename(file, place, error);
     if (error) return ErrorAt(place, error);
     made_.push_back(place);
@@ -145,9 +172,11 @@ absl::Status NewModelDirectory::MoveFiles() {
 
 absl::Status NewModelDirectory::Commit() {
   RETURN_IF_ERROR(Check(path_, replaced_));
-  RETURN_IF_ERROR(RemoveReplaced());
+  RETURN_IF_ERROR(SetReplacedAside());
   RETURN_IF_ERROR(MoveFiles());
   committed_ = true;
+  std::error_code ignored;
+  fs::remove_all(path_ / kAsideName, ignored);
   return absl::OkStatus();
 }
 

@@ -18,14 +18,15 @@ namespace peerage::transform {
 class NewModelDirectory {
  public:
   // Whether a model may be written there: a directory that has anything a model directory is read
-  // from (*.safetensors, *.json, *.jinja) is an error. One that is not there is none.
+  // from (*.safetensors, *.bin, *.pt, *.pth, *.json, *.jinja, merges.txt) is an error. One that is
+  // not there is none.
   static absl::Status Check(const std::string& path, const std::vector<std::string>& replaced = {});
 
   struct Options {
     std::string path;
     uint64_t bytes = 0;  // that its tensors need
-    // Names of files in the directory that may be there: Commit removes them when the new ones are
-    // complete.
+    // Names of files in the directory that may be there: Commit sets them aside, in
+    // `model.replaced`, until the new ones are in their places.
     std::vector<std::string> replaced = {};
   };
   // Checks, the room on the disk too, and makes the directory where there is none.
@@ -46,14 +47,16 @@ class NewModelDirectory {
 
   absl::Status Make();
   absl::Status Lock();
-  absl::Status RemoveReplaced();
+  absl::Status SetReplacedAside();
+  void RestoreReplaced();
   absl::Status MoveFiles();
 
   const std::filesystem::path path_;
   const std::string partial_path_;
   const std::vector<std::string> replaced_;
-  std::vector<std::filesystem::path> made_;  // goes without Commit, the last first
-  int lock_ = -1;                            // descriptor of `model.partial`
+  std::vector<std::filesystem::path> made_;   // goes without Commit, the last first
+  std::vector<std::filesystem::path> aside_;  // names of what was replaced
+  int lock_ = -1;                             // descriptor of `model.partial`
   bool committed_ = false;
 };
 

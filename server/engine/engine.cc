@@ -31,7 +31,7 @@ SchedulerOptions MakeSchedulerOptions(const EngineOptions& options,
 }
 
 int64_t PromptTokens(const GenerateRequest& request) {
-  return static_cast<int64_t>(request.prompt.size());
+  return static_cast<int64_t>(request.prompt.size() + request.generated.size());
 }
 int64_t PromptTokens(const ScoreRequest& request) {
   return static_cast<int64_t>(request.context.size());

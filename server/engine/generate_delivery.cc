@@ -13,6 +13,7 @@ GenerateDelivery::GenerateDelivery(GenerateRequest request, std::shared_ptr<Resp
       trace_(request_.trace, model.expert_layers, request_.prompt.size(), request_.candidates) {}
 
 SlotState GenerateDelivery::StateOf(const Sequence& sequence) const {
+  if (sequence.is_trunk) return {};  // nothing is sampled there
   return {.sampling = request_.sampling,
           .prompt = request_.prompt,
           .generated = sequence.generated(),
@@ -116,8 +117,11 @@ RequestEvent GenerateDelivery::Usage() const {
                      .unfinished_candidates = request_.candidates - num_finished_};
   if (begun()) event.prompt_tokens = static_cast<uint32_t>(request_.prompt.size());
   for (const Candidate& candidate : candidates_) {
-    event.completion_tokens += candidate.completion_tokens();
-    event.longest_candidate = std::max(event.longest_candidate, candidate.completion_tokens());
+    // Those that another request generated are told of there.
+    const auto resumed = static_cast<uint32_t>(request_.generated.size());
+    const uint32_t tokens = candidate.completion_tokens() - resumed;
+    event.completion_tokens += tokens;
+    event.longest_candidate = std::max(event.longest_candidate, tokens);
   }
   return event;
 }

@@ -17,10 +17,10 @@ constexpr absl::Duration kLongestRetry = absl::Minutes(1);
 
 }  // namespace
 
-void Inbox::Drain::Add(int64_t count, absl::Time now) {
+void Inbox::Drain::Add(int64_t count, bool others_wait, absl::Time now) {
   requests += count;
   const absl::Duration passed = now - begin;
-  if (passed < kDrainWindow) return;
+  if (passed < kDrainWindow || (requests == 0 && others_wait)) return;
   requests_per_second = static_cast<double>(requests) / absl::ToDoubleSeconds(passed);
   requests = 0;
   begin = now;
@@ -54,8 +54,13 @@ absl::Status Inbox::CheckRoom(const Task& task) const {
 }
 
 absl::Duration Inbox::RetryDelay() const {
-  if (drain_.requests_per_second == 0) return kRetryAtFirst;
-  const absl::Duration delay = absl::Seconds(NumWaiting() / drain_.requests_per_second);
+  // Whatever the pace was, it is no faster than if one ceased to wait right now.
+  const double seconds = absl::ToDoubleSeconds(clock_->Now() - drain_.begin);
+  const double most = static_cast<double>(drain_.requests + 1) / std::max(seconds, 1e-9);
+  const bool is_known = drain_.requests_per_second > 0;
+  if (!is_known && seconds < absl::ToDoubleSeconds(kDrainWindow)) return kRetryAtFirst;
+  const double pace = is_known ? std::min(drain_.requests_per_second, most) : most;
+  const absl::Duration delay = absl::Seconds(NumWaiting() / pace);
   return std::clamp(delay, kShortestRetry, kLongestRetry);
 }
 
@@ -134,7 +139,7 @@ Mail Inbox::Take() {
 
 void Inbox::SetWaiting(int32_t requests, int64_t prompt_tokens) {
   absl::MutexLock lock(&mu_);
-  drain_.Add(taken_and_waiting_ - requests, clock_->Now());
+  drain_.Add(taken_and_waiting_ - requests, requests > 0, clock_->Now());
   taken_and_waiting_ = requests;
   waiting_prompt_tokens_ = prompt_tokens;
   for (const auto& task : mail_.arrivals) waiting_prompt_tokens_ += task->prompt_tokens;

@@ -74,13 +74,14 @@ class Inbox {
   bool finished() const;
 
  private:
-  // How fast requests cease to wait, over the last second or two.
+  // How fast requests cease to wait, over the last second or two, or since one last did.
   struct Drain {
     explicit Drain(absl::Time begin) : begin(begin) {}
     absl::Time begin;
     int64_t requests = 0;            // since then
     double requests_per_second = 0;  // before; 0: not known
-    void Add(int64_t count, absl::Time now);
+    // So many more, while others wait.
+    void Add(int64_t count, bool others_wait, absl::Time now);
   };
 
   int32_t NumWaiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -47,10 +47,13 @@ bool Reservations::Start(Task& task, bool as_extra, Batch& batch) {
   if (!task.has_more_to_start()) return false;
   const bool trunk_pends = task.trunk != nullptr && task.trunk->pending() > 0;
   if (trunk_pends || (as_extra && task.trunk_is_next())) return false;
-  std::unique_ptr<Sequence> next = NextSequence(task);
-  if (!Reserve(task, *next, as_extra)) return false;
+  const int64_t blocks = BlocksToStart(task);
+  if (!Reserve(task, blocks, as_extra)) return false;
 
+  std::unique_ptr<Sequence> next = NextSequence(task);
   Sequence& started = *next;
+  started.promised_blocks = blocks;
+  started.is_extra = as_extra;
   started.slot = free_slots_.back();
   free_slots_.pop_back();
   if (started.is_trunk) {
@@ -65,32 +68,30 @@ bool Reservations::Start(Task& task, bool as_extra, Batch& batch) {
   return true;
 }
 
-// What the sequence needs beside the blocks that it will have of its trunk.
-int64_t Reservations::BlocksToStart(const Task& task, const Sequence& sequence) const {
-  if (sequence.is_trunk) return BlocksFor(sequence.pending(), block_tokens_);
+// What the next sequence needs beside the blocks that it will have of its trunk.
+int64_t Reservations::BlocksToStart(const Task& task) const {
+  const auto trunk = static_cast<int64_t>(task.work.trunk.size());
+  if (task.trunk_is_next()) return BlocksFor(trunk, block_tokens_);
   const int64_t blocks = BlocksFor(task.work.branches[task.num_started].positions, block_tokens_);
   if (task.trunk == nullptr) return blocks;
   const bool takes_over = task.num_started + 1 == task.work.branches.size();
-  return blocks - (takes_over ? static_cast<int64_t>(task.trunk->blocks.size())
-                              : sequence.start / block_tokens_);
+  return blocks -
+         (takes_over ? static_cast<int64_t>(task.trunk->blocks.size()) : trunk / block_tokens_);
 }
 
-// Gives the sequence a promise: one of its task's, or a new one of what is available.
-bool Reservations::Reserve(Task& task, Sequence& sequence, bool as_extra) {
-  const int64_t blocks = BlocksToStart(task, sequence);
+// Takes a sequence's promise: one of its task's, or a new one of what is available.
+bool Reservations::Reserve(Task& task, int64_t blocks, bool as_extra) {
   if (as_extra) {
     if (num_available_sequences() < 1 || blocks_.num_available() < blocks) return false;
     blocks_.Promise(blocks);
-  } else {
-    // A task to which a sequence is promised has the blocks to go with it: see Promise.
-    if (task.promised_sequences < 1) return false;
-    assert(blocks <= task.promised_blocks);
-    task.promised_blocks -= blocks;
-    --task.promised_sequences;
-    --promised_sequences_;
+    return true;
   }
-  sequence.promised_blocks = blocks;
-  sequence.is_extra = as_extra;
+  // A task to which a sequence is promised has the blocks to go with it: see Promise.
+  if (task.promised_sequences < 1) return false;
+  assert(blocks <= task.promised_blocks);
+  task.promised_blocks -= blocks;
+  --task.promised_sequences;
+  --promised_sequences_;
   return true;
 }
 

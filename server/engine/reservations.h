@@ -54,8 +54,8 @@ class Reservations {
 
  private:
   std::unique_ptr<Sequence> NextSequence(Task& task) const;
-  int64_t BlocksToStart(const Task& task, const Sequence& sequence) const;
-  bool Reserve(Task& task, Sequence& sequence, bool as_extra);
+  int64_t BlocksToStart(const Task& task) const;
+  bool Reserve(Task& task, int64_t blocks, bool as_extra);
   void BranchOff(Sequence& sequence, Batch& batch);
   void CloseSlot(Sequence& sequence);
   void LetGo(Sequence& sequence);

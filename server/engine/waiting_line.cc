@@ -19,9 +19,10 @@ void WaitingLine::Add(std::unique_ptr<Task> task, absl::Time now) {
 void WaitingLine::Join(Tenant& tenant, absl::Time now) {
   if (tenant.tasks++ > 0) return;
   idle_.erase({tenant.idle_since, &tenant});
-  const double debt = std::max(tenant.served - floor_, 0.0);
+  ++num_active_;
+  const double debt = std::max(tenant.served - fair_share_, 0.0);
   const double half_lives = absl::FDivDuration(now - tenant.idle_since, kDebtHalfLife);
-  tenant.served = floor_ + debt * std::exp2(-half_lives);
+  tenant.served = fair_share_ + debt * std::exp2(-half_lives);
 }
 
 Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fits) {
@@ -45,7 +46,6 @@ Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fit
 
 std::unique_ptr<Task> WaitingLine::Start(Task& task) {
   Tenant& tenant = TenantOf(task);
-  floor_ = std::max(floor_, tenant.served);
   std::unique_ptr<Task> taken = TakeOut(tenant, task);
   Serve(tenant, task.work.tokens());
   return taken;
@@ -54,7 +54,9 @@ std::unique_ptr<Task> WaitingLine::Start(Task& task) {
 void WaitingLine::Charge(const Task& task, int64_t tokens) { Serve(TenantOf(task), tokens); }
 
 void WaitingLine::Serve(Tenant& tenant, int64_t tokens) {
-  const bool waits = line_.erase(Share(tenant.served, tenant.name)) > 0;
+  fair_share_ += static_cast<double>(tokens) / static_cast<double>(num_active_);
+  const bool waits = !tenant.waiting.empty();
+  if (waits) line_.erase(Share(tenant.served, tenant.name));
   tenant.served += static_cast<double>(tokens);
   if (waits) line_.emplace(Share(tenant.served, tenant.name), &tenant);
 }
@@ -81,6 +83,7 @@ std::unique_ptr<Task> WaitingLine::TakeOut(Tenant& tenant, Task& task) {
 void WaitingLine::Leave(const Task& task, absl::Time now) {
   Tenant& tenant = TenantOf(task);
   if (--tenant.tasks > 0) return;
+  --num_active_;
   tenant.idle_since = now;
   idle_.emplace(now, &tenant);
   if (idle_.size() <= kMostIdleTenants) return;

@@ -16,8 +16,10 @@ namespace peerage {
 
 // The tasks that wait, and which of them is next. The tenant for which least was computed comes
 // first (virtual token counters: Sheng et al. 2024, "Fairness in Serving Large Language Models"),
-// and of its tasks the one that is due first. A tenant that comes back from idling is not owed what
-// it did not use, and loses its debt by half in each kDebtHalfLife.
+// and of its tasks the one that is due first. A tenant that comes anew, or back from idling, begins
+// at the fair share, which grows with all that is computed: it is not owed what it did not use, and
+// whoever waits is passed by newcomers only until the share has reached what it was served. A debt
+// halves in each kDebtHalfLife of idling.
 //
 // When the first task does not fit, others that do may pass it, for up to kPassingLimit: then
 // nobody is let in before it.
@@ -69,7 +71,8 @@ class WaitingLine {
   std::map<Share, Tenant*> line_;                  // those with waiting tasks
   std::set<std::pair<absl::Time, Tenant*>> idle_;  // those without tasks, by when that began
   std::set<std::pair<absl::Time, Task*>> passed_;  // that were first and did not fit, since when
-  double floor_ = 0;                               // the share of the tenant that was next last
+  double fair_share_ = 0;                          // tokens of one tenant with tasks, so far
+  int64_t num_active_ = 0;                         // tenants with tasks
   int32_t size_ = 0;
   int64_t prompt_tokens_ = 0;
 };

@@ -150,7 +150,8 @@ void ScoreStreamCall::EndWhenDone() {
   absl::Status status;
   {
     absl::MutexLock lock(&mu_);
-    if (!items_.empty()) return;
+    // A read that is outstanding needs the call; it fails when the call is cancelled.
+    if (!items_.empty() || reading_) return;
     if (!cancelled_ && (!read_all_ || in_window_ > 0)) return;
     status = cancelled_ ? CancelledAt(backend_.clock->Now(), call_.arrival, call_.deadline)
                         : read_status_;

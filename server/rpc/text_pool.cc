@@ -23,8 +23,9 @@ void TextPool::Run(size_t bytes, Task task) {
   if (bytes <= options_.at_once_bytes) return task(absl::OkStatus());
   {
     absl::MutexLock lock(&mu_);
-    if (static_cast<int64_t>(tasks_.size()) < options_.max_waiting) {
-      tasks_.push_back([task = std::move(task)] { task(absl::OkStatus()); });
+    if (num_bounded_ < options_.max_waiting) {
+      ++num_bounded_;
+      tasks_.push_back({[task = std::move(task)] { task(absl::OkStatus()); }, /*bounded=*/true});
       changed_.Signal();
       return;
     }
@@ -36,7 +37,7 @@ void TextPool::Run(size_t bytes, Task task) {
 void TextPool::RunInTurn(size_t bytes, std::function<void()> task) {
   if (bytes <= options_.at_once_bytes) return task();
   absl::MutexLock lock(&mu_);
-  tasks_.push_back(std::move(task));
+  tasks_.push_back({std::move(task), /*bounded=*/false});
   changed_.Signal();
 }
 
@@ -53,9 +54,10 @@ std::function<void()> TextPool::Next() {
   absl::MutexLock lock(&mu_);
   while (tasks_.empty() && !ending_) changed_.Wait(&mu_);
   if (tasks_.empty()) return nullptr;
-  std::function<void()> task = std::move(tasks_.front());
+  Waiting next = std::move(tasks_.front());
   tasks_.pop_front();
-  return task;
+  num_bounded_ -= next.bounded ? 1 : 0;
+  return std::move(next.task);
 }
 
 }  // namespace peerage

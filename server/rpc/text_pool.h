@@ -46,6 +46,11 @@ class TextPool {
   int num_waiting() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  struct Waiting {
+    std::function<void()> task;
+    bool bounded = false;  // it counts in max_waiting
+  };
+
   void Loop();
   // The next task; none when the thread is to end.
   std::function<void()> Next() ABSL_LOCKS_EXCLUDED(mu_);
@@ -54,7 +59,8 @@ class TextPool {
 
   mutable absl::Mutex mu_;
   absl::CondVar changed_;
-  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mu_);
+  std::deque<Waiting> tasks_ ABSL_GUARDED_BY(mu_);
+  int num_bounded_ ABSL_GUARDED_BY(mu_) = 0;
   bool ending_ ABSL_GUARDED_BY(mu_) = false;
 
   std::vector<std::thread> threads_;

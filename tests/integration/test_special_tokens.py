@@ -81,6 +81,7 @@ class SpecialTokensTest(unittest.TestCase):
         self.assertEqual(model.chat_template, "")
         self.assertTrue(model.chat_template_error.startswith(reason), model.chat_template_error)
         self.assertIn("chat is refused: " + reason.split('"')[0], server.read_log())
+        self.assertIn(f"takes no chats: {reason}", server.run("models").stdout)
         with self.assertRaises(grpc.RpcError) as refused:
             inference_pb2_grpc.InferenceServiceStub(channel).Tokenize(
                 inference_pb2.TokenizeRequest(

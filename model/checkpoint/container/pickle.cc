@@ -14,6 +14,8 @@
 namespace peerage {
 namespace {
 
+constexpr size_t kMaxGlobals = 65'536;
+
 absl::Status Fault(absl::string_view what) { return absl::InvalidArgumentError(what); }
 
 // Runs a pickle's instructions on a stack of values.
@@ -153,8 +155,7 @@ class PickleMachine {
       case PickleOpcode::kFrame:
         return CheckFrame();
       case PickleOpcode::kMark:
-        stack_.Mark();
-        return absl::OkStatus();
+        return stack_.Mark();
       case PickleOpcode::kPop:
         return stack_.Pop().status();
       case PickleOpcode::kPopMark:
@@ -267,6 +268,9 @@ class PickleMachine {
   }
 
   absl::Status PushGlobalNamed(absl::string_view module, absl::string_view name) {
+    if (contents_.globals.size() == kMaxGlobals) {
+      return Fault(absl::StrCat("more than ", kMaxGlobals, " globals"));
+    }
     contents_.globals.push_back(absl::StrCat(module, ".", name));
     return Push({.kind = PickleKind::kGlobal, .text = contents_.globals.back()});
   }

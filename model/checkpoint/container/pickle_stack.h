@@ -14,9 +14,15 @@ namespace peerage {
 // The stack of a pickle's values, by index, with its marks and what was kept of it.
 class PickleStack {
  public:
+  static constexpr size_t kMost = size_t{4} << 20;  // marks, and kept values
+
   void Push(uint32_t value) { values_.push_back(value); }
 
-  void Mark() { marks_.push_back(values_.size()); }
+  absl::Status Mark() {
+    if (marks_.size() == kMost) return absl::InvalidArgumentError("too many marks");
+    marks_.push_back(values_.size());
+    return absl::OkStatus();
+  }
 
   absl::StatusOr<uint32_t> Top() const {
     if (Available() == 0) return absl::InvalidArgumentError("nothing on the stack");
@@ -47,7 +53,9 @@ class PickleStack {
 
   // Keeps the top under a number of the pickle's choice; the next free one for Python's MEMOIZE.
   absl::Status Keep(uint64_t number) {
-    ASSIGN_OR_RETURN(kept_[number], Top());
+    ASSIGN_OR_RETURN(const uint32_t top, Top());
+    if (kept_.size() == kMost) return absl::InvalidArgumentError("too much is kept");
+    kept_[number] = top;
     return absl::OkStatus();
   }
   uint64_t next_number() const { return kept_.size(); }

@@ -22,6 +22,7 @@ namespace {
 
 constexpr size_t kMaxTorchTensors = 65'536;
 constexpr size_t kMaxTorchNameBytes = 512;
+constexpr size_t kMaxTorchKeys = 2 * kMaxTorchTensors;  // of the dict, whatever their values
 
 // Gives the tensors of a dict their places in the file, or views of it.
 class TensorPlacing {
@@ -36,6 +37,10 @@ class TensorPlacing {
 
   absl::Status PlaceAll(const std::vector<uint32_t>& items) {
     absl::flat_hash_set<std::string> names;
+    if (items.size() / 2 > kMaxTorchKeys) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("its dict has ", items.size() / 2, " keys, more than ", kMaxTorchKeys));
+    }
     for (size_t i = 0; i + 1 < items.size(); i += 2) {
       const PickleValue& key = pickle_.values[items[i]];
       const bool named = key.kind == PickleKind::kString;

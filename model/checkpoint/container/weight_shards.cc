@@ -169,9 +169,9 @@ absl::StatusOr<std::optional<StoredWeights>> OpenNamed(const std::string& direct
   if (files.size() == 1) return OpenWeightFile(PathOf(directory, files.front()), options);
   const size_t count = files.size();
   if (count > kMostFilesNamed) files.resize(kMostFilesNamed), files.push_back("...");
-  return absl::InvalidArgumentError(
-      absl::StrCat(directory, ": ", count, " *", names.endings.front(), " files (",
-                   absl::StrJoin(files, ", "), "), but no ", names.index));
+  return absl::InvalidArgumentError(absl::StrCat(directory, ": ", count, " files of weights (",
+                                                 absl::StrJoin(files, ", "), "), but no ",
+                                                 names.index));
 }
 
 }  // namespace
@@ -182,8 +182,8 @@ absl::StatusOr<StoredWeights> OpenWeightShards(const std::string& directory,
     ASSIGN_OR_RETURN(std::optional<StoredWeights> weights, OpenNamed(directory, names, options));
     if (weights.has_value()) return *std::move(weights);
   }
-  return absl::NotFoundError(
-      absl::StrCat(directory, ": no *.safetensors file (and no pytorch_model.bin)"));
+  return absl::NotFoundError(absl::StrCat(
+      directory, ": no *.safetensors file (and no pytorch_model.bin, *.bin, *.pt or *.pth)"));
 }
 
 }  // namespace peerage

@@ -118,7 +118,8 @@ class ConvertCommand : public Command {
     }
     for (const char* option : {"--rename", "--config", "--tokenizer"}) {
       if (app().count(option) == 0 || !HasGguf()) continue;
-      return absl::InvalidArgumentError(absl::StrCat(option, " is for safetensors on both sides"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(option, " is not for .gguf, neither in --from nor in --out"));
     }
     if (!options_.key.empty() && HasGguf()) {
       return absl::InvalidArgumentError("--key is for PyTorch files and an --out directory");

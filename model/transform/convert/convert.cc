@@ -124,6 +124,12 @@ absl::Status CheckFit(const ModelConfig& config, const StoredWeights& weights,
 
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   ASSIGN_OR_RETURN(StoredWeights weights, OpenWeights(options.from, {.key = options.key}));
+  if (weights.format == "gguf") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options.from,
+        ": is a GGUF file; it is converted as a whole model, under a name that ends in "
+        ".gguf"));
+  }
   ASSIGN_OR_RETURN(const ModelParts parts,
                    FindModelParts(options.from, options.config, options.tokenizer));
   ASSIGN_OR_RETURN(
@@ -143,6 +149,12 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {
   for (const SafetensorsEntry& tensor : plan) progress.total_bytes += tensor.bytes;
   ASSIGN_OR_RETURN(const std::vector<std::string> replaced,
                    ReplacedFiles(options.out, options.force));
+  if (parts.config_file.empty() &&
+      std::find(replaced.begin(), replaced.end(), "config.json") != replaced.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.out, ": --force would leave it without its config.json; --config ",
+                     options.out, " takes that one over"));
+  }
   RETURN_IF_ERROR(Report(options.progress, progress));
   ASSIGN_OR_RETURN(const std::unique_ptr<NewModelDirectory> directory,
                    NewModelDirectory::Create(

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "model/checkpoint/layout/tensor_layout.h"
 
 namespace peerage::transform {
@@ -18,6 +19,18 @@ namespace {
 
 // Where a tensor's bytes are and how they are read: two of the same are one tensor of two names.
 using Whereabouts = std::tuple<int, uint64_t, std::string, std::vector<int64_t>>;
+
+constexpr size_t kMaxNameBytes = 512;  // that readers take
+
+// Whether a safetensors file may have a tensor of that name.
+absl::Status CheckName(const std::string& name) {
+  if (name.empty() || name.size() > kMaxNameBytes || name == "__metadata__" || !IsValidUtf8(name)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Quoted(name), " is no name for a tensor: it takes 1 to ", kMaxNameBytes,
+                     " bytes of UTF-8, and not \"__metadata__\""));
+  }
+  return absl::OkStatus();
+}
 
 // Rows of the model's tensors by their names in a file; of mixtures under both namings.
 std::map<std::string, int64_t> RowsByName(const ModelConfig* config) {
@@ -72,6 +85,10 @@ class Renamer {
                        " rows, but the config asks for ", absl::StrJoin(rows, " + "), " = ", sum,
                        " (", absl::StrJoin(names, ", "), ")"));
     }
+    if (tensor.bytes % sum != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("its rows of ", tensor.dtype, " begin within bytes: it cannot be divided"));
+    }
     StoredTensor part = tensor;
     for (size_t i = 0; i < names.size(); ++i) {
       part.shape.front() = rows[i];
@@ -105,9 +122,11 @@ class Renamer {
           absl::StrCat("tensor ", Quoted(source), " is complex (", part.dtype,
                        "), as no weight is; --rename and --drop-unmatched leave it out"));
     }
+    RETURN_IF_ERROR(CheckName(name));
+    // Of tied tensors one is written, and whatever else the config's model has.
     const auto [first, is_first] =
         written_.emplace(Whereabouts(part.file, part.offset, part.dtype, part.shape), name);
-    if (part.bytes > 0 && !is_first) {
+    if (part.bytes > 0 && !is_first && !rows_.contains(name)) {
       result_.tied.push_back({name, first->second});
       return absl::OkStatus();
     }

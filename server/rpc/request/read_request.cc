@@ -146,6 +146,10 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
   result.generated.assign(generated.begin(), generated.end());
   ASSIGN_OR_RETURN(result.is_over, IsOver(result, *model.tokenizer,
                                           absl::StrCat(prefix, "generated_token_ids.ids")));
+  if (result.is_over && request.output().expert_trace() > v1::EXPERT_TRACE_LEVEL_NONE) {
+    return FieldError(absl::StrCat(prefix, "output.expert_trace"),
+                      "must be none: generated_token_ids end the text, so nothing is computed");
+  }
   if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
   result.prompt_logprobs = request.output().prompt_logprobs();
   result.trace = ConvertTrace(request.output().expert_trace());

@@ -109,6 +109,10 @@ TEST(ExpertLayerTableTest, LeavesOutWhatSaysNothingAboutAFewExperts) {
   EXPECT_THAT(table, HasSubstr("0.00  0.000        -\n"));
 }
 
+TEST(ExpertSummaryTextTest, SaysThatThereIsNothingToShow) {
+  EXPECT_EQ(ExpertSummaryText({}, {}, {}), "the model has no experts\n");
+}
+
 TEST(ExpertSummaryTextTest, GivesMixturesOfFewExpertsATableOfTheirOwn) {
   v1::WatchExpertSummaryResponse summary;
   *summary.add_layers() = PeerSummary(7);

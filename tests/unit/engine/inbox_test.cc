@@ -102,6 +102,9 @@ TEST_F(InboxTest, SaysWhenToTryAgain) {
   ASSERT_TRUE(inbox_.Add(Make(5)).ok());
 
   EXPECT_EQ(delay(), absl::Seconds(8));
+  clock_.Advance(absl::Seconds(8));
+  inbox_.SetWaiting(3, 3);  // none in eight seconds: no more than one in eight, then
+  EXPECT_EQ(delay(), absl::Seconds(32));
   clock_.Advance(absl::Hours(1));
   inbox_.Take();
   inbox_.SetWaiting(3, 3);

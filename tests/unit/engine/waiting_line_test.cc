@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 namespace peerage {
 namespace {
 
@@ -129,7 +131,7 @@ TEST_F(WaitingLineTest, IdlingEarnsNothing) {
   for (int i = 0; i < 4; ++i) Start(All);
   for (int i = 0; i < 3; ++i) AddOf("new", 10);  // 7, 8, 9
 
-  EXPECT_THAT(StartAll(), ElementsAre(7, 5, 8, 6, 9));
+  EXPECT_THAT(StartAll(), ElementsAre(5, 7, 6, 8, 9));
 }
 
 TEST_F(WaitingLineTest, ADebtIsForgivenByTime) {
@@ -150,25 +152,48 @@ TEST_F(WaitingLineTest, ADebtIsForgivenByTime) {
     return std::find(order.begin(), order.end(), first) - order.begin();
   };
 
-  EXPECT_EQ(turns(later(0)), 10);
-  EXPECT_EQ(turns(later(1)), 5);
+  EXPECT_EQ(turns(later(0)), 5) << "500 tokens more than its share";
+  EXPECT_EQ(turns(later(1)), 3);
   EXPECT_EQ(turns(later(40)), 1);
 }
 
 TEST_F(WaitingLineTest, ForgetsTheTenantThatIsIdleLongest) {
-  for (size_t i = 0; i <= WaitingLine::kMostIdleTenants; ++i) {
-    AddOf(std::to_string(i), 1000);
-    ASSERT_NE(Start(All), 0u);
-  }
-  const absl::Time now = kNow;
-  for (size_t i = 0; i < started_.size(); ++i) {
-    line_.Leave(*started_[i], now + absl::Nanoseconds(static_cast<int64_t>(i)));
-  }
-  // Its debt is forgotten with it: it comes before the others.
-  AddOf("1", 1);
-  const RequestHandle forgotten = AddOf("0", 1).handle;
+  // Of "h" and "z" at the same share, "h" comes first; with its debt it would not.
+  const auto heavy_comes_first = [this](size_t others) {
+    line_ = WaitingLine();
+    started_.clear();
+    AddOf("runs on", 1);
+    AddOf("h", 1'000'000);
+    for (size_t i = 0; i < others; ++i) AddOf(absl::StrCat(i), 1);
+    StartAll();
+    for (const auto& task : started_) {
+      if (task->scheduling.tenant == "h") line_.Leave(*task, kNow);
+    }
+    for (const auto& task : started_) {
+      if (task->scheduling.tenant < "h") line_.Leave(*task, kNow + absl::Nanoseconds(1));
+    }
+    const RequestHandle heavy = AddOf("h", 1).handle;
+    AddOf("z", 1);
+    return StartAll()[0] == heavy;
+  };
+  EXPECT_FALSE(heavy_comes_first(WaitingLine::kMostIdleTenants - 1));
+  EXPECT_TRUE(heavy_comes_first(WaitingLine::kMostIdleTenants));
+}
 
-  EXPECT_EQ(StartAll()[0], forgotten);
+// Not even when each of those who come has a new name.
+TEST_F(WaitingLineTest, NewcomersDoNotPassForEver) {
+  AddOf("early", 1000);
+  AddOf("other", 1);
+  StartAll();
+  const RequestHandle waits = AddOf("early", 1).handle;
+  int passed = 0;
+  for (; passed < 5000; ++passed) {
+    AddOf(absl::StrCat("new ", passed), 1);
+    if (Start(All) == waits) break;
+    line_.Leave(*started_.back(), kNow);
+  }
+  EXPECT_GT(passed, 500);
+  EXPECT_LT(passed, 2000) << "its 1000 tokens, shared among three";
 }
 
 TEST_F(WaitingLineTest, OthersPassALargeOneForAWhile) {
@@ -188,6 +213,8 @@ TEST_F(WaitingLineTest, OthersPassALargeOneForAWhile) {
 
 // Also when it is another tenant's turn by now.
 TEST_F(WaitingLineTest, NobodyPassesWhoWasPassedForTooLong) {
+  AddOf("b", 1);
+  ASSERT_EQ(Start(All), 1u);
   AddOf("a", 50);
   const auto fits = [](const Task& task) { return task.prompt_tokens < 50; };
   EXPECT_EQ(Start(fits), 0u);
@@ -197,8 +224,8 @@ TEST_F(WaitingLineTest, NobodyPassesWhoWasPassedForTooLong) {
   ASSERT_EQ(line_.front()->scheduling.tenant, "b");
 
   EXPECT_EQ(Start(fits, kNow + WaitingLine::kPassingLimit), 0u);
-  EXPECT_EQ(Start(All, kNow + WaitingLine::kPassingLimit), 1u);
-  EXPECT_EQ(Start(fits, kNow + WaitingLine::kPassingLimit), 3u);
+  EXPECT_EQ(Start(All, kNow + WaitingLine::kPassingLimit), 2u);
+  EXPECT_EQ(Start(fits, kNow + WaitingLine::kPassingLimit), 4u);
 }
 
 TEST_F(WaitingLineTest, WhoLeavesHoldsNobodyBack) {

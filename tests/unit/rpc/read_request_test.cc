@@ -133,6 +133,13 @@ TEST_F(ReadRequestTest, GoesOnWithWhatWasGenerated) {
                                    "text, here [1] of 3"));
   EXPECT_THAT(std::string(read({32}).status().message()),
               ::testing::HasSubstr("generated_token_ids.ids[0] must be below the vocabulary size"));
+  request_.mutable_output()->set_expert_trace(v1::EXPERT_TRACE_LEVEL_SUMMARY);
+  model_.trace_limits.level = ExpertTraceLevel::kFull;
+  model_.trace_limits.max_bytes = 1 << 20;
+  EXPECT_TRUE(read({kA}).ok());
+  EXPECT_THAT(std::string(read({kEos}).status().message()),
+              ::testing::HasSubstr("output.expert_trace must be none"));
+  request_.clear_output();
   request_.mutable_sampling()->set_candidates(2);
   EXPECT_THAT(std::string(read({kA}).status().message()),
               ::testing::HasSubstr("sampling.candidates must be 1"));

@@ -45,6 +45,12 @@ TEST(Gpt2FilesTest, MergeAsTheFileSaysWithOrWithoutAVersionAndWithAnyLineEnds) {
   }
 }
 
+TEST(Gpt2FilesTest, RefuseMergesThatAreNotUtf8) {
+  Gpt2Files files = SmallGpt2Files();
+  files.merges_txt = "a b\n\xFF a\n";
+  EXPECT_EQ(TokenizerJsonOf(files).status().message(), "merges.txt: line 2 is not UTF-8");
+}
+
 TEST(Gpt2FilesTest, TokensAreSpecialThatAFileNames) {
   Gpt2Files files = SmallGpt2Files();
   EXPECT_FALSE(LoadGpt2(files)->IsSpecial(kBos));

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -66,7 +67,7 @@ TEST_F(NewModelDirectoryTest, TakesAllThatItMadeAlongWithoutCommit) {
 
 TEST_F(NewModelDirectoryTest, RefusesAnythingThatAModelDirectoryIsReadFrom) {
   for (const char* name : {"model-00002-of-00002.safetensors", "config.json", "tokenizer.json",
-                           "chat_template.jinja"}) {
+                           "chat_template.jinja", "merges.txt", "pytorch_model.bin"}) {
     const std::string path = directory_.Write(name, "old");
     EXPECT_EQ(ErrorText(directory_.path()), path + kIsThere);
     EXPECT_THAT(NamesIn(directory_.path()), UnorderedElementsAre(name));
@@ -81,6 +82,58 @@ TEST_F(NewModelDirectoryTest, ReplacesNothingThatCameMeanwhile) {
   EXPECT_EQ(directory->Commit().message(), path + kIsThere);
   directory.reset();
   EXPECT_THAT(NamesIn(directory_.path()), UnorderedElementsAre("config.json"));
+}
+
+class ReplacingTest : public NewModelDirectoryTest {
+ protected:
+  ReplacingTest() {
+    for (const char* name : {"config.json", "old.safetensors"}) {
+      std::ofstream(directory_.PathOf(name)) << "old";
+    }
+  }
+
+  std::unique_ptr<NewModelDirectory> Replace() const {
+    auto directory = NewModelDirectory::Create(
+        {.path = directory_.path(), .replaced = {"config.json", "old.safetensors", "gone.json"}});
+    EXPECT_TRUE(directory.ok()) << directory.status();
+    std::ofstream((*directory)->partial_path() + "/config.json") << "new";
+    std::ofstream((*directory)->partial_path() + "/new.safetensors") << "new";
+    return *std::move(directory);
+  }
+
+  std::string Text(const char* name) const {
+    std::ifstream file(directory_.PathOf(name));
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+};
+
+TEST_F(ReplacingTest, PutsTheNewFilesInThePlaceOfTheOld) {
+  auto directory = Replace();
+  EXPECT_EQ(Text("config.json"), "old");
+  EXPECT_TRUE(directory->Commit().ok());
+  directory.reset();
+  EXPECT_THAT(NamesIn(directory_.path()), UnorderedElementsAre("config.json", "new.safetensors"));
+  EXPECT_EQ(Text("config.json"), "new");
+}
+
+TEST_F(ReplacingTest, PutsTheOldFilesBackWhenTheNewOnesCannotBeMoved) {
+  auto directory = Replace();
+  fs::create_directory(directory_.PathOf("merges"));
+  fs::create_directory(directory->partial_path() + "/merges");
+  EXPECT_FALSE(directory->Commit().ok());
+  directory.reset();
+  EXPECT_THAT(NamesIn(directory_.path()),
+              UnorderedElementsAre("config.json", "old.safetensors", "merges"));
+  EXPECT_EQ(Text("config.json"), "old");
+}
+
+TEST_F(ReplacingTest, WhatAKilledProcessSetAsideIsForTheUser) {
+  fs::create_directory(directory_.PathOf("model.replaced"));
+  const std::string text(
+      NewModelDirectory::Check(directory_.path(), {"config.json", "old.safetensors"}).message());
+  EXPECT_NE(text.find("model.replaced: holds the files of a model that was being replaced"),
+            std::string::npos)
+      << text;
 }
 
 TEST_F(NewModelDirectoryTest, RemovesWhatADeadProcessLeft) {

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "model/checkpoint/container/pickle_stack.h"
 
 namespace peerage {
 namespace {
@@ -124,6 +127,14 @@ TEST(PickleTest, RefusesWhatIsNoPickleOfPlainValuesAtItsByte) {
   for (const auto& [pickle, fault] : kFaults) {
     EXPECT_THAT(PickleFault(pickle), HasSubstr(fault)) << testing::PrintToString(pickle);
   }
+}
+
+// Bytes that make no values are not free either.
+TEST(PickleTest, LimitsMarks) {
+  std::vector<uint8_t> pickle = {0x80, 2};
+  pickle.resize(pickle.size() + PickleStack::kMost + 1, '(');
+  EXPECT_THAT(std::string(ReadPickle(std::move(pickle)).status().message()),
+              HasSubstr("too many marks"));
 }
 
 TEST(PickleTest, LimitsTheNumberOfValues) {

@@ -17,7 +17,13 @@
 namespace peerage::nn::cpu {
 namespace {
 
-using Sampler = Slot;
+// A slot, made of what a test is about.
+class Sampler : public Slot {
+ public:
+  Sampler(const SamplingParams& sampling, const std::vector<TokenId>& prompt,
+          uint32_t candidate = 0)
+      : Slot({.sampling = sampling, .prompt = prompt, .candidate = candidate}) {}
+};
 
 using ::testing::Each;
 using ::testing::ElementsAre;
@@ -298,8 +304,7 @@ TEST(SamplerTest, DrawsTheTokenThatTheReferenceDraws) {
     c.params.logit_bias = {{2, 1.5f}, {5, -2.0f}};
     c.params.min_tokens = 4;
     c.params.masked_ids = {1};
-    Sampler sampler(c.params, prompt);
-    sampler.set_candidate(3);
+    Sampler sampler(c.params, prompt, 3);
     std::vector<TokenId> generated;
     for (uint32_t step = 0; step < 25; ++step) {
       const std::vector<double> p = ReferenceProbabilities(c.logits, c.params, prompt, generated);
@@ -335,8 +340,7 @@ TEST(SamplerTest, DrawsTheSameWithEveryInstructionSetAndAnyScratch) {
 TEST(SamplerTest, DrawsDependOnSeedAndCandidateAlone) {
   const Logits logits = RandomLogits(1000, 0.1f);
   Sampler a({.seed = 1}, {}), same({.seed = 1}, {}), seed({.seed = 2}, {}),
-      high_seed({.seed = 1 + (uint64_t{1} << 32)}, {}), candidate({.seed = 1}, {});
-  candidate.set_candidate(1);
+      high_seed({.seed = 1 + (uint64_t{1} << 32)}, {}), candidate({.seed = 1}, {}, 1);
   const std::vector<TokenId> tokens = DrawMany(a, logits, 20);
   EXPECT_EQ(DrawMany(same, logits, 20), tokens);
   EXPECT_NE(DrawMany(seed, logits, 20), tokens);
@@ -348,8 +352,7 @@ TEST(SamplerTest, DrawsDependOnSeedAndCandidateAlone) {
 // standard deviations.
 TEST(SamplerTest, StreamsOfCandidatesAreIndependent) {
   constexpr int kDraws = 20'000;
-  Sampler first({.seed = 77}, {}), second = first;
-  second.set_candidate(1);
+  Sampler first({.seed = 77}, {}), second({.seed = 77}, {}, 1);
   const std::vector<TokenId> a = DrawMany(first, {0, 0}, kDraws);
   const std::vector<TokenId> b = DrawMany(second, {0, 0}, kDraws);
   int equal = 0;
@@ -361,9 +364,8 @@ TEST(SamplerTest, ACopyRemembersWhatWasGenerated) {
   Sampler sampler({.temperature = 0, .presence_penalty = 5, .min_tokens = 2, .masked_ids = {0}},
                   {});
   EXPECT_THAT(DrawMany(sampler, {9, 8, 7}, 1), ElementsAre(1));
-  Sampler fork = sampler;
-  fork.set_candidate(1);
-  EXPECT_THAT(DrawMany(fork, {9, 8, 7}, 2), ElementsAre(2, 0));
+  Sampler copy = sampler;
+  EXPECT_THAT(DrawMany(copy, {9, 8, 7}, 2), ElementsAre(2, 0));
   EXPECT_THAT(DrawMany(sampler, {9, 8, 7}, 2), ElementsAre(2, 0));
 }
 

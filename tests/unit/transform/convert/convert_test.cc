@@ -177,6 +177,21 @@ TEST_F(ConvertTest, RefusesTwoTensorsOfOneName) {
   EXPECT_THAT(ErrorText(), HasSubstr("would both be named \"empty\""));
 }
 
+TEST_F(ConvertTest, RefusesNamesThatAreNone) {
+  for (const std::string& name : {"__metadata__"s, "caf\xE9"s, std::string(513, 'n')}) {
+    Rename(("empty -> " + name).c_str());
+    EXPECT_THAT(ErrorText(), HasSubstr("is no name for a tensor"));
+    EXPECT_FALSE(std::filesystem::exists(options_.out));
+  }
+}
+
+// It is one by its bytes, whatever its name.
+TEST_F(ConvertTest, LeavesGgufToTheConversionOfModels) {
+  GgufBuilder gguf = SmallGgufKeys();
+  options_.from = directory_.Write("sha256-0123", AddSmallGgufTensors(gguf).Build());
+  EXPECT_THAT(ErrorText(), HasSubstr("is a GGUF file"));
+}
+
 TEST_F(ConvertTest, NeverOverwritesAModel) {
   Converted();
 
