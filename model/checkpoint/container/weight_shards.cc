@@ -169,9 +169,9 @@ absl::StatusOr<std::optional<StoredWeights>> OpenNamed(const std::string& direct
   if (files.size() == 1) return OpenWeightFile(PathOf(directory, files.front()), options);
   const size_t count = files.size();
   if (count > kMostFilesNamed) files.resize(kMostFilesNamed), files.push_back("...");
-  return absl::InvalidArgumentError(absl::StrCat(directory, ": ", count, " files of weights (",
-                                                 absl::StrJoin(files, ", "), "), but no ",
-                                                 names.index));
+  return absl::InvalidArgumentError(
+      absl::StrCat(directory, ": ", count, " *", absl::StrJoin(names.endings, ", *"), " files (",
+                   absl::StrJoin(files, ", "), "), but no ", names.index));
 }
 
 }  // namespace

@@ -144,7 +144,8 @@ TEST_F(ModelDirectoryTest, NeedsItsThreeFiles) {
   }
   std::filesystem::remove(directory_.PathOf("model.safetensors"));
   EXPECT_EQ(OpenError(directory_.path()),
-            directory_.path() + ": no *.safetensors file (and no pytorch_model.bin)");
+            directory_.path() +
+                ": no *.safetensors file (and no pytorch_model.bin, *.bin, *.pt or *.pth)");
 }
 
 TEST_F(ModelDirectoryTest, NamesTheFileOfAnError) {
@@ -166,7 +167,7 @@ TEST_F(ModelDirectoryTest, NamesTheFileOfAnError) {
 
 TEST_F(ModelDirectoryTest, SaysThatAFileOfItWasNotFetched) {
   constexpr char kPointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
-  for (const char* name : {"tokenizer_config.json", "tokenizer.json", "config.json"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "config.json"}) {
     directory_.Write(name, kPointer);
     EXPECT_THAT(OpenError(directory_.path()),
                 AllOf(HasSubstr(name), HasSubstr("is a Git LFS pointer")));
