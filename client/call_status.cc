@@ -58,18 +58,24 @@ constexpr struct {
     {"sampling.presence_penalty", "--presence-penalty"},
 };
 
-// What a user calls a field: "--stop" for "request.stopping.stop[1]". Of a list longer than one the
-// place is said, too, counted from 1.
+// What a user calls a field: "--stop (2.)" for "request.stopping.stop[1]", whose place is counted
+// from 1; and where in a prompt: "the prompt (chat.messages[1].role)".
 std::string OptionOf(absl::string_view field) {
   absl::ConsumePrefix(&field, "request.");
   for (const auto& [name, option] : kOptions) {
     absl::string_view rest = field;
     if (!absl::ConsumePrefix(&rest, name)) continue;
     if (!rest.empty() && rest.front() != '.' && rest.front() != '[') continue;
-    uint32_t index = 0;
-    const bool numbered =
-        absl::ConsumePrefix(&rest, "[") && absl::SimpleAtoi(rest.substr(0, rest.find(']')), &index);
-    return numbered ? absl::StrCat(option, " (", index + 1, ".)") : std::string(option);
+    std::vector<std::string> where;
+    if (uint32_t index = 0; absl::ConsumePrefix(&rest, "[") &&
+                            absl::SimpleAtoi(rest.substr(0, rest.find(']')), &index)) {
+      where.push_back(absl::StrCat(index + 1, "."));
+      rest.remove_prefix(rest.find(']') + 1);
+    }
+    absl::ConsumePrefix(&rest, ".");
+    if (absl::StrContains(rest, "[")) where.emplace_back(rest);
+    return where.empty() ? std::string(option)
+                         : absl::StrCat(option, " (", absl::StrJoin(where, " "), ")");
   }
   return std::string(field);
 }

@@ -28,6 +28,7 @@ namespace {
 
 constexpr absl::string_view kVariablePrefix = "PEERAGE_";
 constexpr absl::string_view kConfigVariable = "PEERAGE_CONFIG";
+constexpr absl::string_view kClientVariable = "PEERAGE_SERVER";  // of the command `peerage`
 
 std::string VariableName(const ConfigOption& option) {
   return absl::StrCat(kVariablePrefix,
@@ -155,7 +156,7 @@ std::vector<std::string> UnknownVariables(const Environment& environment) {
   for (const auto& [name, value] : environment) {
     const auto matches = [&name = name](const ConfigOption& o) { return VariableName(o) == name; };
     if (absl::StartsWith(name, kVariablePrefix) && name != kConfigVariable &&
-        absl::c_none_of(ConfigOptions(), matches)) {
+        name != kClientVariable && absl::c_none_of(ConfigOptions(), matches)) {
       unknown.push_back(name);
     }
   }

@@ -21,6 +21,7 @@ namespace {
 
 constexpr char kHelp[] =
     "/reset forgets the conversation, /quit or Ctrl-D ends, Ctrl-C stops an answer.\n";
+constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
 // One line is one turn. On a terminal what fails is said and the conversation goes on without that
@@ -96,15 +97,22 @@ class ChatCommand : public Command {
   std::optional<int> TakeTurn(Client& client, const std::string& line, size_t number) {
     if (const auto bad = FindInvalidUtf8(line)) {
       std::cerr << "peerage: line " << number << ": byte " << *bad << " is not UTF-8\n";
-      return interactive_ ? std::nullopt : std::optional<int>(kWrongUsage);
+      return EndOfInput();
     }
     if (absl::StartsWith(line, "/")) {
       std::cerr << "peerage: unknown command " << Quoted(line) << ". " << kHelp;
-      return interactive_ ? std::nullopt : std::optional<int>(kWrongUsage);
+      return EndOfInput();
     }
     AddMessage("user", line);
+    sent_ = true;
     status_ = Answer(client);
     return std::nullopt;
+  }
+
+  // Wrong input ends what nobody types; whoever types may go on.
+  std::optional<int> EndOfInput() const {
+    if (interactive_) return std::nullopt;
+    return sent_ ? kFailed : kWrongUsage;
   }
 
   absl::Status Answer(Client& client) {
@@ -144,6 +152,7 @@ class ChatCommand : public Command {
   std::optional<std::string> system_;
 
   v1::GenerateStreamRequest stream_;  // the conversation so far is in its prompt
+  bool sent_ = false;                 // any turn
   absl::Status status_;
 };
 

@@ -97,10 +97,13 @@ class GenerateCommand : public Command {
     if (const nlohmann::json* id = object.Find("id")) item.id = *id;
     const nlohmann::json* text = object.Find("prompt");
     const nlohmann::json* messages = object.Find("messages");
-    if ((text == nullptr) == (messages == nullptr)) {
+    RETURN_IF_ERROR(object.RefuseUnreadKeys());
+    if (text != nullptr && messages != nullptr) {
+      return absl::InvalidArgumentError("prompt and messages exclude each other");
+    }
+    if (text == nullptr && messages == nullptr) {
       return absl::InvalidArgumentError("one of prompt and messages is needed");
     }
-    RETURN_IF_ERROR(object.RefuseUnreadKeys());
     ASSIGN_OR_RETURN(const v1::Prompt prompt, messages != nullptr
                                                   ? prompt_.OfMessages(*messages)
                                                   : prompt_.OfJson("prompt", *text));

@@ -56,12 +56,19 @@ absl::Status ReadObject(JsonObject object, const PromptOptions& context, ScoreIt
     const nlohmann::json* value = object.Find(whole);
     if (value == nullptr) continue;
     *item.request.mutable_context() = context.OfText("");
+    for (const char* other : {"text", "ids", "context", "continuations"}) {
+      if (other != std::string(whole) && object.Find(other) != nullptr) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(whole, " and ", other, " exclude each other"));
+      }
+    }
     RETURN_IF_ERROR(object.RefuseUnreadKeys());
     return AddContinuation(whole, *value, item);
   }
   const nlohmann::json* value = object.Find("context");
-  RETURN_IF_ERROR(AddContinuations(object.Find("continuations"), item));
+  const nlohmann::json* continuations = object.Find("continuations");
   RETURN_IF_ERROR(object.RefuseUnreadKeys());
+  RETURN_IF_ERROR(AddContinuations(continuations, item));
   ASSIGN_OR_RETURN(*item.request.mutable_context(),
                    context.OfJson("context", value == nullptr ? nlohmann::json("") : *value));
   return absl::OkStatus();

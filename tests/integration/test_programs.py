@@ -68,7 +68,7 @@ class StartTest(unittest.TestCase):
         tokenizer = json.loads((SMALL_MODEL / "tokenizer.json").read_text())
         for name, content, part in [
                 ("config.json", "{", "not valid JSON"),
-                ("model.safetensors", "", "shorter than 8 bytes"),
+                ("model.safetensors", "", "is an empty file"),
                 ("tokenizer.json", "{", "not valid JSON"),
                 ("tokenizer.json", json.dumps(tokenizer | {"normalizer": {"type": "NFC"}}), "NFC"),
                 ("tokenizer_config.json", '{"bos_token": "<no>"}', "<no>"),

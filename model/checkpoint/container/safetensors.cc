@@ -184,7 +184,8 @@ absl::StatusOr<std::string> ReadHeader(const RandomAccessFile& file, uint64_t ma
   const uint64_t length = LoadLittleEndian<uint64_t>(length_bytes.data());
   if (length > max_header_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("header of ", length, " bytes; at most ", max_header_bytes, " are read"));
+        absl::StrCat("no safetensors file (nor any other that is known): header of ", length,
+                     " bytes; at most ", max_header_bytes, " are read"));
   }
   if (length > file.size() - kLengthBytes) {
     return absl::InvalidArgumentError(

@@ -22,8 +22,7 @@ class InspectCommand : public Command {
  public:
   explicit InspectCommand(CLI::App& program)
       : Command(program, "inspect", "Show a model's layers, sizes and costs without its weights",
-                {"inspect model.gguf", "inspect checkpoint.pt --key model",
-                 "inspect DIR --json --context 4096"}) {
+                {"inspect DIR --context 4096", "inspect checkpoint.pt --key model"}) {
     app()
         .add_option("path", path_,
                     "A model directory, a .gguf file, a config file ending in .json, or weights "
@@ -52,9 +51,13 @@ class InspectCommand : public Command {
         "nothing for norms, selection and element-wise work.");
   }
 
+  absl::Status Check() override {
+    if (key_.empty() || tensors_ || IsWeightsAlone()) return absl::OkStatus();
+    return absl::InvalidArgumentError("--key needs --tensors for a model");
+  }
+
   absl::Status Run() override {
     if (tensors_ || IsWeightsAlone()) return ListTensors();
-    if (!key_.empty()) return absl::InvalidArgumentError("--key needs --tensors for a model");
     ASSIGN_OR_RETURN(const Inspection inspection, Inspect(path_, context_.value_or(256)));
     std::cout << (json_ ? InspectionJson(inspection).dump(2) + "\n" : InspectionText(inspection));
     return absl::OkStatus();

@@ -27,8 +27,8 @@ TEST(CallStatusTest, KeepsCodeAndMessage) {
 
 TEST(CallStatusTest, CallsFieldsThatWereRefusedByTheirOptionsOnce) {
   google::rpc::BadRequest bad_request;
-  for (const char* field :
-       {"request.sampling.top_p", "stopping.stop[1]", "prompt.text", "promptly"}) {
+  for (const char* field : {"request.sampling.top_p", "stopping.stop[1]", "prompt.text", "promptly",
+                            "prompt.chat.messages[1].role", "continuations[2].token_ids.ids[0]"}) {
     auto* violation = bad_request.add_field_violations();
     violation->set_field(field);
     violation->set_description("out of range");
@@ -36,7 +36,8 @@ TEST(CallStatusTest, CallsFieldsThatWereRefusedByTheirOptionsOnce) {
   EXPECT_EQ(
       DescribeError(FromGrpcStatus(StatusWith(grpc::StatusCode::INVALID_ARGUMENT, bad_request))),
       "INVALID_ARGUMENT: --top-p out of range; --stop (2.) out of range; the prompt out of range; "
-      "promptly out of range");
+      "promptly out of range; the prompt (chat.messages[1].role) out of range; the continuation "
+      "(3. token_ids.ids[0]) out of range");
 }
 
 TEST(CallStatusTest, SaysWhenToTryAgain) {

@@ -73,20 +73,25 @@ TEST(MixtureLayersTest, ASequencesBitsDoNotDependOnNeighboursChunksOrThreads) {
 }
 
 TEST(MixtureLayersTest, QuantisedWeightsStayNearTheOriginals) {
-  const MemoryCheckpoint checkpoint(EveryMixture(false), 2);
   const std::vector<FedSequence> sequences = {{Prompt(41, 11), {0, 1, 2}}};
-  const auto exact = LoadSmall(checkpoint, {.weights_dtype = nn::WeightsDtype::kF32});
-  const auto rounded = LoadSmall(checkpoint, {.weights_dtype = nn::WeightsDtype::kQ8_0,
-                                              .expert_dtype = nn::ExpertDtype::kF32});
-  EXPECT_EQ(rounded->description().weights_dtype, "q8_0");
-
-  const std::vector<float> expected = Feed(*exact, sequences).logprobs[0];
-  const std::vector<float> actual = Feed(*rounded, sequences).logprobs[0];
-
+  // A token that is routed to other experts is far off: over some models that is rare.
   double error = 0;
-  for (size_t i = 0; i < actual.size(); ++i) error += std::fabs(actual[i] - expected[i]);
-  EXPECT_LT(error / actual.size(), 0.1);
-  EXPECT_GT(error, 0);
+  size_t count = 0;
+  for (uint32_t seed = 2; seed < 10; ++seed) {
+    const MemoryCheckpoint checkpoint(EveryMixture(false), seed);
+    const auto exact = LoadSmall(checkpoint, {.weights_dtype = nn::WeightsDtype::kF32});
+    const auto rounded = LoadSmall(checkpoint, {.weights_dtype = nn::WeightsDtype::kQ8_0,
+                                                .expert_dtype = nn::ExpertDtype::kF32});
+    EXPECT_EQ(rounded->description().weights_dtype, "q8_0");
+    const std::vector<float> expected = Feed(*exact, sequences).logprobs[0];
+    const std::vector<float> actual = Feed(*rounded, sequences).logprobs[0];
+    double here = 0;
+    for (size_t i = 0; i < actual.size(); ++i) here += std::fabs(actual[i] - expected[i]);
+    EXPECT_GT(here, 0);
+    error += here;
+    count += actual.size();
+  }
+  EXPECT_LT(error / static_cast<double>(count), 0.1);
 }
 
 TEST(MixtureLayersTest, UsageIsWhatTheTracesSay) {
