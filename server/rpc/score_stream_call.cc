@@ -67,7 +67,12 @@ ScoreStreamCall* ScoreStreamCall::Start(const Backend& backend, Call call,
 }
 
 void ScoreStreamCall::OnReadDone(bool ok) {
+  {
+    absl::MutexLock lock(&mu_);
+    waits_for_client_ = false;
+  }
   if (!ok) return EndReading(absl::OkStatus());
+  EndWhenDone();  // a cancellation may have come meanwhile
   backend_.texts->RunInTurn(incoming_.Length(), [self = shared_from_this()] { self->Submit(); });
 }
 
@@ -141,7 +146,7 @@ void ScoreStreamCall::Proceed() {
   {
     absl::MutexLock lock(&mu_);
     if (read_all_ || cancelled_ || reading_ || in_window_ == kWindow) return;
-    reading_ = true;
+    reading_ = waits_for_client_ = true;
   }
   StartRead(&incoming_);
 }
@@ -150,8 +155,8 @@ void ScoreStreamCall::EndWhenDone() {
   absl::Status status;
   {
     absl::MutexLock lock(&mu_);
-    // A read that is outstanding needs the call; it fails when the call is cancelled.
-    if (!items_.empty() || reading_) return;
+    // An outstanding read needs the call, and fails at once when that is cancelled.
+    if (!items_.empty() || waits_for_client_) return;
     if (!cancelled_ && (!read_all_ || in_window_ > 0)) return;
     status = cancelled_ ? CancelledAt(backend_.clock->Now(), call_.arrival, call_.deadline)
                         : read_status_;

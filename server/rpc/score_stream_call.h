@@ -73,7 +73,8 @@ class ScoreStreamCall final
   absl::Mutex mu_;
   std::unordered_set<std::shared_ptr<Item>> items_ ABSL_GUARDED_BY(mu_);  // not answered yet
   int in_window_ ABSL_GUARDED_BY(mu_) = 0;
-  bool reading_ ABSL_GUARDED_BY(mu_) = false;   // until what came is submitted
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;           // until what came is submitted
+  bool waits_for_client_ ABSL_GUARDED_BY(mu_) = false;  // a read is outstanding
   bool read_all_ ABSL_GUARDED_BY(mu_) = false;  // the client sends no more, or nothing readable
   absl::Status read_status_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
