@@ -43,7 +43,8 @@ std::string ValueCases(const CLI::App& app, const std::string& command) {
   for (const CLI::Option* option : app.get_options()) {
     if (ValueName(*option).empty() || !option->nonpositional()) continue;
     std::vector<std::string> patterns;
-    for (const std::string& name : NamesOf(*option)) patterns.push_back(command + ":" + name);
+    for (const std::string& name : NamesOf(*option))
+      patterns.push_back(absl::StrCat(command, ":", name));
     absl::StrAppend(&cases, "    ", absl::StrJoin(patterns, "|"), ") ", CompleteValue(*option),
                     " ;;\n");
   }

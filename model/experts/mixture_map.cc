@@ -63,7 +63,8 @@ class PanelLayout {
     cell_height_ = line_ + frame.gap();
     width_ = labels_ + std::max<int64_t>(cell_width_ * static_cast<int64_t>(panel.names.size()),
                                          frame.text().Width(panel.kind));
-    height_ = 2 * line_ + cell_height_ * static_cast<int64_t>(panel.rows.size()) + frame.gap();
+    height_ =
+        int64_t{2} * line_ + cell_height_ * static_cast<int64_t>(panel.rows.size()) + frame.gap();
   }
 
   int line() const { return line_; }
@@ -136,7 +137,7 @@ absl::StatusOr<Image> DrawMixtureMap(absl::Span<const MixtureMapLayer> layers,
     width += layout.width() + frame.margin();
     panel_height = std::max(panel_height, layout.height());
   }
-  width = std::max<int64_t>(width, kSmallestPicture * zoom);
+  width = std::max<int64_t>(width, int64_t{kSmallestPicture} * zoom);
   const int panels_top = frame.margin() + frame.caption_height();
   const int64_t height =
       panels_top + panel_height + frame.gap() + frame.legend_height() + frame.margin();

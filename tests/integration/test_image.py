@@ -14,7 +14,7 @@ from server_process import LIMIT_SECONDS, MODEL
 MODEL_PATH = pathlib.Path(MODEL).resolve()
 MOST_BYTES = 150_000_000  # beyond Debian's base
 STREAM = ["generate", "Once upon a time", "--max-tokens", "800", "--ignore-eos", "--temperature", "0"]
-OURS = re.compile(r"/usr/(bin/peerage(-server|-model)?$|share/(peerage|doc)/|lib/systemd/system/peerage.service$)")
+OURS = re.compile(r"/usr/(bin/peerage(-server|-model)?$|share/(peerage|doc)/|share/bash-completion/completions/peerage$|lib/systemd/system/peerage.service$)")
 LIBRARY = re.compile(r"/usr/lib/x86_64-linux-gnu/([\w-]+/)?[\w+-]+\.so[.\d]*$")
 THEIRS = re.compile(r"/usr/share/(doc-base/libpng|grpc/roots.pem|lintian/overrides/lib)")  # libraries' packages'
 PACKAGES = re.compile(r"/(var/lib/(dpkg|apt)|etc/ld.so.cache|var/cache)")
