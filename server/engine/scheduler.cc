@@ -143,7 +143,10 @@ void Scheduler::StartSequences() {
     if (task->parked()) continue;
     while (reservations_.Start(*task, /*as_extra=*/false, batch_)) continue;
   }
-  if (line_.size() > 0) return;
+  const bool more = std::any_of(running_.begin(), running_.end(), [](const auto& task) {
+    return !task->parked() && task->has_more_to_start();
+  });
+  if (line_.size() > 0 || !more) return;
   CollectWork();
   for (const auto& task : running_) {
     if (task->parked()) continue;
