@@ -21,7 +21,6 @@ from peerage.options import (CallOptions, Continuation, GenerateOptions, Message
 from peerage.retry import RetryPolicy
 from peerage.streams import AsyncGenerationStream, AsyncStream
 from peerage.transport import Answer, Call
-from peerage.v1 import inference_pb2
 
 
 class AsyncClient:
@@ -125,7 +124,9 @@ class AsyncClient:
             delay: float | None = 0.0
             while delay is not None:
                 await asyncio.sleep(delay)
-                call = self._score_stream(batch, attempts.remaining(), call_options)
+                call = transport.score_stream(self.channel)(
+                    batch.messages(), timeout=attempts.remaining(),
+                    metadata=self._settings.metadata(call_options))
                 try:
                     async for message in call:
                         for answer in batch.add(message):
@@ -187,9 +188,7 @@ class AsyncClient:
         await self._unary(transport.reset_expert_usage(model, options))
 
     async def _unary(self, call: Call[Answer]) -> Answer:
-        method = self.channel.unary_unary(
-            call.method, request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString)
+        method = transport.unary(self.channel, call)
         attempts = self._settings.attempts(call.options)
         while True:
             try:
@@ -202,15 +201,5 @@ class AsyncClient:
 
     def _begin(self, call: Call[Any], timeout: float | None) -> Any:
         """A call that streams its responses, as an asynchronous iterator."""
-        method = self.channel.unary_stream(
-            call.method, request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString)
-        return method(call.request, timeout=timeout,
-                      metadata=self._settings.metadata(call.options))
-
-    def _score_stream(self, batch: ScoreBatch, timeout: float | None, options: CallOptions) -> Any:
-        method = self.channel.stream_stream(
-            transport.SCORE_STREAM,
-            request_serializer=inference_pb2.ScoreStreamRequest.SerializeToString,
-            response_deserializer=inference_pb2.ScoreStreamResponse.FromString)
-        return method(batch.messages(), timeout=timeout, metadata=self._settings.metadata(options))
+        return transport.streamed(self.channel, call)(
+            call.request, timeout=timeout, metadata=self._settings.metadata(call.options))

@@ -21,7 +21,6 @@ from peerage.options import (CallOptions, Continuation, GenerateOptions, Message
 from peerage.retry import RetryPolicy
 from peerage.streams import GenerationStream, Stream
 from peerage.transport import Answer, Call
-from peerage.v1 import inference_pb2
 
 Item = TypeVar("Item")
 
@@ -134,7 +133,9 @@ class Client:
             delay: float | None = 0.0
             while delay is not None:
                 time.sleep(delay)
-                call = self._score_stream(batch, attempts.remaining(), call_options)
+                call = transport.score_stream(self.channel)(
+                    batch.messages(), timeout=attempts.remaining(),
+                    metadata=self._settings.metadata(call_options))
                 try:
                     for message in call:
                         for answer in batch.add(message):
@@ -195,9 +196,7 @@ class Client:
         self._unary(transport.reset_expert_usage(model, options))
 
     def _unary(self, call: Call[Answer]) -> Answer:
-        method = self.channel.unary_unary(
-            call.method, request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString)
+        method = transport.unary(self.channel, call)
         attempts = self._settings.attempts(call.options)
         while True:
             try:
@@ -210,15 +209,5 @@ class Client:
 
     def _begin(self, call: Call[Any], timeout: float | None) -> Any:
         """A call that streams its responses, as an iterator."""
-        method = self.channel.unary_stream(
-            call.method, request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString)
-        return method(call.request, timeout=timeout,
-                      metadata=self._settings.metadata(call.options))
-
-    def _score_stream(self, batch: ScoreBatch, timeout: float | None, options: CallOptions) -> Any:
-        method = self.channel.stream_stream(
-            transport.SCORE_STREAM,
-            request_serializer=inference_pb2.ScoreStreamRequest.SerializeToString,
-            response_deserializer=inference_pb2.ScoreStreamResponse.FromString)
-        return method(batch.messages(), timeout=timeout, metadata=self._settings.metadata(options))
+        return transport.streamed(self.channel, call)(
+            call.request, timeout=timeout, metadata=self._settings.metadata(call.options))

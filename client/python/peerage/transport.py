@@ -21,8 +21,6 @@ from peerage.v1 import experts_pb2, inference_pb2, models_pb2
 
 Answer = TypeVar("Answer")
 
-SCORE_STREAM = "/peerage.v1.InferenceService/ScoreStream"
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call(Generic[Answer]):
@@ -125,6 +123,28 @@ def kind_of_layer(served: Sequence[Model], model: str | None, layer: int) -> Exp
     if len(kinds) > 1:
         raise ValueError(f"layer {layer} has experts of several kinds: {', '.join(kinds)}")
     return kinds[0]
+
+
+# Methods of a channel of either client; both kinds of channels make them alike.
+
+
+def unary(channel: Any, call: Call[Any]) -> Any:
+    return channel.unary_unary(call.method,
+                               request_serializer=type(call.request).SerializeToString,
+                               response_deserializer=call.response.FromString)
+
+
+def streamed(channel: Any, call: Call[Any]) -> Any:
+    return channel.unary_stream(call.method,
+                                request_serializer=type(call.request).SerializeToString,
+                                response_deserializer=call.response.FromString)
+
+
+def score_stream(channel: Any) -> Any:
+    return channel.stream_stream(
+        "/peerage.v1.InferenceService/ScoreStream",
+        request_serializer=inference_pb2.ScoreStreamRequest.SerializeToString,
+        response_deserializer=inference_pb2.ScoreStreamResponse.FromString)
 
 
 VERSION = importlib.metadata.version("peerage")
