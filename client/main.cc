@@ -17,8 +17,6 @@
 namespace peerage::client {
 namespace {
 
-constexpr int kCallFailed = 1;
-constexpr int kWrongUsage = 2;
 constexpr int kInterrupted = 130;
 
 int WrongUsage(absl::string_view message) {
@@ -45,7 +43,7 @@ int RunCommand(Command& command, const SharedOptions& shared) {
   }
   if (result.ok()) return *result;
   std::cerr << "peerage: " << EscapeText(DescribeError(result.status(), options->server)) << "\n";
-  return kCallFailed;
+  return kFailed;
 }
 
 int Main(int argc, char** argv) {

@@ -17,8 +17,6 @@
 namespace peerage {
 namespace {
 
-constexpr int kWrongUsage = 2;
-
 const CLI::App* ChosenCommand(const CLI::App& program) {
   const std::vector<CLI::App*> chosen =
       const_cast<CLI::App&>(program)

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "base/command_line/parse.h"
 #include "base/error_text.h"
 #include "base/utf8.h"
 #include "client/answer_report.h"
@@ -21,8 +22,6 @@ namespace {
 
 constexpr char kHelp[] =
     "/reset forgets the conversation, /quit or Ctrl-D ends, Ctrl-C stops an answer.\n";
-constexpr int kFailed = 1;
-constexpr int kWrongUsage = 2;
 
 // One line is one turn. On a terminal what fails is said and the conversation goes on without that
 // turn; elsewhere it ends.

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/command_line/options.h"
+#include "base/command_line/parse.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "client/answer_report.h"
@@ -155,7 +156,7 @@ class GenerateCommand : public Command {
     };
     CallMany<v1::GenerateResponse>({.count = items_.size(), .parallel = parallel_.value_or(4)},
                                    call, print);
-    return failed == 0 ? 0 : 1;
+    return failed == 0 ? 0 : kFailed;
   }
 
   // A line of JSONL, or the answer on one line.

@@ -1,6 +1,7 @@
 #include <iostream>
 #include <string>
 
+#include "base/command_line/parse.h"
 #include "client/commands/command.h"
 #include "client/message_json.h"
 
@@ -33,7 +34,7 @@ class HealthCommand : public Command {
       const std::string name = grpc::health::v1::HealthCheckResponse::ServingStatus_Name(*status);
       std::cout << (json() ? JsonText(ToJson(response)) : name + "\n");
     }
-    return *status == grpc::health::v1::HealthCheckResponse::SERVING ? 0 : 1;
+    return *status == grpc::health::v1::HealthCheckResponse::SERVING ? 0 : kFailed;
   }
 
  private:

@@ -9,6 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/command_line/parse.h"
 #include "base/command_line/progress_bar.h"
 #include "base/error_text.h"
 #include "base/json_object.h"
@@ -110,7 +111,7 @@ class ScoreFilePrinter {
     }
     std::cout.flush();
     for (const auto& [line, failure] : failures_) PrintFailure(line, failure);
-    return failures_.empty() ? 0 : 1;
+    return failures_.empty() ? 0 : kFailed;
   }
 
  private:

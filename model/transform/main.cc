@@ -15,8 +15,6 @@
 namespace peerage::transform {
 namespace {
 
-constexpr int kFailed = 1;
-constexpr int kWrongUsage = 2;
 constexpr int kSignalled = 128;  // and the signal's number, as in shells
 
 // Returns the exit code.
