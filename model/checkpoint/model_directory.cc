@@ -16,13 +16,13 @@
 #include "model/checkpoint/layout/tied_head.h"
 #include "model/checkpoint/stored_model.h"
 #include "model/tokenizer/gpt2_files.h"
+#include "model/tokenizer/tokenizer_file_names.h"
 
 namespace peerage {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
 constexpr uint64_t kMaxTokenizerBytes = uint64_t{64} << 20;
 
 // Large ones are Git LFS pointers where the files themselves were not fetched.
@@ -55,33 +55,33 @@ absl::StatusOr<std::string> ReadOptional(const fs::path& directory, const char* 
 absl::StatusOr<std::string> TokenizerJsonOfParts(const fs::path& directory,
                                                  const std::string& tokenizer_config) {
   Gpt2Files files{.tokenizer_config_json = tokenizer_config};
-  ASSIGN_OR_RETURN(files.vocab_json, ReadOptional(directory, "vocab.json", kMaxTokenizerBytes));
-  ASSIGN_OR_RETURN(files.merges_txt, ReadOptional(directory, "merges.txt", kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(files.vocab_json, ReadOptional(directory, kVocabName, kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(files.merges_txt, ReadOptional(directory, kMergesName, kMaxTokenizerBytes));
   if (files.vocab_json.empty() || files.merges_txt.empty()) {
     return absl::NotFoundError(absl::StrCat(
         directory.string(), ": no tokenizer.json (nor vocab.json and merges.txt instead)"));
   }
   ASSIGN_OR_RETURN(files.added_tokens_json,
-                   ReadOptional(directory, "added_tokens.json", kMaxTokenizerBytes));
+                   ReadOptional(directory, kAddedTokensName, kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(files.special_tokens_map_json,
-                   ReadOptional(directory, "special_tokens_map.json", kMaxTokenizerBytes));
+                   ReadOptional(directory, kSpecialTokensMapName, kMaxTokenizerBytes));
   return At(directory.string(), TokenizerJsonOf(files));
 }
 
 absl::StatusOr<HuggingFaceTokenizer> ReadTokenizer(const fs::path& directory) {
   HuggingFaceTokenizer tokenizer;
   ASSIGN_OR_RETURN(tokenizer.tokenizer_config_json,
-                   ReadOptional(directory, "tokenizer_config.json", kMaxTokenizerBytes));
+                   ReadOptional(directory, kTokenizerConfigName, kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
-                   ReadOptional(directory, "tokenizer.json", kMaxTokenizerBytes));
+                   ReadOptional(directory, kTokenizerJsonName, kMaxTokenizerBytes));
   if (tokenizer.tokenizer_json.empty()) {
     ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
                      TokenizerJsonOfParts(directory, tokenizer.tokenizer_config_json));
   }
   ASSIGN_OR_RETURN(tokenizer.chat_template,
-                   ReadOptional(directory, "chat_template.jinja", kMaxTokenizerBytes));
+                   ReadOptional(directory, kChatTemplateName, kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(tokenizer.generation_config_json,
-                   ReadOptional(directory, "generation_config.json", kMaxConfigBytes));
+                   ReadOptional(directory, kGenerationConfigName, kMaxModelConfigBytes));
   return tokenizer;
 }
 
@@ -106,8 +106,9 @@ std::vector<TokenId> United(std::vector<TokenId> ids, const std::vector<TokenId>
 
 absl::StatusOr<ModelConfig> ReadConfig(const fs::path& directory,
                                        std::vector<std::string>* ignored_keys) {
-  ASSIGN_OR_RETURN(const std::string text, ReadRequired(directory, "config.json", kMaxConfigBytes));
-  return At((directory / "config.json").string(), ParseModelConfig(text, ignored_keys));
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadRequired(directory, kModelConfigName, kMaxModelConfigBytes));
+  return At((directory / kModelConfigName).string(), ParseModelConfig(text, ignored_keys));
 }
 
 }  // namespace
@@ -126,11 +127,7 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   ASSIGN_OR_RETURN(TensorBinding binding,
                    At(path, BindTensors(model.config, naming, std::move(shards.tensors))));
   if (binding.tied_head.has_value()) {
-    const auto embedding = std::find_if(
-        binding.tensors.begin(), binding.tensors.end(),
-        [](const BoundTensor& tensor) { return tensor.info.name == "model.embed_tokens.weight"; });
-    RETURN_IF_ERROR(
-        At(path, CheckTiedHead(shards.files, embedding->parts.front(), *binding.tied_head)));
+    RETURN_IF_ERROR(At(path, CheckTiedHead(shards.files, *binding.tied_head)));
   }
   model.weight_files = std::move(shards.files);
   model.tensors = std::move(binding.tensors);
@@ -139,7 +136,7 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   ASSIGN_OR_RETURN(HuggingFaceTokenizer tokenizer, ReadTokenizer(directory));
   ASSIGN_OR_RETURN(
       std::vector<TokenId> eos_ids,
-      At((directory / "generation_config.json").string(),
+      At((directory / kGenerationConfigName).string(),
          ParseGenerationEosIds(tokenizer.generation_config_json, model.config.vocab_size)));
   model.tokenizer.hugging_face = std::move(tokenizer);
   model.tokenizer.config_bos_id = model.config.bos_id;

@@ -6,6 +6,7 @@
 #include "base/status_macros.h"
 #include "model/checkpoint/container/new_file.h"
 #include "model/tokenizer/tokenizer_conversion.h"
+#include "model/tokenizer/tokenizer_file_names.h"
 
 namespace peerage::transform {
 
@@ -17,10 +18,10 @@ absl::StatusOr<std::vector<TextFile>> TokenizerFiles(const TokenizerSource& toke
     texts = *tokenizer.hugging_face;
   }
   const std::pair<const char*, std::string&> named[] = {
-      {"tokenizer.json", texts.tokenizer_json},
-      {"tokenizer_config.json", texts.tokenizer_config_json},
-      {"chat_template.jinja", texts.chat_template},
-      {"generation_config.json", texts.generation_config_json}};
+      {kTokenizerJsonName, texts.tokenizer_json},
+      {kTokenizerConfigName, texts.tokenizer_config_json},
+      {kChatTemplateName, texts.chat_template},
+      {kGenerationConfigName, texts.generation_config_json}};
   std::vector<TextFile> files;
   for (const auto& [name, text] : named) {
     if (!text.empty()) files.push_back({name, std::move(text)});

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/tokenizer/tokenizer_file_names.h"
 #include "model/transform/free_space.h"
 
 namespace peerage::transform {
@@ -19,13 +20,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kConfigFile[] = "config.json";
 constexpr char kAsideName[] = "model.replaced";
 constexpr const char* kModelExtensions[] = {".safetensors", ".json", ".jinja",
                                             ".bin",         ".pt",   ".pth"};
 
 bool IsOfAModel(const fs::path& file) {
-  return file.filename() == "merges.txt" ||
+  return file.filename() == kMergesName ||
          std::find(std::begin(kModelExtensions), std::end(kModelExtensions), file.extension()) !=
              std::end(kModelExtensions);
 }
@@ -134,7 +134,7 @@ absl::Status NewModelDirectory::Lock() {
 absl::Status NewModelDirectory::SetReplacedAside() {
   std::vector<fs::path> files(replaced_.begin(), replaced_.end());
   std::partition(files.begin(), files.end(),
-                 [](const fs::path& file) { return file == kConfigFile; });
+                 [](const fs::path& file) { return file == kModelConfigName; });
   std::error_code error;
   if (!files.empty()) fs::create_directory(path_ / kAsideName, error);
   if (error) return ErrorAt(path_ / kAsideName, error);
@@ -156,7 +156,7 @@ void NewModelDirectory::RestoreReplaced() {
 absl::Status NewModelDirectory::MoveFiles() {
   ASSIGN_OR_RETURN(std::vector<fs::path> files, EntriesOf(partial_path_));
   std::partition(files.begin(), files.end(),
-                 [](const fs::path& file) { return file.filename() != kConfigFile; });
+                 [](const fs::path& file) { return file.filename() != kModelConfigName; });
   for (const fs::path& file : files) {
     const fs::path place = path_ / file.filename();
     std::error_code error;

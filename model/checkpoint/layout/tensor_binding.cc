@@ -80,7 +80,7 @@ class Binder {
     return bound;
   }
 
-  const StoredTensor* Find(absl::string_view name) const { return stored_.at(name); }
+  const StoredTensor& Find(absl::string_view name) const { return *stored_.at(name); }
 
   // In the order of their names.
   std::vector<std::string> Unused() const {
@@ -95,6 +95,14 @@ class Binder {
   std::map<absl::string_view, const StoredTensor*> stored_;  // by name
   std::set<absl::string_view> used_;                         // two specs may share a part
 };
+
+// Precondition: the layout is bound; every layout has an embedding.
+const StoredTensor& EmbeddingOf(const TensorBinding& binding) {
+  const auto embedding = std::find_if(
+      binding.tensors.begin(), binding.tensors.end(),
+      [](const BoundTensor& tensor) { return tensor.info.name == "model.embed_tokens.weight"; });
+  return embedding->parts.front();
+}
 
 }  // namespace
 
@@ -120,7 +128,9 @@ absl::StatusOr<TensorBinding> BindTensors(const ModelConfig& config, TensorNamin
       return absl::InvalidArgumentError(
           absl::StrCat("tensor ", Quoted(name), ": the model has no such tensor", Meaning(name)));
     }
-    if (config.tied_embeddings && name == "lm_head.weight") binding.tied_head = *binder.Find(name);
+    if (config.tied_embeddings && name == "lm_head.weight") {
+      binding.tied_head = TiedHead{EmbeddingOf(binding), binder.Find(name)};
+    }
     binding.ignored.push_back(std::move(name));
   }
   return binding;

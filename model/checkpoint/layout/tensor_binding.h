@@ -19,11 +19,16 @@ struct BoundTensor {
   std::vector<StoredTensor> parts;  // of a weight's dtype, in the order of the spec's
 };
 
+// A stored head of a model whose head is its embedding.
+struct TiedHead {
+  StoredTensor embedding;
+  StoredTensor head;
+};
+
 struct TensorBinding {
-  std::vector<BoundTensor> tensors;  // in the layout's order
-  std::vector<std::string> ignored;  // stored tensors that are not weights, by rule
-  // A head beside an embedding that it is tied to: to be compared (tied_head.h). Among the ignored.
-  std::optional<StoredTensor> tied_head;
+  std::vector<BoundTensor> tensors;   // in the layout's order
+  std::vector<std::string> ignored;   // stored tensors that are not weights, by rule
+  std::optional<TiedHead> tied_head;  // to be compared (tied_head.h); its head is among the ignored
 };
 
 // Whose names the tensors of a model directory have.

@@ -40,8 +40,8 @@ bool SameRows(const StoredTensor& a, const std::vector<uint8_t>& a_bytes, const 
 
 }  // namespace
 
-absl::Status CheckTiedHead(const WeightFiles& files, const StoredTensor& embedding,
-                           const StoredTensor& head) {
+absl::Status CheckTiedHead(const WeightFiles& files, const TiedHead& tied) {
+  const auto& [embedding, head] = tied;
   if (head.shape != embedding.shape || head.shape.empty() || head.shape.front() == 0) {
     return Differs(head, "has not the shape of the embedding");
   }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "model/checkpoint/container/stored_tensor.h"
+#include "model/checkpoint/layout/tensor_binding.h"
 #include "model/checkpoint/layout/tensor_reading.h"
 
 namespace peerage {
@@ -9,7 +9,6 @@ namespace peerage {
 // A model that says `tie_word_embeddings` has no head of its own: one that is stored all the same
 // (many writers do) must hold the embedding's values, whatever its dtype. Reads both, a few MiB at
 // a time. An error names the head and the first row that differs.
-absl::Status CheckTiedHead(const WeightFiles& files, const StoredTensor& embedding,
-                           const StoredTensor& head);
+absl::Status CheckTiedHead(const WeightFiles& files, const TiedHead& tied);
 
 }  // namespace peerage

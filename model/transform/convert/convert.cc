@@ -113,11 +113,15 @@ absl::Status CopyTensor(const RandomAccessFile& file, const RenamedTensor& renam
 // Whether the tensors are those of the config's model.
 absl::Status CheckFit(const ModelConfig& config, const StoredWeights& weights,
                       const RenamedTensors& renamed, const std::vector<StoredTensor>& tensors) {
-  RETURN_IF_ERROR(BindTensors(config, NamingOf(config, tensors), tensors).status());
-  const auto embedding = renamed.tensors.find("model.embed_tokens.weight");
-  const auto head = renamed.tensors.find("lm_head.weight");
-  if (!config.tied_embeddings || head == renamed.tensors.end()) return absl::OkStatus();
-  return CheckTiedHead(weights.files, embedding->second.tensor, head->second.tensor);
+  ASSIGN_OR_RETURN(const TensorBinding binding,
+                   BindTensors(config, NamingOf(config, tensors), tensors));
+  if (!binding.tied_head.has_value()) return absl::OkStatus();
+  // The values are compared as the source stores them.
+  const auto source = [&renamed](const StoredTensor& tensor) {
+    return renamed.tensors.at(tensor.name).tensor;
+  };
+  return CheckTiedHead(weights.files,
+                       {source(binding.tied_head->embedding), source(binding.tied_head->head)});
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "model/checkpoint/config/parse_model_config.h"
 #include "model/checkpoint/container/new_file.h"
 #include "model/checkpoint/container/random_access_file.h"
+#include "model/tokenizer/tokenizer_file_names.h"
 #include "model/transform/config_json.h"
 
 namespace peerage::transform {
@@ -17,16 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kConfigName[] = "config.json";
-constexpr const char* kTokenizerNames[] = {"generation_config.json",
-                                           "tokenizer.json",
-                                           "tokenizer_config.json",
-                                           "chat_template.jinja",
-                                           "vocab.json",
-                                           "merges.txt",
-                                           "added_tokens.json",
-                                           "special_tokens_map.json"};
-constexpr uint64_t kMaxCopiedConfigBytes = uint64_t{1} << 20;
+constexpr const char* kTokenizerNames[] = {
+    kGenerationConfigName, kTokenizerJsonName, kTokenizerConfigName, kChatTemplateName, kVocabName,
+    kMergesName,           kAddedTokensName,   kSpecialTokensMapName};
 
 bool IsThere(const fs::path& path) {
   std::error_code error;
@@ -36,8 +30,8 @@ bool IsThere(const fs::path& path) {
 // Empty where there is none.
 absl::StatusOr<fs::path> ConfigFile(const std::string& from, const std::string& named) {
   std::error_code error;
-  fs::path file = named.empty() ? fs::path(from) / kConfigName : fs::path(named);
-  if (!named.empty() && fs::is_directory(file, error)) file /= kConfigName;
+  fs::path file = named.empty() ? fs::path(from) / kModelConfigName : fs::path(named);
+  if (!named.empty() && fs::is_directory(file, error)) file /= kModelConfigName;
   if (IsThere(file)) return file;
   if (named.empty()) return fs::path();
   return absl::NotFoundError(absl::StrCat("--config: ", file.string(), ": no such file"));
@@ -56,7 +50,7 @@ absl::StatusOr<std::vector<fs::path>> TokenizerFilesOf(const std::string& from,
 }
 
 absl::StatusOr<ModelConfig> ReadConfig(const fs::path& file) {
-  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMaxCopiedConfigBytes));
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMaxModelConfigBytes));
   return At(file.string(), ParseModelConfig(text));
 }
 
@@ -81,12 +75,12 @@ absl::StatusOr<std::vector<std::string>> CopyModelParts(const ModelParts& parts,
                                                         std::optional<TensorType> dtype) {
   std::vector<std::string> copied;
   if (!parts.config_file.empty()) {
-    ASSIGN_OR_RETURN(std::string text, ReadTextFile(parts.config_file, kMaxCopiedConfigBytes));
+    ASSIGN_OR_RETURN(std::string text, ReadTextFile(parts.config_file, kMaxModelConfigBytes));
     if (dtype.has_value()) {
       ASSIGN_OR_RETURN(text, At(parts.config_file.string(), WithDtype(text, *dtype)));
     }
-    RETURN_IF_ERROR(WriteNewFile(to / kConfigName, text));
-    copied.emplace_back(kConfigName);
+    RETURN_IF_ERROR(WriteNewFile(to / kModelConfigName, text));
+    copied.emplace_back(kModelConfigName);
   }
   for (const fs::path& file : parts.tokenizer_files) {
     std::error_code error;

@@ -18,8 +18,6 @@
 namespace peerage::transform {
 namespace {
 
-constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
-
 // What the canonical names of a part's tensors contain; the first part that fits counts.
 struct Part {
   absl::string_view name;
@@ -97,7 +95,7 @@ Inspection InspectConfig(ModelConfig config, int64_t context) {
 }
 
 absl::StatusOr<Inspection> InspectBareConfig(const std::string& path, int64_t context) {
-  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxConfigBytes));
+  ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxModelConfigBytes));
   absl::StatusOr<ModelConfig> config = ParseModelConfig(text);
   if (!config.ok()) return At(path, config.status());
   Inspection inspection = InspectConfig(*std::move(config), context);

@@ -148,7 +148,8 @@ TEST(TensorBindingTest, TellsOfAHeadBesideTheEmbeddingThatItIsTiedTo) {
   ASSERT_TRUE(binding.ok()) << binding.status();
   EXPECT_THAT(binding->ignored, ElementsAre("lm_head.weight"));
   ASSERT_TRUE(binding->tied_head.has_value());
-  EXPECT_EQ(binding->tied_head->name, "lm_head.weight");
+  EXPECT_EQ(binding->tied_head->head.name, "lm_head.weight");
+  EXPECT_EQ(binding->tied_head->embedding.name, "model.embed_tokens.weight");
 }
 
 TEST(TensorBindingTest, AcceptsEveryPlainDtypeForEveryTensor) {
