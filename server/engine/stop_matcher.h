@@ -12,7 +12,7 @@ namespace peerage {
 // string is held back until that is decided. The match that ends first wins, among those the
 // longest, so the result does not depend on how the text is cut.
 //
-// Threads: none. Copyable: a forked candidate continues its own way.
+// Threads: none.
 // Cost: linear in the text for each stop string (Knuth, Morris and Pratt 1977).
 class StopMatcher {
  public:

@@ -10,7 +10,7 @@
 
 namespace peerage {
 
-// Keeps the trace of a running request, in parts: what comes before a fork (the prompt, the
+// Keeps the trace of a running request, in parts: what its branches share (the prompt, the
 // context), then each candidate or continuation. A prompt token that every candidate computes for
 // itself is in the prompt's part, once.
 //
@@ -26,7 +26,7 @@ class TraceRecorder {
 
   bool wanted() const { return level_ != ExpertTraceLevel::kNone; }
 
-  // The tokens of a chunk of this part's sequence, or of the one before the fork.
+  // The tokens of a chunk of this part's sequence, or of the trunk.
   void Record(size_t part, const ChunkResult& result);
 
   // What the tokens of a chunk picked, by expert layer; whatever was recorded of them.
