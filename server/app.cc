@@ -276,6 +276,8 @@ absl::Status App::LoadModel(const std::string& device) {
   options.max_sequences = config_.max_sequences;
   options.max_queued_requests = config_.max_queued_requests;
   options.max_queued_tokens = config_.max_queued_tokens;
+  options.prefix_cache = config_.prefix_cache == "on";
+  options.admission = *FindChoice(kAdmissions, config_.admission);
   options.count_distinct_experts = CountsDistinctExperts(config_);
   options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
   options.on_lost = [this](const absl::Status& status) { Lose(status); };

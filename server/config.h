@@ -36,6 +36,8 @@ struct ServerConfig {
   int32_t max_request_mib = 4;
   absl::Duration min_ping_interval = absl::Seconds(10);
   std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
+  std::string prefix_cache = "on";          // "on" or "off"
+  std::string admission = "reserve";        // "reserve" or "optimistic"
   std::string expert_usage = "recent";      // "off", "total" or "recent"
   std::string expert_metrics = "standard";  // "off", "basic", "standard" or "full"
   std::string expert_baseline;              // an .npy file, or none

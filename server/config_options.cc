@@ -12,12 +12,15 @@
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "server/config_file.h"
+#include "server/engine/admission_policy.h"
 #include "server/engine/expert_trace.h"
 #include "server/experts/expert_statistics.h"
 #include "server/log/log_line.h"
 
 namespace peerage {
 namespace {
+
+constexpr absl::string_view kOnOff[] = {"on", "off"};
 
 absl::Status SetText(absl::string_view value, std::string* field) {
   if (value.empty()) return absl::InvalidArgumentError("must not be empty");
@@ -234,6 +237,20 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) {
        return config.kv_cache_mib ? absl::StrCat(*config.kv_cache_mib) : QuoteToml("auto");
      }},
+    {"prefix-cache", "on|off",
+     "Whether computed blocks of the KV cache are kept for requests that begin alike", "on",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kOnOff, &config->prefix_cache);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.prefix_cache); }},
+    {"admission", "POLICY",
+     "When a request starts: reserve (the KV cache has what it may need) or optimistic (what it is "
+     "expected to need; requests may be put back and computed anew)",
+     "reserve",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kAdmissions, &config->admission);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.admission); }},
     {"expert-usage", "MODE",
      "Which windows of expert usage are counted: off, total (since start or reset) or recent (that "
      "and the last 5 minutes)",

@@ -37,6 +37,11 @@ def cache(ratio, waiting):
             server("peerage_requests_waiting_by_reason", f"{waiting}x30", 'reason="kv_blocks"')]
 
 
+def preempted(preemptions, requests):
+    return [server("peerage_preemptions_total", f"0+{preemptions}x30"),
+            server("peerage_request_queue_seconds_count", f"0+{requests}x30")]
+
+
 def used(ratio, expected):
     return [layer("peerage_expert_used_ratio", f"{ratio}x60", 'window="recent"'),
             layer("peerage_expert_used_expected_ratio", f"{expected}x60", 'window="recent"')]
@@ -92,6 +97,10 @@ CASES = {
         (True, cache(0.99, 4)),
         (False, cache(0.99, 0)),
         (False, cache(0.6, 4))]),
+    "PeeragePreemptionStorm": (20, [
+        (True, preempted(40, 100)),
+        (False, preempted(10, 100)),
+        (False, preempted(0, 0))]),
     "PeerageEngineStalled": (10, [
         (True, [server("peerage_engine_heartbeat_timestamp_seconds", "30x20")]),
         (False, [server("peerage_engine_heartbeat_timestamp_seconds", "1+60x20")]),

@@ -10,6 +10,7 @@ Candidate::Candidate(uint32_t index, const StoppingRules* rules, const Tokenizer
 Candidate::Progress Candidate::Append(TokenId token, const Timeline& started, absl::Time now) {
   timeline_.arrival = started.arrival;
   timeline_.scheduled = started.scheduled;
+  timeline_.preemptions = started.preemptions;
   const std::optional<absl::Time> last = timeline_.last_token;
   timeline_.MarkToken(now);
 

@@ -2,9 +2,9 @@
 
 namespace peerage {
 
-void Delivery::Begin(absl::Time now) {
+void Delivery::Begin(const CachedPrefix& cached, absl::Time now) {
   timeline_.scheduled = now;
-  DeliverStart();
+  DeliverStart(cached);
 }
 
 void Delivery::MarkToken(absl::Time now) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -18,6 +19,14 @@
 #include "server/engine/step_builder.h"
 
 namespace peerage {
+
+// What a request found in the prefix cache.
+struct CachedPrefix {
+  int32_t queried = 0;  // tokens that it looked for
+  int32_t tokens = 0;   // and found
+  // Of these tokens and the one behind them, where they are wanted.
+  std::vector<TokenLogprob> logprobs = {};
+};
 
 // What a delivery knows of its model. All of it must outlive the delivery.
 struct ModelFacts {
@@ -39,21 +48,23 @@ class Delivery {
   virtual bool traced() const = 0;  // whether its chunks' expert picks are wanted
   // What a slot of the sequence draws by.
   virtual SlotState StateOf(const Sequence& sequence) const = 0;
-  // The rows wanted of the sequence's next `count` tokens, the chunk that was added last.
+  // The rows wanted of the sequence's next `count` tokens, the chunk that was added last: of tokens
+  // that were reached before, the results are delivered.
   virtual void AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const = 0;
-  // Delivers what a step reported of a chunk whose tokens are now computed. The token with which
-  // the sequence goes on, if it does.
-  virtual std::optional<TokenId> Deliver(const Sequence& sequence, const ChunkResult& result,
+  // Delivers what a step reported of a chunk whose tokens are now computed, of those that had not
+  // been reached before. The token with which the sequence goes on, if it does.
+  virtual std::optional<TokenId> Deliver(Sequence& sequence, const ChunkResult& result,
                                          absl::Time now) = 0;
   // Kind, origin and token counts.
   virtual RequestEvent Usage() const = 0;
 
   // The request's first step is scheduled, or it is found to need none.
-  void Begin(absl::Time now);
+  void Begin(const CachedPrefix& cached, absl::Time now);
   bool begun() const { return timeline_.scheduled.has_value(); }
 
   // What the client got since this was last emptied.
   TokensEvent& tokens() { return tokens_; }
+  void SetPreemptions(uint32_t preemptions) { timeline_.preemptions = preemptions; }
   ResponseSink& sink() const { return *sink_; }
   const Timeline& timeline() const { return timeline_; }
 
@@ -61,7 +72,7 @@ class Delivery {
 
  protected:
   // What goes to the sink before any result.
-  virtual void DeliverStart() { sink_->OnStarted(); }
+  virtual void DeliverStart(const CachedPrefix& cached) = 0;
 
   // The client gets a token, or what a step says of some.
   void MarkToken(absl::Time now);

@@ -27,7 +27,9 @@ SchedulerOptions MakeSchedulerOptions(const EngineOptions& options,
           .max_sequences = capacity.max_sequences,
           .num_blocks = capacity.model.num_blocks,
           .block_tokens = capacity.model.block_tokens,
-          .slow_reader_timeout = options.slow_reader_timeout};
+          .slow_reader_timeout = options.slow_reader_timeout,
+          .prefix_cache = options.prefix_cache,
+          .admission = options.admission};
 }
 
 int64_t PromptTokens(const GenerateRequest& request) {
@@ -91,11 +93,17 @@ class Engine::Core {
     return {.requests_waiting = waiting,
             .waiting_for_slots = worker.front_lacks == Lack::kSequences ? waiting : 0,
             .waiting_for_blocks = worker.front_lacks == Lack::kBlocks ? waiting : 0,
+            .waiting_for_fairness = worker.front_lacks == Lack::kNothing ? waiting : 0,
+            .share_gap = worker.share_gap,
             .waiting_prompt_tokens = replica_.inbox().waiting_prompt_tokens(),
             .requests_running = worker.requests_running,
             .requests_parked = worker.requests_parked,
             .kv_blocks_total = capacity_.model.num_blocks,
             .kv_blocks_free = worker.kv_blocks_free,
+            .kv_blocks_cached = worker.kv_blocks_cached,
+            .prefix_queried_tokens = worker.prefix_queried_tokens,
+            .prefix_hit_tokens = worker.prefix_hit_tokens,
+            .preemptions = worker.preemptions,
             .steps = worker.steps,
             .last_turn = worker.last_turn,
             .draining = replica_.inbox().closed(),

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
+#include "server/engine/admission_policy.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine_status.h"
 #include "server/engine/observer.h"
@@ -23,6 +24,8 @@ struct EngineOptions {
   int32_t max_queued_requests = 256;      // waiting to start
   int64_t max_queued_tokens = INT64_MAX;  // of their prompts
   absl::Duration slow_reader_timeout = absl::Seconds(5);
+  bool prefix_cache = true;  // whether computed blocks are kept for who begins alike
+  Admission admission = Admission::kReserve;
   // Run by the worker at the beginning of each of its turns, before its tasks and its step: for
   // what keeps pace with the model. May be null.
   WorkerTask every_turn = nullptr;

@@ -24,7 +24,7 @@ void GenerateDelivery::AddRows(const Sequence& sequence, int32_t count, StepBuil
   if (request_.prompt_logprobs && sequence.index == 0) {
     const absl::Span<const TokenId> prompt = request_.prompt;
     const int32_t scored = std::min(count, prompt_size() - 1 - sequence.computed);
-    for (int32_t row = 0; row < scored; ++row) {
+    for (int32_t row = std::max(sequence.reached - sequence.computed, 0); row < scored; ++row) {
       step.Score(row, prompt.subspan(sequence.computed + row + 1, 1),
                  std::max(request_.alternatives, 0));
     }
@@ -34,41 +34,66 @@ void GenerateDelivery::AddRows(const Sequence& sequence, int32_t count, StepBuil
   }
 }
 
-std::optional<TokenId> GenerateDelivery::Deliver(const Sequence& sequence,
-                                                 const ChunkResult& result, absl::Time now) {
-  trace_.Record(sequence.index, result);
-  if (request_.trace == ExpertTraceLevel::kFull) {
-    sink().OnPicks({.candidate = sequence.index,
-                    .first_position = static_cast<uint32_t>(result.first_position),
-                    .tokens = static_cast<uint32_t>(result.num_tokens),
-                    .layers = trace_.PicksOf(result)});
-  }
+std::optional<TokenId> GenerateDelivery::Deliver(Sequence& sequence, const ChunkResult& result,
+                                                 absl::Time now) {
+  trace_.Record(sequence.index, result, sequence.reached);
+  if (request_.trace == ExpertTraceLevel::kFull) DeliverPicks(sequence, result);
   if (sequence.index == 0) {
     // Every candidate computes the prompt's last token; that of the first one counts.
-    tokens_.prompt +=
-        std::min(sequence.computed, prompt_size()) - std::min(result.first_position, prompt_size());
-  }
-  std::vector<TokenLogprob> prompt_logprobs;
-  for (size_t i = 0; i < result.rows.size(); ++i) {
-    if (!result.rows[i].sample) prompt_logprobs.push_back(LogprobOf(result.outputs[i], 0));
-  }
-  if (!prompt_logprobs.empty()) {
-    sink().OnPromptLogprobs(static_cast<uint32_t>(result.first_position) + 1,
-                            std::move(prompt_logprobs));
+    const int32_t begin = std::max(result.first_position, sequence.reached);
+    tokens_.prompt += std::max(std::min(sequence.computed, prompt_size()) - begin, 0);
+    DeliverPromptLogprobs(sequence, result);
   }
   if (result.rows.empty() || !result.rows.back().sample) return std::nullopt;
   return DeliverToken(sequence.index, result.outputs.back(), now);
 }
 
-void GenerateDelivery::DeliverStart() {
-  Delivery::DeliverStart();
-  trace_.Start();
+void GenerateDelivery::DeliverPicks(const Sequence& sequence, const ChunkResult& result) {
+  const int32_t known = std::max(sequence.reached - result.first_position, 0);
+  if (known >= result.num_tokens) return;
+  sink().OnPicks({.candidate = sequence.index,
+                  .first_position = static_cast<uint32_t>(result.first_position + known),
+                  .tokens = static_cast<uint32_t>(result.num_tokens - known),
+                  .layers = trace_.PicksOf(result, known)});
+}
+
+void GenerateDelivery::DeliverPromptLogprobs(Sequence& sequence, const ChunkResult& result) {
+  std::vector<TokenLogprob> logprobs;
+  int32_t first_position = 0;
+  for (size_t i = 0; i < result.rows.size(); ++i) {
+    if (result.rows[i].sample) continue;
+    if (logprobs.empty()) first_position = result.first_position + result.rows[i].row + 1;
+    logprobs.push_back(LogprobOf(result.outputs[i], 0));
+  }
+  if (logprobs.empty()) return;
+  // For the prefix cache, where it has all before them.
+  if (static_cast<int32_t>(sequence.logprobs.size()) == first_position) {
+    sequence.logprobs.insert(sequence.logprobs.end(), logprobs.begin(), logprobs.end());
+  }
+  sink().OnPromptLogprobs(static_cast<uint32_t>(first_position), std::move(logprobs));
+}
+
+void GenerateDelivery::DeliverStart(const CachedPrefix& cached) {
+  cached_prompt_tokens_ = static_cast<uint32_t>(std::min(cached.tokens, prompt_size()));
+  sink().OnStarted(static_cast<uint32_t>(cached.tokens));
+  trace_.Start(cached.tokens);
   candidates_.reserve(request_.candidates);
   for (uint32_t i = 0; i < request_.candidates; ++i) {
     candidates_.emplace_back(i, &request_.stopping, tokenizer_);
   }
-  if (request_.prompt_logprobs) sink().OnPromptLogprobs(0, {{.token = request_.prompt[0]}});
+  if (request_.prompt_logprobs) DeliverCachedLogprobs(cached);
   Resume();
+}
+
+// The first token has nothing before it; what others were told of the next ones is cached.
+void GenerateDelivery::DeliverCachedLogprobs(const CachedPrefix& cached) {
+  std::vector<TokenLogprob> logprobs = {{.token = request_.prompt[0]}};
+  if (!cached.logprobs.empty()) logprobs = cached.logprobs;
+  for (TokenLogprob& logprob : logprobs) {
+    const auto wanted = static_cast<size_t>(std::max(request_.alternatives, 0));
+    if (logprob.alternatives.size() > wanted) logprob.alternatives.resize(wanted);
+  }
+  sink().OnPromptLogprobs(0, std::move(logprobs));
 }
 
 void GenerateDelivery::Resume() {
@@ -116,6 +141,7 @@ RequestEvent GenerateDelivery::Usage() const {
                      .finished_candidates = finished_,
                      .unfinished_candidates = request_.candidates - num_finished_};
   if (begun()) event.prompt_tokens = static_cast<uint32_t>(request_.prompt.size());
+  event.cached_prompt_tokens = cached_prompt_tokens_;
   for (const Candidate& candidate : candidates_) {
     // Those that another request generated are told of there.
     const auto resumed = static_cast<uint32_t>(request_.generated.size());

@@ -27,13 +27,16 @@ class GenerateDelivery final : public Delivery {
   bool traced() const override { return trace_.wanted(); }
   SlotState StateOf(const Sequence& sequence) const override;
   void AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const override;
-  std::optional<TokenId> Deliver(const Sequence& sequence, const ChunkResult& result,
+  std::optional<TokenId> Deliver(Sequence& sequence, const ChunkResult& result,
                                  absl::Time now) override;
   RequestEvent Usage() const override;
 
  private:
-  void DeliverStart() override;
+  void DeliverStart(const CachedPrefix& cached) override;
+  void DeliverCachedLogprobs(const CachedPrefix& cached);
   void Resume();
+  void DeliverPicks(const Sequence& sequence, const ChunkResult& result);
+  void DeliverPromptLogprobs(Sequence& sequence, const ChunkResult& result);
   std::optional<TokenId> DeliverToken(uint32_t candidate, const RowOutput& output, absl::Time now);
   void DeliverFinish(CandidateFinish finish);
 
@@ -42,6 +45,7 @@ class GenerateDelivery final : public Delivery {
   const GenerateRequest request_;
   const Tokenizer* const tokenizer_;
   std::vector<Candidate> candidates_;  // none before the start
+  uint32_t cached_prompt_tokens_ = 0;
   uint32_t num_finished_ = 0;
   std::array<uint32_t, 3> finished_ = {};  // by FinishReason
   TraceRecorder trace_;

@@ -139,7 +139,8 @@ Mail Inbox::Take() {
 
 void Inbox::SetWaiting(int32_t requests, int64_t prompt_tokens) {
   absl::MutexLock lock(&mu_);
-  drain_.Add(taken_and_waiting_ - requests, requests > 0, clock_->Now());
+  // Who was preempted waits again.
+  drain_.Add(std::max(taken_and_waiting_ - requests, 0), requests > 0, clock_->Now());
   taken_and_waiting_ = requests;
   waiting_prompt_tokens_ = prompt_tokens;
   for (const auto& task : mail_.arrivals) waiting_prompt_tokens_ += task->prompt_tokens;

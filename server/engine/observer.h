@@ -29,13 +29,17 @@ struct TokensEvent {
   int64_t prompt = 0;     // of prompts and contexts, computed; each once, however many candidates
   int64_t generated = 0;  // delivered to sinks
   int64_t scored = 0;     // likewise, of continuations
+  int64_t prefix_queried = 0;  // tokens of prompts and contexts, looked for in the prefix cache
+  int64_t prefix_hit = 0;      // likewise, found
+  int64_t recomputed = 0;      // that had been computed before their request was preempted
+  int64_t preemptions = 0;
   std::vector<double> first_token_seconds = {};  // of requests that got their first one
   std::vector<double> inter_token_seconds =
       {};  // between a candidate's tokens, one after the other
 
   bool empty() const {
-    return prompt == 0 && generated == 0 && scored == 0 && first_token_seconds.empty() &&
-           inter_token_seconds.empty();
+    return prompt == 0 && generated == 0 && scored == 0 && prefix_queried == 0 && recomputed == 0 &&
+           preemptions == 0 && first_token_seconds.empty() && inter_token_seconds.empty();
   }
 };
 
@@ -54,6 +58,7 @@ struct RequestEvent {
   bool admitted = false;   // else refused at a door
   bool scheduled = false;  // it got as far as a step
   uint32_t prompt_tokens = 0;
+  uint32_t cached_prompt_tokens = 0;  // of them
   uint32_t completion_tokens = 0;
   uint32_t longest_candidate = 0;                    // tokens
   std::array<uint32_t, 3> finished_candidates = {};  // by FinishReason

@@ -2,33 +2,62 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 
 namespace peerage {
 namespace {
 
-// What the sequence has of its task's needs: shared blocks are the trunk's.
+// What the sequence has of what its task asked: shared blocks are the trunk's.
 int64_t OwnBlocks(const Sequence& sequence) {
   return static_cast<int64_t>(sequence.blocks.size()) - sequence.shared_blocks +
          sequence.promised_blocks;
 }
 
+int64_t PositionsToStart(const Task& task) {
+  if (!task.preempted.empty()) return task.preempted.front()->positions;
+  const Work::Branch& branch = task.work.branches[task.num_started];
+  const size_t known = task.work.trunk.size() + branch.tokens.size() + branch.generated.size();
+  return std::min(branch.positions, static_cast<int64_t>(known) + task.expected_tokens);
+}
+
+bool Computes(const Task& task) {
+  return !task.sequences.empty() || (task.trunk != nullptr && task.trunk->pending() > 0);
+}
+
 }  // namespace
 
-Reservations::Reservations(const Capacity& capacity)
-    : block_tokens_(capacity.block_tokens), blocks_(capacity.num_blocks) {
-  for (SlotId slot = capacity.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+Reservations::Reservations(const Options& options)
+    : options_(options),
+      firm_(options.admission == Admission::kReserve),
+      blocks_(options.num_blocks, firm_),
+      prefixes_(options.keeps_prefixes, options.block_tokens, &blocks_) {
+  for (SlotId slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+}
+
+void Reservations::Ask(Task& task) const {
+  // Who was thrown out once is to come to its end.
+  if (firm_ || task.preemptions > 0) {
+    task.asks = task.needs;
+    task.expected_tokens = INT32_MAX;
+  } else {
+    task.expected_tokens = expected_length_.tokens();
+    task.asks = NeedsOf(task.work, options_.block_tokens, task.expected_tokens);
+  }
 }
 
 Lack Reservations::WhatLacks(const Task& task) const {
-  if (task.needs.sequences > num_available_sequences()) return Lack::kSequences;
-  return task.needs.blocks > blocks_.num_available() ? Lack::kBlocks : Lack::kNothing;
+  if (task.asks.sequences > num_available_sequences()) return Lack::kSequences;
+  // Those that run may each need one more soon; to start beside them would end in throwing out.
+  const auto running = options_.max_sequences - static_cast<int64_t>(free_slots_.size());
+  const int64_t blocks = task.asks.blocks + (firm_ ? 0 : running);
+  return blocks > blocks_.num_available() ? Lack::kBlocks : Lack::kNothing;
 }
 
 void Reservations::Promise(Task& task) {
   int64_t blocks = 0, sequences = 0;
   if (task.has_more_to_start()) {
-    blocks = task.needs.blocks;
-    sequences = task.needs.sequences;
+    blocks = task.asks.blocks;
+    sequences = task.asks.sequences;
     if (task.trunk != nullptr) blocks -= OwnBlocks(*task.trunk);
     if (task.trunk != nullptr && task.trunk->slot >= 0) --sequences;
     for (const auto& sequence : task.sequences) blocks -= OwnBlocks(*sequence);
@@ -37,10 +66,29 @@ void Reservations::Promise(Task& task) {
     sequences = std::max<int64_t>(sequences, 0);
   }
   blocks_.Forgo(task.promised_blocks);
+  if (!firm_) blocks = std::min(blocks, blocks_.num_available());
   blocks_.Promise(blocks);
   task.promised_blocks = blocks;
   promised_sequences_ += sequences - task.promised_sequences;
   task.promised_sequences = sequences;
+}
+
+bool Reservations::CanGoOn(Task& task) {
+  if (!Computes(task) && task.has_more_to_start()) {
+    return BlocksToStart(task) - task.promised_blocks <= blocks_.num_available();
+  }
+  return std::all_of(task.sequences.begin(), task.sequences.end(),
+                     [this](const auto& sequence) { return HasRoomForOneMore(*sequence); });
+}
+
+bool Reservations::HasRoomForOneMore(Sequence& sequence) {
+  const int64_t blocks = BlocksFor(sequence.computed + 1, options_.block_tokens);
+  if (blocks <= static_cast<int64_t>(sequence.blocks.size()) + sequence.promised_blocks)
+    return true;
+  if (blocks_.num_available() < 1) return false;
+  blocks_.Promise(1);
+  ++sequence.promised_blocks;
+  return true;
 }
 
 bool Reservations::Start(Task& task, bool as_extra, Batch& batch) {
@@ -59,10 +107,10 @@ bool Reservations::Start(Task& task, bool as_extra, Batch& batch) {
   if (started.is_trunk) {
     task.trunk = std::move(next);
   } else {
-    ++task.num_started;
     task.sequences.push_back(std::move(next));
     if (task.trunk != nullptr) BranchOff(started, batch);
   }
+  prefixes_.Find(started);
   Promise(task);
   batch.started.push_back(&started);
   return true;
@@ -71,12 +119,12 @@ bool Reservations::Start(Task& task, bool as_extra, Batch& batch) {
 // What the next sequence needs beside the blocks that it will have of its trunk.
 int64_t Reservations::BlocksToStart(const Task& task) const {
   const auto trunk = static_cast<int64_t>(task.work.trunk.size());
-  if (task.trunk_is_next()) return BlocksFor(trunk, block_tokens_);
-  const int64_t blocks = BlocksFor(task.work.branches[task.num_started].positions, block_tokens_);
+  if (task.trunk_is_next()) return BlocksFor(trunk, options_.block_tokens);
+  const int64_t blocks = BlocksFor(PositionsToStart(task), options_.block_tokens);
   if (task.trunk == nullptr) return blocks;
-  const bool takes_over = task.num_started + 1 == task.work.branches.size();
-  return blocks -
-         (takes_over ? static_cast<int64_t>(task.trunk->blocks.size()) : trunk / block_tokens_);
+  const bool takes_over = task.branches_to_start() == 1;
+  return blocks - (takes_over ? static_cast<int64_t>(task.trunk->blocks.size())
+                              : trunk / options_.block_tokens);
 }
 
 // Takes a sequence's promise: one of its task's, or a new one of what is available.
@@ -86,30 +134,42 @@ bool Reservations::Reserve(Task& task, int64_t blocks, bool as_extra) {
     blocks_.Promise(blocks);
     return true;
   }
-  // A task to which a sequence is promised has the blocks to go with it: see Promise.
   if (task.promised_sequences < 1) return false;
-  assert(blocks <= task.promised_blocks);
-  task.promised_blocks -= blocks;
+  // A task to which a sequence is promised has the blocks to go with it where promises are firm:
+  // see Promise.
+  const int64_t missing = std::max<int64_t>(blocks - task.promised_blocks, 0);
+  assert(!firm_ || missing == 0);
+  if (missing > blocks_.num_available()) return false;
+  blocks_.Promise(missing);
+  task.promised_blocks -= blocks - missing;
   --task.promised_sequences;
   --promised_sequences_;
   return true;
 }
 
 std::unique_ptr<Sequence> Reservations::NextSequence(Task& task) const {
+  if (!task.trunk_is_next() && !task.preempted.empty()) {
+    std::unique_ptr<Sequence> sequence = std::move(task.preempted.front());
+    task.preempted.pop_front();
+    return sequence;
+  }
   auto sequence = std::make_unique<Sequence>();
   sequence->task = &task;
   if (task.trunk_is_next()) {
     sequence->is_trunk = true;
     sequence->tokens.assign(task.work.trunk.begin(), task.work.trunk.end());
     sequence->given = static_cast<int32_t>(sequence->tokens.size());
+    sequence->positions = sequence->given;
+    sequence->reached = task.trunk_reached;
   } else {
-    const Work::Branch& branch = task.work.branches[task.num_started];
+    const Work::Branch& branch = task.work.branches[task.num_started++];
     sequence->index = branch.index;
     sequence->start = static_cast<int32_t>(task.work.trunk.size());
     sequence->tokens.assign(branch.tokens.begin(), branch.tokens.end());
     sequence->given = static_cast<int32_t>(branch.tokens.size());
     sequence->tokens.insert(sequence->tokens.end(), branch.generated.begin(),
                             branch.generated.end());
+    sequence->positions = branch.positions;
   }
   sequence->computed = sequence->start;
   return sequence;
@@ -120,27 +180,31 @@ std::unique_ptr<Sequence> Reservations::NextSequence(Task& task) const {
 void Reservations::BranchOff(Sequence& sequence, Batch& batch) {
   Task& task = *sequence.task;
   Sequence& trunk = *task.trunk;
+  sequence.remembered = trunk.remembered;
+  sequence.prefix = trunk.prefix;
   if (!task.has_more_to_start()) {
+    task.trunk_reached = trunk.reached;
     sequence.blocks = std::move(trunk.blocks);
     task.trunk.reset();
     return;
   }
-  sequence.shared_blocks = sequence.start / block_tokens_;
+  sequence.shared_blocks = sequence.start / options_.block_tokens;
   const auto shared = absl::MakeSpan(trunk.blocks).first(sequence.shared_blocks);
   blocks_.Share(shared);
   sequence.blocks.assign(shared.begin(), shared.end());
-  if (sequence.start % block_tokens_ == 0) return;
+  if (sequence.start % options_.block_tokens == 0) return;
   TakeBlocks(sequence, sequence.start);
   batch.copies.push_back(
       {.from = trunk.blocks[sequence.shared_blocks], .to = sequence.blocks.back()});
 }
 
 void Reservations::TakeBlocks(Sequence& sequence, int32_t positions) {
-  const int64_t blocks = BlocksFor(positions, block_tokens_);
+  const int64_t blocks = BlocksFor(positions, options_.block_tokens);
   while (static_cast<int64_t>(sequence.blocks.size()) < blocks) {
     assert(sequence.promised_blocks > 0);
     --sequence.promised_blocks;
     sequence.blocks.push_back(blocks_.Take());
+    prefixes_.Forget(sequence.blocks.back());
   }
 }
 
@@ -152,27 +216,52 @@ void Reservations::CloseSlot(Sequence& sequence) {
 
 void Reservations::LetGo(Sequence& sequence) {
   CloseSlot(sequence);
-  blocks_.Release(sequence.blocks);
+  const auto blocks = absl::MakeConstSpan(sequence.blocks);
+  blocks_.Release(blocks.subspan(sequence.shared_blocks));
+  blocks_.ReleaseShared(blocks.first(sequence.shared_blocks));
   sequence.blocks.clear();
   blocks_.Forgo(std::exchange(sequence.promised_blocks, 0));
 }
 
 void Reservations::Settle(Task& task) {
   bool changed = false;
+  if (task.trunk != nullptr) prefixes_.Remember(*task.trunk);
   if (task.trunk != nullptr && task.trunk->slot >= 0 && task.trunk->pending() == 0) {
     CloseSlot(*task.trunk);
     changed = true;
   }
   for (size_t i = 0; i < task.sequences.size();) {
-    if (task.sequences[i]->pending() > 0) {
+    Sequence& sequence = *task.sequences[i];
+    prefixes_.Remember(sequence);
+    if (sequence.pending() > 0) {
       ++i;
       continue;
     }
-    LetGo(*task.sequences[i]);
+    if (!task.work.branches_are_scored) {
+      expected_length_.Add(static_cast<int64_t>(sequence.generated().size()) + 1);
+    }
+    LetGo(sequence);
     task.sequences.erase(task.sequences.begin() + static_cast<std::ptrdiff_t>(i));
     changed = true;
   }
   if (changed) Promise(task);
+}
+
+void Reservations::Preempt(Task& task) {
+  for (const auto& sequence : task.sequences) {
+    LetGo(*sequence);
+    sequence->shared_blocks = sequence->remembered = 0;
+    sequence->prefix = kNoPrefix;
+    sequence->is_extra = false;
+    sequence->computed = sequence->start;
+  }
+  task.preempted.insert(task.preempted.begin(), std::make_move_iterator(task.sequences.begin()),
+                        std::make_move_iterator(task.sequences.end()));
+  task.sequences.clear();
+  if (task.trunk != nullptr) task.trunk_reached = task.trunk->reached;
+  Release(task);
+  ++task.preemptions;
+  Ask(task);
 }
 
 void Reservations::Release(Task& task) {

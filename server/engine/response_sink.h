@@ -43,6 +43,7 @@ struct Timings {
   absl::Duration prefill;              // first scheduled step to first token
   absl::Duration decode;               // first token to last
   absl::Duration time_to_first_token;  // arrival to first token
+  uint32_t preemptions = 0;            // how often it was put back, to compute anew what it had
 };
 
 // The moments of a request, or of one of its candidates, from which its timings follow.
@@ -51,6 +52,7 @@ struct Timeline {
   std::optional<absl::Time> scheduled;  // its first step
   std::optional<absl::Time> first_token;
   std::optional<absl::Time> last_token;
+  uint32_t preemptions = 0;
 
   void MarkToken(absl::Time now) {
     if (!first_token) first_token = now;
@@ -59,7 +61,7 @@ struct Timeline {
 
   // A phase that was not reached is zero; who was never scheduled has queued until `now`.
   Timings At(absl::Time now) const {
-    Timings timings{.queue = scheduled.value_or(now) - arrival};
+    Timings timings{.queue = scheduled.value_or(now) - arrival, .preemptions = preemptions};
     if (first_token) {
       timings.prefill = *first_token - *scheduled;
       timings.decode = *last_token - *first_token;
@@ -106,8 +108,9 @@ class ResponseSink {
  public:
   virtual ~ResponseSink() = default;
 
-  // The request's first step is scheduled.
-  virtual void OnStarted() = 0;
+  // The request's first step is scheduled. So many of its first tokens are not computed, for they
+  // were for somebody else: of its prompt or context, and of what it generated before.
+  virtual void OnStarted(uint32_t cached_tokens) = 0;
   virtual void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {}
   // With a full trace, of every step: for who shows it at once. The trace has them, too.
   virtual void OnPicks(const TokenPicks& picks) {}

@@ -24,11 +24,14 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
       reservations_({.max_sequences = options.max_sequences,
                      .num_blocks = options.num_blocks,
-                     .block_tokens = options.block_tokens}) {}
+                     .block_tokens = options.block_tokens,
+                     .keeps_prefixes = options.prefix_cache,
+                     .admission = options.admission}) {}
 
 void Scheduler::Add(std::unique_ptr<Task> task, absl::Time now) {
   tasks_.emplace(task->handle, task.get());
   UpdateExpiry(*task);
+  reservations_.Ask(*task);
   line_.Add(std::move(task), now);
 }
 
@@ -56,6 +59,7 @@ const Batch& Scheduler::Schedule(absl::Time now) {
   batch_.chunks.clear();
 
   ExpireLate(now);
+  MakeRoom(now);
   AdmitWaiting(now);
   StartSequences();
   CollectWork();
@@ -86,6 +90,38 @@ void Scheduler::ExpireLate(absl::Time now) {
     Task& task = *tasks_.at(expiries_.begin()->second);
     End(task, Lateness(task, now), now);
   }
+}
+
+// Everybody that runs can go on, or the youngest of the lowest priority does not run any more. So
+// the oldest of the highest always comes to its end.
+void Scheduler::MakeRoom(absl::Time now) {
+  if (options_.admission == Admission::kReserve) return;
+  const auto is_stuck = [this](const auto& task) {
+    return !task->parked() && !reservations_.CanGoOn(*task);
+  };
+  while (std::any_of(running_.begin(), running_.end(), is_stuck)) {
+    const auto last =
+        std::max_element(running_.begin(), running_.end(), [](const auto& a, const auto& b) {
+          return std::pair(a->scheduling.priority, a->handle) <
+                 std::pair(b->scheduling.priority, b->handle);
+        });
+    Preempt(**last, now);
+  }
+}
+
+void Scheduler::Preempt(Task& task, absl::Time now) {
+  reservations_.Preempt(task);
+  ++num_preemptions_;
+  SetParked(task, false, now);  // where it waits, nobody looks at its reader
+  line_.Return(TakeFromRunning(task));
+}
+
+std::unique_ptr<Task> Scheduler::TakeFromRunning(Task& task) {
+  const auto place = std::find_if(running_.begin(), running_.end(),
+                                  [&task](const auto& other) { return other.get() == &task; });
+  std::unique_ptr<Task> taken = std::move(*place);
+  running_.erase(place);
+  return taken;
 }
 
 absl::Time Scheduler::NextExpiry() const {
@@ -132,10 +168,7 @@ void Scheduler::End(Task& task, absl::Status status, absl::Time now) {
     return;
   }
   line_.Leave(task, now);
-  const auto running = std::find_if(running_.begin(), running_.end(),
-                                    [&task](const auto& other) { return other.get() == &task; });
-  ended_.push_back({std::move(*running), std::move(status)});
-  running_.erase(running);
+  ended_.push_back({TakeFromRunning(task), std::move(status)});
 }
 
 void Scheduler::StartSequences() {

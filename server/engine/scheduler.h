@@ -25,12 +25,18 @@ struct SchedulerOptions {
   int32_t num_blocks = 0;
   int32_t block_tokens = 0;
   absl::Duration slow_reader_timeout;
+  bool prefix_cache = true;
+  Admission admission = Admission::kReserve;
 };
 
 // Which requests run, and which tokens of which sequences are computed next. A request waits in
 // line (WaitingLine) until what it needs to reach its end can be promised to it (RequestNeeds), so
-// nothing that runs is ever preempted or stuck. Beyond that, branches may take what is available to
-// run side by side, while a step has room and no request waits for admission.
+// nothing that runs is ever preempted or stuck. With optimistic admission it waits for what it is
+// expected to need; where that turns out to be too little for those that run, the youngest of the
+// lowest priority is preempted: it waits again, for all that it may need, and computes anew what it
+// had computed, with the same results, of which nothing is delivered twice. Beyond its promise,
+// branches may take what is available to run side by side, while a step has room and no request
+// waits for admission.
 //
 // A step takes decodes first, one token each, then prefill chunks: in the order in which they are
 // due (TaskOrder), throughput work after what somebody waits for, and extra branches last. Whoever
@@ -72,17 +78,23 @@ class Scheduler {
   // What the first waiting task still lacks.
   Lack front_lacks() const;
 
+  int64_t num_preemptions() const { return num_preemptions_; }
+
   // In their order.
   absl::Span<const std::unique_ptr<Task>> running() const { return running_; }
   int32_t num_waiting() const { return line_.size(); }
+  int64_t share_gap() const { return line_.share_gap(); }
   int64_t waiting_prompt_tokens() const { return line_.prompt_tokens(); }
   const Reservations& reservations() const { return reservations_; }
 
  private:
   void ExpireLate(absl::Time now);
+  void MakeRoom(absl::Time now);
+  void Preempt(Task& task, absl::Time now);
   void AdmitWaiting(absl::Time now);
   void End(Task& task, absl::Status status, absl::Time now);
   void UpdateExpiry(Task& task);
+  std::unique_ptr<Task> TakeFromRunning(Task& task);
 
   void StartSequences();
   void CollectWork();
@@ -100,6 +112,7 @@ class Scheduler {
   std::set<std::pair<absl::Time, RequestHandle>> expiries_;
   std::vector<EndedTask> ended_;
 
+  int64_t num_preemptions_ = 0;
   uint64_t last_turn_ = 0;
   bool prefill_is_due_ = false;     // the last step left prefill without any token
   bool throughput_is_due_ = false;  // the last step left throughput work without any token

@@ -1,5 +1,6 @@
 #include "server/engine/score_delivery.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace peerage {
@@ -18,20 +19,26 @@ ScoreDelivery::ScoreDelivery(ScoreRequest request, std::shared_ptr<ResponseSink>
 
 void ScoreDelivery::AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const {
   if (sequence.is_trunk) {
-    if (count == sequence.pending()) step.Score(count - 1, first_tokens_, request_.alternatives);
+    const bool is_new = sequence.reached < context_size();
+    if (is_new && count == sequence.pending()) {
+      step.Score(count - 1, first_tokens_, request_.alternatives);
+    }
     return;
   }
   const absl::Span<const TokenId> continuation = request_.continuations[sequence.index];
   const int32_t first_target = sequence.computed - context_size() + 1;
-  for (int32_t row = 0; row < count; ++row) {
+  for (int32_t row = std::max(sequence.reached - sequence.computed, 0); row < count; ++row) {
     step.Score(row, continuation.subspan(first_target + row, 1), request_.alternatives);
   }
 }
 
-std::optional<TokenId> ScoreDelivery::Deliver(const Sequence& sequence, const ChunkResult& result,
+std::optional<TokenId> ScoreDelivery::Deliver(Sequence& sequence, const ChunkResult& result,
                                               absl::Time now) {
-  trace_.Record(sequence.index, result);
-  if (sequence.is_trunk) tokens_.prompt += result.num_tokens;
+  trace_.Record(sequence.index, result, sequence.reached);
+  if (sequence.is_trunk) {
+    const int32_t begin = std::max(result.first_position, sequence.reached);
+    tokens_.prompt += std::max(sequence.computed - begin, 0);
+  }
   if (result.rows.empty()) return std::nullopt;
   MarkToken(now);
   if (sequence.is_trunk) {
@@ -46,9 +53,10 @@ std::optional<TokenId> ScoreDelivery::Deliver(const Sequence& sequence, const Ch
   return std::nullopt;
 }
 
-void ScoreDelivery::DeliverStart() {
-  Delivery::DeliverStart();
-  trace_.Start();
+void ScoreDelivery::DeliverStart(const CachedPrefix& cached) {
+  cached_prompt_tokens_ = static_cast<uint32_t>(cached.tokens);
+  sink().OnStarted(cached_prompt_tokens_);
+  trace_.Start(cached.tokens);
   if (!request_.context.empty()) return;
   for (size_t i = 0; i < scores_.size(); ++i) scores_[i].push_back({.token = first_tokens_[i]});
   EndFirstTokens();
@@ -81,6 +89,7 @@ RequestEvent ScoreDelivery::Usage() const {
   RequestEvent event{.kind = RequestKind::kScore,
                      .origin = request_.origin,
                      .tenant = request_.scheduling.tenant,
+                     .cached_prompt_tokens = cached_prompt_tokens_,
                      .completion_tokens = scored_tokens_};
   if (begun()) event.prompt_tokens = static_cast<uint32_t>(request_.context.size());
   return event;

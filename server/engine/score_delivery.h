@@ -23,12 +23,12 @@ class ScoreDelivery final : public Delivery {
   bool traced() const override { return trace_.wanted(); }
   SlotState StateOf(const Sequence& sequence) const override { return {}; }
   void AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const override;
-  std::optional<TokenId> Deliver(const Sequence& sequence, const ChunkResult& result,
+  std::optional<TokenId> Deliver(Sequence& sequence, const ChunkResult& result,
                                  absl::Time now) override;
   RequestEvent Usage() const override;
 
  private:
-  void DeliverStart() override;
+  void DeliverStart(const CachedPrefix& cached) override;
   void DeliverFirstTokens(const RowOutput& output);
   // Every continuation has its first token, and those of one token are done.
   void EndFirstTokens();
@@ -41,6 +41,7 @@ class ScoreDelivery final : public Delivery {
   std::vector<std::vector<TokenLogprob>> scores_;  // [continuations, tokens scored so far]
   size_t num_delivered_ = 0;
   uint32_t scored_tokens_ = 0;
+  uint32_t cached_prompt_tokens_ = 0;
   TraceRecorder trace_;
 };
 

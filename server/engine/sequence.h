@@ -6,6 +6,8 @@
 #include "absl/types/span.h"
 #include "model/language_model.h"
 #include "model/token.h"
+#include "server/engine/prefix_cache.h"
+#include "server/engine/response_sink.h"
 
 namespace peerage {
 
@@ -24,14 +26,19 @@ struct Sequence {
   SlotId slot = -1;             // -1: none, a trunk that is computed
   std::vector<BlockId> blocks;  // in order of position
   int32_t shared_blocks = 0;    // so many of the first ones are full blocks of the trunk's
+  int32_t remembered = 0;       // so many of the first ones have been shown to the prefix cache
+  PrefixId prefix = kNoPrefix;  // what they hold
   int64_t promised_blocks = 0;  // that it may still take, to its end
   bool is_extra = false;        // beyond what its task was promised at admission
 
   int32_t start = 0;            // position of tokens[0]: the trunk is before it
   std::vector<TokenId> tokens;  // given, then generated
   int32_t given = 0;            // so many of tokens
+  int64_t positions = 0;        // at its longest, from the first one on
   int32_t computed = 0;         // positions below it are in the KV cache
-  uint64_t last_turn = 0;       // grows with every chunk that is scheduled: whose turn is next?
+  int32_t reached = 0;          // positions below it were computed before: their results are known
+  std::vector<TokenLogprob> logprobs;  // of the first tokens, where PrefixCache is to keep them
+  uint64_t last_turn = 0;  // grows with every chunk that is scheduled: whose turn is next?
 
   // How many tokens are known and not computed.
   int32_t pending() const { return start + static_cast<int32_t>(tokens.size()) - computed; }

@@ -12,7 +12,9 @@ Work WorkOf(const GenerateRequest& request) {
   const size_t trunk = shares ? prompt.size() - 1 : 0;
   Work work{
       .trunk = prompt.first(trunk),
-      .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX))};
+      .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX)),
+      .salt = request.scheduling.cache_salt,
+      .prompt_alternatives = request.prompt_logprobs ? std::max(request.alternatives, 0) : -1};
   const Work::Branch branch{
       .tokens = prompt.subspan(trunk),
       .generated = request.generated,
@@ -25,7 +27,10 @@ Work WorkOf(const GenerateRequest& request) {
 // The context's last row scores the first token of every continuation, so one of a single token is
 // no branch, and a last token is scored, not computed.
 Work WorkOf(const ScoreRequest& request) {
-  Work work{.trunk = request.context, .is_throughput = true};
+  Work work{.trunk = request.context,
+            .salt = request.scheduling.cache_salt,
+            .branches_are_scored = true,
+            .is_throughput = true};
   for (uint32_t i = 0; i < request.continuations.size(); ++i) {
     const absl::Span<const TokenId> tokens = request.continuations[i];
     if (tokens.size() == 1) continue;
@@ -55,11 +60,14 @@ int64_t BlocksFor(int64_t positions, int32_t block_tokens) {
   return (positions + block_tokens - 1) / block_tokens;
 }
 
-RequestNeeds NeedsOf(const Work& work, int32_t block_tokens) {
+RequestNeeds NeedsOf(const Work& work, int32_t block_tokens, int64_t unknown) {
   const auto trunk = static_cast<int64_t>(work.trunk.size());
   const int64_t full = trunk / block_tokens;
   int64_t longest = 0;
-  for (const Work::Branch& branch : work.branches) longest = std::max(longest, branch.positions);
+  for (const Work::Branch& branch : work.branches) {
+    const auto known = static_cast<int64_t>(branch.tokens.size() + branch.generated.size());
+    longest = std::max(longest, std::min(branch.positions, trunk + known + unknown));
+  }
   // No context is longer, and the product below stays within 64 bits.
   longest = std::min<int64_t>(longest, INT32_MAX);
   const int64_t own = std::max<int64_t>(BlocksFor(longest, block_tokens) - full, 0);

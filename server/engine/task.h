@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,10 @@ struct Work {
   absl::Span<const TokenId> trunk = {};  // may be empty
   std::vector<Branch> branches = {};     // may be none
   int32_t side_by_side = 1;              // branches that have to be able to run at the same time
+  std::string salt = {};                 // what was computed under another one is not of use
+  // How likely the first tokens are is wanted, with so many alternatives; -1: it is not.
+  int32_t prompt_alternatives = -1;
+  bool branches_are_scored = false;  // every token of theirs is to be computed for its own sake
   // Nobody waits for its tokens one by one: it takes what others leave.
   bool is_throughput = false;
 
@@ -48,7 +54,8 @@ struct RequestNeeds {
 };
 
 // Full blocks of the trunk count once; the last branch to start goes on in the trunk's partial one.
-RequestNeeds NeedsOf(const Work& work, int32_t block_tokens);
+// Of what is not known from the start, so many tokens of each branch count.
+RequestNeeds NeedsOf(const Work& work, int32_t block_tokens, int64_t unknown = INT32_MAX);
 
 // Who is due first comes first, then who was submitted first. Everybody is due at some time after
 // its arrival that its priority decides, or at its deadline: so nobody waits for ever, whatever
@@ -74,7 +81,8 @@ struct Task {
         scheduling(std::move(scheduling)),
         work(std::move(work)),
         order(DueTime(this->scheduling, this->work.is_throughput), handle),
-        needs(NeedsOf(this->work, block_tokens)) {}
+        needs(NeedsOf(this->work, block_tokens)),
+        asks(needs) {}
 
   const RequestHandle handle;
   const SchedulingParams scheduling;
@@ -85,20 +93,30 @@ struct Task {
   std::unique_ptr<Delivery> delivery;  // the worker's; the scheduler does not look at it
 
   // Progress, the scheduler's.
+  RequestNeeds asks;                                 // what is promised when it starts, for which
+  int64_t expected_tokens = INT32_MAX;               // of what is not known count at most
   std::unique_ptr<Sequence> trunk;                   // from its start until the last branch's
   std::vector<std::unique_ptr<Sequence>> sequences;  // branches, started and not finished
+  std::deque<std::unique_ptr<Sequence>> preempted;   // that are to be started again, first
   size_t num_started = 0;                            // of work.branches
-  int64_t promised_blocks = 0;                       // for what is still to start
-  int64_t promised_sequences = 0;                    // likewise
-  bool started = false;                              // a step of it was scheduled
-  std::optional<absl::Time> passed_since;            // it was first in line, and did not fit
-  std::optional<absl::Time> parked_since;            // its reader is behind: it is not scheduled
-  absl::Time expiry = absl::InfiniteFuture();        // when it ends if nothing else changes
-  absl::Status failure;                              // not OK: it ends with that
+  int32_t trunk_reached = 0;                         // Sequence::reached, of whichever trunk
+  CachedPrefix cached;                               // at its first start
+  uint32_t preemptions = 0;
+  int64_t promised_blocks = 0;                 // for what is still to start
+  int64_t promised_sequences = 0;              // likewise
+  bool started = false;                        // a step of it was scheduled
+  std::optional<absl::Time> passed_since;      // it was first in line, and did not fit
+  std::optional<absl::Time> parked_since;      // its reader is behind: it is not scheduled
+  absl::Time expiry = absl::InfiniteFuture();  // when it ends if nothing else changes
+  absl::Status failure;                        // not OK: it ends with that
 
   bool parked() const { return parked_since.has_value(); }
-  bool trunk_is_next() const { return !work.trunk.empty() && trunk == nullptr && num_started == 0; }
-  bool has_more_to_start() const { return trunk_is_next() || num_started < work.branches.size(); }
+  size_t branches_to_start() const { return preempted.size() + work.branches.size() - num_started; }
+  bool trunk_is_next() const {
+    return !work.trunk.empty() && trunk == nullptr &&
+           (branches_to_start() > 0 || work.branches.empty());
+  }
+  bool has_more_to_start() const { return trunk_is_next() || branches_to_start() > 0; }
   bool done() const {
     return !has_more_to_start() && sequences.empty() && (trunk == nullptr || trunk->pending() == 0);
   }

@@ -12,23 +12,25 @@ TraceRecorder::TraceRecorder(ExpertTraceLevel level, absl::Span<const ExpertLaye
       prompt_tokens_(static_cast<int32_t>(prompt_tokens)),
       num_parts_(parts) {}
 
-void TraceRecorder::Start() {
+void TraceRecorder::Start(int32_t cached_tokens) {
   if (!wanted()) return;
+  prompt_end_ = cached_tokens;
   prompt_ = NewTrace();
   parts_.assign(num_parts_, NewTrace());
 }
 
-void TraceRecorder::Record(size_t part, const ChunkResult& result) {
+void TraceRecorder::Record(size_t part, const ChunkResult& result, int32_t reached) {
   if (!wanted()) return;
-  const int32_t prompt_part =
-      std::clamp(prompt_tokens_ - result.first_position, 0, result.num_tokens);
+  const auto index_of = [&result](int32_t position) {
+    return std::clamp(position - result.first_position, 0, result.num_tokens);
+  };
   // Only who computes a prompt token first records it.
-  const int32_t known =
-      std::clamp(static_cast<int32_t>(prompt_.tokens) - result.first_position, 0, prompt_part);
+  const int32_t prompt_part = index_of(prompt_tokens_);
+  const int32_t known = std::min(index_of(prompt_end_), prompt_part);
   Append(prompt_, result, known, prompt_part - known);
-  if (prompt_part < result.num_tokens) {
-    Append(parts_[part], result, prompt_part, result.num_tokens - prompt_part);
-  }
+  prompt_end_ = std::max(prompt_end_, result.first_position + prompt_part);
+  const int32_t own = std::max(prompt_part, index_of(reached));
+  if (own < result.num_tokens) Append(parts_[part], result, own, result.num_tokens - own);
 }
 
 void TraceRecorder::Append(ExpertTrace& trace, const ChunkResult& result, int32_t first,
@@ -39,10 +41,11 @@ void TraceRecorder::Append(ExpertTrace& trace, const ChunkResult& result, int32_
   }
 }
 
-std::vector<ExpertPicks> TraceRecorder::PicksOf(const ChunkResult& result) const {
+std::vector<ExpertPicks> TraceRecorder::PicksOf(const ChunkResult& result, int32_t first) const {
   std::vector<ExpertPicks> picks;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    picks.push_back(result.PicksOf(i, layers_[i].picks_per_token(), 0, result.num_tokens));
+    picks.push_back(
+        result.PicksOf(i, layers_[i].picks_per_token(), first, result.num_tokens - first));
   }
   return picks;
 }

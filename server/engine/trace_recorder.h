@@ -21,16 +21,19 @@ class TraceRecorder {
   TraceRecorder(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers, size_t prompt_tokens,
                 size_t parts);
 
-  // The request's first step is scheduled: one that waits keeps nothing.
-  void Start();
+  // The request's first step is scheduled: one that waits keeps nothing. So many of its first
+  // tokens are not computed.
+  void Start(int32_t cached_tokens);
 
   bool wanted() const { return level_ != ExpertTraceLevel::kNone; }
 
-  // The tokens of a chunk of this part's sequence, or of the trunk.
-  void Record(size_t part, const ChunkResult& result);
+  // The tokens of a chunk of this part's sequence, or of the trunk. Those at positions below
+  // `reached` were recorded before.
+  void Record(size_t part, const ChunkResult& result, int32_t reached);
 
-  // What the tokens of a chunk picked, by expert layer; whatever was recorded of them.
-  std::vector<ExpertPicks> PicksOf(const ChunkResult& result) const;
+  // What the tokens of a chunk picked, from its `first` on, by expert layer; whatever was recorded
+  // of them.
+  std::vector<ExpertPicks> PicksOf(const ChunkResult& result, int32_t first) const;
 
   // What the prompt's trace has so far; complete as soon as a part has any token of its own or has
   // sampled one. To be taken once.
@@ -46,6 +49,7 @@ class TraceRecorder {
   const int32_t prompt_tokens_;
   const size_t num_parts_;
   ExpertTrace prompt_;
+  int32_t prompt_end_ = 0;  // of positions of the prompt that are recorded, or not computed
   std::vector<ExpertTrace> parts_;
 };
 

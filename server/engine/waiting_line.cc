@@ -9,6 +9,16 @@ void WaitingLine::Add(std::unique_ptr<Task> task, absl::Time now) {
   Tenant& tenant = tenants_[task->scheduling.tenant];
   tenant.name = task->scheduling.tenant;
   Join(tenant, now);
+  PutIn(tenant, std::move(task));
+}
+
+void WaitingLine::Return(std::unique_ptr<Task> task) {
+  task->passed_since.reset();
+  Tenant& tenant = TenantOf(*task);
+  PutIn(tenant, std::move(task));
+}
+
+void WaitingLine::PutIn(Tenant& tenant, std::unique_ptr<Task> task) {
   ++size_;
   prompt_tokens_ += task->prompt_tokens;
   if (tenant.waiting.empty()) line_.emplace(Share(tenant.served, tenant.name), &tenant);
@@ -47,7 +57,7 @@ Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fit
 std::unique_ptr<Task> WaitingLine::Start(Task& task) {
   Tenant& tenant = TenantOf(task);
   std::unique_ptr<Task> taken = TakeOut(tenant, task);
-  Serve(tenant, task.work.tokens());
+  if (task.preemptions == 0) Serve(tenant, task.work.tokens());
   return taken;
 }
 

@@ -37,8 +37,10 @@ class WaitingLine {
 
   // The next one to run, of those that fit; null when there is none.
   Task* Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fits);
-  // The task runs from now on; its tenant is charged with all tokens that it brings.
+  // The task runs from now on; its tenant is charged with all tokens that it brings, once.
   std::unique_ptr<Task> Start(Task& task);
+  // The task, which has started, waits again.
+  void Return(std::unique_ptr<Task> task);
   // The task, which has started, takes more tokens.
   void Charge(const Task& task, int64_t tokens);
 
@@ -47,6 +49,11 @@ class WaitingLine {
   // The task, which has started, ends.
   void Leave(const Task& task, absl::Time now);
 
+  // The largest difference of tokens served between tenants whose tasks wait.
+  int64_t share_gap() const {
+    if (line_.empty()) return 0;
+    return static_cast<int64_t>(line_.rbegin()->first.first - line_.begin()->first.first);
+  }
   // The first one, whether it fits or not; null when nobody waits.
   Task* front() const;
   int32_t size() const { return size_; }
@@ -64,6 +71,7 @@ class WaitingLine {
 
   Tenant& TenantOf(const Task& task) { return tenants_.at(task.scheduling.tenant); }
   void Join(Tenant& tenant, absl::Time now);
+  void PutIn(Tenant& tenant, std::unique_ptr<Task> task);
   void Serve(Tenant& tenant, int64_t tokens);
   std::unique_ptr<Task> TakeOut(Tenant& tenant, Task& task);
 

@@ -91,7 +91,7 @@ absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
   step_.Clear();
   for (const auto& [sequence, tokens] : batch.chunks) {
     Delivery& delivery = *sequence->task->delivery;
-    if (!delivery.begun()) Begin(delivery, now);
+    if (!delivery.begun()) Begin(*sequence->task, now);
     step_.AddChunk({.slot = sequence->slot,
                     .tokens = sequence->Next(tokens),
                     .first_position = sequence->computed,
@@ -143,15 +143,21 @@ void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& outpu
     const ChunkResult result = step_.ResultOf(static_cast<int32_t>(i), *output);
     sequence->computed += tokens;
     if (!counted_.empty()) task.delivery->distinct_experts.Add(counted_, result);
+    task.delivery->SetPreemptions(task.preemptions);
     const std::optional<TokenId> next = task.delivery->Deliver(*sequence, result, now);
     if (next) sequence->tokens.push_back(*next);
+    tokens_.recomputed += std::min(sequence->reached, sequence->computed) -
+                          std::min(sequence->reached, result.first_position);
+    sequence->reached = std::max(sequence->reached, sequence->computed);
     CollectTokens(*task.delivery);
   }
 }
 
-void Worker::Begin(Delivery& delivery, absl::Time now) {
-  delivery.Begin(now);
-  CollectTokens(delivery);
+void Worker::Begin(Task& task, absl::Time now) {
+  task.delivery->Begin(task.cached, now);
+  tokens_.prefix_queried += task.cached.queried;
+  tokens_.prefix_hit += task.cached.tokens;
+  CollectTokens(*task.delivery);
 }
 
 void Worker::CloseSlots() {
@@ -175,7 +181,11 @@ void Worker::PublishCounts() {
   status_.requests_running = static_cast<int32_t>(scheduler_.running().size());
   status_.requests_parked = parked;
   status_.front_lacks = scheduler_.front_lacks();
-  status_.kv_blocks_free = static_cast<int32_t>(scheduler_.reservations().blocks().num_available());
+  status_.share_gap = scheduler_.share_gap();
+  const BlockPool& blocks = scheduler_.reservations().blocks();
+  status_.kv_blocks_free = static_cast<int32_t>(blocks.num_available());
+  status_.kv_blocks_cached = blocks.num_kept();
+  status_.preemptions = scheduler_.num_preemptions();
 }
 
 void Worker::CollectTokens(Delivery& delivery) {
@@ -188,11 +198,20 @@ void Worker::CollectTokens(Delivery& delivery) {
 }
 
 void Worker::ReportTokens() {
+  tokens_.preemptions = scheduler_.num_preemptions() - reported_preemptions_;
+  reported_preemptions_ += tokens_.preemptions;
   if (tokens_.empty()) return;
+  {
+    absl::MutexLock lock(&mu_);
+    status_.prefix_queried_tokens += tokens_.prefix_queried;
+    status_.prefix_hit_tokens += tokens_.prefix_hit;
+  }
   parts_.observer->OnTokens(tokens_);
-  tokens_.prompt = tokens_.generated = tokens_.scored = 0;
-  tokens_.first_token_seconds.clear();
-  tokens_.inter_token_seconds.clear();
+  std::vector<double> first = std::move(tokens_.first_token_seconds);
+  std::vector<double> later = std::move(tokens_.inter_token_seconds);
+  first.clear();
+  later.clear();
+  tokens_ = {.first_token_seconds = std::move(first), .inter_token_seconds = std::move(later)};
 }
 
 void Worker::ReportTurn(absl::Time begin, absl::Duration model) {
@@ -208,11 +227,12 @@ void Worker::AnnounceEnded(absl::Time now) {
   std::vector<EndedTask> ended = scheduler_.TakeEnded();
   for (const auto& [task, status] : ended) {
     // What needs no step, continuations of one token without a context, begins here.
-    if (status.ok() && !task->delivery->begun()) Begin(*task->delivery, now);
+    if (status.ok() && !task->delivery->begun()) Begin(*task, now);
   }
   ReportTokens();
   for (const auto& [task, status] : ended) {
     Delivery& delivery = *task->delivery;
+    delivery.SetPreemptions(task->preemptions);
     const Timings timings = delivery.timeline().At(now);
     RequestEvent event = delivery.Usage();
     event.code = status.code();

@@ -35,6 +35,11 @@ struct WorkerStatus {
   int32_t requests_parked = 0;
   Lack front_lacks = Lack::kNothing;  // the first that waits
   int32_t kv_blocks_free = 0;         // and promised to nobody
+  int64_t share_gap = 0;              // largest difference of tokens served, of tenants who wait
+  int32_t kv_blocks_cached = 0;       // free, and in the prefix cache
+  int64_t prefix_queried_tokens = 0;  // of prompts and contexts, looked for in the prefix cache
+  int64_t prefix_hit_tokens = 0;      // and found
+  int64_t preemptions = 0;
   uint64_t steps = 0;
   absl::Status lost;     // why the model will never step again; OK while it does
   absl::Time last_turn;  // its end, at first the worker's start; idle ones take one a second
@@ -72,7 +77,7 @@ class Worker {
   StepEvent Describe(const Batch& batch, absl::Duration duration) const;
   void Lose(const absl::Status& status);
   void Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now);
-  void Begin(Delivery& delivery, absl::Time now);
+  void Begin(Task& task, absl::Time now);
   void CloseSlots();
 
   // Before anybody hears of what has changed.
@@ -90,6 +95,7 @@ class Worker {
   StepBuilder step_;
   absl::Status lost_;   // WorkerStatus's
   TokensEvent tokens_;  // not reported yet
+  int64_t reported_preemptions_ = 0;
 
   mutable absl::Mutex mu_;
   WorkerStatus status_ ABSL_GUARDED_BY(mu_);

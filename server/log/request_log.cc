@@ -82,6 +82,9 @@ void RequestLog::OnRequestDone(const RequestEvent& event) {
   fields.push_back({"code", code});
   AddText("error", event.error, fields);
   fields.push_back({"prompt_tokens", int64_t{event.prompt_tokens}});
+  if (event.cached_prompt_tokens > 0) {
+    fields.push_back({"cached_prompt_tokens", int64_t{event.cached_prompt_tokens}});
+  }
   const bool generates = event.kind == RequestKind::kGenerate;
   fields.push_back(
       {generates ? "generated_tokens" : "scored_tokens", int64_t{event.completion_tokens}});

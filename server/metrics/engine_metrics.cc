@@ -1,5 +1,6 @@
 #include "server/metrics/engine_metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <optional>
@@ -217,6 +218,17 @@ std::vector<MetricRow<TokensEvent>> TokensRows() {
        [](const TokensEvent& event) { return Value(event.generated); }},
       {kCounter, "peerage_scored_tokens_total", "Tokens of continuations scored and delivered.",
        [](const TokensEvent& event) { return Value(event.scored); }},
+      {kCounter, "peerage_prefix_cache_query_tokens_total",
+       "Tokens of started requests' prompts and contexts, looked for in the prefix cache.",
+       [](const TokensEvent& event) { return Value(event.prefix_queried); }},
+      {kCounter, "peerage_prefix_cache_hit_tokens_total", "Tokens found in the prefix cache.",
+       [](const TokensEvent& event) { return Value(event.prefix_hit); }},
+      {kCounter, "peerage_preemptions_total",
+       "How often a running request was put back to make room for others.",
+       [](const TokensEvent& event) { return Value(event.preemptions); }},
+      {kCounter, "peerage_recomputed_tokens_total",
+       "Tokens computed once more after their request was put back.",
+       [](const TokensEvent& event) { return Value(event.recomputed); }},
       {.kind = kHistogram,
        .name = "peerage_time_to_first_token_seconds",
        .help = "From a request's arrival to its first token.",
@@ -239,6 +251,12 @@ std::vector<MetricRow<TurnEvent>> TurnRows() {
 }
 
 int32_t UsedBlocks(const EngineStatus& now) { return now.kv_blocks_total - now.kv_blocks_free; }
+
+// That may be taken without anybody's loss but the next one's who begins alike: what is promised is
+// in use.
+int32_t CachedBlocks(const EngineStatus& now) {
+  return std::min(now.kv_blocks_cached, now.kv_blocks_free);
+}
 
 // Gauges. They are read when they are asked for, so that none of them can be left behind by a
 // change that no event tells of.
@@ -264,6 +282,14 @@ std::vector<MetricRow<EngineStatus>> StatusRows() {
        waiting_help,
        [](const EngineStatus& now) { return Value(now.waiting_for_blocks); },
        {{"reason", "kv_blocks"}}},
+      {kGauge,
+       waiting,
+       waiting_help,
+       [](const EngineStatus& now) { return Value(now.waiting_for_fairness); },
+       {{"reason", "fairness"}}},
+      {kGauge, "peerage_fair_share_gap_tokens",
+       "Largest difference of tokens served between tenants whose requests wait.",
+       [](const EngineStatus& now) { return Value(now.share_gap); }},
       {kGauge, "peerage_streams_parked", "Running requests whose readers are behind.",
        [](const EngineStatus& now) { return Value(now.requests_parked); }},
       {kGauge, "peerage_engine_heartbeat_timestamp_seconds",
@@ -279,8 +305,13 @@ std::vector<MetricRow<EngineStatus>> StatusRows() {
       {kGauge,
        blocks,
        blocks_help,
-       [](const EngineStatus& now) { return Value(now.kv_blocks_free); },
+       [](const EngineStatus& now) { return Value(now.kv_blocks_free - CachedBlocks(now)); },
        {{"state", "free"}}},
+      {kGauge,
+       blocks,
+       blocks_help,
+       [](const EngineStatus& now) { return Value(CachedBlocks(now)); },
+       {{"state", "cached"}}},
       {kGauge,
        blocks,
        blocks_help,

@@ -39,7 +39,7 @@ class PlaygroundEvents final : public ResponseSink {
   static constexpr size_t kMaxEvents = 512;
 
   // ResponseSink:
-  void OnStarted() override {}
+  void OnStarted(uint32_t cached_tokens) override {}
   void OnPicks(const TokenPicks& picks) override;
   void OnDelta(TokenDelta delta) override;
   void OnFinished(CandidateFinish finish) override;

@@ -106,6 +106,10 @@ grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerCont
   worker.set_kv_blocks_total(status.kv_blocks_total);
   worker.set_kv_blocks_free(status.kv_blocks_free);
   worker.set_steps(status.steps);
+  worker.set_kv_blocks_cached(status.kv_blocks_cached);
+  worker.set_prefix_cache_query_tokens(status.prefix_queried_tokens);
+  worker.set_prefix_cache_hit_tokens(status.prefix_hit_tokens);
+  worker.set_preemptions(status.preemptions);
   response->set_log_level(ToProto(backend_.log->level()));
   worker.set_kernel_target(backend_.model->description.kernel_target);
   return FinishUnary(absl::OkStatus(), context);

@@ -51,7 +51,7 @@ class GeneratedText final : public ResponseSink {
         sink_(std::move(sink)),
         candidates_(request.candidates) {}
 
-  void OnStarted() override { sink_->OnStarted(); }
+  void OnStarted(uint32_t cached_tokens) override { sink_->OnStarted(cached_tokens); }
   void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override {
     sink_->OnPromptLogprobs(first_position, std::move(tokens));
   }

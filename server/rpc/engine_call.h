@@ -66,7 +66,7 @@ class EngineCall : public ResponseSink {
   }
 
   // ResponseSink:
-  void OnStarted() override {}
+  void OnStarted(uint32_t cached_tokens) override { trace_.SetCached(cached_tokens); }
   void OnPromptTrace(ExpertTrace trace) override { trace_.AddPrompt(std::move(trace)); }
 
  protected:

@@ -1,5 +1,6 @@
 #include "server/rpc/generate_stream_call.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -23,7 +24,9 @@ absl::StatusOr<GenerateRequest> GenerateStreamCall::Read() {
   return request;
 }
 
-void GenerateStreamCall::OnStarted() {
+void GenerateStreamCall::OnStarted(uint32_t cached_tokens) {
+  EngineCall::OnStarted(cached_tokens);
+  started_.set_cached_prompt_tokens(std::min(cached_tokens, started_.prompt_tokens()));
   v1::GenerateStreamResponse message;
   *message.mutable_started() = started_;
   Push(message, 0);
@@ -77,6 +80,7 @@ v1::Finished GenerateStreamCall::ToFinished(const CandidateFinish& finish) {
   *finished.mutable_finish() = ToProto(finish);
   if (!std::exchange(has_finished_candidate_, true)) {
     finished.mutable_usage()->set_prompt_tokens(started_.prompt_tokens());
+    finished.mutable_usage()->set_cached_prompt_tokens(started_.cached_prompt_tokens());
   }
   finished.mutable_usage()->set_completion_tokens(finish.completion_tokens);
   *finished.mutable_timings() = ToProto(finish.timings);

@@ -42,7 +42,7 @@ class GenerateStreamCall final
   absl::StatusOr<GenerateRequest> Read();
 
   // ResponseSink:
-  void OnStarted() override;
+  void OnStarted(uint32_t cached_tokens) override;
   void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override;
   void OnDelta(TokenDelta delta) override;
   void OnFinished(CandidateFinish finish) override;

@@ -83,6 +83,7 @@ v1::Timings ToProto(const Timings& timings) {
   *result.mutable_prefill() = ToProto(timings.prefill);
   *result.mutable_decode() = ToProto(timings.decode);
   *result.mutable_time_to_first_token() = ToProto(timings.time_to_first_token);
+  result.set_preemptions(timings.preemptions);
   return result;
 }
 

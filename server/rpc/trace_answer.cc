@@ -52,6 +52,7 @@ TraceAnswer TraceAnswer::Cut() {
 
 v1::ExpertTrace TraceAnswer::ToProto() const {
   v1::ExpertTrace result;
+  result.set_cached_tokens(cached_tokens_);
   for (size_t i = 0; i < layers_.size(); ++i) {
     v1::LayerTrace& layer = *result.add_layers();
     layer.set_layer(layers_[i].layer);

@@ -23,6 +23,8 @@ class TraceAnswer {
 
   bool wanted() const { return level_ != ExpertTraceLevel::kNone; }
 
+  // So many of the first tokens are in no part.
+  void SetCached(uint32_t tokens) { cached_tokens_ = tokens; }
   void AddPrompt(ExpertTrace trace) { Add(0, std::move(trace)); }
   void AddPart(uint32_t index, ExpertTrace trace) { Add(index + 1, std::move(trace)); }
 
@@ -39,6 +41,7 @@ class TraceAnswer {
 
   ExpertTraceLevel level_;
   absl::Span<const ExpertLayer> layers_;
+  uint32_t cached_tokens_ = 0;
   std::vector<ExpertTrace> parts_;  // in order; a part that was not added has no layers
 };
 

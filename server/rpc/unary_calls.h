@@ -4,6 +4,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -35,6 +36,11 @@ class UnaryCall : public SharedReactor<grpc::ServerUnaryReactor>,
   using SharedReactor::OnDone;
 
   // ResponseSink:
+  void OnStarted(uint32_t cached_tokens) override {
+    EngineCall::OnStarted(cached_tokens);
+    v1::Usage& usage = *response_.mutable_usage();
+    usage.set_cached_prompt_tokens(std::min(cached_tokens, usage.prompt_tokens()));
+  }
   void OnDone(absl::Status status, const Timings& timings) override {
     *response_.mutable_timings() = ToProto(timings);
     Answer([self = this->shared_from_this(), status = std::move(status)] {

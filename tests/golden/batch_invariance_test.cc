@@ -111,7 +111,7 @@ class ImpatientSink final : public ResponseSink {
     return sink;
   }
 
-  void OnStarted() override {}
+  void OnStarted(uint32_t cached_tokens) override {}
   void OnDelta(TokenDelta) override {
     if (--patience_ > 0) return;
     submitted_.WaitForNotification();

@@ -199,8 +199,9 @@ EMPTY_ON_PURPOSE = set()
 # Titles of panels that may be zero: moments that this load may not be in, and what goes wrong or
 # waits for a minute only in a sick server.
 ZERO_ON_PURPOSE = {
-    "Drift", "Drift from the total", "KV cache in use", "Our errors", "Parked streams", "Prompt tokens that wait",
-    "Running and waiting", "Unreachable", "Unused beyond chance", "Waiting by reason"}
+    "Drift", "Drift from the total", "KV cache in use", "Our errors", "Parked streams", "Preemptions",
+    "Prompt tokens that wait", "Recomputed tokens", "Running and waiting", "Tenants' gap", "Unreachable",
+    "Unused beyond chance", "Waiting by reason"}
 # What promtool finds in names that are a contract.
 NAMES_THAT_STAY = {'peerage_expert_count non-histogram and non-summary metrics should not have '
                    '"_count" suffix'}
@@ -247,6 +248,7 @@ class LiveTest(unittest.TestCase):
                     for arguments in (["generate", f"some text {number}", "--max-tokens", "9"],
                                       ["generate", "one more", "--max-tokens", "5", "--candidates", "2"],
                                       ["score", "one", "-c", " two"],
+                                      ["score", "one " * 40, "-c", " two"],
                                       ["generate", "too much", "--max-tokens", "100000000"]):
                         calls.append(pool.submit(server.run, *arguments))
                     stream = server.start("generate", "and on", "--max-tokens", "200", "--ignore-eos")

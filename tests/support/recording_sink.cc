@@ -16,11 +16,12 @@ void Append(std::vector<T> from, std::vector<T>& to) {
 
 }  // namespace
 
-void RecordingSink::OnStarted() {
+void RecordingSink::OnStarted(uint32_t cached_tokens) {
   absl::MutexLock lock(&mu_);
   EXPECT_FALSE(record_.started) << "OnStarted twice";
   EXPECT_FALSE(record_.status) << "OnStarted after OnDone";
   record_.started = true;
+  record_.cached_tokens = cached_tokens;
 }
 
 void RecordingSink::OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {

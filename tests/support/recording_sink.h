@@ -37,6 +37,7 @@ class RecordingSink final : public ResponseSink {
 
   struct Record {
     bool started = false;
+    uint32_t cached_tokens = 0;
     std::vector<Picks> picks;
     std::vector<TokenLogprob> prompt_logprobs;
     std::optional<ExpertTrace> prompt_trace;
@@ -47,7 +48,7 @@ class RecordingSink final : public ResponseSink {
     Timings timings;
   };
 
-  void OnStarted() override;
+  void OnStarted(uint32_t cached_tokens) override;
   void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override;
   void OnPicks(const TokenPicks& picks) override;
   void OnDelta(TokenDelta delta) override;

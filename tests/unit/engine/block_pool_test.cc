@@ -55,6 +55,62 @@ TEST(BlockPoolTest, KeepsASharedBlockUntilItsLastHolderReleasesIt) {
   EXPECT_EQ(pool.num_available(), 2);
 }
 
+TEST(BlockPoolTest, GivesUpKeptBlocksLastAndTheOldestFirst) {
+  BlockPool pool(4);
+  const std::vector<BlockId> blocks = Take(pool, 3);
+  for (BlockId block : {blocks[0], blocks[1]}) pool.Keep(block);
+  pool.Release({blocks[1]});
+  pool.Release({blocks[0], blocks[2]});
+  EXPECT_EQ(pool.num_kept(), 2);
+  EXPECT_EQ(pool.num_available(), 4);
+
+  EXPECT_THAT(Take(pool, 4), ElementsAre(blocks[2], 3, blocks[1], blocks[0]));
+  EXPECT_EQ(pool.num_kept(), 0);
+  pool.Release({blocks[0]});
+  EXPECT_EQ(pool.num_kept(), 0) << "what it holds now is not worth keeping";
+}
+
+TEST(BlockPoolTest, GivesUpTheEndOfASequenceBeforeItsBeginning) {
+  BlockPool pool(3);
+  const std::vector<BlockId> blocks = Take(pool, 3);
+  for (BlockId block : blocks) pool.Keep(block);
+  pool.Release(blocks);
+
+  EXPECT_THAT(Take(pool, 3), ElementsAre(blocks[2], blocks[1], blocks[0]));
+}
+
+TEST(BlockPoolTest, AdoptsAKeptBlockInPlaceOfAPromisedOne) {
+  BlockPool pool(2);
+  const std::vector<BlockId> blocks = Take(pool, 1);
+  pool.Keep(blocks[0]);
+  pool.Release(blocks);
+  pool.Promise(1);
+
+  pool.Adopt(blocks[0]);
+  EXPECT_EQ(pool.num_kept(), 0);
+  EXPECT_EQ(pool.num_available(), 1);
+  EXPECT_EQ(pool.holders(blocks[0]), 1);
+  pool.Release(blocks);
+  EXPECT_EQ(pool.num_kept(), 1) << "its content is still there";
+}
+
+// Whoever lets go of a block may have another one promised, whoever else holds it.
+TEST(BlockPoolTest, KeepsThePromiseOfWhoSharesUntilTheOthersLetGo) {
+  for (const bool firm : {true, false}) {
+    BlockPool pool(2, firm);
+    const std::vector<BlockId> blocks = Take(pool, 1);
+    pool.Promise(1);
+
+    pool.Adopt(blocks[0]);
+    EXPECT_EQ(pool.num_available(), firm ? 0 : 1);
+    pool.Release(blocks);
+    EXPECT_EQ(pool.num_available(), 1);
+    EXPECT_EQ(pool.num_free(), 1);
+    pool.Release(blocks);
+    EXPECT_EQ(pool.num_available(), 2);
+  }
+}
+
 TEST(BlockPoolTest, MayBeEmpty) {
   BlockPool pool(0);
   pool.Promise(0);

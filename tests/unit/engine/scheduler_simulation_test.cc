@@ -44,6 +44,9 @@ class SummingObserver final : public EngineObserver {
     tokens.prompt += event.prompt;
     tokens.generated += event.generated;
     tokens.scored += event.scored;
+    tokens.prefix_hit += event.prefix_hit;
+    tokens.recomputed += event.recomputed;
+    tokens.preemptions += event.preemptions;
     first_tokens += event.first_token_seconds.size();
     later_tokens += event.inter_token_seconds.size();
   }
@@ -69,6 +72,9 @@ struct Tally {
   uint64_t full_steps = 0;       // that took the whole budget
   uint64_t shared_blocks = 0;    // counted after each step
   uint64_t extra_sequences = 0;  // likewise
+  int64_t cached_tokens = 0;
+  int64_t preemptions = 0;
+  int64_t recomputed_tokens = 0;
   std::map<absl::StatusCode, uint64_t> endings;
 };
 
@@ -98,19 +104,23 @@ class Simulation {
         max_batch_tokens_(OneOf({1, 2, 3, 7, 64})),
         max_sequences_(OneOf({1, 2, 3, 8})),
         capacity_{.model = {.block_tokens = OneOf({1, 2, 4, 8}),
-                            .num_blocks = Between(4, 60),
+                            .num_blocks = Between(4, OneOf({12, 60})),
                             .num_slots = max_sequences_,
                             .max_step_tokens = 64},
                   .context_length = 64,
                   .max_sequences = max_sequences_},
         model_({.capacity = capacity_.model, .expert_layers = {kExperts}}),
+        prefix_cache_(!OneIn(4)),
+        optimistic_(OneIn(2)),
         inbox_({.requests = Between(1, 8)}, &clock_),
         worker_({.model = &model_, .clock = &clock_, .observer = &observer_, .inbox = &inbox_},
                 {.max_batch_tokens = max_batch_tokens_,
                  .max_sequences = max_sequences_,
                  .num_blocks = capacity_.model.num_blocks,
                  .block_tokens = capacity_.model.block_tokens,
-                 .slow_reader_timeout = kSlowReaderTimeout}),
+                 .slow_reader_timeout = kSlowReaderTimeout,
+                 .prefix_cache = prefix_cache_,
+                 .admission = optimistic_ ? Admission::kOptimistic : Admission::kReserve}),
         cancels_(OneIn(2)),
         deadlines_(OneIn(3)),
         slow_readers_(OneIn(3)),
@@ -122,7 +132,7 @@ class Simulation {
   }
 
   void Run() {
-    const int arrivals = Between(1, 14);
+    const int arrivals = Between(1, 30);
     for (int turn = 0; turn < 4'000; ++turn) {
       if (static_cast<int>(clients_.size()) < arrivals && OneIn(2)) Arrive();
       Disturb();
@@ -158,21 +168,36 @@ class Simulation {
     return tokens;
   }
 
+  // Often the beginning of what somebody else asked.
+  std::vector<TokenId> Prompt(int low, int high) {
+    std::vector<TokenId> tokens = Tokens(low, high);
+    if (!prompts_.empty() && OneIn(2)) {
+      const std::vector<TokenId>& other =
+          prompts_[Between(0, static_cast<int>(prompts_.size()) - 1)];
+      const size_t common = std::min<size_t>(Between(2, 40), std::min(tokens.size(), other.size()));
+      std::copy_n(other.begin(), common, tokens.begin());
+    }
+    prompts_.push_back(tokens);
+    return tokens;
+  }
+
   SchedulingParams Scheduling() {
     SchedulingParams scheduling{.arrival = clock_.Now()};
     if (priorities_) scheduling.priority = Between(-1, 1);
     if (tenants_) scheduling.tenant = std::string(Between(0, 2), 't');
+    if (OneIn(3)) scheduling.cache_salt = "salt";
     if (deadlines_ && OneIn(2)) scheduling.deadline = clock_.Now() + Between(1, 40) * kTick;
     if (deadlines_ && OneIn(3)) scheduling.queue_deadline = clock_.Now() + Between(1, 9) * kTick;
     return scheduling;
   }
 
   GenerateRequest Generate() {
-    GenerateRequest request{.prompt = Tokens(1, OneOf({1, 4, 8, 40})),
+    GenerateRequest request{.prompt = Prompt(1, OneOf({1, 4, 8, 40})),
                             .sampling = {.temperature = OneIn(3) ? 0.f : 1.f,
                                          .seed = static_cast<uint64_t>(Between(0, 1 << 20))},
                             .candidates = static_cast<uint32_t>(OneOf({1, 1, 2, 3, 8})),
-                            .stopping = {.max_tokens = static_cast<uint32_t>(Between(1, 20)),
+                            .stopping = {.max_tokens = static_cast<uint32_t>(
+                                             OneIn(4) ? Between(10, 30) : Between(1, 6)),
                                          .end_ids = {FakeTokenizer::kEos}},
                             .alternatives = OneOf({-1, 0, 3}),
                             .prompt_logprobs = OneIn(3),
@@ -184,7 +209,7 @@ class Simulation {
   }
 
   ScoreRequest Score() {
-    ScoreRequest request{.context = Tokens(0, OneOf({0, 1, 8, 40})),
+    ScoreRequest request{.context = Prompt(0, OneOf({0, 1, 8, 40})),
                          .alternatives = OneOf({0, 2}),
                          .trace = OneIn(3) ? ExpertTraceLevel::kFull : ExpertTraceLevel::kNone,
                          .scheduling = Scheduling()};
@@ -265,7 +290,8 @@ class Simulation {
       for (const Client& other : clients_) {
         const bool waits = !other.ended && !other.sink->record().started && !other.sink->done() &&
                            other.sink->HasRoom();
-        if (!waits || client.computes_nothing) continue;
+        // What they ask is what was expected when they came.
+        if (!waits || client.computes_nothing || optimistic_) continue;
         const bool came_first = other.handle < client.handle && other.order < client.order &&
                                 other.scheduling().tenant == client.scheduling().tenant &&
                                 other.request.index() == client.request.index();
@@ -335,8 +361,13 @@ class Simulation {
     const TokensEvent& told = observer_.tokens;
     EXPECT_EQ(told.generated, generated);
     EXPECT_EQ(told.scored, scored);
-    EXPECT_GE(told.prompt, whole_prompts);
-    EXPECT_LE(told.prompt, prompts);
+    EXPECT_GE(told.prompt + told.prefix_hit, whole_prompts);
+    EXPECT_LE(told.prompt + told.prefix_hit, prompts);
+    EXPECT_TRUE(prefix_cache_ || told.prefix_hit == 0);
+    EXPECT_TRUE(optimistic_ || (told.preemptions == 0 && told.recomputed == 0));
+    tally_.cached_tokens += told.prefix_hit;
+    tally_.preemptions += told.preemptions;
+    tally_.recomputed_tokens += told.recomputed;
     EXPECT_EQ(observer_.candidates, candidates);
     EXPECT_EQ(static_cast<int64_t>(observer_.later_tokens + with_tokens), generated);
     EXPECT_GE(observer_.completion_tokens, generated + scored);
@@ -361,20 +392,20 @@ class Simulation {
         EXPECT_TRUE(record.prompt_logprobs == PromptLogprobsAlone(*generate));
       }
       if (generate->trace == ExpertTraceLevel::kFull && complete) {
-        CheckTrace(*record.prompt_trace, generate->prompt, 0);
+        CheckTrace(*record.prompt_trace, generate->prompt, record.cached_tokens);
         for (const auto& [i, candidate] : record.candidates) {
           const std::vector<TokenId>& tokens = candidate.tokens;
-          CheckTrace(candidate.finish->trace, {tokens.begin(), tokens.end() - 1},
+          CheckTrace(candidate.finish->trace, {tokens.begin(), tokens.end() - 1}, 0,
                      generate->prompt.size());
         }
       }
     } else {
       const auto& score = std::get<ScoreRequest>(client.request);
       if (score.trace == ExpertTraceLevel::kFull && complete) {
-        CheckTrace(*record.prompt_trace, score.context, 0);
+        CheckTrace(*record.prompt_trace, score.context, record.cached_tokens);
         for (const auto& [i, trace] : record.score_traces) {
           const std::vector<TokenId>& tokens = score.continuations[i];
-          CheckTrace(trace, {tokens.begin(), tokens.end() - 1}, score.context.size());
+          CheckTrace(trace, {tokens.begin(), tokens.end() - 1}, 0, score.context.size());
         }
       }
       const auto expected = ScoreAlone(score);
@@ -383,12 +414,12 @@ class Simulation {
     }
   }
 
-  // The picks of exactly these tokens, in order.
+  // The picks of exactly these tokens, in order, less those that were cached.
   static void CheckTrace(const ExpertTrace& trace, const std::vector<TokenId>& tokens,
-                         size_t first_position) {
-    ASSERT_EQ(trace.tokens, tokens.size());
+                         size_t cached, size_t first_position = 0) {
+    ASSERT_EQ(trace.tokens, tokens.size() - cached);
     std::vector<uint32_t> ids;
-    for (size_t i = 0; i < tokens.size(); ++i) {
+    for (size_t i = cached; i < tokens.size(); ++i) {
       const auto position = static_cast<int32_t>(first_position + i);
       for (uint32_t id : FakeModel::PicksOf(kExperts, tokens[i], position).ids) ids.push_back(id);
     }
@@ -432,8 +463,10 @@ class Simulation {
       if (task->trunk != nullptr) check(*task->trunk);
       for (const auto& sequence : task->sequences) check(*sequence);
     }
-    for (const auto& [block, count] : holders)
+    for (const auto& [block, count] : holders) {
       EXPECT_EQ(scheduler.reservations().blocks().holders(block), count);
+      promised += scheduler.reservations().blocks().adopters(block);
+    }
     EXPECT_EQ(static_cast<int>(holders.size()) + scheduler.reservations().blocks().num_free(),
               capacity_.model.num_blocks);
     EXPECT_EQ(scheduler.reservations().blocks().num_available(),
@@ -498,6 +531,8 @@ class Simulation {
   FakeTokenizer tokenizer_;
   SummingObserver observer_;
   FakeModel model_;
+  const bool prefix_cache_;
+  const bool optimistic_;
   Inbox inbox_;
   Worker worker_;
 
@@ -510,6 +545,7 @@ class Simulation {
   const bool tenants_;
 
   std::vector<Client> clients_;
+  std::vector<std::vector<TokenId>> prompts_;
   int admitted_ = 0;
   bool failure_injected_ = false;
   bool prefill_had_nothing_ = false;
@@ -543,6 +579,9 @@ TEST(SchedulerSimulationTest, KeepsItsInvariantsInRandomWorlds) {
   EXPECT_GT(tally.steps, 10 * seeds);
   EXPECT_GT(tally.shared_blocks, seeds);
   EXPECT_GT(tally.extra_sequences, seeds / 8);
+  EXPECT_GT(tally.cached_tokens, static_cast<int64_t>(seeds) / 4);
+  EXPECT_GT(tally.preemptions, static_cast<int64_t>(seeds) / 400);
+  EXPECT_GT(tally.recomputed_tokens, static_cast<int64_t>(seeds) / 100);
   for (absl::StatusCode code :
        {absl::StatusCode::kOk, absl::StatusCode::kCancelled, absl::StatusCode::kDeadlineExceeded,
         absl::StatusCode::kResourceExhausted, absl::StatusCode::kInternal}) {

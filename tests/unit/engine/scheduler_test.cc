@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -20,7 +21,8 @@ SchedulerOptions Options(int32_t max_batch_tokens) {
           .max_sequences = 8,
           .num_blocks = 1000,
           .block_tokens = 4,
-          .slow_reader_timeout = absl::Seconds(5)};
+          .slow_reader_timeout = absl::Seconds(5),
+          .prefix_cache = false};
 }
 
 class SchedulerTest : public ::testing::Test {
@@ -49,6 +51,7 @@ class SchedulerTest : public ::testing::Test {
     for (const auto& [sequence, tokens] : scheduler.Schedule(kNow).chunks) {
       chunks.emplace_back(sequence->task->handle, tokens);
       sequence->computed += tokens;
+      sequence->reached = std::max(sequence->reached, sequence->computed);
       if (sequence->pending() == 0 && !sequence->is_trunk) sequence->tokens.push_back(1);
     }
     scheduler.Settle(kNow);
@@ -327,6 +330,7 @@ class SchedulerBranchTest : public SchedulerTest {
     for (const auto& [sequence, tokens] : scheduler.Schedule(kNow).chunks) {
       chunks.emplace_back(sequence->index, tokens);
       sequence->computed += tokens;
+      sequence->reached = std::max(sequence->reached, sequence->computed);
     }
     scheduler.Settle(kNow);
     return chunks;

@@ -69,7 +69,7 @@ TEST(ContentLogTest, CutsWhatIsLong) {
 // Counts what it is told.
 class CountingSink final : public ResponseSink {
  public:
-  void OnStarted() override { ++told; }
+  void OnStarted(uint32_t) override { ++told; }
   void OnPromptLogprobs(uint32_t, std::vector<TokenLogprob>) override { ++told; }
   void OnPicks(const TokenPicks&) override { ++told; }
   void OnDelta(TokenDelta) override { ++told; }
@@ -91,7 +91,7 @@ TEST(ContentLogTest, PassesEverythingOn) {
   const auto sink = std::make_shared<CountingSink>();
   const auto logged = LogContent(GenerateRequest(), {.model = &model, .log = &log}, sink);
 
-  logged->OnStarted();
+  logged->OnStarted(3);
   logged->OnPromptLogprobs(0, {});
   logged->OnPicks({});
   logged->OnDelta({});
