@@ -69,27 +69,6 @@ TEST(GenerateTest, AnswersWithWhatTheModelSaysAndWhatWasUsed) {
   EXPECT_FALSE(response.has_expert_trace());
 }
 
-// What the contract calls reserved has no effect, and says that nothing happened.
-TEST(GenerateTest, ReservedFieldsChangeNothing) {
-  TestServer server;
-  const auto generate = [&server](const v1::GenerateRequest& request) {
-    grpc::ClientContext context;
-    v1::GenerateResponse response;
-    EXPECT_TRUE(server.inference().Generate(&context, request, &response).ok());
-    return response;
-  };
-  const v1::GenerateResponse plain = generate(GreedyRequest(5));
-  v1::GenerateRequest request = GreedyRequest(5);
-  request.mutable_scheduling()->set_tenant("tenant");
-  request.mutable_scheduling()->set_cache_salt("salt");
-  for (int i = 0; i < 2; ++i) {
-    const v1::GenerateResponse response = generate(request);
-    EXPECT_EQ(response.candidates(0).text(), plain.candidates(0).text());
-    EXPECT_EQ(response.usage().cached_prompt_tokens(), 0);
-    EXPECT_EQ(response.timings().preemptions(), 0);
-  }
-}
-
 TEST(GenerateTest, EchoesEveryDefault) {
   TestServer server;
   v1::GenerateRequest request;
