@@ -2,7 +2,6 @@
 
 #include <google/rpc/error_details.pb.h>
 
-#include <optional>
 #include <vector>
 
 #include "absl/strings/cord.h"
@@ -135,12 +134,18 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
   return FromRpcStatus(details);
 }
 
+std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
+  const auto retry = FindDetail<google::rpc::RetryInfo>(status);
+  if (!retry) return std::nullopt;
+  return absl::Seconds(retry->retry_delay().seconds()) +
+         absl::Nanoseconds(retry->retry_delay().nanos());
+}
+
 std::string DescribeError(const absl::Status& status, const std::string& server) {
   std::string line =
       absl::StrCat(absl::StatusCodeToString(status.code()), ": ", WhatHappened(status, server));
-  if (const auto retry = FindDetail<google::rpc::RetryInfo>(status)) {
-    const double seconds = retry->retry_delay().seconds() + retry->retry_delay().nanos() * 1e-9;
-    absl::StrAppend(&line, " (try again in ", seconds, " s)");
+  if (const auto delay = RetryDelay(status)) {
+    absl::StrAppend(&line, " (try again in ", absl::ToDoubleSeconds(*delay), " s)");
   }
   return absl::StrReplaceAll(line, {{"\n", " "}});
 }

@@ -1,28 +1,14 @@
 #include "client/peerage_client.h"
 
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
-
 #include <algorithm>
 #include <thread>
 
 #include "base/status_macros.h"
 #include "client/call_status.h"
-#include "client/server_address.h"
+#include "client/channel.h"
 
 namespace peerage::client {
 namespace {
-
-std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
-  grpc::ChannelArguments arguments;
-  // A score of many continuations is larger than gRPC's default of 4 MiB.
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetUserAgentPrefix("peerage/" PEERAGE_VERSION);
-  // A proxy leads out of this machine: http_proxy is not meant for what runs on it.
-  if (IsOnThisMachine(server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
-}
 
 // Hands messages on until there are no more, or the receiver wants none.
 template <typename Stream, typename Message>

@@ -35,6 +35,10 @@ bool Read(absl::string_view text, float& number) {
   return absl::SimpleAtof(text, &number) && std::isfinite(number);
 }
 
+bool Read(absl::string_view text, double& number) {
+  return absl::SimpleAtod(text, &number) && std::isfinite(number);
+}
+
 template <typename T>
 bool Read(absl::string_view text, T& number) {
   return absl::SimpleAtoi(text, &number);
@@ -98,6 +102,8 @@ CLI::Option* AddNumberOrAlone(CLI::App& app, const std::string& names,
 
 template absl::StatusOr<uint32_t> ParseNumber(absl::string_view, absl::string_view,
                                               NumberRangeOf<uint32_t>);
+template absl::StatusOr<double> ParseNumber(absl::string_view, absl::string_view,
+                                            NumberRangeOf<double>);
 template CLI::Option* AddOptionalNumber(CLI::App&, const std::string&, std::optional<uint32_t>&,
                                         const std::string&, NumberRangeOf<uint32_t>);
 template CLI::Option* AddOptionalNumber(CLI::App&, const std::string&, std::optional<uint64_t>&,
@@ -106,6 +112,8 @@ template CLI::Option* AddOptionalNumber(CLI::App&, const std::string&, std::opti
                                         const std::string&, NumberRangeOf<int32_t>);
 template CLI::Option* AddOptionalNumber(CLI::App&, const std::string&, std::optional<float>&,
                                         const std::string&, NumberRangeOf<float>);
+template CLI::Option* AddOptionalNumber(CLI::App&, const std::string&, std::optional<double>&,
+                                        const std::string&, NumberRangeOf<double>);
 
 CLI::Option* AddWord(CLI::App& app, const std::string& names, std::string& value,
                      const std::string& words, const std::string& description) {

@@ -22,7 +22,7 @@ CLI::Option* AddOptionalFlag(CLI::App& app, const std::string& names, std::optio
 
 // A number in digits, in the whole range of T unless a least and a most are given. Anything else is
 // refused in one line that names the option and says what it takes.
-// T: uint32_t, uint64_t, int32_t, float.
+// T: uint32_t, uint64_t, int32_t, float, double.
 template <typename T>
 struct NumberRangeOf {
   T least = std::numeric_limits<T>::lowest();

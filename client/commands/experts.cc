@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "base/status_macros.h"
 #include "client/commands/command.h"
 #include "client/commands/options.h"
+#include "client/commands/output_file.h"
 #include "client/expert_json.h"
 #include "client/expert_layers.h"
 #include "client/expert_picture.h"
@@ -25,14 +25,6 @@ namespace peerage::client {
 namespace {
 
 constexpr int kWatchSeconds = 15;
-
-absl::Status WriteFile(const std::string& path, const std::string& bytes) {
-  std::ofstream file(path, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("cannot write ", path));
-}
 
 // What is too large to draw can still be read as numbers.
 absl::Status SuggestNpy(const absl::Status& status) {

@@ -56,7 +56,8 @@ class GenerateCommand : public Command {
     if (!json() && (logprobs_ || trace_.level() != v1::EXPERT_TRACE_LEVEL_UNSPECIFIED)) {
       return absl::InvalidArgumentError("--logprobs and --trace of a --file need --json");
     }
-    ASSIGN_OR_RETURN(const std::vector<InputLine> lines, ReadLines(file_.path(), file_.format()));
+    ASSIGN_OR_RETURN(const std::vector<InputLine> lines,
+                     ReadLines("--file", file_.path(), file_.format()));
     for (const InputLine& line : lines) {
       ASSIGN_OR_RETURN(Item item, At(absl::StrCat("--file line ", line.number), ReadItem(line)));
       items_.push_back(std::move(item));

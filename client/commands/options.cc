@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/command_line/options.h"
 #include "base/status_macros.h"
+#include "client/commands/prompt_json.h"
 #include "client/commands/text_input.h"
 
 namespace peerage::client {
@@ -80,26 +81,16 @@ v1::Prompt PromptOptions::OfIds(const std::vector<uint32_t>& ids) const {
 
 absl::StatusOr<v1::Prompt> PromptOptions::OfJson(const std::string& key,
                                                  const nlohmann::json& value) const {
-  if (value.is_string()) return OfText(value.get<std::string>());
-  if (!value.is_array()) {
-    return absl::InvalidArgumentError(key + " is neither a text nor a list of token ids");
-  }
-  ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, IdsOfJson(key, value));
-  return OfIds(ids);
+  ASSIGN_OR_RETURN(v1::Prompt prompt, PromptOfJson(key, value));
+  if (prompt.has_text()) return OfText(prompt.text());
+  if (add_bos_.has_value()) prompt.set_add_bos(*add_bos_);
+  return prompt;
 }
 
 absl::StatusOr<v1::Prompt> PromptOptions::OfMessages(const nlohmann::json& messages) const {
   v1::Prompt prompt;
   if (add_bos_.has_value()) prompt.set_add_bos(*add_bos_);
-  if (!messages.is_array()) return absl::InvalidArgumentError("messages is not a list");
-  for (size_t i = 0; i < messages.size(); ++i) {
-    ASSIGN_OR_RETURN(JsonObject message,
-                     JsonObject::Of(messages[i], absl::StrCat("messages[", i, "]")));
-    ASSIGN_OR_RETURN(const std::string role, message.String("role"));
-    ASSIGN_OR_RETURN(const std::string content, message.String("content"));
-    RETURN_IF_ERROR(message.RefuseUnreadKeys());
-    AddMessage(role, content, prompt.mutable_chat());
-  }
+  ASSIGN_OR_RETURN(*prompt.mutable_chat(), ChatOfJson(messages));
   return prompt;
 }
 

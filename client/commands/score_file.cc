@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "client/call_status.h"
 #include "client/commands/many_calls.h"
+#include "client/commands/prompt_json.h"
 #include "client/commands/text_input.h"
 #include "client/score_report.h"
 #include "client/token_texts.h"
@@ -23,20 +24,9 @@
 namespace peerage::client {
 namespace {
 
-// A text, or a list of ids.
 absl::Status AddContinuation(const std::string& key, const nlohmann::json& value, ScoreItem& item) {
-  v1::Continuation& continuation = *item.request.add_continuations();
-  if (value.is_string()) {
-    item.texts.push_back(value.get<std::string>());
-    continuation.set_text(item.texts.back());
-    return absl::OkStatus();
-  }
-  if (!value.is_array()) {
-    return absl::InvalidArgumentError(key + " is neither a text nor a list of token ids");
-  }
-  ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, IdsOfJson(key, value));
-  item.texts.emplace_back();
-  continuation.mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
+  ASSIGN_OR_RETURN(*item.request.add_continuations(), ContinuationOfJson(key, value));
+  item.texts.push_back(item.request.continuations().rbegin()->text());
   return absl::OkStatus();
 }
 
@@ -181,7 +171,8 @@ class ScoreFilePrinter {
 
 absl::StatusOr<std::vector<ScoreItem>> ReadScoreItems(const FileOptions& file,
                                                       const PromptOptions& context) {
-  ASSIGN_OR_RETURN(const std::vector<InputLine> lines, ReadLines(file.path(), file.format()));
+  ASSIGN_OR_RETURN(const std::vector<InputLine> lines,
+                   ReadLines("--file", file.path(), file.format()));
   std::vector<ScoreItem> items;
   for (const InputLine& line : lines) {
     ScoreItem& item = items.emplace_back(ScoreItem{.line = line.number});

@@ -84,9 +84,9 @@ absl::StatusOr<std::vector<uint32_t>> ReadIds(const std::string& option, const s
   return ids;
 }
 
-absl::StatusOr<std::vector<InputLine>> ReadLines(const std::string& path,
+absl::StatusOr<std::vector<InputLine>> ReadLines(const std::string& option, const std::string& path,
                                                  const std::string& format) {
-  ASSIGN_OR_RETURN(const std::string text, ReadText("--file", path));
+  ASSIGN_OR_RETURN(const std::string text, ReadText(option, path));
   std::vector<InputLine> lines;
   size_t number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -95,10 +95,10 @@ absl::StatusOr<std::vector<InputLine>> ReadLines(const std::string& path,
     if (absl::StripAsciiWhitespace(line).empty()) continue;
     lines.push_back({.number = number, .text = std::string(line)});
   }
-  if (lines.empty()) return absl::InvalidArgumentError(Place("--file", path) + " has no lines");
+  if (lines.empty()) return absl::InvalidArgumentError(Place(option, path) + " has no lines");
   if (!IsJsonl(path, format, lines.front().text)) return lines;
   for (InputLine& line : lines) {
-    const auto object = ObjectOfFile(absl::StrCat(Place("--file", path), " line ", line.number),
+    const auto object = ObjectOfFile(absl::StrCat(Place(option, path), " line ", line.number),
                                      ParseStrictJson(line.text));
     if (!object.ok()) return absl::InvalidArgumentError(object.status().message());
     line.object = *object;

@@ -30,7 +30,7 @@ struct InputLine {
 
 // The lines that are not blank, without their ends. `format` is "lines", "jsonl", or "auto": JSONL
 // when the file's name or its first line say so. At least one line.
-absl::StatusOr<std::vector<InputLine>> ReadLines(const std::string& path,
+absl::StatusOr<std::vector<InputLine>> ReadLines(const std::string& option, const std::string& path,
                                                  const std::string& format);
 
 // Token ids of a list in JSON, such as [1, 2].

@@ -56,7 +56,7 @@ TEST(ReadIdsTest, RefusesWhatAreNoIds) {
 }
 
 TEST(ReadLinesTest, SkipsBlankLinesAndKnowsTheirNumbers) {
-  const auto lines = ReadLines(FileOf("lines", "one\r\n\n  \n{two}\n"), "auto");
+  const auto lines = ReadLines("--file", FileOf("lines", "one\r\n\n  \n{two}\n"), "auto");
   ASSERT_EQ(lines->size(), 2u);
   EXPECT_EQ((*lines)[0].text, "one");
   EXPECT_EQ((*lines)[1].text, "{two}");
@@ -67,21 +67,21 @@ TEST(ReadLinesTest, SkipsBlankLinesAndKnowsTheirNumbers) {
 TEST(ReadLinesTest, KnowsJsonlByNameOrFirstLine) {
   for (const std::string& path :
        {FileOf("a.jsonl", "{\"a\": 1}\n"), FileOf("a.txt", "{\"a\": 1}\n\n{\"a\": 2}")}) {
-    const auto lines = ReadLines(path, "auto");
+    const auto lines = ReadLines("--file", path, "auto");
     ASSERT_TRUE((*lines)[0].object.has_value());
     EXPECT_EQ((*lines)[0].object->at("a"), 1);
-    EXPECT_FALSE(ReadLines(path, "lines")->at(0).object.has_value());
+    EXPECT_FALSE(ReadLines("--file", path, "lines")->at(0).object.has_value());
   }
 }
 
 TEST(ReadLinesTest, RefusesLinesThatAreNoObjects) {
   const std::string path = FileOf("b.jsonl", "{\"a\": 1}\n[1]\n");
   EXPECT_EQ(
-      ReadLines(path, "auto").status(),
+      ReadLines("--file", path, "auto").status(),
       absl::InvalidArgumentError(absl::StrCat("--file (", path, ") line 2 is not a JSON object")));
   const std::string broken = FileOf("c.jsonl", "{\"a\": 1\n");
-  EXPECT_THAT(ReadLines(broken, "auto").status().message(), HasSubstr("line 1"));
-  EXPECT_EQ(ReadLines(FileOf("none", "\n\n"), "auto").status().message(),
+  EXPECT_THAT(ReadLines("--file", broken, "auto").status().message(), HasSubstr("line 1"));
+  EXPECT_EQ(ReadLines("--file", FileOf("none", "\n\n"), "auto").status().message(),
             absl::StrCat("--file (", FileOf("none", "\n\n"), ") has no lines"));
 }
 
