@@ -54,7 +54,7 @@ int Main(int argc, char** argv) {
   const std::unique_ptr<SharedOptions> shared = AddSharedOptions(program);
   std::vector<std::unique_ptr<Command>> commands;
   for (AddCommand* add : {AddGenerate, AddChat, AddScore, AddTokenize, AddDetokenize, AddExperts,
-                          AddModels, AddStatus, AddLogLevel, AddHealth}) {
+                          AddModels, AddStatus, AddLogLevel, AddHealth, AddBench}) {
     commands.push_back(add(program, *shared));
   }
   program.footer(

@@ -74,6 +74,6 @@ class Command {
 // options must outlive them.
 using AddCommand = std::unique_ptr<Command>(CLI::App& program, const SharedOptions& shared);
 AddCommand AddGenerate, AddChat, AddScore, AddTokenize, AddDetokenize, AddExperts, AddModels,
-    AddStatus, AddLogLevel, AddHealth;
+    AddStatus, AddLogLevel, AddHealth, AddBench;
 
 }  // namespace peerage::client
