@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 readonly budget=${1:-1500}
 readonly jobs=${JOBS:-$(nproc)}
 readonly simulation=build/release/tests/scheduler_simulation_test
+readonly needles=build/release/tests/needle_test
 readonly image_seconds=900  # from nothing, on two cores
 readonly tidy_seconds=420  # of the CUDA device, on two cores
 readonly fuzz_targets=5
@@ -47,6 +48,14 @@ if (($(left) < 60)); then
 else
   build scheduler_simulation_test
   PEERAGE_SIMULATION_SEEDS=100000 "$simulation"
+fi
+
+echo "== more needles in crowds"
+if (($(left) < 240)); then
+  skip "the needles"
+else
+  build needle_test
+  PEERAGE_NEEDLE_TRIALS=5000 "$needles"
 fi
 
 echo "== longer fuzzing"
