@@ -58,6 +58,15 @@ else
   PEERAGE_NEEDLE_TRIALS=5000 "$needles"
 fi
 
+echo "== more streams that are cut and go on"
+if (($(left) < 180)); then
+  skip "the streams"
+else
+  build peerage-server
+  PEERAGE_BIN=build/release/bin PEERAGE_RESUME_STREAMS=10000 \
+    build/deps/venv/bin/python tests/integration/test_resume.py
+fi
+
 echo "== longer fuzzing"
 if ! command -v clang++ >/dev/null; then
   echo "check-long: fuzzing needs clang++"
