@@ -69,8 +69,7 @@ class AsyncClient:
         """Like `generate`, piece by piece. Leaving the loop cancels the call."""
         given = requests.one_prompt(prompt, messages, ids)
         call = transport.stream(given, options)
-        return AsyncGenerationStream(lambda timeout: self._begin(call, timeout),
-                                     self._settings.attempts(call.options))
+        return AsyncGenerationStream(self._begin, call, self._settings.attempts(call.options))
 
     async def generate_many(self, prompts: Iterable[Prompt], *, concurrency: int = 32,
                             progress: Progress = None, **options: Unpack[GenerateOptions]
@@ -173,8 +172,7 @@ class AsyncClient:
                       **options: Unpack[CallOptions]) -> AsyncStream[ExpertSummary]:
         """The figures of all layers, now and then every `interval` seconds (15), until closed."""
         call = transport.watch_experts(interval, window, model, options)
-        return AsyncStream(lambda timeout: self._begin(call, timeout), call.read,
-                           self._settings.attempts(options))
+        return AsyncStream(self._begin, call, self._settings.attempts(options))
 
     async def expert_summary(self, *, window: Window = "total", model: str | None = None,
                              **options: Unpack[CallOptions]) -> ExpertSummary:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from peerage.answers import (Candidate, Finish, Generation, ModelRef, Piece, ResolvedSampling,
                              Timings, TokenLogprob, Usage)
-from peerage.errors import DataLoss
+from peerage.errors import DataLoss, FailedPrecondition
 from peerage.experts import Trace, trace_of
 from peerage.reading import (finish_of, logprobs_of, model_ref_of, sampling_of, timings_of,
                              usage_of)
@@ -25,11 +26,12 @@ class _Parts:
 
 
 class Assembly:
-    """Takes every message of a GenerateStream in order: pieces come out at once, the whole at the
-    end."""
+    """Takes every message of a GenerateStream in order, and of those that go on with it when it
+    broke: pieces come out at once, the whole at the end."""
 
     def __init__(self) -> None:
         self.request_id = ""
+        self.resumed = 0  # how often it went on
         self.prompt_tokens = 0
         self.sampling: ResolvedSampling | None = None
         self.model: ModelRef | None = None
@@ -51,12 +53,40 @@ class Assembly:
                 return self._finish(message.finished)
         return None
 
+    @property
+    def ids(self) -> list[int]:
+        """The first candidate's tokens."""
+        return self._part(0).ids
+
+    def rest_of(self, request: Any) -> pb.GenerateStreamRequest | None:
+        """What asks for what did not come yet. None when nothing does: of several candidates, or
+        before the seed is known."""
+        if self.sampling is None or self.sampling.candidates != 1:
+            return None
+        rest = pb.GenerateStreamRequest()
+        rest.CopyFrom(request)
+        rest.request.sampling.seed = self.sampling.seed
+        if self.ids:
+            rest.request.generated_token_ids.ids[:] = self.ids
+            if rest.request.output.prompt_logprobs:  # they came before the first token
+                rest.request.output.ClearField("prompt_logprobs")
+        return rest
+
     def _start(self, started: pb.Started) -> None:
+        model = model_ref_of(started.model)
+        if self.model is not None:
+            self.resumed += 1
+            if self.model.fingerprint != model.fingerprint:
+                raise FailedPrecondition("the stream broke, and the server now has other weights",
+                                         code="FAILED_PRECONDITION", request_id=self.request_id)
         self.request_id = started.request_id
         self.prompt_tokens = started.prompt_tokens
         self.sampling = sampling_of(started.sampling)
-        self.model = model_ref_of(started.model)
-        self._parts = {i: _Parts() for i in range(self.sampling.candidates)}
+        self.model = model
+        if not self._parts:
+            self._parts = {i: _Parts() for i in range(self.sampling.candidates)}
+        if not self.ids:
+            self._prompt_logprobs.clear()  # they come again
 
     def _part(self, index: int) -> _Parts:
         return self._parts.setdefault(index, _Parts())

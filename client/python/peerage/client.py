@@ -78,8 +78,7 @@ class Client:
         """Like `generate`, piece by piece. Leaving the loop cancels the call."""
         given = requests.one_prompt(prompt, messages, ids)
         call = transport.stream(given, options)
-        return GenerationStream(lambda timeout: self._begin(call, timeout),
-                                self._settings.attempts(call.options))
+        return GenerationStream(self._begin, call, self._settings.attempts(call.options))
 
     def generate_many(self, prompts: Iterable[Prompt], *, concurrency: int = 32,
                       progress: Progress = None, **options: Unpack[GenerateOptions]
@@ -181,8 +180,7 @@ class Client:
                       **options: Unpack[CallOptions]) -> Stream[ExpertSummary]:
         """The figures of all layers, now and then every `interval` seconds (15), until closed."""
         call = transport.watch_experts(interval, window, model, options)
-        return Stream(lambda timeout: self._begin(call, timeout), call.read,
-                      self._settings.attempts(options))
+        return Stream(self._begin, call, self._settings.attempts(options))
 
     def expert_summary(self, *, window: Window = "total", model: str | None = None,
                        **options: Unpack[CallOptions]) -> ExpertSummary:

@@ -15,11 +15,14 @@ class RetryPolicy:
     """Calls are tried again when, and as late as, the server asks for it: when its refusal carries
     a RetryInfo (the queue is full, the server loads or drains): nothing was computed, then.
 
-    A call whose timeout would pass while waiting fails at once with the refusal. A generation whose
-    first message has come is never begun again.
+    A stream of one candidate that breaks goes on where it was, as if nothing had happened: with the
+    tokens that would have followed, at this server or at another one of the same build and weights.
+
+    A call whose timeout would pass while waiting fails at once with the refusal.
     """
 
-    #: Tries of one call, the first included; 1 never tries again.
+    #: Tries of one call, the first included; 1 never tries again. A stream that went on, and
+    #: brought tokens, has as many anew.
     max_attempts: int = 6
     #: Seconds: a server that asks for more is not waited for. A full queue asks for at most 60.
     max_delay: float = 60.0
@@ -27,12 +30,17 @@ class RetryPolicy:
     jitter: float = 0.5
     #: Of the jitter: the same seed waits the same times.
     seed: int | None = None
+    #: Whether a stream that broke goes on.
+    resume: bool = True
+    #: Seconds after which it does, unless the server asks for others; twice as many each time that
+    #: there is no server.
+    resume_delay: float = 0.25
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts is {self.max_attempts}, must be at least 1")
-        if not (self.max_delay >= 0 and self.jitter >= 0):
-            raise ValueError("max_delay and jitter must be at least 0")
+        if not (self.max_delay >= 0 and self.jitter >= 0 and self.resume_delay >= 0):
+            raise ValueError("max_delay, jitter and resume_delay must be at least 0")
 
 
 class Attempts:
@@ -56,11 +64,22 @@ class Attempts:
 
     def delay_after(self, error: PeerageError) -> float:
         """Seconds to wait before the next try. Raises `error` when there is none."""
-        self._failed += 1
-        if (error.retry_delay is None or error.retry_delay > self._policy.max_delay
-                or self._failed >= self._policy.max_attempts):
+        if error.retry_delay is None:
             raise error
-        wait = error.retry_delay * (1 + self._policy.jitter * self._jitter.random())
+        return self._delay(error, error.retry_delay)
+
+    def delay_after_break(self, error: PeerageError) -> float:
+        """Seconds to wait before a stream that broke goes on. Raises `error` when it does not."""
+        if not self._policy.resume:
+            raise error
+        delay = min(self._policy.resume_delay * 2.0**self._failed, self._policy.max_delay)
+        return self._delay(error, delay if error.retry_delay is None else error.retry_delay)
+
+    def _delay(self, error: PeerageError, least: float) -> float:
+        self._failed += 1
+        if least > self._policy.max_delay or self._failed >= self._policy.max_attempts:
+            raise error
+        wait = least * (1 + self._policy.jitter * self._jitter.random())
         remaining = self.remaining()
         if remaining is not None and wait >= remaining:
             raise error

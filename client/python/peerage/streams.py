@@ -5,6 +5,7 @@ call, and the server stops computing for it."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
@@ -14,22 +15,24 @@ import grpc
 from peerage import errors
 from peerage.answers import Generation, Piece
 from peerage.assembly import Assembly
+from peerage.errors import PeerageError, Unavailable
 from peerage.retry import Attempts
+from peerage.transport import Call
 
 Item = TypeVar("Item")
 
-#: Begins the call with the seconds that it may take.
-Start = Callable[[float | None], Any]
-#: What a message brings; None when it brings nothing.
-Read = Callable[[Any], Item | None]
+#: Begins a call with the seconds that it may take.
+Start = Callable[[Call[Any], float | None], Any]
 
 
 class _Begun(Generic[Item]):
-    """A stream's call, and the rule that it begins anew only while it has brought no message."""
+    """A stream's call, and the rule that it begins anew only while it has brought no message,
+    unless there is a way to ask for the rest."""
 
-    def __init__(self, start: Start, read: Read[Item], attempts: Attempts) -> None:
+    def __init__(self, start: Start, asked: Call[Item] | Call[Item | None],
+                 attempts: Attempts) -> None:
         self._start = start
-        self._read = read
+        self._asked: Call[Any] = asked  # its `read` says what a message brings; None when it brings nothing
         self._attempts = attempts
         self._call: Any = None
         self._has_messages = False
@@ -37,15 +40,24 @@ class _Begun(Generic[Item]):
 
     def _begin(self) -> Any:
         if self._call is None:
-            self._call = self._start(self._attempts.remaining())
+            self._call = self._start(self._asked, self._attempts.remaining())
         return self._call
 
     def _delay_after(self, error: grpc.RpcError) -> float:
         problem = errors.from_rpc(error)
-        if self._has_messages:
+        if not self._has_messages:
+            self._call = None
+            return self._attempts.delay_after(problem)
+        rest = self._rest_after(problem)
+        if rest is None:
             raise problem from error
-        self._call = None
-        return self._attempts.delay_after(problem)
+        delay = self._attempts.delay_after_break(problem)
+        self._call, self._asked = None, rest
+        return delay
+
+    def _rest_after(self, problem: PeerageError) -> Call[Any] | None:
+        """What asks for the rest of a stream that broke so; None when nothing does."""
+        return None
 
     def _cancel(self) -> None:
         self._closed = True
@@ -61,7 +73,7 @@ class Stream(_Begun[Item]):
 
     def __next__(self) -> Item:
         while not self._closed:
-            item = self._read(self._next_message())
+            item: Item | None = self._asked.read(self._next_message())
             if item is not None:
                 return item
         raise StopIteration
@@ -102,7 +114,7 @@ class AsyncStream(_Begun[Item]):
 
     async def __anext__(self) -> Item:
         while not self._closed:
-            item = self._read(await self._next_message())
+            item: Item | None = self._asked.read(await self._next_message())
             if item is not None:
                 return item
         raise StopAsyncIteration
@@ -138,15 +150,34 @@ class AsyncStream(_Begun[Item]):
             self._loop.call_soon_threadsafe(self._call.cancel)
 
 
-class _Generated:
+class _Generated(_Begun[Piece]):
     """What both streams of pieces know of the whole."""
 
-    _assembly: Assembly
+    def __init__(self, start: Start, asked: Call[Any], attempts: Attempts) -> None:
+        self._assembly = Assembly()
+        self._known = 0  # tokens, when the stream last broke
+        super().__init__(start, dataclasses.replace(asked, read=self._assembly.add), attempts)
+
+    def _rest_after(self, problem: PeerageError) -> Call[Any] | None:
+        if not isinstance(problem, Unavailable) and problem.retry_delay is None:
+            return None
+        request = self._assembly.rest_of(self._asked.request)
+        if request is None:
+            return None
+        if len(self._assembly.ids) > self._known:
+            self._attempts.begin_anew()
+        self._known = len(self._assembly.ids)
+        return dataclasses.replace(self._asked, request=request)
 
     @property
     def request_id(self) -> str:
-        """Empty before the first piece."""
+        """Empty before the first piece. Of the last call, when the stream broke."""
         return self._assembly.request_id
+
+    @property
+    def resumed(self) -> int:
+        """How often the stream broke and went on."""
+        return self._assembly.resumed
 
     @property
     def prompt_tokens(self) -> int:
@@ -159,17 +190,9 @@ class _Generated:
         return self._assembly.generation()
 
 
-class GenerationStream(Stream[Piece], _Generated):
+class GenerationStream(_Generated, Stream[Piece]):
     """Pieces of a generation; afterwards `generation` is the whole."""
 
-    def __init__(self, start: Start, attempts: Attempts) -> None:
-        self._assembly = Assembly()
-        super().__init__(start, self._assembly.add, attempts)
 
-
-class AsyncGenerationStream(AsyncStream[Piece], _Generated):
+class AsyncGenerationStream(_Generated, AsyncStream[Piece]):
     """Pieces of a generation; afterwards `generation` is the whole."""
-
-    def __init__(self, start: Start, attempts: Attempts) -> None:
-        self._assembly = Assembly()
-        super().__init__(start, self._assembly.add, attempts)

@@ -1,5 +1,6 @@
 """What is tried again, how often, when, and what never is: against a scripted server."""
 
+import dataclasses
 import itertools
 import random
 import threading
@@ -9,25 +10,36 @@ import grpc
 from both_worlds import Asynchronous, Blocking
 from scripted_server import Refusal, ScriptedServer, busy
 
-from peerage import (DeadlineExceeded, InvalidArgument, OutOfRange, Overloaded,
-                     ResourceExhausted, RetryPolicy, ScoreItem, Unavailable)
+from peerage import (DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, OutOfRange,
+                     Overloaded, ResourceExhausted, RetryPolicy, ScoreItem, Unavailable)
 from peerage.retry import Attempts
 from peerage.v1 import inference_pb2 as pb
 
 QUICK = RetryPolicy(max_attempts=3, jitter=0)
+RESUMES = RetryPolicy(max_attempts=3, jitter=0, resume_delay=0.001)
 
 
 def whole(text):
     return pb.GenerateResponse(request_id="scripted", candidates=[pb.Candidate(text=text)])
 
 
-def started():
+def started(candidates=1, seed=0, fingerprint="same"):
     return pb.GenerateStreamResponse(started=pb.Started(
-        request_id="scripted", prompt_tokens=1, sampling=pb.ResolvedSampling(candidates=1)))
+        request_id="scripted", prompt_tokens=1, model=pb.ModelRef(fingerprint=fingerprint),
+        sampling=pb.ResolvedSampling(candidates=candidates, seed=seed)))
 
 
-def delta(text):
-    return pb.GenerateStreamResponse(delta=pb.Delta(text=text, token_ids=[1]))
+def delta(text, ids=(1,)):
+    return pb.GenerateStreamResponse(delta=pb.Delta(text=text, token_ids=ids))
+
+
+def prompt_logprobs(first, ids):
+    return pb.GenerateStreamResponse(prompt_logprobs=pb.PromptLogprobs(
+        first_position=first, tokens=[pb.TokenLogprob(token_id=i) for i in ids]))
+
+
+def gone():
+    return Refusal(grpc.StatusCode.UNAVAILABLE, "the connection broke")
 
 
 def finished():
@@ -96,12 +108,21 @@ class AttemptsTest(unittest.TestCase):
         self.now += 9.0
         self.assertEqual(attempts.remaining(), 0.0)
 
+    def test_a_stream_that_broke_waits_longer_each_time_unless_the_server_says(self):
+        gone = Unavailable("gone", code="UNAVAILABLE")
+        attempts = self.attempts(RetryPolicy(jitter=0, resume_delay=2, max_delay=5))
+        self.assertEqual([attempts.delay_after_break(gone) for _ in range(3)], [2, 4, 5])
+        self.assertEqual(attempts.delay_after_break(self.refusal(1.5)), 1.5)
+        with self.assertRaises(Unavailable):
+            self.attempts(RetryPolicy(resume=False)).delay_after_break(gone)
+
     def test_a_server_that_asks_for_too_much_is_not_waited_for(self):
         with self.assertRaises(Overloaded):
             self.attempts(RetryPolicy(max_delay=5)).delay_after(self.refusal(5.1))
 
     def test_policies_are_checked(self):
-        for wrong in ({"max_attempts": 0}, {"jitter": -1}, {"max_delay": float("nan")}):
+        for wrong in ({"max_attempts": 0}, {"jitter": -1}, {"max_delay": float("nan")},
+                      {"resume_delay": -1}):
             with self.assertRaises(ValueError):
                 RetryPolicy(**wrong)
 
@@ -197,13 +218,67 @@ class Retries:
         self.assertEqual(stream.generation.text, "a")
         self.assertEqual(len(server.seen), 2)
 
-    def test_a_stream_that_has_begun_never_begins_again(self):
-        server = self.serve(GenerateStream=[[started(), delta("a"), busy()], [started()]])
-        stream = self.connect(server.address, retry=QUICK).stream("x")
-        self.assertEqual(self.first_of(stream).text, "a")
-        with self.assertRaises(Overloaded):
+    def test_a_stream_that_breaks_goes_on_where_it_was(self):
+        server = self.serve(GenerateStream=[
+            [started(seed=7), delta("a", [5]), delta("", [6, 7]), gone()],
+            gone(), busy(),
+            [started(seed=7), delta("bc", [8]), delta("d", [9]), gone()],
+            [started(seed=7), finished()]])
+        retry = dataclasses.replace(RESUMES, max_attempts=4)
+        stream = self.connect(server.address, retry=retry).stream(
+            "x", top_p=0.5, request_id="mine", tokens_per_message=2)
+        self.assertEqual([piece.text for piece in self.all_of(stream)], ["a", "", "bc", "d", ""])
+        self.assertEqual(stream.generation.text, "abcd")
+        self.assertEqual(stream.generation.ids, (5, 6, 7, 8, 9))
+        self.assertEqual(stream.resumed, 2)
+        requests = [call[1] for call in server.calls("GenerateStream")]
+        self.assertEqual([list(r.request.generated_token_ids.ids) for r in requests],
+                         [[], [5, 6, 7], [5, 6, 7], [5, 6, 7], [5, 6, 7, 8, 9]])
+        for request in requests[1:]:  # nothing else has changed
+            self.assertEqual(request.request.sampling.seed, 7)
+            request.request.sampling.ClearField("seed")
+            request.request.ClearField("generated_token_ids")
+            self.assertEqual(request, requests[0])
+        self.assertEqual({call[2]["x-request-id"] for call in server.seen}, {"mine"})
+
+    def test_a_stream_that_breaks_before_its_first_token_begins_with_the_same_seed(self):
+        prompt = [prompt_logprobs(0, [1]), prompt_logprobs(1, [2, 3])]
+        server = self.serve(GenerateStream=[
+            [started(seed=7), *prompt[:1], gone()],
+            [started(seed=7), *prompt, delta("a", [5]), gone()],
+            [started(seed=7), finished()]])
+        stream = self.connect(server.address, retry=RESUMES).stream("x", prompt_logprobs=True)
+        self.all_of(stream)
+        self.assertEqual([p.id for p in stream.generation.prompt_logprobs], [1, 2, 3])
+        requests = [call[1].request for call in server.calls("GenerateStream")]
+        self.assertEqual([r.output.prompt_logprobs for r in requests], [True, True, False])
+        self.assertEqual([r.sampling.seed for r in requests[1:]], [7, 7])
+        self.assertFalse(requests[1].HasField("generated_token_ids"))
+
+    def test_tries_to_go_on_are_bounded_until_tokens_come(self):
+        server = self.serve(GenerateStream=[
+            [started(), delta("a"), gone()], gone(), [started(), delta("b"), gone()],
+            gone(), [started(), gone()], [started()]])
+        stream = self.connect(server.address, retry=RESUMES).stream("x")
+        with self.assertRaises(Unavailable):
             self.all_of(stream)
-        self.assertEqual(len(server.seen), 1)
+        self.assertEqual(len(server.seen), 5)
+
+    def test_a_stream_that_cannot_go_on_fails(self):
+        broken = Refusal(grpc.StatusCode.INTERNAL, "the model failed")
+        server = self.serve(GenerateStream=[
+            [started(), delta("a"), broken],  # not for want of a server
+            [started(candidates=2), delta("a"), gone()],
+            [started(), delta("a"), gone()],  # resume=False
+            [started(), delta("a"), gone()],  # no policy at all
+            [started(), delta("a"), gone()], [started(fingerprint="other"), delta("b")]])
+        for kind, retry in ((Internal, RESUMES), (Unavailable, RESUMES),
+                            (Unavailable, dataclasses.replace(RESUMES, resume=False)),
+                            (Unavailable, None), (FailedPrecondition, RESUMES)):
+            stream = self.connect(server.address, retry=retry).stream("x")
+            with self.assertRaises(kind):
+                self.all_of(stream)
+        self.assertEqual(len(server.seen), 6)
 
     def items(self, number):
         return [ScoreItem([1], [list(range(1, i + 2))]) for i in range(number)]

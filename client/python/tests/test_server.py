@@ -9,9 +9,10 @@ import unittest
 import grpc
 import numpy as np
 from both_worlds import Asynchronous, Blocking
+from cutting_proxy import CuttingProxy
 
 from peerage import (FailedPrecondition, FinishReason, InvalidArgument, NotFound, OutOfRange,
-                     ScoreItem, Unavailable)
+                     RetryPolicy, ScoreItem, Unavailable)
 from peerage.v1 import experts_pb2, inference_pb2, inference_pb2_grpc, models_pb2, models_pb2_grpc
 
 TIMEOUT = 60
@@ -47,6 +48,24 @@ class RealServer:
                          {"mixture_attention", "mixture_ffn"})
         status = self.peer.status()
         self.assertEqual((status.draining, status.workers[0].device), (False, "cpu"))
+
+    def test_a_stream_whose_connection_breaks_is_the_stream_that_did_not(self):
+        options = {"seed": 5, "max_tokens": 200, "logprobs": 1, "ignore_eos": True,
+                   "stop": ["\n\n"], "min_tokens": 150, "frequency_penalty": 0.2}
+        whole = self.peer.stream(TEXT, **options)
+        pieces = [piece.text for piece in self.all_of(whole)]
+        limits = (1500, 4000, 2500)
+        proxy = self.enterContext(CuttingProxy(os.environ["PEERAGE_PEER"], limits))
+        client = self.connect(proxy.address, timeout=TIMEOUT,
+                              retry=RetryPolicy(max_attempts=50, resume_delay=0.05, max_delay=0.2))
+        broken = client.stream(TEXT, **options)
+        first = self.first_of(broken)
+        proxy.may_cut.set()
+        self.assertEqual([piece.text for piece in [first, *self.all_of(broken)]], pieces)
+        self.assertEqual(proxy.cuts, len(limits))
+        self.assertGreaterEqual(broken.resumed, 1)
+        for part in ("text", "ids", "logprobs", "finish_reason", "sampling", "usage", "model"):
+            self.assertEqual(getattr(broken.generation, part), getattr(whole.generation, part), part)
 
     def test_generate_says_what_the_wire_says(self):
         request = inference_pb2.GenerateRequest(
