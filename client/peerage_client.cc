@@ -29,10 +29,10 @@ absl::Status ReadAll(Stream& stream, Message message,
 // One call's ClientContext, which Cancel() knows while the call runs.
 class Client::Call {
  public:
-  explicit Call(Client* client) : client_(client) {
-    if (client->options_.timeout != absl::InfiniteDuration()) {
-      context_.set_deadline(absl::ToChronoTime(absl::Now() + client->options_.timeout));
-    }
+  explicit Call(Client* client) : Call(client, client->NewDeadline()) {}
+
+  Call(Client* client, absl::Time deadline) : client_(client) {
+    if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
     absl::MutexLock lock(&client->mu_);
     if (client->cancelled_) context_.TryCancel();
     client->running_.push_back(&context_);
@@ -80,8 +80,8 @@ absl::StatusOr<v1::GenerateResponse> Client::Generate(const v1::GenerateRequest&
 
 absl::Status Client::GenerateStream(
     const v1::GenerateStreamRequest& request,
-    absl::FunctionRef<bool(const v1::GenerateStreamResponse&)> on_event) {
-  Call call(this);
+    absl::FunctionRef<bool(const v1::GenerateStreamResponse&)> on_event, absl::Time deadline) {
+  Call call(this, deadline);
   const auto reader = inference_->GenerateStream(call.context(), request);
   return ReadAll(*reader, v1::GenerateStreamResponse(), on_event, *call.context());
 }
@@ -162,6 +162,13 @@ absl::StatusOr<Client::HealthStatus> Client::CheckHealth(const std::string& serv
   const auto response = Unary(*health_, &grpc::health::v1::Health::Stub::Check, request);
   if (!response.ok()) return response.status();
   return response->status();
+}
+
+absl::Time Client::NewDeadline() const { return absl::Now() + options_.timeout; }
+
+bool Client::Sleep(absl::Duration duration) {
+  absl::MutexLock lock(&mu_);
+  return !mu_.AwaitWithTimeout(absl::Condition(&cancelled_), duration);
 }
 
 bool Client::CancelRunning() {

@@ -37,7 +37,13 @@ class Client {
 
   // Calls `on_event` with every message, in order, from the calling thread, until it returns false.
   absl::Status GenerateStream(const v1::GenerateStreamRequest& request,
-                              absl::FunctionRef<bool(const v1::GenerateStreamResponse&)> on_event);
+                              absl::FunctionRef<bool(const v1::GenerateStreamResponse&)> on_event) {
+    return GenerateStream(request, on_event, NewDeadline());
+  }
+  // The same with a deadline of its own.
+  absl::Status GenerateStream(const v1::GenerateStreamRequest& request,
+                              absl::FunctionRef<bool(const v1::GenerateStreamResponse&)> on_event,
+                              absl::Time deadline);
 
   absl::StatusOr<v1::ScoreResponse> Score(const v1::ScoreRequest& request);
   // Calls `on_answer` with every answer, in any order, from the calling thread, until it returns
@@ -60,6 +66,11 @@ class Client {
 
   // grpc.health.v1: "" asks whether the server is alive, a model's name whether it serves.
   absl::StatusOr<HealthStatus> CheckHealth(const std::string& service);
+
+  // When a call that begins now has to be answered.
+  absl::Time NewDeadline() const;
+  // False when Cancel ends it.
+  bool Sleep(absl::Duration duration);
 
   // Ends the calls that run with CANCELLED. Returns whether there were any.
   bool CancelRunning();

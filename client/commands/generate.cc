@@ -12,12 +12,14 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "client/answer_report.h"
+#include "client/call_status.h"
 #include "client/commands/command.h"
 #include "client/commands/many_calls.h"
 #include "client/commands/options.h"
 #include "client/commands/text_input.h"
 #include "client/terminal_text.h"
 #include "client/token_texts.h"
+#include "client/unbroken_generation.h"
 
 namespace peerage::client {
 namespace {
@@ -40,6 +42,12 @@ class GenerateCommand : public Command {
         ->default_str("1");
     AddOptionalNumber(app(), "--logprobs", logprobs_,
                       "Print log-probabilities, with so many alternatives per token");
+    AddOptionalNumber(
+        app(), "--retries", retries_,
+        "Tries to go on with a text that breaks off while it comes, as if it had not; "
+        "0 never does",
+        {.most = 100})
+        ->default_str("5");
     AddOptionalNumber(app(), "--parallel", parallel_, "Prompts of --file that run at once",
                       {.least = 1, .most = 1024})
         ->default_str("4");
@@ -120,12 +128,22 @@ class GenerateCommand : public Command {
     return 0;
   }
 
+  static void SayThatItBroke(const absl::Status& why, absl::Duration delay) {
+    // Where both meet on a terminal, not in the middle of a line of the text.
+    const bool meet = isatty(STDOUT_FILENO) != 0 && isatty(STDERR_FILENO) != 0;
+    std::cerr << absl::StrCat(meet ? "\n" : "", "peerage: the text broke off (",
+                              EscapeText(DescribeError(why)), "), going on in ",
+                              FormatInterval(delay), "\n");
+  }
+
   absl::StatusOr<int> PrintStream(Client& client, const v1::GenerateRequest& request) {
     v1::GenerateStreamRequest stream;
     *stream.mutable_request() = request;
     GenerationReport report(candidates_.value_or(1));
-    const absl::Status status =
-        client.GenerateStream(stream, [&report](const v1::GenerateStreamResponse& event) {
+    ResumeOptions resume{.on_break = SayThatItBroke};
+    if (retries_) resume.retries = static_cast<int>(*retries_);
+    const absl::Status status = GenerateUnbroken(
+        client, stream, resume, [&report](const v1::GenerateStreamResponse& event) {
           std::cout << report.Add(event) << std::flush;
           return std::cout.good();
         });
@@ -187,7 +205,7 @@ class GenerateCommand : public Command {
   FileOptions file_;
   GenerationOptions generation_;
   TraceOption trace_;
-  std::optional<uint32_t> candidates_, logprobs_, parallel_;
+  std::optional<uint32_t> candidates_, logprobs_, retries_, parallel_;
 
   std::vector<Item> items_;
 };

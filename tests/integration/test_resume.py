@@ -5,18 +5,24 @@ log-probabilities and text, to the last bit, as if nothing had happened.
 PEERAGE_RESUME_STREAMS says how many are cut, PEERAGE_RESUME_SEED which choices they make.
 """
 
+import codecs
 import collections
 import concurrent.futures
 import dataclasses
 import os
 import pathlib
 import random
+import subprocess
+import sys
 import unittest
 
 import grpc
 
 import stubs
-from server_process import LIMIT_SECONDS, Server
+from server_process import BIN, LIMIT_SECONDS, Server
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "client/python/tests"))
+from cutting_proxy import CuttingProxy  # noqa: E402
 
 stubs.load_stubs()
 from peerage.v1 import inference_pb2 as pb  # noqa: E402
@@ -137,12 +143,11 @@ def kinds_of_cut(model, request, begun, uncut):
     kinds = ["behind the last token" if len(begun.ids) == len(uncut.ids) else "before the last"]
     if request.tokens_per_message > 1:
         kinds.append("between gathered tokens")
-    try:
-        if len(model.bytes(begun.ids).decode()) > len(begun.text):
-            kinds.append("inside what may be a stop string")
-    except UnicodeDecodeError as error:
-        if "unexpected end" in error.reason:
-            kinds.append("inside a character")
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    if len(decoder.decode(model.bytes(begun.ids))) > len(begun.text):
+        kinds.append("inside what may be a stop string")
+    if decoder.getstate()[0]:
+        kinds.append("inside a character")
     return kinds
 
 
@@ -186,6 +191,32 @@ class ResumeTest(unittest.TestCase):
                 tally.update(kinds)
         for kind in KINDS:
             self.assertGreater(tally[kind], STREAMS / 100, tally)
+
+    def test_the_command_prints_one_text_whose_connection_breaks(self):
+        """With --retries 0 it prints what came."""
+        command = ["generate", "It was", "--max-tokens", "300", "--ignore-eos", "--seed", "9",
+                   "--repetition-penalty", "1.1", "--logprobs", "0"]
+        with Server(model=MODELS / "peer_small") as server:
+            whole = server.run(*command)
+            self.assertEqual((whole.returncode, whole.stderr), (0, ""))
+            for retries, code in ((9, 0), (0, 1)):
+                with CuttingProxy(server.grpc, (3000, 4500)) as proxy:
+                    through = subprocess.Popen(
+                        [BIN / "peerage", *command, "--retries", str(retries),
+                         "--server", proxy.address], env={}, stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+                    begun = through.stdout.read(1)  # so it has come to the client
+                    proxy.may_cut.set()
+                    rest, said = through.communicate(timeout=LIMIT_SECONDS)
+                text = (begun + rest).decode()
+                self.assertEqual(through.returncode, code, said)
+                if code == 0:
+                    self.assertEqual(text, whole.stdout)
+                    self.assertRegex(said.decode(), r"^peerage: the text broke off \(UNAVAILABLE: "
+                                                    r".*\), going on in 250\.0 ms\n")
+                else:
+                    self.assertTrue(whole.stdout.startswith(text.removesuffix("\n")))
+                    self.assertTrue(said.startswith(b"peerage: UNAVAILABLE: "), said)
 
 
 if __name__ == "__main__":
