@@ -55,7 +55,7 @@ if (($(left) < 240)); then
   skip "the needles"
 else
   build needle_test
-  PEERAGE_NEEDLE_TRIALS=5000 "$needles"
+  PEERAGE_NEEDLE_TRIALS=5000 PEERAGE_NEEDLE_LARGE_TRIALS=30 "$needles"
 fi
 
 echo "== more streams that are cut and go on"

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "tests/support/model_runner.h"
 #include "tests/support/needle_trial.h"
 
 namespace peerage {
@@ -30,6 +31,14 @@ TEST(NeedleTest, ARequestIsToldTheSameInAnyCrowd) {
   // A quiet crowd would not show much.
   EXPECT_EQ(tally.most_sequences, 64);
   EXPECT_GT(tally.mixed_steps, 10 * trials);
+}
+
+TEST(NeedleTest, ARequestToSmolLm2IsToldTheSameInAnyCrowd) {
+  const NeedleModel smollm2 = StoredNeedleModel(kSmolLm2);
+  for (uint64_t seed = 1; seed <= Environment("PEERAGE_NEEDLE_LARGE_TRIALS", 2); ++seed) {
+    const std::optional<std::string> found = RunNeedleTrial(smollm2, seed);
+    EXPECT_FALSE(found) << *found;
+  }
 }
 
 }  // namespace

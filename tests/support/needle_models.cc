@@ -4,7 +4,9 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "model/nn/load_model.h"
+#include "tests/support/memory_checkpoint.h"
 #include "tests/support/mixture_models.h"
 #include "tests/support/odd_models.h"
 
@@ -55,21 +57,33 @@ std::vector<NamedModel> Configs() {
   return configs;
 }
 
+template <typename T>
+T OrDie(absl::StatusOr<T> result, const std::string& what) {
+  if (result.ok()) return *std::move(result);
+  std::fprintf(stderr, "%s: %s\n", what.c_str(), result.status().ToString().c_str());
+  std::abort();
+}
+
+NeedleModel Make(const std::string& name, std::shared_ptr<const Checkpoint> checkpoint,
+                 const Formats& formats) {
+  const auto needs = nn::PlanMemory(
+      *checkpoint, {.weights_dtype = formats.weights, .expert_dtype = formats.experts});
+  return {.name = name + formats.name,
+          .checkpoint = std::move(checkpoint),
+          .weights = formats.weights,
+          .experts = formats.experts,
+          .block_bytes = OrDie(needs, name).kv_block_bytes};
+}
+
 std::vector<NeedleModel> MakeModels() {
   std::vector<NeedleModel> models;
   for (const NamedModel& named : Configs()) {
     const auto checkpoint = std::make_shared<const MemoryCheckpoint>(named.config, kWeightsSeed);
-    for (const Formats& formats : kFormats) {
-      NeedleModel model{.name = named.name + formats.name,
-                        .checkpoint = checkpoint,
-                        .weights = formats.weights,
-                        .experts = formats.experts};
-      const auto needs = nn::PlanMemory(
-          *checkpoint, {.weights_dtype = model.weights, .expert_dtype = model.experts});
-      if (!needs.ok()) continue;
-      model.block_bytes = needs->kv_block_bytes;
-      models.push_back(std::move(model));
-    }
+    for (const Formats& formats : kFormats) models.push_back(Make(named.name, checkpoint, formats));
+  }
+  for (const char* stored : {"peer_small", "mixture_bam_kv_experts", "mixture_moepp", "mixtral",
+                             "layout_meta_memory", "llama_gguf_mixed/model.gguf"}) {
+    models.push_back(StoredNeedleModel(std::string("tests/golden/models/") + stored));
   }
   return models;
 }
@@ -81,20 +95,19 @@ const std::vector<NeedleModel>& NeedleModels() {
   return *models;
 }
 
+NeedleModel StoredNeedleModel(const std::string& path) {
+  return Make(path, OrDie(OpenCheckpoint(path), path),
+              {"", nn::WeightsDtype::kAuto, nn::ExpertDtype::kAuto});
+}
+
 std::unique_ptr<LanguageModel> Load(const NeedleModel& model, const EngineShape& shape) {
-  auto loaded =
-      nn::LoadModel(*model.checkpoint,
-                    {.weights_dtype = model.weights,
-                     .expert_dtype = model.experts,
-                     .threads = shape.threads,
-                     .num_slots = shape.max_sequences,
-                     .max_step_tokens = shape.max_batch_tokens,
-                     .kv_cache_bytes = static_cast<int64_t>(model.block_bytes) * shape.kv_blocks});
-  if (!loaded.ok()) {
-    std::fprintf(stderr, "%s: %s\n", model.name.c_str(), loaded.status().ToString().c_str());
-    std::abort();
-  }
-  return *std::move(loaded);
+  nn::LoadOptions options{.weights_dtype = model.weights,
+                          .expert_dtype = model.experts,
+                          .threads = shape.threads,
+                          .num_slots = shape.max_sequences,
+                          .max_step_tokens = shape.max_batch_tokens};
+  options.kv_cache_bytes = static_cast<int64_t>(model.block_bytes) * shape.kv_blocks;
+  return OrDie(nn::LoadModel(*model.checkpoint, options), model.name);
 }
 
 }  // namespace peerage

@@ -5,23 +5,27 @@
 #include <string>
 #include <vector>
 
+#include "model/checkpoint/checkpoint.h"
 #include "model/language_model.h"
 #include "model/nn/load_options.h"
-#include "tests/support/memory_checkpoint.h"
 
 namespace peerage {
 
 // A model of needle trials: a checkpoint, and how its weights are held.
 struct NeedleModel {
   std::string name;
-  std::shared_ptr<const MemoryCheckpoint> checkpoint;
+  std::shared_ptr<const Checkpoint> checkpoint;
   nn::WeightsDtype weights = nn::WeightsDtype::kF32;
   nn::ExpertDtype experts = nn::ExpertDtype::kF32;
   uint64_t block_bytes = 0;  // of a KV block of kBlockTokens positions
 };
 
-// Dense, PEER, product-key memory and mixture models, each with several formats of weights.
+// Dense, PEER, product-key memory and mixture models, random and stored ones, each with several
+// formats of weights.
 const std::vector<NeedleModel>& NeedleModels();
+
+// A model that is stored somewhere.
+NeedleModel StoredNeedleModel(const std::string& path);
 
 // How an engine and its model are made.
 struct EngineShape {

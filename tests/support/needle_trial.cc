@@ -157,10 +157,9 @@ std::string Describe(uint64_t seed, const NeedleModel& model, const EngineShape&
 
 }  // namespace
 
-std::optional<std::string> RunNeedleTrial(uint64_t seed, StepTally* tally) {
+std::optional<std::string> RunNeedleTrial(const NeedleModel& model, uint64_t seed,
+                                          StepTally* tally) {
   Dice dice(seed);
-  const std::vector<NeedleModel>& models = NeedleModels();
-  const NeedleModel& model = models[seed % models.size()];
   const int vocab_size = model.checkpoint->config().vocab_size;
   const GenerateRequest needle = RandomGenerate(dice, vocab_size);
   const Served alone = Serve(Load(model, {}), {}, {{.request = needle}})[0];
@@ -180,6 +179,11 @@ std::optional<std::string> RunNeedleTrial(uint64_t seed, StepTally* tally) {
                         *difference);
   }
   return std::nullopt;
+}
+
+std::optional<std::string> RunNeedleTrial(uint64_t seed, StepTally* tally) {
+  const std::vector<NeedleModel>& models = NeedleModels();
+  return RunNeedleTrial(models[seed % models.size()], seed, tally);
 }
 
 }  // namespace peerage
