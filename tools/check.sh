@@ -83,7 +83,7 @@ done
 stage "release build and every test"
 build release
 "$python" tools/check_docs.py --bin build/release/bin
-run_tests release -LE image  # those are check_long.sh's
+run_tests release -LE 'image|long'  # those are check_long.sh's
 
 stage "CUDA on the stand-in"
 if no_nvcc=$(tools/find_nvcc.sh 2>&1 >/dev/null); then

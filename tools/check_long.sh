@@ -8,6 +8,7 @@ readonly budget=${1:-1500}
 readonly jobs=${JOBS:-$(nproc)}
 readonly simulation=build/release/tests/scheduler_simulation_test
 readonly needles=build/release/tests/needle_test
+readonly storms_seconds=300  # on two cores
 readonly image_seconds=900  # from nothing, on two cores
 readonly tidy_seconds=420  # of the CUDA device, on two cores
 readonly fuzz_targets=5
@@ -65,6 +66,14 @@ else
   build peerage-server
   PEERAGE_BIN=build/release/bin PEERAGE_RESUME_STREAMS=10000 \
     build/deps/venv/bin/python tests/integration/test_resume.py
+fi
+
+echo "== tests that take minutes"
+if (($(left) < storms_seconds)); then
+  skip "the long tests"
+else
+  build peerage-server rpc_storm_test
+  ctest --test-dir build/release -L long --output-on-failure --no-tests=error
 fi
 
 echo "== longer fuzzing"

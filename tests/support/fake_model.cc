@@ -125,6 +125,7 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
   std::vector<std::vector<TokenId>> histories;
   for (const Chunk& chunk : input.chunks) histories.push_back(ReadHistory(chunk));
   for (const Chunk& chunk : input.chunks) Write(chunk);
+  if (options_.at_step) TellStep(input, histories);
   PickExperts(input);
 
   scores_.clear();
@@ -156,6 +157,14 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
   }
   ++answered_;
   return StepOutput{.rows = rows_, .chunk_status = chunk_status_, .picks = picks_};
+}
+
+void FakeModel::TellStep(const StepInput& input, std::vector<std::vector<TokenId>> sequences) {
+  for (size_t i = 0; i < input.chunks.size(); ++i) {
+    const absl::Span<const TokenId> tokens = input.chunks[i].tokens;
+    sequences[i].insert(sequences[i].end(), tokens.begin(), tokens.end());
+  }
+  options_.at_step(sequences);
 }
 
 void FakeModel::CheckChunks(const StepInput& input) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -18,6 +19,9 @@ struct FakeModelOptions {
   uint32_t vocabulary_size = 32;
   uint32_t context_length = 256;
   std::vector<ExpertLayer> expert_layers = {};
+  // Told at the beginning of each step, on its thread, what its chunks belong to: each sequence
+  // from its first token to the chunk's last. May be null.
+  std::function<void(const std::vector<std::vector<TokenId>>& sequences)> at_step = nullptr;
 };
 
 // A language model whose answers are hashes of the tokens before them.
@@ -97,6 +101,7 @@ class FakeModel final : public LanguageModel {
   Cell& CellAt(const Chunk& chunk, int32_t position);
   std::vector<TokenId> ReadHistory(const Chunk& chunk);
   void Write(const Chunk& chunk);
+  void TellStep(const StepInput& input, std::vector<std::vector<TokenId>> sequences);
   void CheckChunks(const StepInput& input);
   void Count(size_t layer, const Picks& picks);  // of one token
   void PickExperts(const StepInput& input);

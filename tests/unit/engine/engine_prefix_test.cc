@@ -196,7 +196,7 @@ TEST_F(EnginePrefixTest, TellsOfWhatItFound) {
 // promised all that they need.
 class EnginePreemptionTest : public EnginePrefixTest {
  protected:
-  static constexpr FakeModelOptions kSmall = {
+  const FakeModelOptions kSmall = {
       .capacity = {.block_tokens = 4, .num_blocks = 16, .num_slots = 8, .max_step_tokens = 64}};
 };
 

@@ -56,10 +56,11 @@ TestServer::TestServer(const TestServerOptions& options) {
   auto model = std::make_unique<FakeModel>(options.model);
   model_ = model.get();
   statistics_ = std::make_unique<ExpertStatistics>(options.expert_usage, model_, clock_.Now());
+  EngineObserver* const observer = options.observer != nullptr ? options.observer : &observer_;
   EngineOptions engine_options = options.engine;
   engine_options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
   engine_ =
-      std::make_unique<Engine>(engine_options, std::move(model), &tokenizer_, &clock_, &observer_);
+      std::make_unique<Engine>(engine_options, std::move(model), &tokenizer_, &clock_, observer);
   expert_usage_ = std::make_unique<ExpertUsageReader>(
       ExpertUsageParts{engine_.get(), statistics_.get(), &sums_, &clock_});
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
@@ -72,7 +73,7 @@ TestServer::TestServer(const TestServerOptions& options) {
                        {.engine = engine_.get(),
                         .tokenizer = &tokenizer_,
                         .clock = &clock_,
-                        .observer = &observer_,
+                        .observer = observer,
                         .expert_usage = expert_usage_.get(),
                         .answers = &answers_,
                         .log = log_.get()});

@@ -56,6 +56,7 @@ struct TestServerOptions {
   TraceLimits trace_limits = {.level = ExpertTraceLevel::kFull};
   TextPoolOptions texts;
   bool log_content = false;
+  EngineObserver* observer = nullptr;  // instead of the server's own, which keeps every call
 };
 
 // The real services on the real engine over a fake model named "fake".
