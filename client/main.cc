@@ -8,6 +8,7 @@
 #include "base/command_line/help_formatter.h"
 #include "base/command_line/parse.h"
 #include "base/command_line/standard_output.h"
+#include "base/lock_order.h"
 #include "client/call_status.h"
 #include "client/commands/command.h"
 #include "client/interrupt.h"
@@ -47,6 +48,7 @@ int RunCommand(Command& command, const SharedOptions& shared) {
 }
 
 int Main(int argc, char** argv) {
+  LeaveLockOrderUnchecked();
   CLI::App program("Talks to a peerage-server.", "peerage");
   program.formatter(std::make_shared<HelpFormatter>());
   program.require_subcommand(1);

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/choice.h"
+#include "base/lock_order.h"
 #include "server/app.h"
 #include "server/config.h"
 #include "server/engine/clock.h"
@@ -56,6 +57,7 @@ End Serve(const CommandLine& command_line) {
 }
 
 int Main(const std::vector<std::string>& arguments) {
+  LeaveLockOrderUnchecked();
   const absl::StatusOr<CommandLine> command_line =
       ParseCommandLine(arguments, ProcessEnvironment());
   // Who reads the log may go; that is no reason to stop serving.

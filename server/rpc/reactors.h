@@ -77,7 +77,7 @@ class QueuedStream : public SharedReactor<Reactor> {
       case Queue::Action::kNothing:
         break;
       case Queue::Action::kWrite:
-        this->StartWrite(&queue_.current());
+        this->StartWrite(&queue_.current(), Options());
         break;
       case Queue::Action::kFinish:
         this->Finish(ToGrpcStatus(queue_.status(), *context_));
@@ -88,6 +88,14 @@ class QueuedStream : public SharedReactor<Reactor> {
   Queue queue_;
 
  private:
+  // gRPC sends every message at once, with a system call of its own, unless it is told that another
+  // one comes. It goes on to that one without waiting for the peer.
+  grpc::WriteOptions Options() const {
+    grpc::WriteOptions options;
+    if (queue_.more_waits()) options.set_buffer_hint();
+    return options;
+  }
+
   grpc::CallbackServerContext* const context_;
 };
 

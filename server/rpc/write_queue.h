@@ -76,6 +76,13 @@ class WriteQueue {
     return queue_.front().message;
   }
 
+  // Whether the message behind current() waits already, so that the two may leave together.
+  // Precondition: as current's.
+  bool more_waits() const ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    return queue_.size() > 1;
+  }
+
   // Precondition: an action was kFinish.
   absl::Status status() const ABSL_LOCKS_EXCLUDED(mu_) {
     absl::MutexLock lock(&mu_);

@@ -21,6 +21,17 @@ TEST(WriteQueueTest, WritesOneMessageAtATimeInOrder) {
   EXPECT_EQ(queue.WriteDone(true), Action::kNothing);
 }
 
+TEST(WriteQueueTest, KnowsWhetherAnotherMessageWaits) {
+  Queue queue(8);
+  EXPECT_EQ(queue.Push("a", 1), Action::kWrite);
+  EXPECT_FALSE(queue.more_waits());
+  EXPECT_EQ(queue.Push("b", 1), Action::kNothing);
+  EXPECT_TRUE(queue.more_waits());
+
+  EXPECT_EQ(queue.WriteDone(true), Action::kWrite);
+  EXPECT_FALSE(queue.more_waits());
+}
+
 TEST(WriteQueueTest, FinishesOnceAndOnlyAfterTheLastWrite) {
   Queue queue(8);
   EXPECT_EQ(queue.Push("a", 1), Action::kWrite);
