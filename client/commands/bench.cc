@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,12 +15,14 @@
 #include "base/command_line/parse.h"
 #include "base/command_line/progress_bar.h"
 #include "base/status_macros.h"
+#include "client/bench/comparison.h"
 #include "client/bench/grpc_calls.h"
+#include "client/bench/load_chart.h"
 #include "client/bench/load_run.h"
 #include "client/bench/run_report.h"
 #include "client/commands/bench_options.h"
+#include "client/commands/bench_results.h"
 #include "client/commands/command.h"
-#include "client/commands/output_file.h"
 
 namespace peerage::client {
 namespace {
@@ -36,16 +39,24 @@ class BenchCommand : public Command {
             {.name = "bench",
              .description = "Measure how a server answers under load",
              .examples = {"bench --request-rate 4 --num-prompts 200 --goodput ttft:500 tpot:30",
-                          "bench --max-concurrency 1,8,64 --random-input-len 256",
-                          "bench --mode score --random-prefix-len 512 --score-continuations 4"}}),
+                          "bench --max-concurrency 1,8,64 --random-input-len 256 --png load.png",
+                          "bench --mode score --random-prefix-len 512 --score-continuations 4",
+                          "bench --compare before.json after.json"}}),
         options_(app()) {}
 
   absl::Status Prepare() override {
+    if (!options_.compare().empty()) return PrepareComparison();
     ASSIGN_OR_RETURN(plan_, options_.ReadPlan());
     return absl::OkStatus();
   }
 
   absl::StatusOr<int> Run(Client& client) override {
+    if (comparison_) {
+      const std::vector<std::string>& files = options_.compare();
+      std::cout << (json() ? JsonText(ComparisonJson(*comparison_))
+                           : ComparisonText(*comparison_, files[0], files[1]));
+      return 0;
+    }
     RETURN_IF_ERROR(AskServer(client));
     if (const std::string wrong = WhatDoesNotFit(); !wrong.empty()) {
       std::cerr << "peerage: " << wrong << "\n";
@@ -58,13 +69,14 @@ class BenchCommand : public Command {
     const Workload& workload = random ? *random : *plan_.dataset;
     const std::unique_ptr<Calls> calls = Connect(workload);
     RETURN_IF_ERROR(WarmUp(*calls));
-    size_t completed = 0;
     for (const Traffic& load : plan_.loads) {
-      ASSIGN_OR_RETURN(const size_t done, RunLoad(client, *calls, load));
-      completed += done;
+      RETURN_IF_ERROR(RunLoad(client, *calls, load));
       if (stopped()) break;
     }
-    return completed > 0 ? 0 : kFailed;
+    if (points_.size() > 1 && !json()) std::cout << LoadTable(points_) << std::flush;
+    RETURN_IF_ERROR(results_.Draw(points_));
+    const auto served = [](const LoadPoint& point) { return point.figures.completed > 0; };
+    return std::any_of(points_.begin(), points_.end(), served) ? 0 : kFailed;
   }
 
   // What there is so far is still printed.
@@ -77,6 +89,15 @@ class BenchCommand : public Command {
   }
 
  private:
+  absl::Status PrepareComparison() {
+    const std::vector<std::string>& files = options_.compare();
+    if (files.size() != 2) return absl::InvalidArgumentError("--compare takes two files");
+    ASSIGN_OR_RETURN(const std::vector<Json> before, ReadResults(files[0]));
+    ASSIGN_OR_RETURN(const std::vector<Json> after, ReadResults(files[1]));
+    ASSIGN_OR_RETURN(comparison_, Compare(before, after));
+    return absl::OkStatus();
+  }
+
   // Which model it is, and what it takes.
   absl::Status AskServer(Client& client) {
     ASSIGN_OR_RETURN(const v1::ListModelsResponse models, client.ListModels());
@@ -131,22 +152,23 @@ class BenchCommand : public Command {
     return absl::OkStatus();
   }
 
-  // Returns how many calls ended well.
-  absl::StatusOr<size_t> RunLoad(Client& client, Calls& calls, const Traffic& load) {
+  absl::Status RunLoad(Client& client, Calls& calls, const Traffic& load) {
     if (plan_.experts) RETURN_IF_ERROR(ForgetExperts(client));
     const RunDescription description = Describe(load);
     const RunRecords records = Make(calls, {.traffic = load,
                                             .count = plan_.num_prompts,
                                             .seed = plan_.seed,
                                             .retries = plan_.retries});
-    const RunFigures figures = FiguresOf(records, plan_.percents, plan_.goodput);
+    const RunFigures& figures =
+        points_
+            .emplace_back(LoadPoint{description, FiguresOf(records, plan_.percents, plan_.goodput)})
+            .figures;
     Json json_line = RunJson(description, figures, records, options_.output().detail);
     if (plan_.experts && !stopped()) {
       ASSIGN_OR_RETURN(json_line["experts"], ReadExperts(client));
     }
     std::cout << (json() ? JsonLine(json_line) : RunText(description, figures)) << std::flush;
-    RETURN_IF_ERROR(Save(description, json_line));
-    return figures.completed;
+    return results_.Save(description, json_line);
   }
 
   RunRecords Make(Calls& calls, const LoadRunOptions& options) {
@@ -200,35 +222,18 @@ class BenchCommand : public Command {
     return layers;
   }
 
-  // The runs of one command stand in one file, a line each.
-  absl::Status Save(const RunDescription& description, const Json& result) {
-    const BenchOutput& output = options_.output();
-    if (!output.save && !output.append) return absl::OkStatus();
-    const bool first = result_file_.empty();
-    if (first) result_file_ = ResultFile(description);
-    const bool append = output.append || !first;
-    return WriteFile(result_file_, JsonLine(result),
-                     append ? WriteMode::kAppend : WriteMode::kReplace);
-  }
-
-  std::string ResultFile(const RunDescription& description) const {
-    const BenchOutput& output = options_.output();
-    if (!output.result_filename.empty()) return output.result_filename;
-    const std::string model = description.model.substr(description.model.rfind('/') + 1);
-    return absl::StrCat(output.label.empty() ? "peerage" : output.label, "-", options_.LoadWord(),
-                        "-", model, "-", description.date, ".json");
-  }
-
   bool stopped() {
     absl::MutexLock lock(&mu_);
     return stopped_;
   }
 
   const BenchOptions options_;
+  std::optional<Comparison> comparison_;  // in place of runs
   BenchPlan plan_;
   v1::Model model_;
   std::string server_version_;
-  std::string result_file_;
+  std::vector<LoadPoint> points_;
+  BenchResults results_{options_};
 
   absl::Mutex mu_;
   LoadRun* running_ ABSL_GUARDED_BY(mu_) = nullptr;

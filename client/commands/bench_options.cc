@@ -12,83 +12,18 @@
 #include "base/error_text.h"
 #include "base/status_macros.h"
 #include "client/commands/bench_dataset.h"
+#include "client/commands/bench_values.h"
 #include "client/commands/options.h"
 
 namespace peerage::client {
 namespace {
 
-constexpr double kLargestRate = 1e5;
 constexpr uint32_t kMostCalls = 10'000'000;
 constexpr uint32_t kMostTokens = 1 << 24;
 constexpr uint32_t kPrompts = 1000;  // this and the lengths as vLLM has them
 constexpr uint32_t kInputLen = 1024;
 constexpr uint32_t kOutputLen = 128;
 constexpr uint32_t kCustomOutputLen = 256;
-
-// Numbers with commas between them.
-template <typename T>
-absl::StatusOr<std::vector<T>> ParseList(const std::string& name, const std::string& text,
-                                         NumberRangeOf<T> range) {
-  std::vector<T> numbers;
-  for (const absl::string_view word : absl::StrSplit(text, ',')) {
-    ASSIGN_OR_RETURN(const T number, ParseNumber<T>(name, word, range));
-    numbers.push_back(number);
-  }
-  return numbers;
-}
-
-absl::StatusOr<std::vector<double>> ParseRates(const std::string& text) {
-  if (text == "inf") return std::vector<double>{std::numeric_limits<double>::infinity()};
-  return ParseList<double>("--request-rate", text, {.least = 1e-3, .most = kLargestRate});
-}
-
-absl::StatusOr<std::vector<std::optional<uint32_t>>> ParseConcurrencies(const std::string& text) {
-  std::vector<std::optional<uint32_t>> all;
-  if (text.empty()) return std::vector<std::optional<uint32_t>>{std::nullopt};
-  ASSIGN_OR_RETURN(const std::vector<uint32_t> numbers,
-                   ParseList<uint32_t>("--max-concurrency", text, {.least = 1, .most = 100'000}));
-  all.assign(numbers.begin(), numbers.end());
-  return all;
-}
-
-// "ttft:500": a bound in milliseconds.
-absl::Status AddBound(const std::string& text, bool score, Goodput& goodput) {
-  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
-  const struct {
-    const char* name;
-    std::optional<double>& bound;
-  } bounds[] = {{"ttft", goodput.ttft_ms}, {"tpot", goodput.tpot_ms}, {"e2el", goodput.e2el_ms}};
-  for (const auto& [name, bound] : bounds) {
-    if (parts.first != name) continue;
-    if (score && parts.first != "e2el") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--goodput ", name, " is not for scores: they have e2el"));
-    }
-    if (bound) return absl::InvalidArgumentError(absl::StrCat("--goodput has ", name, " twice"));
-    ASSIGN_OR_RETURN(bound, ParseNumber<double>(absl::StrCat("--goodput ", name), parts.second,
-                                                {.least = 0, .most = 1e9}));
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--goodput is ", Quoted(text), ", not ttft:MS, tpot:MS or e2el:MS, such as ttft:500"));
-}
-
-absl::StatusOr<std::set<Latency>> ParseMetrics(const std::string& text) {
-  std::set<Latency> metrics;
-  for (const absl::string_view word : absl::StrSplit(text, ',')) {
-    const auto names = LatencyNames();
-    const auto* name =
-        std::find_if(names.begin(), names.end(), [&](const auto& n) { return n.key == word; });
-    if (name == names.end()) {
-      const auto key = [](std::string* out, const LatencyName& n) { absl::StrAppend(out, n.key); };
-      return absl::InvalidArgumentError(absl::StrCat("--percentile-metrics is ", Quoted(word),
-                                                     ", not one of ",
-                                                     absl::StrJoin(names, ", ", key)));
-    }
-    metrics.insert(name->latency);
-  }
-  return metrics;
-}
 
 }  // namespace
 
@@ -209,6 +144,13 @@ void BenchOptions::AddResults(CLI::App& app) {
       ->default_str("made of rate, concurrency, model and time")
       ->type_name("FILE");
   app.add_option("--label", output_.label, "What the result calls itself")->type_name("TEXT");
+  app.add_option("--png", output_.png, "Draw latency and throughput against load")
+      ->type_name("FILE");
+  app.add_option(
+         "--compare", compare_,
+         "Only compare two files of results: a table of ratios, and what is more than noise")
+      ->expected(1, 2)
+      ->type_name("FILE");
 }
 
 absl::StatusOr<BenchPlan> BenchOptions::ReadPlan() const {
@@ -301,11 +243,8 @@ absl::Status BenchOptions::ReadReport(BenchPlan& plan) const {
   const std::string usual = plan.score ? "e2el" : "ttft,tpot,itl";
   ASSIGN_OR_RETURN(plan.shown,
                    ParseMetrics(percentile_metrics_.empty() ? usual : percentile_metrics_));
-  ASSIGN_OR_RETURN(plan.percents, ParseList<double>("--metric-percentiles", metric_percentiles_,
-                                                    {.least = 0, .most = 100}));
-  for (const std::string& bound : goodput_) {
-    RETURN_IF_ERROR(AddBound(bound, plan.score, plan.goodput));
-  }
+  ASSIGN_OR_RETURN(plan.percents, ParsePercents(metric_percentiles_));
+  ASSIGN_OR_RETURN(plan.goodput, ParseGoodput(goodput_, plan.score));
   return absl::OkStatus();
 }
 

@@ -41,6 +41,7 @@ struct BenchOutput {
   bool append = false;
   bool detail = false;
   std::string result_filename;  // empty: one is made of what was asked
+  std::string png;
 };
 
 // The flags of `peerage bench`; where vLLM's `bench serve` has one, it is called the same.
@@ -53,6 +54,8 @@ class BenchOptions {
   const BenchOutput& output() const { return output_; }
   // For a file's name, as vLLM says it: "4qps-concurrency8".
   std::string LoadWord() const;
+  // Empty, or two files that are only compared.
+  const std::vector<std::string>& compare() const { return compare_; }
 
  private:
   void AddLoad(CLI::App& app);
@@ -71,7 +74,7 @@ class BenchOptions {
   std::string mode_ = "generate", model_, dataset_name_ = "random", dataset_path_;
   std::string request_rate_ = "inf", max_concurrency_, ramp_up_strategy_;
   std::string percentile_metrics_, metric_percentiles_ = "50,90,99";
-  std::vector<std::string> goodput_;
+  std::vector<std::string> goodput_, compare_;
   std::optional<double> burstiness_, range_ratio_, ramp_up_start_, ramp_up_end_;
   std::optional<uint32_t> num_prompts_, num_warmups_, retries_, input_len_, output_len_,
       prefix_len_, continuations_, custom_output_len_, top_k_, logprobs_;

@@ -183,6 +183,33 @@ class ResultTest(BenchTest):
         self.assertEqual(result["input_lens"][1], 4)
 
 
+class SweepTest(BenchTest):
+
+    def test_has_a_block_for_each_load_a_table_and_a_picture(self):
+        picture = self.folder / "load.png"
+        text = self.bench("--num-prompts", "8", "--request-rate", "50,100,200", "--png", str(picture), *SMALL)
+        self.assertEqual(text.count("Serving Benchmark Result"), 3)
+        rows = text.splitlines()[-3:]
+        self.assertEqual([row.split()[0] for row in rows], ["50", "100", "200"])
+        png = picture.read_bytes()
+        self.assertEqual(png[:8], b"\x89PNG\r\n\x1a\n")
+        self.assertGreater(int.from_bytes(png[20:24], "big"), 800)  # four panels, one below the other
+
+    def test_is_compared_with_another(self):
+        before, after = self.folder / "before.json", self.folder / "after.json"
+        for path, length in ((before, "8"), (after, "80")):
+            self.bench("--num-prompts", "60", "--max-concurrency", "1,2", "--save-result", "--result-filename",
+                       str(path), "--random-input-len", "20", "--random-output-len", length)
+        text = self.bench("--compare", str(before), str(after))
+        self.assertRegex(text, r"1 at once  E2EL P50 ms .* worse\n")
+        self.assertRegex(text, r"2 at once  E2EL P50 ms .* worse\n")
+        self.assertIn("one run each", text)
+        compared = json.loads(self.bench("--compare", str(before), str(after), "--json"))
+        worse = [figure for figure in compared["figures"] if figure["figure"] == "E2EL P50 ms"]
+        self.assertEqual([figure["verdict"] for figure in worse], ["worse", "worse"])
+        self.assertGreater(worse[0]["interval"][0], 1)
+
+
 class RefusalTest(BenchTest):
     FULL = ["--max-sequences", "2", "--max-queued-requests", "1"]
 
@@ -247,6 +274,8 @@ class UsageTest(BenchTest):
                 (["--dataset-path", "x"], "--dataset-name"),
                 (["--dataset-name", "custom", "--dataset-path", "/nowhere"], "--dataset-path (/nowhere)"),
                 (["--max-concurency", "1"], "--max-concurrency"),
+                (["--compare", "a.json"], "--compare takes two files"),
+                (["--compare", "/nowhere", "/nowhere"], "--compare (/nowhere)"),
                 (["--random-input-len", "1000", "--random-output-len", "100"], "--random-input-len")]:
             with self.subTest(arguments=arguments):
                 self.assert_usage(*arguments, says=says)
@@ -254,7 +283,7 @@ class UsageTest(BenchTest):
 
     def test_has_all_options_in_the_completion(self):
         completion = self.server.run("completion").stdout
-        for option in ("--request-rate", "--goodput", "--ramp-up-strategy"):
+        for option in ("--request-rate", "--goodput", "--ramp-up-strategy", "--compare"):
             self.assertIn(option, completion)
 
 
