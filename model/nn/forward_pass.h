@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/experts/expert_usage.h"
 #include "model/language_model.h"
+#include "model/nn/load_options.h"
 #include "model/nn/step/output_rows.h"
 #include "model/nn/step/slot.h"
 #include "model/nn/step/step_batch.h"
@@ -34,6 +36,9 @@ class ForwardPass {
   virtual ~ForwardPass() = default;
 
   virtual const DeviceFacts& facts() const = 0;
+
+  // For LoadOptions of other passes; null where each pass has weights of its own.
+  virtual std::shared_ptr<const SharedWeights> weights() const { return nullptr; }
 
   // Copies blocks, computes the batch and fills in `rows`, sampling for the slots (by SlotId) that
   // ask for it. The device is synchronised once, at the end. An error means that nothing of the

@@ -97,19 +97,33 @@ absl::Status CheckLoadable(const Checkpoint& checkpoint, const LoadOptions& opti
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& checkpoint,
                                                          const LoadOptions& options) {
-  ASSIGN_OR_RETURN(const Device* device, DeviceOf(options));
-  const ModelConfig& config = checkpoint.config();
+  return ModelFamily(&checkpoint, options).Load(options.threads);
+}
+
+absl::StatusOr<std::unique_ptr<LanguageModel>> ModelFamily::Load(int threads) {
+  absl::MutexLock lock(&mu_);
+  ASSIGN_OR_RETURN(const Device* device, DeviceOf(options_));
+  const ModelConfig& config = checkpoint_.config();
   const ModelPlan plan = PlanModel(config);
-  auto fingerprint = std::async(std::launch::async, [&] { return checkpoint.Fingerprint(); });
+  std::future<absl::StatusOr<std::string>> hashed;
+  if (fingerprint_.empty()) {
+    hashed = std::async(std::launch::async, [this] { return checkpoint_.Fingerprint(); });
+  }
+  LoadOptions options = options_;
+  options.threads = threads;
   ASSIGN_OR_RETURN(std::unique_ptr<ForwardPass> forward_pass,
-                   device->load(plan, checkpoint, options));
+                   device->load(plan, checkpoint_, options));
+  options_.weights = forward_pass->weights();
+  if (hashed.valid()) {
+    ASSIGN_OR_RETURN(fingerprint_, hashed.get());
+  }
   const DeviceFacts& facts = forward_pass->facts();
   const ModelCapacity capacity{.block_tokens = facts.kv_block_tokens,
                                .num_blocks = facts.num_kv_blocks,
                                .num_slots = options.num_slots,
                                .max_step_tokens = options.max_step_tokens};
   ModelDescription description = Describe(config, plan, facts);
-  ASSIGN_OR_RETURN(description.fingerprint, fingerprint.get());
+  description.fingerprint = fingerprint_;
   return std::make_unique<Transformer>(std::move(description), capacity, std::move(forward_pass));
 }
 

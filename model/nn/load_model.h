@@ -2,10 +2,13 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/language_model.h"
 #include "model/nn/load_options.h"
@@ -32,5 +35,25 @@ absl::Status CheckLoadable(const Checkpoint& checkpoint, const LoadOptions& opti
 // Loads a model onto its device, hashing its files at the same time. Errors name file and tensor.
 absl::StatusOr<std::unique_ptr<LanguageModel>> LoadModel(const Checkpoint& checkpoint,
                                                          const LoadOptions& options);
+
+// Models of one checkpoint on one device, loaded at any time. Their files are hashed once. On the
+// CPU they share weights, which the family keeps; on another device each has its own.
+//
+// Threads: safe from many; one loads at a time.
+class ModelFamily {
+ public:
+  // The checkpoint must outlive the family, but not its models.
+  ModelFamily(const Checkpoint* checkpoint, LoadOptions options)
+      : checkpoint_(*checkpoint), options_(std::move(options)) {}
+
+  // As LoadModel; computes with so many threads.
+  absl::StatusOr<std::unique_ptr<LanguageModel>> Load(int threads);
+
+ private:
+  const Checkpoint& checkpoint_;
+  absl::Mutex mu_;
+  LoadOptions options_ ABSL_GUARDED_BY(mu_);  // with the weights, once they are there
+  std::string fingerprint_ ABSL_GUARDED_BY(mu_);
+};
 
 }  // namespace peerage::nn

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,12 @@ enum class LayerPart { kAttention, kFeedForward };
 // thread that runs the step. (With a parallel block both parts read the same.)
 using InputTap = std::function<void(int layer, LayerPart part, absl::Span<const float> rows)>;
 
+// A model's weights where several models read them. Nothing changes once they are there.
+class SharedWeights {
+ public:
+  virtual ~SharedWeights() = default;
+};
+
 struct LoadOptions {
   std::string device = "cpu";  // or "cuda:N"
   WeightsDtype weights_dtype = WeightsDtype::kAuto;
@@ -49,7 +56,9 @@ struct LoadOptions {
   int threads = 1;
   int num_slots = 1;
   int max_step_tokens = 512;
-  int64_t kv_cache_bytes = 0;      // at least one block; more than all slots can use is not taken
+  int64_t kv_cache_bytes = 0;  // at least one block; more than all slots can use is not taken
+  // Of a model of the same checkpoint, device and dtypes; null: they are read.
+  std::shared_ptr<const SharedWeights> weights = nullptr;
   ProgressFunction progress = {};  // from any thread, one at a time
   InputTap input_tap = {};         // for tools that look at what layers read
 };

@@ -1,7 +1,7 @@
 #include "model/nn/cpu/cpu_forward_pass.h"
 
 #include <algorithm>
-#include <optional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,59 +10,16 @@
 #include "base/status_macros.h"
 #include "model/kernels/attention.h"
 #include "model/kernels/kernel_target.h"
-#include "model/nn/cpu/block.h"
 #include "model/nn/cpu/expert_counters.h"
 #include "model/nn/cpu/kv_cache.h"
-#include "model/nn/cpu/output_head.h"
+#include "model/nn/cpu/model_weights.h"
 #include "model/nn/cpu/step_context.h"
 #include "model/nn/cpu/storage.h"
-#include "model/nn/cpu/weight_formats.h"
 #include "model/nn/cpu/weight_placer.h"
-#include "model/nn/cpu/weight_reader.h"
 #include "model/nn/cpu/workspace.h"
 
 namespace peerage::nn::cpu {
 namespace {
-
-// The weights of a model, in the order a token meets them. They lie in an arena.
-struct Weights {
-  kernels::PackedMatrix embedding;
-  std::vector<Block> blocks;
-  OutputHead head;
-
-  static Weights Place(const ModelPlan& plan, WeightPlacer& placer) {
-    LinearLayer embedding = placer.Linear(Rows({plan.embedding}));
-    std::vector<Block> blocks;
-    for (size_t i = 0; i < plan.blocks.size(); ++i) {
-      blocks.push_back(Block::Place(plan.blocks[i], static_cast<int>(i), placer));
-    }
-    const Norm final_norm = Norm::Place(plan.final_norm, placer);
-    const kernels::PackedMatrix table = embedding.parts.front();
-    OutputHead head(final_norm, plan.head.has_value() ? placer.Linear(Rows({*plan.head}))
-                                                      : std::move(embedding));
-    return {table, std::move(blocks), std::move(head)};
-  }
-
-  size_t ExpertScratchBytes() const {
-    size_t most = 0;
-    for (const Block& block : blocks) most = std::max(most, block.ScratchBytes());
-    return most;
-  }
-
-  // Tells each linear layer what a step reads after it.
-  void Link() {
-    std::vector<LinearLayer*> order;
-    for (Block& block : blocks) block.AppendWeights(order);
-    head.AppendWeights(order);
-    for (size_t i = 0; i < order.size(); ++i) {
-      order[i]->next = order[(i + 1) % order.size()]->parts.front().tiles;
-    }
-  }
-};
-
-WeightPlacer::Formats FormatsOf(const LoadOptions& options) {
-  return {.weights = options.weights_dtype, .experts = options.expert_dtype};
-}
 
 Workspace::Shape WorkspaceShape(const ModelPlan& plan, const Weights& weights,
                                 const LoadOptions& options) {
@@ -104,23 +61,17 @@ class CpuForwardPass final : public ForwardPass {
 
   absl::Status Load(const ModelPlan& plan, const Checkpoint& checkpoint,
                     const LoadOptions& options) {
-    const auto place = [&](Arena& arena) {
-      WeightPlacer placer(checkpoint, FormatsOf(options), arena);
-      weights_ = Weights::Place(plan, placer);
-      facts_.weights_bytes = arena.used();
-      facts_.weights_dtype = std::string(Name(placer.dominant_format()));
-      return placer.reads();
-    };
-    std::vector<WeightPlacer::Read> reads;
-    ASSIGN_OR_RETURN(weights_storage_,
-                     AllocateFor(Pages::kHuge, [&](Arena& arena) { reads = place(arena); }));
-    WeightReader reader(checkpoint, pool_, options.progress);
-    for (const WeightPlacer::Read& read : reads) RETURN_IF_ERROR(read(reader));
-    weights_->Link();
+    weights_ = std::static_pointer_cast<const ModelWeights>(options.weights);
+    if (weights_ == nullptr) {
+      ASSIGN_OR_RETURN(weights_, ModelWeights::Read(plan, checkpoint, options, pool_));
+    }
+    facts_.weights_bytes = weights_->bytes();
+    facts_.weights_dtype = weights_->dtype();
     return LayBuffers(plan, options);
   }
 
   const DeviceFacts& facts() const override { return facts_; }
+  std::shared_ptr<const SharedWeights> weights() const override { return weights_; }
 
   absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) override {
     kv_cache_.Copy(batch.copies());
@@ -128,10 +79,11 @@ class CpuForwardPass final : public ForwardPass {
     tokens_ = batch.size();
     const StepContext step{pool_, workspace_, batch, tables_, counters_, tap_};
     Embed(step);
-    for (size_t i = 0; i < weights_->blocks.size(); ++i) {
-      weights_->blocks[i].Forward(step, kv_cache_.layer(static_cast<int>(i)));
+    const Weights& weights = weights_->weights();
+    for (size_t i = 0; i < weights.blocks.size(); ++i) {
+      weights.blocks[i].Forward(step, kv_cache_.layer(static_cast<int>(i)));
     }
-    weights_->head.Forward(step, slots, rows);
+    weights.head.Forward(step, slots, rows, sampler_scratch_);
     return absl::OkStatus();
   }
 
@@ -150,7 +102,7 @@ class CpuForwardPass final : public ForwardPass {
     ASSIGN_OR_RETURN(kv_storage_, AllocateFor(Pages::kHuge, [&](Arena& arena) {
                        kv_cache_.Lay(facts_.num_kv_blocks, arena);
                      }));
-    const Workspace::Shape shape = WorkspaceShape(plan, *weights_, options);
+    const Workspace::Shape shape = WorkspaceShape(plan, weights_->weights(), options);
     ASSIGN_OR_RETURN(workspace_storage_, AllocateFor(Pages::kNormal, [&](Arena& arena) {
                        workspace_.Lay(shape, arena);
                      }));
@@ -163,22 +115,24 @@ class CpuForwardPass final : public ForwardPass {
   }
 
   void Embed(const StepContext& step) const {
-    const size_t width = weights_->embedding.depth;
+    const kernels::PackedMatrix& embedding = weights_->weights().embedding;
+    const size_t width = embedding.depth;
     step.ForTokens([&](RowRange rows) {
       for (int t = rows.first; t < rows.end; ++t) {
-        kernels::UnpackRow(weights_->embedding, static_cast<int>(step.batch.tokens()[t].id),
+        kernels::UnpackRow(embedding, static_cast<int>(step.batch.tokens()[t].id),
                            workspace_.residual + t * width);
       }
     });
   }
 
   DeviceFacts facts_;
-  Storage weights_storage_, kv_storage_, workspace_storage_, counters_storage_, picks_storage_;
-  std::optional<Weights> weights_;
+  Storage kv_storage_, workspace_storage_, counters_storage_, picks_storage_;
+  std::shared_ptr<const ModelWeights> weights_;
   KvCache kv_cache_;
   Workspace workspace_;
   ExpertCounters counters_;
   StepTables tables_;
+  std::vector<SamplerScratch> sampler_scratch_;  // by thread
   const InputTap tap_;
   kernels::ThreadPool pool_;
   int tokens_ = 0;  // of the last step

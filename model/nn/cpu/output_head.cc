@@ -10,24 +10,24 @@
 
 namespace peerage::nn::cpu {
 
-void OutputHead::Forward(const StepContext& step, absl::Span<Slot> slots, OutputRows& rows) {
+void OutputHead::Forward(const StepContext& step, absl::Span<Slot> slots, OutputRows& rows,
+                         std::vector<SamplerScratch>& scratch) const {
   const Workspace& buffers = step.workspace;
   const size_t vocab = projection_.outputs();
   // Each is made in its place: a copy would not have the room that was reserved.
-  if (sampler_scratch_.empty()) {
-    sampler_scratch_.reserve(step.pool.threads());
-    for (int i = 0; i < step.pool.threads(); ++i) sampler_scratch_.emplace_back(vocab);
+  if (scratch.empty()) {
+    scratch.reserve(step.pool.threads());
+    for (int i = 0; i < step.pool.threads(); ++i) scratch.emplace_back(vocab);
   }
   for (int first = 0; first < rows.size(); first += Workspace::kLogitRows) {
     const int count = std::min(Workspace::kLogitRows, rows.size() - first);
     Project(step, rows, first, count);
     step.pool.For(count, 1, [&](int64_t begin, int64_t end, int thread) {
-      const Scratch scratch{{buffers.row_scratch + thread * vocab, vocab},
-                            sampler_scratch_[thread]};
+      const Scratch own{{buffers.row_scratch + thread * vocab, vocab}, scratch[thread]};
       for (int64_t i = begin; i < end; ++i) {
         const int row = first + static_cast<int>(i);
         Slot& slot = slots[rows.slot(row)];
-        if (!Report(rows, row, {buffers.logits + i * vocab, vocab}, slot, scratch)) rows.Fail(row);
+        if (!Report(rows, row, {buffers.logits + i * vocab, vocab}, slot, own)) rows.Fail(row);
       }
     });
   }

@@ -21,8 +21,10 @@ class OutputHead {
   OutputHead(const Norm& norm, LinearLayer projection)
       : norm_(norm), projection_(std::move(projection)) {}
 
-  // Fills in every row. `slots` by SlotId.
-  void Forward(const StepContext& step, absl::Span<Slot> slots, OutputRows& rows);
+  // Fills in every row. `slots` by SlotId, `scratch` by thread: from step to step the same, at first
+  // empty.
+  void Forward(const StepContext& step, absl::Span<Slot> slots, OutputRows& rows,
+               std::vector<SamplerScratch>& scratch) const;
 
   void AppendWeights(std::vector<LinearLayer*>& order) { order.push_back(&projection_); }
 
@@ -41,7 +43,6 @@ class OutputHead {
 
   Norm norm_;
   LinearLayer projection_;
-  std::vector<SamplerScratch> sampler_scratch_;  // by thread
 };
 
 }  // namespace peerage::nn::cpu

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "model/nn/load_model.h"
@@ -162,6 +163,41 @@ TEST_F(TransformerTest, CandidatesDrawFromStreamsOfTheirOwn) {
 
   EXPECT_EQ(sample(1), first);  // the same seed and candidate
   EXPECT_NE(sample(3), first);  // another candidate
+}
+
+TEST_F(TransformerTest, ModelsOfAFamilyShareTheWeightsThatAreReadOnceAndNothingElse) {
+  const MemoryCheckpoint checkpoint(SmallConfig(), 8);
+  const Sequence subject{Prompt(41, 11), {5, 3}}, other{Prompt(41, 13), {5, 3}};
+  const std::vector<float> expected = Logprobs(StepAll(*Load(checkpoint), {subject}), 0, 40);
+  int reads = 0;
+  nn::ModelFamily family(&checkpoint, {.num_slots = 8,
+                                       .max_step_tokens = 256,
+                                       .kv_cache_bytes = 1 << 20,
+                                       .progress = [&](const nn::LoadProgress&) { ++reads; }});
+  auto first = family.Load(1);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const int reads_of_one = std::exchange(reads, 0);
+  auto second = family.Load(2);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_GT(reads_of_one, 0);
+  EXPECT_EQ(reads, 0);
+  EXPECT_EQ((*second)->description().fingerprint, (*first)->description().fingerprint);
+
+  EXPECT_EQ(Logprobs(StepAll(**first, {subject}), 0, 40), expected);
+  EXPECT_NE(Logprobs(StepAll(**second, {other}), 0, 40), expected)
+      << "in the same blocks of its own";
+  // The first one's keys and values are still there.
+  const std::vector<BlockId> blocks = {5, 3};
+  const TokenId last = subject.tokens.back();
+  const Chunk chunk{.slot = 0, .tokens = {&last, 1}, .first_position = 40, .blocks = blocks};
+  const OutputRow row{.chunk = 0, .row = 0, .targets = {&last, 1}, .alternatives = 0};
+  const auto go_on = [&](LanguageModel& model) {
+    return model.Step({.chunks = {&chunk, 1}, .rows = {&row, 1}})->rows[0].tokens[0].logprob;
+  };
+  const float next = go_on(**first);
+  first->reset();
+  EXPECT_EQ(Logprobs(StepAll(**second, {subject}), 0, 40), expected) << "the weights stay";
+  EXPECT_EQ(go_on(**second), next);
 }
 
 TEST_F(TransformerTest, RefusesACacheThatHoldsNoBlock) {
