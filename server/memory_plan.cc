@@ -25,8 +25,9 @@ int64_t Multiply(int64_t a, int64_t b) {
 // The most that the KV cache takes without being asked to.
 int64_t KvCacheShare(const MemoryRequest& request) {
   if (request.device == "cpu") return request.available_bytes / 4;
-  const int64_t rest = request.weights_bytes + request.workspace_bytes +
-                       request.expert_usage_bytes + request.expert_trace_bytes;
+  const int64_t rest = request.weights_bytes +
+                       request.workers * (request.workspace_bytes + request.expert_usage_bytes +
+                                          request.expert_trace_bytes);
   return std::max<int64_t>(0, request.available_bytes - rest) / 10 * 9;
 }
 
@@ -35,7 +36,8 @@ int64_t KvCacheBytes(const MemoryRequest& request) {
   const int64_t blocks_per_sequence =
       request.context_length / request.kv_block_tokens +
       (request.context_length % request.kv_block_tokens == 0 ? 0 : 1);
-  const int64_t blocks = Multiply(request.max_sequences, blocks_per_sequence);
+  const int64_t sequences = Multiply(request.workers, request.max_sequences);
+  const int64_t blocks = Multiply(sequences, blocks_per_sequence);
   return std::min(Multiply(blocks, request.kv_block_bytes), KvCacheShare(request));
 }
 
@@ -77,7 +79,11 @@ std::string MemoryPlan::ToString() const {
                    kv_cache_tokens, " tokens) + workspace ", Mib(workspace_bytes),
                    Experts(expert_usage_bytes, expert_trace_bytes), " = ", Mib(total_bytes()),
                    " of ", Mib(available_bytes));
-  if (device == "cpu") return absl::StrCat(sum, " available");
+  if (device == "cpu") {
+    const std::string shared =
+        workers == 1 ? "" : absl::StrCat(", for ", workers, " workers that share the weights");
+    return absl::StrCat(sum, " available", shared);
+  }
   sum = absl::StrCat(device, ": ", sum, " free");
   if (!host.has_value() || host->total_bytes() == 0) return sum;
   const std::string parts = Experts(host->expert_usage_bytes, host->expert_trace_bytes);
@@ -88,9 +94,10 @@ std::string MemoryPlan::ToString() const {
 absl::StatusOr<MemoryPlan> PlanMemory(const MemoryRequest& request) {
   MemoryPlan plan;
   plan.weights_bytes = request.weights_bytes;
-  plan.workspace_bytes = request.workspace_bytes;
-  plan.expert_usage_bytes = request.expert_usage_bytes;
-  plan.expert_trace_bytes = request.expert_trace_bytes;
+  plan.workers = request.workers;
+  plan.workspace_bytes = request.workers * request.workspace_bytes;
+  plan.expert_usage_bytes = request.workers * request.expert_usage_bytes;
+  plan.expert_trace_bytes = request.workers * request.expert_trace_bytes;
   plan.kv_cache_bytes = KvCacheBytes(request);
   plan.kv_cache_tokens = plan.kv_cache_bytes / request.kv_block_bytes * request.kv_block_tokens;
   plan.available_bytes = request.available_bytes;

@@ -75,6 +75,23 @@ TEST(MemoryPlanTest, CountsWhatExpertUsageAndTracesTake) {
   EXPECT_THAT(std::string(PlanMemory(request).status().message()), HasSubstr("--expert-usage"));
 }
 
+TEST(MemoryPlanTest, WorkersShareWeightsAndHaveTheRestEach) {
+  MemoryRequest request = SmallModel();
+  request.workers = 3;
+  request.expert_usage_bytes = 20 * kMib;
+  const auto plan = PlanMemory(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->kv_cache_tokens, 3 * 4 * 2048);
+  EXPECT_EQ(plan->total_bytes(), (100 + 3 * (8 + 10 + 20)) * kMib);
+  EXPECT_THAT(plan->ToString(), EndsWith("of 1000.0 MiB available, for 3 workers that share the "
+                                         "weights"));
+
+  request.kv_cache_mib = 810;  // of all
+  EXPECT_TRUE(PlanMemory(request).ok());
+  request.kv_cache_mib = 811;
+  EXPECT_EQ(PlanMemory(request).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
 TEST(MemoryPlanTest, RefusesWeightsThatAloneDoNotFit) {
   MemoryRequest request = SmallModel();
   request.weights_bytes = 2000 * kMib;
