@@ -393,7 +393,7 @@ class CompletionTest(unittest.TestCase):
     def options_of(*command):
         """The long options that --help lists."""
         return set(re.findall(r"(?<![\w-])(--[a-z][a-z-]*)(?=[ ,\n])", "\n".join(
-            line[:30] if line.startswith("  -") else "" for line in
+            re.split("   *", line[2:])[0] if line.startswith("  -") else "" for line in
             run_client(*command, "--help").stdout.splitlines()) + "\n"))
 
     def offers(self, *words):
