@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/experts/expert_control.h"
 #include "model/experts/expert_usage.h"
 #include "model/token.h"
 
@@ -55,6 +56,9 @@ struct Chunk {
   // The sequence's blocks in order of position; covers first_position + tokens.size() positions.
   absl::Span<const BlockId> blocks;
   bool trace = false;  // whether StepOutput::picks must hold this chunk's tokens
+  // What is asked of the routers; null: nothing. Only of a model that says that it takes it.
+  const ExpertControl* control = nullptr;
+  int64_t control_token = 0;  // which of the control's tokens tokens[0] is
 };
 
 // Copied before anything is computed.
@@ -125,6 +129,7 @@ struct ModelDescription {
   std::string device;                      // "cpu"
   std::string kernel_target;               // "AVX2", "AVX3", "AVX3_DL", ...
   std::vector<ExpertLayer> expert_layers;  // in the order a token meets them; none: a dense model
+  bool takes_expert_control = false;       // Chunk::control
 };
 
 // How much of a model's memory the engine may use; fixed when the model is made.

@@ -51,7 +51,7 @@ MAY_INCLUDE = {
                  "model/tokenizer",
                  "model/nn/plan", "model/nn/step", "model/nn/cpu", "model/nn/cuda"},
     "model/nn/plan": {"base", "model", "model/config", "model/experts"},
-    "model/nn/step": {"model", "model/kernels/philox.h"},
+    "model/nn/step": {"model", "model/experts", "model/kernels/philox.h"},
     "model/nn/cpu": {"base", "model", "model/config", "model/experts", "model/kernels",
                      "model/checkpoint", "model/nn", "model/nn/plan", "model/nn/step"},
     "model/nn/cuda": {"base", "model", "model/config", "model/experts", "model/kernels",

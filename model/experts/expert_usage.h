@@ -14,6 +14,10 @@ namespace peerage {
 
 enum class ExpertLayerKind { kPeer, kProductKeyMemory, kMixtureFfn, kMixtureAttention };
 
+// The id of a place for a pick that holds none: a request may ask for fewer picks than a layer has
+// places (expert_control.h). Its weight is 0.
+inline constexpr uint32_t kNoExpert = 0xffffffff;
+
 // One set of experts of a model. A layer may have several, of different kinds.
 struct ExpertLayer {
   uint32_t layer = 0;  // index of the transformer layer
@@ -115,7 +119,7 @@ struct UsageTotals {
 
 // The experts that a step's tokens picked in one expert layer, in the batch's order of tokens.
 struct ExpertPicks {
-  absl::Span<const uint32_t> ids;   // [tokens, heads, top_k]
+  absl::Span<const uint32_t> ids;   // [tokens, heads, top_k]; kNoExpert comes last in its head
   absl::Span<const float> weights;  // [tokens, heads, top_k]: the final weights
 };
 

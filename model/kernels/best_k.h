@@ -41,6 +41,10 @@ class BestK {
     std::push_heap(kept_.begin(), kept_.begin() + size_, Before);
   }
 
+  bool full() const { return size_ == k_; }
+  // Of what is kept. Precondition: full.
+  float worst() const { return kept_[0].value; }
+
   // Best first. Ends the offers.
   std::span<const Scored> Sort() {
     std::sort_heap(kept_.begin(), kept_.begin() + size_, Before);

@@ -99,64 +99,71 @@ void PickFromAll(const Halves& halves, int k, Picks& picks) {
   }
 }
 
-void Softmax(const float* sums, int k, float* weights) {
+void Softmax(const WeighArgs& a) {
   const DF d;
   alignas(64) float exponentials[kMaxTopK];
   alignas(64) float partial_sums[kPartialSums] = {};
-  for (int i = 0; i < k; i += kLanes) {
-    const VF x = hn::Sub(hn::Load(d, sums + i), hn::Set(d, sums[0]));
-    const VF e = hn::IfThenElseZero(FirstLanes(d, k - i), Exp(d, x));
+  for (int i = 0; i < a.k; i += kLanes) {
+    const VF x = hn::Sub(hn::Load(d, a.sums + i), hn::Set(d, a.highest));
+    const VF e = hn::IfThenElseZero(FirstLanes(d, a.k - i), Exp(d, x));
     hn::Store(e, d, exponentials + i);
     float* partial = partial_sums + i % kPartialSums;
     hn::Store(hn::Add(hn::Load(d, partial), e), d, partial);
   }
   const VF total = hn::Set(d, AddPartialSums(partial_sums));
-  for (int i = 0; i < k; i += kLanes) {
-    StoreFirst(hn::Div(hn::Load(d, exponentials + i), total), d, weights + i, k - i);
+  for (int i = 0; i < a.k; i += kLanes) {
+    StoreFirst(hn::Div(hn::Load(d, exponentials + i), total), d, a.weights + i, a.k - i);
   }
 }
 
-void Sigmoid(const float* sums, int k, float* weights) {
+void Sigmoid(const WeighArgs& a) {
   const DF d;
   const VF one = hn::Set(d, 1.0f);
-  for (int i = 0; i < k; i += kLanes) {
-    const VF e = Exp(d, hn::Neg(hn::Load(d, sums + i)));
-    StoreFirst(hn::Div(one, hn::Add(one, e)), d, weights + i, k - i);
-  }
-}
-
-void Relu(const float* sums, int k, float* weights) {
-  for (int i = 0; i < k; ++i) weights[i] = sums[i] < 0 ? 0 : sums[i];
-}
-
-// The logarithms of both halves' probabilities, then their product.
-void JointSoftmax(const CombineArgs& a, int row, const Picks& picks, float* weights) {
-  const DF d;
-  const Halves halves(a, row);
-  alignas(64) float logs[2][kMaxTopK];
-  for (int i = 0; i < a.k; ++i) {
-    logs[0][i] = halves.values(0)[picks.pairs[i].i] - a.log_sum_exp[0][row];
-    logs[1][i] = halves.values(1)[picks.pairs[i].j] - a.log_sum_exp[1][row];
-  }
   for (int i = 0; i < a.k; i += kLanes) {
-    const VF first = Exp(d, hn::Load(d, logs[0] + i));
-    const VF second = Exp(d, hn::Load(d, logs[1] + i));
-    StoreFirst(hn::Mul(first, second), d, weights + i, a.k - i);
+    const VF e = Exp(d, hn::Neg(hn::Load(d, a.sums + i)));
+    StoreFirst(hn::Div(one, hn::Add(one, e)), d, a.weights + i, a.k - i);
+  }
+}
+
+void Relu(const WeighArgs& a) {
+  for (int i = 0; i < a.k; ++i) a.weights[i] = a.sums[i] < 0 ? 0 : a.sums[i];
+}
+
+void JointSoftmax(const WeighArgs& a) {
+  const DF d;
+  for (int i = 0; i < a.k; i += kLanes) {
+    const VF first = Exp(d, hn::Load(d, a.log_probabilities[0] + i));
+    const VF second = Exp(d, hn::Load(d, a.log_probabilities[1] + i));
+    StoreFirst(hn::Mul(first, second), d, a.weights + i, a.k - i);
+  }
+}
+
+void WeighPicksTarget(const WeighArgs& a) {
+  switch (a.score) {
+    case RouterScore::kSoftmax:
+      return Softmax(a);
+    case RouterScore::kSigmoid:
+      return Sigmoid(a);
+    case RouterScore::kRelu:
+      return Relu(a);
+    case RouterScore::kJointSoftmax:
+      return JointSoftmax(a);
   }
 }
 
 void Weigh(const CombineArgs& a, int row, const Picks& picks) {
-  float* weights = a.weights + row * a.out_stride;
-  switch (a.score) {
-    case RouterScore::kSoftmax:
-      return Softmax(picks.sums, a.k, weights);
-    case RouterScore::kSigmoid:
-      return Sigmoid(picks.sums, a.k, weights);
-    case RouterScore::kRelu:
-      return Relu(picks.sums, a.k, weights);
-    case RouterScore::kJointSoftmax:
-      return JointSoftmax(a, row, picks, weights);
+  const Halves halves(a, row);
+  alignas(64) float logs[2][kMaxTopK];
+  for (int i = 0; a.score == RouterScore::kJointSoftmax && i < a.k; ++i) {
+    logs[0][i] = halves.values(0)[picks.pairs[i].i] - a.log_sum_exp[0][row];
+    logs[1][i] = halves.values(1)[picks.pairs[i].j] - a.log_sum_exp[1][row];
   }
+  WeighPicksTarget({.score = a.score,
+                    .k = a.k,
+                    .sums = picks.sums,
+                    .highest = picks.sums[0],
+                    .log_probabilities = {logs[0], logs[1]},
+                    .weights = a.weights + row * a.out_stride});
 }
 
 void CombineHalvesTarget(const CombineArgs& a) {
@@ -180,8 +187,11 @@ HWY_AFTER_NAMESPACE();
 namespace peerage::kernels {
 
 HWY_EXPORT(CombineHalvesTarget);
+HWY_EXPORT(WeighPicksTarget);
 
 void CombineHalves(const CombineArgs& args) { HWY_DYNAMIC_DISPATCH(CombineHalvesTarget)(args); }
+
+void WeighPicks(const WeighArgs& args) { HWY_DYNAMIC_DISPATCH(WeighPicksTarget)(args); }
 
 }  // namespace peerage::kernels
 #endif

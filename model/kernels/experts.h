@@ -73,7 +73,9 @@ struct ExpertArgs {
   int top_k = 0;
   const float* x = nullptr;  // [tokens][x_stride]; not read by values
   size_t x_stride = 0;
-  const uint32_t* ids = nullptr;   // [tokens][heads][top_k], each below num_experts
+  // [tokens][heads][top_k], each below num_experts. From the first kNoExpert of a head on there are
+  // no picks.
+  const uint32_t* ids = nullptr;
   const float* weights = nullptr;  // likewise
   float* y = nullptr;              // [tokens][y_stride], added to
   size_t y_stride = 0;

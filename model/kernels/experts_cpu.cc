@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/little_endian.h"
+#include "model/experts/expert_usage.h"
 #include "model/kernels/expert_record.h"
 #include "model/kernels/experts.h"
 
@@ -116,11 +117,13 @@ class PickStream {
   const ExpertRecordLayout& layout() const { return layout_; }
   int padded_width() const { return layout_.lines * ElementsPerLine(kFormat); }
 
-  // sum [padded width] = the picks [pick, pick + top_k).
+  // sum [padded width] = the picks [pick, pick + top_k), as many as there are.
   void SumHead(const Token& token, size_t pick, float* sum) const {
     std::memset(sum, 0, padded_width() * sizeof(float));
-    for (int k = 0; k < args_.top_k; k += kGroup<kFormat>) {
-      AddGroup(token, pick + k, std::min(kGroup<kFormat>, args_.top_k - k), sum);
+    int picks = args_.top_k;
+    while (picks > 0 && args_.ids[pick + picks - 1] == kNoExpert) --picks;
+    for (int k = 0; k < picks; k += kGroup<kFormat>) {
+      AddGroup(token, pick + k, std::min(kGroup<kFormat>, picks - k), sum);
     }
   }
 
@@ -162,7 +165,8 @@ class PickStream {
   }
 
   const uint8_t* Record(size_t pick) const {
-    return args_.table.records + args_.ids[pick] * record_bytes_;
+    const uint32_t id = args_.ids[pick];
+    return args_.table.records + (id == kNoExpert ? 0 : id) * record_bytes_;  // fetched in vain
   }
 
   const ExpertArgs& args_;

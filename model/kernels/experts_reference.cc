@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "model/experts/expert_usage.h"
 #include "model/kernels/experts.h"
 
 namespace peerage::kernels {
@@ -43,6 +44,7 @@ void AddExpertsReference(const ExpertArgs& args, int first, int end) {
         args.table.kind == ExpertKind::kValue ? nullptr : args.x + token * args.x_stride;
     std::vector<double> sum(width);
     for (size_t pick = token * picks; pick < (token + 1) * picks; ++pick) {
+      if (args.ids[pick] == kNoExpert) continue;
       const double coefficient = Coefficient(args, x, pick);
       UnpackExpert(args.table, args.ids[pick], args.table.vectors() - 1, last.data());
       for (int i = 0; i < width; ++i) sum[i] += coefficient * last[i];

@@ -85,4 +85,15 @@ struct CombineArgs {
 void CombineHalves(const CombineArgs& args);
 void CombineHalvesReference(const CombineArgs& args);
 
+// The last part of it alone: the weights of one row's picks, the same bits.
+struct WeighArgs {
+  RouterScore score = RouterScore::kSoftmax;
+  int k = 0;                               // 0..kMaxTopK
+  const float* sums = nullptr;             // [kMaxTopK], 64-byte aligned, k of them picks
+  float highest = 0;                       // of these
+  const float* log_probabilities[2] = {};  // as sums, of each half: s - lse; kJointSoftmax only
+  float* weights = nullptr;                // [k]
+};
+void WeighPicks(const WeighArgs& args);
+
 }  // namespace peerage::kernels

@@ -1,5 +1,6 @@
 // How sure a router was when it picked one token's experts: what softmax over the scores of all N
-// experts, p, gives to the picked ones together, and the entropy of p as a share of ln N.
+// experts, p, gives to the picked ones together, and the entropy of p as a share of ln N. kNoExpert
+// among picked ids is none.
 #pragma once
 
 #include <cstdint>

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "model/experts/expert_usage.h"
 #include "model/kernels/logits.h"
 #include "model/kernels/router_figures.h"
 
@@ -54,6 +55,7 @@ RouterFigures ProductKeyFigures(const ProductKeyFiguresArgs& args) {
   const Half columns(args.scores[1], args.scratch.subspan(n, n));
   double kept = 0;
   for (const uint32_t id : args.ids) {
+    if (id == kNoExpert) continue;
     const uint32_t expert = id - args.first_id;
     kept += double{rows.weights[expert / n]} * columns.weights[expert % n];
   }
@@ -67,7 +69,7 @@ RouterFigures GateFigures(std::span<const float> p, std::span<const uint32_t> id
   for (const float x : p) {
     if (x != 0) entropy -= x * std::log(double{x});
   }
-  for (const uint32_t id : ids) kept += p[id];
+  for (const uint32_t id : ids) kept += id == kNoExpert ? 0 : p[id];
   return {Ratio(kept), Ratio(EntropyRatio(entropy, static_cast<double>(p.size())))};
 }
 

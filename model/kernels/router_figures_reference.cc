@@ -4,6 +4,7 @@
 #include <numeric>
 #include <vector>
 
+#include "model/experts/expert_usage.h"
 #include "model/kernels/router_figures.h"
 
 namespace peerage::kernels {
@@ -26,7 +27,7 @@ RouterFigures ProductKeyFiguresReference(const ProductKeyFiguresArgs& args) {
     x /= sum;
     if (x > 0) entropy -= x * std::log(x);
   }
-  for (const uint32_t id : args.ids) kept += p[id - args.first_id];
+  for (const uint32_t id : args.ids) kept += id == kNoExpert ? 0 : p[id - args.first_id];
   const double most = std::log(static_cast<double>(n * n));
   return {static_cast<float>(kept), static_cast<float>(n > 1 ? entropy / most : 0)};
 }

@@ -24,6 +24,7 @@ struct DeviceFacts {
   uint64_t kv_block_bytes = 0;  // over all layers
   int32_t kv_block_tokens = 0;
   int32_t num_kv_blocks = 0;
+  bool takes_expert_control = false;  // Chunk::control
 };
 
 // The seam between a transformer and a device: one model's weights, cache and counters on one

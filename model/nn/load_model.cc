@@ -32,7 +32,8 @@ ModelDescription Describe(const ModelConfig& config, const ModelPlan& plan,
           .kv_bytes_per_token = facts.kv_block_bytes / facts.kv_block_tokens,
           .device = facts.device,
           .kernel_target = facts.kernel_target,
-          .expert_layers = plan.ExpertLayers()};
+          .expert_layers = plan.ExpertLayers(),
+          .takes_expert_control = facts.takes_expert_control};
 }
 
 // What a device can do with a model. A further one is a row of the table.

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "model/experts/expert_usage.h"
 #include "model/kernels/float16.h"
 
 namespace peerage {
@@ -23,23 +24,41 @@ Row Softmax(Row scores) {
 }
 
 // What each expert's output is multiplied by: zero for those that are not kept.
-Row Gates(const Row& logits, const MixtureConfig& mixture) {
-  const Row p = Softmax(logits);
-  std::vector<int> order(p.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return p[a] > p[b]; });
+Row Gates(Row logits, const MixtureConfig& mixture, const TokenControl& control) {
+  const LayerControl none;
+  const LayerControl& asked = control.layer == nullptr ? none : *control.layer;
+  if (control.ids.empty()) {
+    for (const auto& [id, logit] : asked.biases) logits[id] += logit;
+  }
+  const Row p = Softmax(std::move(logits));
+  std::vector<uint32_t> kept;
+  for (uint32_t e = 0; control.ids.empty() && e < p.size(); ++e) {
+    if (!asked.masks(e)) kept.push_back(e);
+  }
+  std::stable_sort(kept.begin(), kept.end(), [&](uint32_t a, uint32_t b) { return p[a] > p[b]; });
+  kept.resize(std::min<size_t>(kept.size(), asked.top_k == 0 ? mixture.top_k : asked.top_k));
+  for (const uint32_t id : control.ids) {
+    if (id != kNoExpert) kept.push_back(id);
+  }
   Row gates(p.size());
-  for (int k = 0; k < mixture.top_k; ++k) gates[order[k]] = p[order[k]];
-  const double kept = std::accumulate(gates.begin(), gates.end(), 0.0);
-  for (double& gate : gates) gate /= mixture.normalize_top_k ? kept : 1;
+  for (size_t k = 0; k < kept.size(); ++k) {
+    gates[kept[k]] = control.weights.empty() ? p[kept[k]] : control.weights[k];
+  }
+  if (!mixture.normalize_top_k || !control.weights.empty() || kept.empty()) return gates;
+  const double sum = std::accumulate(gates.begin(), gates.end(), 0.0);
+  for (double& gate : gates) gate /= sum;
   return gates;
 }
 
 class ExpertLoop {
  public:
   explicit ExpertLoop(const MemoryCheckpoint& checkpoint,
-                      LoopRounding rounding = LoopRounding::kNone)
-      : checkpoint_(checkpoint), config_(checkpoint.config()), rounding_(rounding) {}
+                      LoopRounding rounding = LoopRounding::kNone,
+                      const ExpertControl& control = {})
+      : checkpoint_(checkpoint),
+        config_(checkpoint.config()),
+        rounding_(rounding),
+        control_(control) {}
 
   Rows Logits(const std::vector<TokenId>& tokens) const {
     const std::vector<float>& embedding = checkpoint_.values("model.embed_tokens.weight");
@@ -63,18 +82,35 @@ class ExpertLoop {
   }
 
   void AddAttention(size_t index, const Rows& u, Rows& x) const {
+    expert_layer_ = FirstExpertLayer(index);
     AddAttention(config_.layers[index].attention,
                  "model.layers." + std::to_string(index) + ".attention.", u, x);
   }
 
   void AddFfn(size_t index, const Rows& u, Rows& x) const {
+    expert_layer_ = FirstExpertLayer(index);
+    if (config_.layers[index].attention.kind == AttentionKind::kMixture) ++expert_layer_;
     const std::string prefix = "model.layers." + std::to_string(index) + ".ffn.";
     for (const FfnConfig& ffn : config_.layers[index].ffn) {
       std::visit([&](const auto& part) { AddFfn(part, prefix, u, x); }, ffn);
+      if (!std::holds_alternative<DenseFfnConfig>(ffn)) ++expert_layer_;
     }
   }
 
  private:
+  size_t FirstExpertLayer(size_t index) const {
+    size_t count = 0;
+    for (size_t i = 0; i < index; ++i) {
+      const LayerConfig& layer = config_.layers[i];
+      if (layer.attention.kind == AttentionKind::kMixture) ++count;
+      for (const FfnConfig& ffn : layer.ffn) {
+        if (!std::holds_alternative<DenseFfnConfig>(ffn)) ++count;
+      }
+    }
+    return count;
+  }
+  TokenControl ControlOf(size_t token) const { return control_.Of(expert_layer_, token); }
+
   void AddAttention(const AttentionConfig& attention, const std::string& prefix, const Rows& u,
                     Rows& x) const {
     if (attention.kind == AttentionKind::kDense) {
@@ -83,7 +119,8 @@ class ExpertLoop {
     for (int e = 0; e < attention.mixture.num_experts; ++e) {
       const std::string own = prefix + "experts." + std::to_string(e) + ".";
       const std::string& kv = attention.kv == MixtureKv::kShared ? prefix : own;
-      AddScaled({}, Attention(own, kv, u, ExpertGates(attention.mixture, prefix, u, e)), x);
+      const Rows logits = Multiply(prefix + "router.weight", u);
+      AddScaled({}, Attention(own, kv, u, ExpertGates(attention.mixture, logits, e)), x);
     }
   }
 
@@ -91,20 +128,52 @@ class ExpertLoop {
     AddScaled({}, DenseFfn(prefix + "dense.", u), x);
   }
 
+  // Ids are those of feed-forward experts, then zero, copy and constant ones (MoE++).
   void AddFfn(const MixtureFfnConfig& ffn, const std::string& prefix, const Rows& u,
               Rows& x) const {
     const std::string mixture = prefix + "mixture.";
-    for (int e = 0; e < ffn.mixture.num_experts; ++e) {
-      const std::string own = mixture + "experts." + std::to_string(e) + ".";
-      AddScaled(ExpertGates(ffn.mixture, mixture, u, e), DenseFfn(own, u), x);
+    const Rows logits = MixtureLogits(ffn, mixture, u);
+    const int copies = ffn.mixture.num_experts + ffn.zero_experts;
+    const int constants = copies + ffn.copy_experts;
+    for (int e = 0; e < ffn.total_experts(); ++e) {
+      Rows y(u.size(), Row(u[0].size()));
+      if (e < ffn.mixture.num_experts) {
+        y = DenseFfn(mixture + "experts." + std::to_string(e) + ".", u);
+      } else if (e >= constants) {
+        y = Constant(mixture + "constants." + std::to_string(e - constants) + ".", u);
+      } else if (e >= copies) {
+        y = u;
+      }
+      AddScaled(ExpertGates(ffn.mixture, logits, e), y, x);
     }
+  }
+
+  Rows MixtureLogits(const MixtureFfnConfig& ffn, const std::string& prefix, const Rows& u) const {
+    Rows logits = Multiply(prefix + "router.weight", u);
+    if (!ffn.gating_residual) return logits;
+    if (!kept_logits_.empty()) {
+      AddScaled({}, Multiply(prefix + "router.residual.weight", kept_logits_), logits);
+    }
+    kept_logits_ = logits;
+    return logits;
+  }
+
+  Rows Constant(const std::string& prefix, const Rows& u) const {
+    const std::vector<float>& vector = checkpoint_.values(prefix + "vector");
+    Rows y = u;
+    const Rows scores = Multiply(prefix + "weight", u);
+    for (size_t t = 0; t < u.size(); ++t) {
+      const Row mix = Softmax(scores[t]);
+      for (size_t i = 0; i < y[t].size(); ++i) y[t][i] = mix[0] * u[t][i] + mix[1] * vector[i];
+    }
+    return y;
   }
 
   void AddFfn(const PeerConfig& peer, const std::string& prefix, const Rows& u, Rows& x) const {
     Rows y;
-    for (const Row& row : u) {
-      const Row input = Rounded({PeerInput(checkpoint_, peer, prefix + "peer.", row)}).front();
-      y.push_back(PeerOutput(checkpoint_, peer, prefix + "peer.", input));
+    for (size_t t = 0; t < u.size(); ++t) {
+      const Row input = Rounded({PeerInput(checkpoint_, peer, prefix + "peer.", u[t])}).front();
+      y.push_back(PeerOutput(checkpoint_, peer, prefix + "peer.", input, ControlOf(t)));
     }
     AddScaled({}, y, x);
   }
@@ -112,16 +181,17 @@ class ExpertLoop {
   void AddFfn(const ProductKeyMemoryConfig& memory, const std::string& prefix, const Rows& u,
               Rows& x) const {
     Rows y;
-    for (const Row& row : u) y.push_back(MemoryOutput(checkpoint_, memory, prefix + "pkm.", row));
+    for (size_t t = 0; t < u.size(); ++t) {
+      y.push_back(MemoryOutput(checkpoint_, memory, prefix + "pkm.", u[t], ControlOf(t)));
+    }
     AddScaled({}, y, x);
   }
 
   // The gate of one expert, token by token.
-  Row ExpertGates(const MixtureConfig& mixture, const std::string& prefix, const Rows& u,
-                  int expert) const {
+  Row ExpertGates(const MixtureConfig& mixture, const Rows& logits, int expert) const {
     Row gates;
-    for (const Row& logits : Multiply(prefix + "router.weight", u)) {
-      gates.push_back(Gates(logits, mixture)[expert]);
+    for (size_t t = 0; t < logits.size(); ++t) {
+      gates.push_back(Gates(logits[t], mixture, ControlOf(t))[expert]);
     }
     return gates;
   }
@@ -222,6 +292,9 @@ class ExpertLoop {
   const MemoryCheckpoint& checkpoint_;
   const ModelConfig& config_;
   const LoopRounding rounding_;
+  const ExpertControl control_;
+  mutable size_t expert_layer_ = 0;  // that is being computed
+  mutable Rows kept_logits_;         // of the last layer with a gating residual
 };
 
 }  // namespace
@@ -240,8 +313,9 @@ void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x) 
 }
 
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
-                                       const std::vector<TokenId>& tokens, LoopRounding rounding) {
-  const Rows logits = ExpertLoop(checkpoint, rounding).Logits(tokens);
+                                       const std::vector<TokenId>& tokens, LoopRounding rounding,
+                                       const ExpertControl& control) {
+  const Rows logits = ExpertLoop(checkpoint, rounding, control).Logits(tokens);
   std::vector<double> logprobs;
   for (size_t t = 0; t + 1 < tokens.size(); ++t) {
     logprobs.push_back(std::log(Softmax(logits[t])[tokens[t + 1]]));

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "model/experts/expert_control.h"
 #include "tests/support/memory_checkpoint.h"
 #include "tests/support/product_key_loop.h"
 
@@ -22,9 +23,10 @@ void AddAttentionLoop(const MemoryCheckpoint& checkpoint, int layer, const Doubl
 void AddFfnLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows& u, DoubleRows& x);
 void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x);
 
-// Log-probabilities of tokens[1..].
+// Log-probabilities of tokens[1..], under a control whose tokens begin with tokens[0].
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
                                        const std::vector<TokenId>& tokens,
-                                       LoopRounding rounding = LoopRounding::kNone);
+                                       LoopRounding rounding = LoopRounding::kNone,
+                                       const ExpertControl& control = {});
 
 }  // namespace peerage

@@ -76,6 +76,22 @@ ModelConfig MixtureModelOfAll(bool parallel) {
   return config;
 }
 
+// Experts that cost nothing, and gating residuals past a layer without one.
+ModelConfig MoePlusPlusModel() {
+  MixtureFfnConfig plain = OddMixture(3, 4, false);
+  plain.zero_experts = 2;
+  plain.copy_experts = 1;
+  plain.constant_experts = 2;
+  MixtureFfnConfig residual = plain;
+  residual.mixture.top_k = 2;
+  residual.gating_residual = true;
+  ModelConfig config = OddConfig();
+  config.layers[0].ffn = {residual};
+  config.layers[1].ffn = {plain};
+  config.layers[2].ffn = {DenseFfnConfig{7}, residual};
+  return config;
+}
+
 }  // namespace
 
 ModelConfig OddConfig() {
@@ -123,7 +139,8 @@ std::vector<NamedModel> OddModels() {
           {"Peer", PeerModel()},
           {"Memory", MemoryModel()},
           {"Mixtures", MixtureModelOfAll(false)},
-          {"MixturesParallel", MixtureModelOfAll(true)}};
+          {"MixturesParallel", MixtureModelOfAll(true)},
+          {"MoePlusPlus", MoePlusPlusModel()}};
 }
 
 }  // namespace peerage

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "model/experts/expert_usage.h"
+
 namespace peerage {
 namespace {
 
@@ -35,13 +37,18 @@ class ProductKeyLoop {
                  const std::string& prefix)
       : checkpoint_(checkpoint), config_(config), prefix_(prefix) {}
 
-  DoublePicks Pick(const DoubleRow& x) const {
+  DoublePicks Pick(const DoubleRow& x, const TokenControl& control) const {
     DoublePicks picks{.margin = std::numeric_limits<double>::infinity()};
     const DoubleRow all = Queries(x);
     const size_t width = all.size() / config_.heads;
     for (int head = 0; head < config_.heads; ++head) {
       const auto first = all.begin() + head * width;
-      PickOfHead(head, NormedQuery(head, DoubleRow(first, first + width)), picks);
+      const DoubleRow query = NormedQuery(head, DoubleRow(first, first + width));
+      if (control.layer == nullptr) {
+        PickOfHead(head, query, picks);
+      } else {
+        PickOfHead(head, query, control, picks);
+      }
     }
     return picks;
   }
@@ -125,6 +132,44 @@ class ProductKeyLoop {
     picks.entropy.push_back(entropy);
   }
 
+  // Every expert by itself.
+  void PickOfHead(int head, const DoubleRow& query, const TokenControl& control,
+                  DoublePicks& picks) const {
+    const DoubleRow scores[] = {HalfScores(head, 0, query), HalfScores(head, 1, query)};
+    const uint32_t first_id = config_.per_head_experts ? head * config_.num_experts : 0;
+    DoubleRow sums;
+    for (const double first : scores[0]) {
+      for (const double second : scores[1]) sums.push_back(first + second);
+    }
+    std::vector<Scored> kept;
+    if (control.ids.empty()) {
+      for (const auto& [id, logit] : control.layer->biases) {
+        if (id >= first_id && id - first_id < sums.size()) sums[id - first_id] += logit;
+      }
+      for (uint32_t e = 0; e < sums.size(); ++e) {
+        if (!control.layer->masks(first_id + e)) kept.push_back({sums[e], first_id + e});
+      }
+      const uint32_t top_k = control.layer->top_k;
+      KeepBest(kept, top_k == 0 ? config_.top_k : top_k, picks.margin);
+    }
+    for (const uint32_t id : ForcedOf(head, control.ids)) kept.push_back({sums[id - first_id], id});
+    DoubleRow kept_sums;
+    for (const auto& [sum, id] : kept) kept_sums.push_back(sum);
+    for (size_t k = 0; k < kept.size(); ++k) {
+      picks.ids.push_back(kept[k].second);
+      picks.weights.push_back(
+          control.weights.empty()
+              ? Weight(kept[k].first, LogOfSumOfExps(kept_sums), LogOfSumOfExps(sums))
+              : control.weights[head * config_.top_k + k]);
+    }
+  }
+
+  std::vector<uint32_t> ForcedOf(int head, absl::Span<const uint32_t> ids) const {
+    if (ids.empty()) return {};
+    ids = ids.subspan(head * config_.top_k, config_.top_k);
+    return {ids.begin(), std::find(ids.begin(), ids.end(), kNoExpert)};
+  }
+
   double Weight(double sum, double log_of_kept, double log_of_all) const {
     switch (config_.score) {
       case RouterScore::kSoftmax:
@@ -160,8 +205,9 @@ DoubleRows MultiplyRows(const MemoryCheckpoint& checkpoint, const std::string& t
 }
 
 DoublePicks PickByProductKeys(const MemoryCheckpoint& checkpoint, const ProductKeyConfig& config,
-                              const std::string& prefix, const DoubleRow& x) {
-  return ProductKeyLoop(checkpoint, config, prefix).Pick(x);
+                              const std::string& prefix, const DoubleRow& x,
+                              const TokenControl& control) {
+  return ProductKeyLoop(checkpoint, config, prefix).Pick(x, control);
 }
 
 DoubleRow PeerInput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
@@ -177,8 +223,8 @@ DoubleRow PeerInput(const MemoryCheckpoint& checkpoint, const PeerConfig& config
 }
 
 DoubleRow PeerOutput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
-                     const std::string& prefix, const DoubleRow& x) {
-  const DoublePicks picks = PickByProductKeys(checkpoint, config.keys, prefix, x);
+                     const std::string& prefix, const DoubleRow& x, const TokenControl& control) {
+  const DoublePicks picks = PickByProductKeys(checkpoint, config.keys, prefix, x, control);
   const auto dot = [&](const char* name, uint32_t id) {
     const auto row = checkpoint.values(prefix + name).begin() + size_t{id} * x.size();
     return std::inner_product(x.begin(), x.end(), row, 0.0);
@@ -196,8 +242,8 @@ DoubleRow PeerOutput(const MemoryCheckpoint& checkpoint, const PeerConfig& confi
 }
 
 DoubleRow MemoryOutput(const MemoryCheckpoint& checkpoint, const ProductKeyMemoryConfig& config,
-                       const std::string& prefix, const DoubleRow& u) {
-  const DoublePicks picks = PickByProductKeys(checkpoint, config.keys, prefix, u);
+                       const std::string& prefix, const DoubleRow& u, const TokenControl& control) {
+  const DoublePicks picks = PickByProductKeys(checkpoint, config.keys, prefix, u, control);
   DoubleRow y(u.size());
   for (size_t i = 0; i < picks.ids.size(); ++i) {
     const auto value =

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "model/experts/expert_control.h"
 #include "tests/support/memory_checkpoint.h"
 
 namespace peerage {
@@ -26,9 +27,11 @@ struct DoublePicks {
   DoubleRow entropy = {};
 };
 
-// Routing by product keys, brute force in double. `prefix`: "model.layers.0.ffn.peer.".
+// Routing by product keys, brute force in double. `prefix`: "model.layers.0.ffn.peer.". Under a
+// control there are fewer picks where it leaves fewer, and only ids and weights are told.
 DoublePicks PickByProductKeys(const MemoryCheckpoint& checkpoint, const ProductKeyConfig& config,
-                              const std::string& prefix, const DoubleRow& x);
+                              const std::string& prefix, const DoubleRow& x,
+                              const TokenControl& control = {});
 
 // What query and experts of PEER read of u: u, or its norm.
 DoubleRow PeerInput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
@@ -36,9 +39,11 @@ DoubleRow PeerInput(const MemoryCheckpoint& checkpoint, const PeerConfig& config
 // What PEER adds to the residual stream for a token whose experts read x, and a product-key memory
 // for one that reads u.
 DoubleRow PeerOutput(const MemoryCheckpoint& checkpoint, const PeerConfig& config,
-                     const std::string& prefix, const DoubleRow& x);
+                     const std::string& prefix, const DoubleRow& x,
+                     const TokenControl& control = {});
 DoubleRow MemoryOutput(const MemoryCheckpoint& checkpoint, const ProductKeyMemoryConfig& config,
-                       const std::string& prefix, const DoubleRow& u);
+                       const std::string& prefix, const DoubleRow& u,
+                       const TokenControl& control = {});
 
 double Activated(Activation function, double x);
 

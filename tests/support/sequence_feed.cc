@@ -36,7 +36,9 @@ FeedStep StepAt(const std::vector<FedSequence>& sequences, size_t at, size_t chu
                            .tokens = absl::MakeConstSpan(sequence.tokens).subspan(at, count),
                            .first_position = static_cast<int>(at),
                            .blocks = sequence.blocks,
-                           .trace = true});
+                           .trace = true,
+                           .control = sequence.control,
+                           .control_token = static_cast<int64_t>(at)});
   }
   return step;
 }
@@ -52,6 +54,7 @@ void ExpectSubKeysAreWhatTracesSay(LanguageModel& model, int expert_layer,
   const uint32_t n = layer.num_sub_keys;
   std::vector<uint64_t> expected(size_t{2} * layer.heads * n), counts(expected.size());
   for (size_t i = 0; n > 0 && i < ids.size(); ++i) {
+    if (ids[i] == kNoExpert) continue;
     const size_t token = i / layer.picks_per_token(), head = i / layer.top_k % layer.heads;
     if (token % kTokensPerSample != 0) continue;
     const uint32_t expert = ids[i] % (layer.num_experts / layer.expert_sets);
@@ -112,6 +115,7 @@ void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed) {
     std::map<uint32_t, ExpertCount> expected;
     absl::uint128 squared_scores = 0;
     for (size_t i = 0; i < fed.ids[l].size(); ++i) {
+      if (fed.ids[l][i] == kNoExpert) continue;
       ExpertCount& count = expected[fed.ids[l][i]];
       ++count.selections;
       const uint64_t score = ExpertScore(fed.weights[l][i]);

@@ -15,6 +15,7 @@ namespace peerage {
 struct FedSequence {
   std::vector<TokenId> tokens;
   std::vector<BlockId> blocks;
+  const ExpertControl* control = nullptr;  // its tokens begin with tokens[0]
 };
 
 // Ids below 60, which lie in the vocabulary of SmallConfig.

@@ -56,7 +56,8 @@ class CpuForwardPass final : public ForwardPass {
               .kernel_target = std::string(kernels::KernelTarget()),
               .kv_block_bytes = kv_cache_.block_bytes(),
               .kv_block_tokens = kernels::kBlockTokens,
-              .num_kv_blocks = NumBlocks(plan, kv_cache_.block_bytes(), options)};
+              .num_kv_blocks = NumBlocks(plan, kv_cache_.block_bytes(), options),
+              .takes_expert_control = true};
   }
 
   absl::Status Load(const ModelPlan& plan, const Checkpoint& checkpoint,

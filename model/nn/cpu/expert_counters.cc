@@ -94,6 +94,7 @@ void ExpertCounters::CountSubKeys(Layer& layer, int tokens) {
     for (uint32_t head = 0; head < shape.heads; ++head) {
       uint64_t* rows = layer.sub_keys + size_t{2} * head * n;
       for (uint32_t k = 0; k < shape.top_k; ++k, ++id) {
+        if (*id == kNoExpert) continue;
         const uint32_t expert = *id % experts_of_set;
         ++rows[expert / n];
         ++rows[n + expert % n];

@@ -16,7 +16,7 @@ namespace peerage::nn::cpu {
 
 // The experts that a step's tokens picked in one layer, and the final weights.
 struct PickBuffer {
-  uint32_t* ids = nullptr;   // [tokens][heads][top_k]
+  uint32_t* ids = nullptr;   // [tokens][heads][top_k]; kNoExpert comes last in its head
   float* weights = nullptr;  // [tokens][heads][top_k]
 };
 

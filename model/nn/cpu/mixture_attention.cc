@@ -31,6 +31,7 @@ void MixtureAttention::SpreadGates(const StepContext& step) const {
       float* gates = buffers.logits + token * experts;  // the logits have served
       std::fill_n(gates, experts, 0.0f);
       for (size_t pick = token * top_k; pick < (token + 1) * top_k; ++pick) {
+        if (picks.ids[pick] == kNoExpert) break;
         gates[picks.ids[pick]] = picks.weights[pick];
       }
       for (size_t h = 0; h < heads; ++h) {

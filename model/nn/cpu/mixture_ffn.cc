@@ -155,6 +155,7 @@ void MixtureFfn::AddExpert(const StepContext& step, const Activations& u, int pi
                            float* sum) const {
   const MixtureBuffers& buffers = step.workspace.mixture;
   const PickBuffer picks = router_.picks(step);
+  if (picks.ids[pick] == kNoExpert) return;
   const int id = static_cast<int>(picks.ids[pick]), token = pick / router_.top_k;
   const float gate = picks.weights[pick];
   const int width = router_.hidden_size();

@@ -8,7 +8,9 @@
 namespace peerage::nn::cpu {
 
 // The gates of a mixture of a few experts: p = softmax(W u) over all of them, in fp32, of which
-// each token keeps the top k (higher value, then lower index). Soft routing keeps all.
+// each token keeps the top k (higher value, then lower index). Soft routing keeps all. What a
+// request asks of it (model/experts/expert_control.h) is done here: biases are added before the
+// softmax, masked experts are not kept.
 struct MixtureRouter {
   LinearLayer projection;  // W [experts, hidden]; more rows may follow
   int num_experts = 0;
@@ -33,7 +35,11 @@ struct MixtureRouter {
   PickBuffer picks(const StepContext& step) const { return step.counters.picks(expert_layer); }
 
  private:
-  void Pick(float* logits, const PickBuffer& picks) const;  // of one token
+  // Of one token. Logits become gates.
+  void Pick(float* logits, const TokenControl& control, const PickBuffer& picks) const;
+  // How many there are, best first.
+  int KeepBest(const float* gates, const LayerControl* control, const PickBuffer& picks) const;
+  int TakeForced(const float* gates, const TokenControl& control, const PickBuffer& picks) const;
 };
 
 }  // namespace peerage::nn::cpu

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "model/kernels/controlled_picks.h"
 #include "model/kernels/logits.h"
 #include "model/kernels/norm.h"
 #include "model/nn/cpu/storage.h"
@@ -65,13 +66,13 @@ size_t ProductKeyRouter::ScratchBytes() const {
   const size_t rows = size_t{kMaxPartTokens} * (heads_differ() ? 1 : heads);
   const size_t kernel_bytes =
       keys.empty() ? 0 : kernels::SubKeyTopKScratch(num_sub_keys, query_width() / 2);
-  const size_t figures_bytes =
-      4 * Arena::Padded(kernels::SubKeyScoreStride(num_sub_keys) * sizeof(float));
-  return std::max(Lists::Bytes(rows, listed()) + kernel_bytes, figures_bytes);
+  // All scores of one row, and as much again: for figures, and for what requests ask.
+  const size_t row_bytes = 2 * ScoresRoom() * sizeof(float);
+  return std::max(Lists::Bytes(rows, listed()) + kernel_bytes, row_bytes);
 }
 
-void ProductKeyRouter::Route(const Part& part, float* queries, const PickBuffer& picks,
-                             uint8_t* scratch) const {
+void ProductKeyRouter::Route(const Part& part, const StepBatch& batch, float* queries,
+                             const PickBuffer& picks, uint8_t* scratch) const {
   FinishQueries(part, queries);
   const int tokens = part.end_token - part.first_token;
   const size_t width = query_width();
@@ -86,24 +87,52 @@ void ProductKeyRouter::Route(const Part& part, float* queries, const PickBuffer&
   };
   if (!heads_differ()) {
     RouteGroup(group(part.first_head, tokens * (part.end_head - part.first_head), 1), scratch);
-    return;
+  } else {
+    for (int head = part.first_head; head < part.end_head; ++head) {
+      RouteGroup(group(head, tokens, heads), scratch);
+    }
   }
-  for (int head = part.first_head; head < part.end_head; ++head) {
-    RouteGroup(group(head, tokens, heads), scratch);
+  if (!batch.has_control()) return;
+  for (int token = part.first_token; token < part.end_token; ++token) {
+    const TokenControl control = batch.ControlOf(token, expert_layer);
+    if (control.layer == nullptr) continue;
+    for (int head = part.first_head; head < part.end_head; ++head) {
+      ApplyControl({token, head, control}, queries, picks, scratch);
+    }
   }
 }
 
-kernels::RouterFigures ProductKeyRouter::FiguresOf(int token, int head, const float* queries,
-                                                   const PickBuffer& picks,
-                                                   uint8_t* scratch) const {
-  const size_t n = num_sub_keys, row = size_t(token) * heads + head;
-  const size_t half_width = query_width() / 2;
-  const float* query = queries + row * 2 * half_width;
+void ProductKeyRouter::ApplyControl(const Controlled& controlled, const float* queries,
+                                    const PickBuffer& picks, uint8_t* scratch) const {
+  const auto& [token, head, control] = controlled;
+  const size_t first = (size_t(token) * heads + head) * top_k;
+  uint32_t* ids = picks.ids + first;
+  float* weights = picks.weights + first;
+  const bool forced = !control.ids.empty();
+  if (forced) std::copy_n(control.ids.begin() + size_t(head) * top_k, top_k, ids);
+  if (!control.weights.empty()) {
+    std::copy_n(control.weights.begin() + size_t(head) * top_k, top_k, weights);
+    return;
+  }
   float* room = reinterpret_cast<float*>(scratch);
-  kernels::ProductKeyFiguresArgs args{
-      .ids = {picks.ids + row * top_k, static_cast<size_t>(top_k)},
+  const HalfScores scores = ScoresOf(token, head, queries, room);
+  const kernels::ControlledPicksArgs args{
+      .scores = {scores.of[0], scores.of[1]},
+      .score = score,
       .first_id = head_offset * head,
-      .scratch = {room + 2 * kernels::SubKeyScoreStride(num_sub_keys), 2 * n}};
+      .control = control.layer,
+      .k = top_k,
+      .scratch = {reinterpret_cast<uint32_t*>(room + ScoresRoom()), size_t{2} * num_sub_keys},
+      .ids = ids,
+      .weights = weights};
+  forced ? kernels::WeighForcedPicks(args) : kernels::PickUnderControl(args);
+}
+
+ProductKeyRouter::HalfScores ProductKeyRouter::ScoresOf(int token, int head, const float* queries,
+                                                        float* room) const {
+  const size_t half_width = query_width() / 2;
+  const float* query = queries + (size_t(token) * heads + head) * query_width();
+  HalfScores result;
   for (int half = 0; half < 2; ++half) {
     const float* scores = query + half * half_width;
     if (!keys.empty()) {
@@ -111,9 +140,21 @@ kernels::RouterFigures ProductKeyRouter::FiguresOf(int token, int head, const fl
       kernels::ScoreSubKeys(keys_of(head, half), scores, computed);
       scores = computed;
     }
-    args.scores[half] = {scores, n};
+    result.of[half] = {scores, static_cast<size_t>(num_sub_keys)};
   }
-  return kernels::ProductKeyFigures(args);
+  return result;
+}
+
+kernels::RouterFigures ProductKeyRouter::FiguresOf(int token, int head, const float* queries,
+                                                   const PickBuffer& picks,
+                                                   uint8_t* scratch) const {
+  const size_t n = num_sub_keys, row = size_t(token) * heads + head;
+  float* room = reinterpret_cast<float*>(scratch);
+  const HalfScores scores = ScoresOf(token, head, queries, room);
+  return kernels::ProductKeyFigures({.scores = {scores.of[0], scores.of[1]},
+                                     .ids = {picks.ids + row * top_k, static_cast<size_t>(top_k)},
+                                     .first_id = head_offset * head,
+                                     .scratch = {room + ScoresRoom(), 2 * n}});
 }
 
 void ProductKeyRouter::FinishQueries(const Part& part, float* queries) const {

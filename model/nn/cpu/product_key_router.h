@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/kernels/product_keys.h"
@@ -10,6 +11,7 @@
 #include "model/nn/cpu/linear_layer.h"
 #include "model/nn/cpu/weight_placer.h"
 #include "model/nn/plan/product_key_plan.h"
+#include "model/nn/step/step_batch.h"
 
 namespace peerage::nn::cpu {
 
@@ -18,7 +20,8 @@ namespace peerage::nn::cpu {
 //   q = norm(W_q x + b);  s1 = K1 q[:key_dim/2],  s2 = K2 q[key_dim/2:]
 //   picks = the top k of s1[i] + s2[j] over the top k of each;  id = i * n + j
 //
-// With direct keys (Doge, OmniMoE) a matrix gives s1 and s2 of every head from x.
+// With direct keys (Doge, OmniMoE) a matrix gives s1 and s2 of every head from x. What a request
+// asks of the router (model/experts/expert_control.h) is done afterwards, to its own tokens alone.
 struct ProductKeyRouter {
   LinearLayer query;            // rows (head, component); direct: rows (head, half, sub-key)
   const float* bias = nullptr;  // [query outputs]; batch norm is folded into both
@@ -55,7 +58,8 @@ struct ProductKeyRouter {
   static constexpr int kMaxPartTokens = 32;  // they share a pass over the sub-keys
   size_t ScratchBytes() const;
   // Overwrites the part's queries. `scratch` is 64-byte aligned and one thread's own.
-  void Route(const Part& part, float* queries, const PickBuffer& picks, uint8_t* scratch) const;
+  void Route(const Part& part, const StepBatch& batch, float* queries, const PickBuffer& picks,
+             uint8_t* scratch) const;
   // How sure it was of one head's picks, from what Route left of the queries.
   kernels::RouterFigures FiguresOf(int token, int head, const float* queries,
                                    const PickBuffer& picks, uint8_t* scratch) const;
@@ -73,6 +77,21 @@ struct ProductKeyRouter {
   struct Lists;
   void ListBest(const Group& group, int half, const Lists& lists) const;
   void RouteGroup(const Group& group, uint8_t* scratch) const;
+  // A head's picks of a token that a request asks something of.
+  struct Controlled {
+    int token = 0;
+    int head = 0;
+    TokenControl control;
+  };
+  void ApplyControl(const Controlled& controlled, const float* queries, const PickBuffer& picks,
+                    uint8_t* scratch) const;
+  // s1 and s2 of a head's query, from `room` on where sub-keys give them.
+  struct HalfScores {
+    std::span<const float> of[2];
+  };
+  HalfScores ScoresOf(int token, int head, const float* queries, float* room) const;
+  // Floats that these take at most, a multiple of 16.
+  size_t ScoresRoom() const { return 2 * kernels::SubKeyScoreStride(num_sub_keys); }
   void FinishQueries(const Part& part, float* queries) const;
 
   int listed() const { return top_k < num_sub_keys ? top_k : num_sub_keys; }

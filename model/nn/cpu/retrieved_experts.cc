@@ -48,7 +48,7 @@ void RetrievedExperts::ForwardTokens(const StepContext& step, const Activations&
     uint8_t* scratch = step.workspace.expert_scratch_of(thread);
     for (int first = static_cast<int>(begin); first < end; first += grain) {
       const int last = std::min(first + grain, static_cast<int>(end));
-      router.Route({.first_token = first, .end_token = last, .end_head = router.heads},
+      router.Route({.first_token = first, .end_token = last, .end_head = router.heads}, step.batch,
                    step.workspace.queries, step.counters.picks(router.expert_layer), scratch);
       kernels::AddExperts(experts, first, last, scratch);
     }
@@ -69,7 +69,7 @@ void RetrievedExperts::ForwardHeads(const StepContext& step, const Activations& 
       const int last = static_cast<int>(std::min<int64_t>(heads, first + end - begin));
       router.Route(
           {.first_token = token, .end_token = token + 1, .first_head = first, .end_head = last},
-          step.workspace.queries, step.counters.picks(router.expert_layer), scratch);
+          step.batch, step.workspace.queries, step.counters.picks(router.expert_layer), scratch);
       kernels::ExpertHeads(experts, {.token = token, .first = first, .end = last},
                            step.workspace.head_sums + token * token_sums, scratch);
       begin += last - first;

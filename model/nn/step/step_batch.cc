@@ -15,6 +15,19 @@ void StepBatch::Assign(const StepInput& input) {
       ++position;
     }
   }
+  AssignControls();
+}
+
+void StepBatch::AssignControls() {
+  controls_.clear();
+  for (size_t c = 0; c < chunks_.size(); ++c) {
+    if (chunks_[c].control == nullptr) continue;
+    controls_.resize(tokens_.size());
+    for (size_t i = 0; i < chunks_[c].tokens.size(); ++i) {
+      controls_[first_tokens_[c] + i] = {chunks_[c].control,
+                                         chunks_[c].control_token + static_cast<int64_t>(i)};
+    }
+  }
 }
 
 }  // namespace peerage::nn

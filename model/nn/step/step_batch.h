@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/experts/expert_control.h"
 #include "model/language_model.h"
 
 namespace peerage::nn {
@@ -31,10 +32,25 @@ class StepBatch {
   // Index into tokens() of a chunk's first token.
   int first_token(int chunk) const { return first_tokens_[chunk]; }
 
+  // Whether anything is asked of any token's routers, and what is asked of one token's in one of
+  // the model's expert layers.
+  bool has_control() const { return !controls_.empty(); }
+  TokenControl ControlOf(int token, int expert_layer) const {
+    if (!has_control() || controls_[token].control == nullptr) return {};
+    return controls_[token].control->Of(expert_layer, controls_[token].token);
+  }
+
  private:
+  struct Controlled {
+    const ExpertControl* control = nullptr;
+    int64_t token = 0;  // which of the control's
+  };
+  void AssignControls();
+
   const int block_tokens_;
   std::vector<Token> tokens_;
-  std::vector<int> first_tokens_;  // by chunk
+  std::vector<Controlled> controls_;  // by token; none when nobody asks anything
+  std::vector<int> first_tokens_;     // by chunk
   absl::Span<const Chunk> chunks_;
   absl::Span<const BlockCopy> copies_;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/expert_control_suite.h"
 #include "tests/support/forward_pass_suite.h"
 
 namespace peerage {
