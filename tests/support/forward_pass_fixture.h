@@ -56,9 +56,10 @@ class ForwardPassSuite : public testing::TestWithParam<DeviceUnderTest> {
 
   // Calls check(checkpoint) for every model, with its name and seed on failures.
   template <typename Check>
-  static void ForEachModel(const Check& check) {
+  static void ForEachModel(const Check& check,
+                           const std::vector<NamedModel>& models = OddModels()) {
     uint32_t seed = 100;
-    for (const auto& [name, config] : OddModels()) {
+    for (const auto& [name, config] : models) {
       SCOPED_TRACE(testing::Message() << name << ", seed " << seed);
       const MemoryCheckpoint checkpoint(config, seed);
       check(checkpoint);

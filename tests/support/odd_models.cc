@@ -76,22 +76,6 @@ ModelConfig MixtureModelOfAll(bool parallel) {
   return config;
 }
 
-// Experts that cost nothing, and gating residuals past a layer without one.
-ModelConfig MoePlusPlusModel() {
-  MixtureFfnConfig plain = OddMixture(3, 4, false);
-  plain.zero_experts = 2;
-  plain.copy_experts = 1;
-  plain.constant_experts = 2;
-  MixtureFfnConfig residual = plain;
-  residual.mixture.top_k = 2;
-  residual.gating_residual = true;
-  ModelConfig config = OddConfig();
-  config.layers[0].ffn = {residual};
-  config.layers[1].ffn = {plain};
-  config.layers[2].ffn = {DenseFfnConfig{7}, residual};
-  return config;
-}
-
 }  // namespace
 
 ModelConfig OddConfig() {
@@ -139,8 +123,22 @@ std::vector<NamedModel> OddModels() {
           {"Peer", PeerModel()},
           {"Memory", MemoryModel()},
           {"Mixtures", MixtureModelOfAll(false)},
-          {"MixturesParallel", MixtureModelOfAll(true)},
-          {"MoePlusPlus", MoePlusPlusModel()}};
+          {"MixturesParallel", MixtureModelOfAll(true)}};
+}
+
+NamedModel OddMoePlusPlus() {
+  MixtureFfnConfig plain = OddMixture(3, 4, false);
+  plain.zero_experts = 2;
+  plain.copy_experts = 1;
+  plain.constant_experts = 2;
+  MixtureFfnConfig residual = plain;
+  residual.mixture.top_k = 2;
+  residual.gating_residual = true;
+  ModelConfig config = OddConfig();
+  config.layers[0].ffn = {residual};
+  config.layers[1].ffn = {plain};
+  config.layers[2].ffn = {DenseFfnConfig{7}, residual};
+  return {"MoePlusPlus", config};
 }
 
 }  // namespace peerage

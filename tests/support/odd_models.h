@@ -25,4 +25,7 @@ struct NamedModel {
 };
 std::vector<NamedModel> OddModels();
 
+// Mixtures of experts of which some cost nothing, with gating residuals past a layer without one.
+NamedModel OddMoePlusPlus();
+
 }  // namespace peerage
