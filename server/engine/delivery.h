@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "model/experts/expert_control.h"
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/distinct_experts.h"
@@ -46,6 +47,9 @@ class Delivery {
   virtual ~Delivery() = default;
 
   virtual bool traced() const = 0;  // whether its chunks' expert picks are wanted
+  virtual const ExpertControl& expert_control() const = 0;
+  // Which of a trace's tokens, and so of the control's, is the sequence's next one.
+  virtual int64_t NextTraceToken(const Sequence& sequence) const = 0;
   // What a slot of the sequence draws by.
   virtual SlotState StateOf(const Sequence& sequence) const = 0;
   // The rows wanted of the sequence's next `count` tokens, the chunk that was added last: of tokens

@@ -22,6 +22,7 @@ void DistinctExperts::Add(const ExpertSample& sample, const ChunkResult& chunk) 
     const ExpertPicks picks =
         chunk.PicksOf(layer, sample.picks_per_token(layer), 0, chunk.num_tokens);
     for (const uint32_t id : picks.ids) {
+      if (id == kNoExpert) continue;
       const uint32_t index = sample.IndexOf(layer, id);
       if (index >= sample.size() || seen_[index]) continue;
       seen_[index] = true;

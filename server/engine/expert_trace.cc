@@ -16,6 +16,7 @@ std::vector<ExpertTally> TallyPicks(absl::Span<const uint32_t> ids,
   std::sort(picks.begin(), picks.end(), [](auto& a, auto& b) { return a.first < b.first; });
   std::vector<ExpertTally> tallies;
   for (const auto& [id, weight] : picks) {
+    if (id == kNoExpert) break;  // nor behind it
     if (tallies.empty() || tallies.back().expert != id) tallies.push_back({.expert = id});
     ++tallies.back().selections;
     tallies.back().score += ExpertScore(weight);

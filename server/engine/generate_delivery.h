@@ -25,6 +25,9 @@ class GenerateDelivery final : public Delivery {
   const GenerateRequest& request() const { return request_; }
 
   bool traced() const override { return trace_.wanted(); }
+  const ExpertControl& expert_control() const override { return request_.expert_control; }
+  // What is forced is before candidates part, or there is one candidate.
+  int64_t NextTraceToken(const Sequence& sequence) const override { return sequence.computed; }
   SlotState StateOf(const Sequence& sequence) const override;
   void AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const override;
   std::optional<TokenId> Deliver(Sequence& sequence, const ChunkResult& result,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "model/experts/expert_control.h"
 #include "model/language_model.h"
 #include "model/token.h"
 #include "server/engine/expert_trace.h"
@@ -50,6 +51,8 @@ struct GenerateRequest {
   int32_t alternatives = -1;  // per generated token, 0..20; -1: no log-probabilities
   bool prompt_logprobs = false;
   ExpertTraceLevel trace = ExpertTraceLevel::kNone;
+  ExpertControl expert_control = {};  // of a model that takes it; only what all candidates share
+                                      // is forced when there are several
   SchedulingParams scheduling;
   // By the same request before, fewer than max_tokens unless they end the text; with one candidate
   // only. They are delivered already.
@@ -65,6 +68,7 @@ struct ScoreRequest {
   std::vector<std::vector<TokenId>> continuations;  // each of at least one token
   int32_t alternatives = 0;                         // per token, 0..20
   ExpertTraceLevel trace = ExpertTraceLevel::kNone;
+  ExpertControl expert_control = {};  // of a model that takes it
   SchedulingParams scheduling;
 };
 

@@ -32,6 +32,15 @@ void ScoreDelivery::AddRows(const Sequence& sequence, int32_t count, StepBuilder
   }
 }
 
+int64_t ScoreDelivery::NextTraceToken(const Sequence& sequence) const {
+  int64_t token = sequence.computed;
+  if (sequence.is_trunk || request_.expert_control.empty()) return token;
+  for (uint32_t i = 0; i < sequence.index; ++i) {
+    token += static_cast<int64_t>(request_.continuations[i].size()) - 1;
+  }
+  return token;
+}
+
 std::optional<TokenId> ScoreDelivery::Deliver(Sequence& sequence, const ChunkResult& result,
                                               absl::Time now) {
   trace_.Record(sequence.index, result, sequence.reached);

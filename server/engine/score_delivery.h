@@ -21,6 +21,8 @@ class ScoreDelivery final : public Delivery {
   const ScoreRequest& request() const { return request_; }
 
   bool traced() const override { return trace_.wanted(); }
+  const ExpertControl& expert_control() const override { return request_.expert_control; }
+  int64_t NextTraceToken(const Sequence& sequence) const override;
   SlotState StateOf(const Sequence& sequence) const override { return {}; }
   void AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const override;
   std::optional<TokenId> Deliver(Sequence& sequence, const ChunkResult& result,

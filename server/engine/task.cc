@@ -3,7 +3,20 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace peerage {
+namespace {
+
+// Under another control the same tokens have other keys and values. The client's own part comes
+// behind a fingerprint, which has no slash, so that neither can look like the other.
+template <typename Request>
+std::string SaltOf(const Request& request) {
+  return absl::StrCat(ControlFingerprint(request.expert_control), "/",
+                      request.scheduling.cache_salt);
+}
+
+}  // namespace
 
 Work WorkOf(const GenerateRequest& request) {
   if (request.is_over) return {};
@@ -13,7 +26,7 @@ Work WorkOf(const GenerateRequest& request) {
   Work work{
       .trunk = prompt.first(trunk),
       .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX)),
-      .salt = request.scheduling.cache_salt,
+      .salt = SaltOf(request),
       .prompt_alternatives = request.prompt_logprobs ? std::max(request.alternatives, 0) : -1};
   const Work::Branch branch{
       .tokens = prompt.subspan(trunk),
@@ -28,7 +41,7 @@ Work WorkOf(const GenerateRequest& request) {
 // no branch, and a last token is scored, not computed.
 Work WorkOf(const ScoreRequest& request) {
   Work work{.trunk = request.context,
-            .salt = request.scheduling.cache_salt,
+            .salt = SaltOf(request),
             .branches_are_scored = true,
             .is_throughput = true};
   for (uint32_t i = 0; i < request.continuations.size(); ++i) {

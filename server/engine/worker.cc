@@ -92,11 +92,14 @@ absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
   for (const auto& [sequence, tokens] : batch.chunks) {
     Delivery& delivery = *sequence->task->delivery;
     if (!delivery.begun()) Begin(*sequence->task, now);
-    step_.AddChunk({.slot = sequence->slot,
-                    .tokens = sequence->Next(tokens),
-                    .first_position = sequence->computed,
-                    .blocks = sequence->blocks,
-                    .trace = delivery.traced() || !counted_.empty()});
+    step_.AddChunk(
+        {.slot = sequence->slot,
+         .tokens = sequence->Next(tokens),
+         .first_position = sequence->computed,
+         .blocks = sequence->blocks,
+         .trace = delivery.traced() || !counted_.empty(),
+         .control = delivery.expert_control().empty() ? nullptr : &delivery.expert_control(),
+         .control_token = delivery.NextTraceToken(*sequence)});
     delivery.AddRows(*sequence, tokens, step_);
   }
   // Whatever is thrown, an allocation that failed among others, ends this step's requests alone.

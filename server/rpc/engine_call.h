@@ -82,6 +82,12 @@ class EngineCall : public ResponseSink {
     backend_.answers->Run(std::move(part));
   }
 
+  // To be called by Read: the trace tells of the message's control.
+  template <typename Message>
+  void KeepControl(const Message& message) {
+    if (message.has_expert_control()) control_ = message.expert_control();
+  }
+
   const Backend& backend() const { return backend_; }
   const Call& call() const { return call_; }
   TraceAnswer& trace() { return trace_; }
@@ -89,7 +95,8 @@ class EngineCall : public ResponseSink {
  private:
   template <typename Request>
   void Submit(Request request, std::shared_ptr<ResponseSink> self) {
-    trace_ = TraceAnswer(request.trace, backend_.model->description.expert_layers);
+    trace_ = TraceAnswer(request.trace, backend_.model->description.expert_layers,
+                         std::exchange(control_, std::nullopt));
     if (backend_.log_content) self = LogContent(request, backend_, std::move(self));
     const absl::StatusOr<RequestHandle> handle =
         backend_.engine->Submit(std::move(request), std::move(self));
@@ -116,7 +123,8 @@ class EngineCall : public ResponseSink {
 
   const Backend backend_;
   const Call call_;
-  TraceAnswer trace_;  // the engine's alone, then the answering lane's
+  std::optional<v1::ExpertControl> control_;  // of the message, from Read to Submit
+  TraceAnswer trace_;                         // the engine's alone, then the answering lane's
 
   mutable absl::Mutex mu_;
   std::optional<RequestHandle> handle_ ABSL_GUARDED_BY(mu_);

@@ -14,6 +14,7 @@ absl::StatusOr<GenerateRequest> GenerateStreamCall::Read() {
   ASSIGN_OR_RETURN(const auto message,
                    ParseMessage<v1::GenerateStreamRequest>(*in_, "the request"));
   ASSIGN_OR_RETURN(GenerateRequest request, ReadRequest(message, *backend().model, call()));
+  KeepControl(message.request());
   started_ = NewStarted(request, *backend().model);
   if (message.has_tokens_per_message()) {
     tokens_per_message_ = static_cast<int>(message.tokens_per_message());

@@ -28,6 +28,7 @@ class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared
     const v1::ScoreRequest message = std::move(*message_.mutable_request());
     ASSIGN_OR_RETURN(ScoreRequest request,
                      ReadRequest(message, *backend().model, call(), "request."));
+    KeepControl(message);
     *response_.mutable_response() = NewScoreResponse(request, *backend().model);
     return request;
   }

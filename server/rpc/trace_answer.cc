@@ -47,11 +47,13 @@ void TraceAnswer::Add(size_t part, ExpertTrace trace) {
 TraceAnswer TraceAnswer::Cut() {
   TraceAnswer cut(level_, layers_);
   cut.parts_.swap(parts_);
+  cut.control_ = std::exchange(control_, std::nullopt);
   return cut;
 }
 
 v1::ExpertTrace TraceAnswer::ToProto() const {
   v1::ExpertTrace result;
+  if (control_.has_value()) *result.mutable_expert_control() = *control_;
   result.set_cached_tokens(cached_tokens_);
   for (size_t i = 0; i < layers_.size(); ++i) {
     v1::LayerTrace& layer = *result.add_layers();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -18,8 +19,10 @@ namespace peerage {
 class TraceAnswer {
  public:
   // `layers`, the model's, must outlive the answer.
-  TraceAnswer(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers)
-      : level_(level), layers_(layers) {}
+  // `control`: under which the request runs, if it does under any.
+  TraceAnswer(ExpertTraceLevel level, absl::Span<const ExpertLayer> layers,
+              std::optional<v1::ExpertControl> control = std::nullopt)
+      : level_(level), layers_(layers), control_(std::move(control)) {}
 
   bool wanted() const { return level_ != ExpertTraceLevel::kNone; }
 
@@ -28,7 +31,7 @@ class TraceAnswer {
   void AddPrompt(ExpertTrace trace) { Add(0, std::move(trace)); }
   void AddPart(uint32_t index, ExpertTrace trace) { Add(index + 1, std::move(trace)); }
 
-  // What was added since the last call, as an answer of its own.
+  // What was added since the last call, as an answer of its own; the control is in the first.
   TraceAnswer Cut();
 
   // Sorts and sums: not for a worker's thread.
@@ -41,6 +44,7 @@ class TraceAnswer {
 
   ExpertTraceLevel level_;
   absl::Span<const ExpertLayer> layers_;
+  std::optional<v1::ExpertControl> control_;
   uint32_t cached_tokens_ = 0;
   std::vector<ExpertTrace> parts_;  // in order; a part that was not added has no layers
 };

@@ -8,6 +8,7 @@ namespace peerage {
 absl::StatusOr<GenerateRequest> GenerateCall::Read() {
   ASSIGN_OR_RETURN(const auto message, ParseMessage<v1::GenerateRequest>(in(), "the request"));
   ASSIGN_OR_RETURN(GenerateRequest request, ReadRequest(message, *backend().model, call()));
+  KeepControl(message);
   response() = NewGenerateResponse(request, *backend().model);
   return request;
 }
@@ -33,6 +34,7 @@ void GenerateCall::OnFinished(CandidateFinish finish) {
 absl::StatusOr<ScoreRequest> ScoreCall::Read() {
   ASSIGN_OR_RETURN(const auto message, ParseMessage<v1::ScoreRequest>(in(), "the request"));
   ASSIGN_OR_RETURN(ScoreRequest request, ReadRequest(message, *backend().model, call()));
+  KeepControl(message);
   response() = NewScoreResponse(request, *backend().model);
   return request;
 }

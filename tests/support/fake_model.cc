@@ -44,6 +44,7 @@ FakeModel::FakeModel(const FakeModelOptions& options)
   description_.context_length = options.context_length;
   description_.device = "cpu";
   description_.expert_layers = options.expert_layers;
+  description_.takes_expert_control = true;
   description_.num_layers = 1;
   for (const ExpertLayer& layer : options.expert_layers) {
     counts_.emplace_back(layer.num_experts);
@@ -208,6 +209,13 @@ void FakeModel::Write(const Chunk& chunk) {
   }
 }
 
+void FakeModel::Force(const TokenControl& control, Picks& picks) {
+  if (!control.ids.empty()) picks.ids.assign(control.ids.begin(), control.ids.end());
+  if (!control.weights.empty()) {
+    picks.weights.assign(control.weights.begin(), control.weights.end());
+  }
+}
+
 void FakeModel::PickExperts(const StepInput& input) {
   const std::vector<ExpertLayer>& layers = options_.expert_layers;
   layer_picks_.assign(layers.size(), {});
@@ -216,6 +224,9 @@ void FakeModel::PickExperts(const StepInput& input) {
     for (const Chunk& chunk : input.chunks) {
       for (size_t i = 0; i < chunk.tokens.size(); ++i) {
         Picks picks = PicksOf(layers[layer], chunk.tokens[i], chunk.first_position + i);
+        if (chunk.control != nullptr) {
+          Force(chunk.control->Of(layer, chunk.control_token + static_cast<int64_t>(i)), picks);
+        }
         Count(layer, picks);
         different.insert(picks.ids.begin(), picks.ids.end());
         // Not to be looked at.
@@ -240,6 +251,7 @@ void FakeModel::Count(size_t layer, const Picks& picks) {
     totals.router_entropy.Add(0.75f);
   }
   for (size_t pick = 0; pick < picks.ids.size(); ++pick) {
+    if (picks.ids[pick] == kNoExpert) continue;
     ExpertCount& count = counts_[layer][picks.ids[pick]];
     const uint64_t score = ExpertScore(picks.weights[pick]);
     ++count.selections;

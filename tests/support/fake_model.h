@@ -29,7 +29,8 @@ struct FakeModelOptions {
 // Its KV cache stores what was fed: each cell of a block knows its token and position, and every
 // answer is computed from what the chunk's block table leads to. So a wrong block, position, fork
 // or copy changes the answers or, where it can be named, fails the test with a message. The
-// functions below give the right answers for comparison.
+// functions below give the right answers for comparison. Of what requests ask of routers, it does
+// what they force, and lets the rest pass.
 //
 // Threads: the model's part as LanguageModel says; the gate and the faults are safe from many.
 class FakeModel final : public LanguageModel {
@@ -103,6 +104,7 @@ class FakeModel final : public LanguageModel {
   void Write(const Chunk& chunk);
   void TellStep(const StepInput& input, std::vector<std::vector<TokenId>> sequences);
   void CheckChunks(const StepInput& input);
+  static void Force(const TokenControl& control, Picks& picks);
   void Count(size_t layer, const Picks& picks);  // of one token
   void PickExperts(const StepInput& input);
   void Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot);

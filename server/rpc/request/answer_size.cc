@@ -12,19 +12,6 @@
 namespace peerage {
 namespace {
 
-// Tokens that a step computes, all candidates or continuations together: a last token is not.
-uint64_t ComputedTokens(const GenerateRequest& request) {
-  return request.prompt.size() + uint64_t{request.candidates} * (request.stopping.max_tokens - 1);
-}
-
-uint64_t ComputedTokens(const ScoreRequest& request) {
-  uint64_t tokens = request.context.size();
-  for (const std::vector<TokenId>& continuation : request.continuations) {
-    tokens += continuation.size() - 1;
-  }
-  return tokens;
-}
-
 // Bytes of ids and scores of a full trace; 0 for the other levels.
 uint64_t FullTraceBytes(ExpertTraceLevel level, uint64_t tokens,
                         absl::Span<const ExpertLayer> layers) {
@@ -32,6 +19,17 @@ uint64_t FullTraceBytes(ExpertTraceLevel level, uint64_t tokens,
   uint64_t picks = 0;  // of one token
   for (const ExpertLayer& layer : layers) picks += layer.picks_per_token();
   return tokens * picks * (sizeof(uint32_t) + sizeof(float));
+}
+
+// What a control takes on the wire at most.
+uint64_t EchoBytes(const ExpertControl& control) {
+  constexpr uint64_t kLayer = 64, kMaskedId = 5, kBias = 14, kPick = 8;  // with tags and lengths
+  uint64_t bytes = 0;
+  for (const LayerControl& layer : control.layers) {
+    bytes += kLayer + layer.masked_ids.size() * kMaskedId + layer.biases.size() * kBias +
+             layer.forced.ids.size() * kPick;
+  }
+  return bytes;
 }
 
 // What the trace takes of an answer, or why there is none.
@@ -50,10 +48,30 @@ absl::StatusOr<uint64_t> CheckTrace(const Request& request, const ServedModel& m
                                               bytes, " bytes, the server's limit is ",
                                               limits.max_bytes, " (--max-trace-mib)"));
   }
-  return bytes;
+  if (request.trace == ExpertTraceLevel::kNone) return bytes;
+  const uint64_t with_echo = bytes + EchoBytes(request.expert_control);
+  if (with_echo > kMaxResponseBytes) {
+    return absl::OutOfRangeError(
+        absl::StrCat("expert_trace: picks and the expert_control that is answered with them could "
+                     "take ",
+                     with_echo, " bytes, the limit of an answer is ", kMaxResponseBytes));
+  }
+  return with_echo;
 }
 
 }  // namespace
+
+uint64_t ComputedTokens(const GenerateRequest& request) {
+  return request.prompt.size() + uint64_t{request.candidates} * (request.stopping.max_tokens - 1);
+}
+
+uint64_t ComputedTokens(const ScoreRequest& request) {
+  uint64_t tokens = request.context.size();
+  for (const std::vector<TokenId>& continuation : request.continuations) {
+    tokens += continuation.size() - 1;
+  }
+  return tokens;
+}
 
 absl::Status CheckAnswer(const GenerateRequest& request, const ServedModel& model) {
   ASSIGN_OR_RETURN(const uint64_t trace_bytes, CheckTrace(request, model));

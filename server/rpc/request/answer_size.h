@@ -8,6 +8,11 @@
 
 namespace peerage {
 
+// The most tokens that a request computes, all candidates or continuations together, and that its
+// trace has: a last token is not computed.
+uint64_t ComputedTokens(const GenerateRequest& request);
+uint64_t ComputedTokens(const ScoreRequest& request);
+
 // Whether a request's answer can be given, before anything is computed for it.
 // FAILED_PRECONDITION for an expert trace above the server's level, OUT_OF_RANGE for one that might
 // outgrow the server's limit.

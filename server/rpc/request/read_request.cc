@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "server/engine/candidate.h"
 #include "server/rpc/request/answer_size.h"
+#include "server/rpc/request/expert_control.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/prompt.h"
@@ -107,6 +108,11 @@ void MaskEndings(const StoppingRules& rules, SamplingParams& sampling) {
                              rules.stop_token_ids.end());
 }
 
+// What several candidates compute beside their prompt, each decides for itself.
+uint64_t ForcibleTokens(const GenerateRequest& request) {
+  return request.candidates > 1 ? request.prompt.size() : ComputedTokens(request);
+}
+
 // Whether what was generated before ends the text, with its last token. Nothing else may.
 absl::StatusOr<bool> IsOver(const GenerateRequest& request, const Tokenizer& tokenizer,
                             const std::string& path) {
@@ -153,6 +159,8 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
   if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
   result.prompt_logprobs = request.output().prompt_logprobs();
   result.trace = ConvertTrace(request.output().expert_trace());
+  ASSIGN_OR_RETURN(result.expert_control, ConvertExpertControl(request.expert_control(), model,
+                                                               ForcibleTokens(result), prefix));
   result.scheduling = ConvertScheduling(request.scheduling(), call);
   return result;
 }
@@ -177,6 +185,8 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
   }
   result.alternatives = request.logprobs();
   result.trace = ConvertTrace(request.expert_trace());
+  ASSIGN_OR_RETURN(result.expert_control, ConvertExpertControl(request.expert_control(), model,
+                                                               ComputedTokens(result), prefix));
   result.scheduling = ConvertScheduling(request.scheduling(), call);
   return result;
 }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/rpc/request/expert_control.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
 
@@ -31,6 +32,7 @@ class Checker {
     CheckTrace(request.output().expert_trace(), "output.expert_trace");
     CheckScheduling(request.scheduling());
     CheckGenerated(request);
+    CheckControl(request.expert_control());
   }
 
   // The wrapped request's paths carry the prefix, the wrapper's own field does not.
@@ -47,6 +49,7 @@ class Checker {
     Require(request.logprobs() <= kMaxAlternatives, "logprobs", kAlternativesRule);
     CheckTrace(request.expert_trace(), "expert_trace");
     CheckScheduling(request.scheduling());
+    CheckControl(request.expert_control());
   }
 
   void Check(const v1::TokenizeRequest& request) {
@@ -194,6 +197,11 @@ class Checker {
 
   void CheckTrace(v1::ExpertTraceLevel level, absl::string_view path) {
     Require(v1::ExpertTraceLevel_IsValid(level), path, "must be a known ExpertTraceLevel");
+  }
+
+  void CheckControl(const v1::ExpertControl& control) {
+    CheckExpertControl(control, model_.description.expert_layers,
+                       [this](absl::string_view path, absl::string_view rule) { Add(path, rule); });
   }
 
   void CheckScheduling(const v1::Scheduling& scheduling) {
