@@ -68,6 +68,7 @@ class FieldReader {
 
   Json Read() const {
     if (!field_.is_repeated()) return One(-1);
+    if (field_.is_map()) return Entries();
     Json list = Json::array();
     const int size = reflection_.FieldSize(message_, &field_);
     for (int i = 0; i < size; ++i) list.push_back(One(i));
@@ -75,6 +76,18 @@ class FieldReader {
   }
 
  private:
+  // A map's keys become texts, in their order: its own changes from run to run.
+  Json Entries() const {
+    nlohmann::json entries = nlohmann::json::object();
+    const int size = reflection_.FieldSize(message_, &field_);
+    for (int i = 0; i < size; ++i) {
+      const Json entry = ToJson(Part(i));
+      const Json& key = entry["key"];
+      entries[key.is_string() ? key.get<std::string>() : key.dump()] = entry["value"];
+    }
+    return entries;
+  }
+
   // The value at `i`, or of a field that is not repeated.
   template <typename T>
   T Get(T (Reflection::*single)(const Message&, const FieldDescriptor*) const,

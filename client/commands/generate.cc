@@ -14,6 +14,7 @@
 #include "client/answer_report.h"
 #include "client/call_status.h"
 #include "client/commands/command.h"
+#include "client/commands/expert_control.h"
 #include "client/commands/many_calls.h"
 #include "client/commands/options.h"
 #include "client/commands/text_input.h"
@@ -37,7 +38,8 @@ class GenerateCommand : public Command {
         file_(app(), "prompts, one a line",
               "\"prompt\" (a text or token ids) or \"messages\" (of role and content), and \"id\""),
         generation_(app()),
-        trace_(app()) {
+        trace_(app()),
+        control_(app()) {
     AddOptionalNumber(app(), "--candidates", candidates_, "Independent answers, 1 to 16")
         ->default_str("1");
     AddOptionalNumber(app(), "--logprobs", logprobs_,
@@ -54,6 +56,7 @@ class GenerateCommand : public Command {
   }
 
   absl::Status Prepare() override {
+    ASSIGN_OR_RETURN(asked_, control_.Read());
     if (!file_.given()) {
       ASSIGN_OR_RETURN(const v1::Prompt prompt, prompt_.Read());
       items_.push_back({.request = RequestOf(prompt)});
@@ -94,6 +97,7 @@ class GenerateCommand : public Command {
     if (candidates_) request.mutable_sampling()->set_candidates(*candidates_);
     if (logprobs_) request.mutable_output()->set_logprobs(*logprobs_);
     request.mutable_output()->set_expert_trace(trace_.level());
+    if (asked_) *request.mutable_expert_control() = *asked_;
     return request;
   }
 
@@ -205,8 +209,10 @@ class GenerateCommand : public Command {
   FileOptions file_;
   GenerationOptions generation_;
   TraceOption trace_;
+  ExpertControlOption control_;
   std::optional<uint32_t> candidates_, logprobs_, retries_, parallel_;
 
+  std::optional<v1::ExpertControl> asked_;
   std::vector<Item> items_;
 };
 

@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "client/answer_report.h"
 #include "client/commands/command.h"
+#include "client/commands/expert_control.h"
 #include "client/commands/options.h"
 #include "client/commands/score_file.h"
 #include "client/commands/text_input.h"
@@ -31,7 +32,8 @@ class ScoreCommand : public Command {
         file_(app(), "texts, one a line",
               "\"context\" and \"continuations\" (texts or token ids), or \"text\" or \"ids\", and "
               "\"id\""),
-        trace_(app()) {
+        trace_(app()),
+        control_(app()) {
     AddTexts(app(), "-c,--continuation", continuations_, "A continuation; may be repeated");
     AddTexts(app(), "--continuation-ids", continuation_ids_,
              "A continuation of token ids, as --ids takes them; may be repeated, and comes behind "
@@ -42,19 +44,11 @@ class ScoreCommand : public Command {
   }
 
   absl::Status Prepare() override {
-    if (file_.given()) return PrepareFile();
-    if (continuations_.empty() && continuation_ids_.empty()) {
-      return absl::InvalidArgumentError("--continuation is missing (or --file)");
-    }
-    ASSIGN_OR_RETURN(*request_.mutable_context(), context_.Read());
-    request_.set_model(context_.model());
-    request_.set_expert_trace(trace_.level());
-    if (logprobs_) request_.set_logprobs(*logprobs_);
-    for (const std::string& text : continuations_) request_.add_continuations()->set_text(text);
-    for (const std::string& given : continuation_ids_) {
-      ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, ReadIds("--continuation-ids", given));
-      request_.add_continuations()->mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
-    }
+    ASSIGN_OR_RETURN(const std::optional<v1::ExpertControl> asked, control_.Read());
+    RETURN_IF_ERROR(file_.given() ? PrepareFile() : PrepareRequest());
+    if (!asked.has_value()) return absl::OkStatus();
+    *request_.mutable_expert_control() = *asked;
+    for (ScoreItem& item : items_) *item.request.mutable_expert_control() = *asked;
     return absl::OkStatus();
   }
 
@@ -70,6 +64,22 @@ class ScoreCommand : public Command {
   }
 
  private:
+  absl::Status PrepareRequest() {
+    if (continuations_.empty() && continuation_ids_.empty()) {
+      return absl::InvalidArgumentError("--continuation is missing (or --file)");
+    }
+    ASSIGN_OR_RETURN(*request_.mutable_context(), context_.Read());
+    request_.set_model(context_.model());
+    request_.set_expert_trace(trace_.level());
+    if (logprobs_) request_.set_logprobs(*logprobs_);
+    for (const std::string& text : continuations_) request_.add_continuations()->set_text(text);
+    for (const std::string& given : continuation_ids_) {
+      ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, ReadIds("--continuation-ids", given));
+      request_.add_continuations()->mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status PrepareFile() {
     if (context_.given() || !continuations_.empty() || !continuation_ids_.empty()) {
       return absl::InvalidArgumentError("--file has contexts and continuations: leave out others");
@@ -107,6 +117,7 @@ class ScoreCommand : public Command {
   PromptOptions context_;
   FileOptions file_;
   TraceOption trace_;
+  ExpertControlOption control_;
   std::vector<std::string> continuations_, continuation_ids_;
   std::optional<uint32_t> logprobs_;
 

@@ -41,6 +41,12 @@ TEST(MessageJsonTest, WritesDurationsInSecondsAndTimesAsText) {
   EXPECT_EQ(ToJson(header)["window_start"], "1970-01-01T00:01:30.25Z");
 }
 
+TEST(MessageJsonTest, WritesMapsAsObjects) {
+  v1::LayerControl layer;
+  for (const uint32_t id : {7u, 3u, 12u}) (*layer.mutable_bias())[id] = 0.1f * id;
+  EXPECT_EQ(ToJson(layer)["bias"].dump(), R"({"12":1.2,"3":0.3,"7":0.7})");
+}
+
 TEST(MessageJsonTest, SpellsEnumsAsOptionsDo) {
   v1::GetExpertUsageRequest usage;
   usage.set_window(v1::USAGE_WINDOW_RECENT);
