@@ -15,7 +15,8 @@ from peerage.errors import (Cancelled, DataLoss, DeadlineExceeded, FailedPrecond
                             FieldViolation, Internal, InvalidArgument, NotFound, OutOfRange,
                             Overloaded, PeerageError, PermissionDenied, ResourceExhausted,
                             Unauthenticated, Unavailable, Unimplemented)
-from peerage.experts import ExpertSummary, ExpertUsage, LayerSummary, LayerTrace, Trace
+from peerage.experts import (NO_EXPERT, ExpertSummary, ExpertUsage, LayerSummary, LayerTrace,
+                             Trace)
 from peerage.options import Message, Prompt, ScoreItem
 from peerage.retry import RetryPolicy
 from peerage.streams import AsyncGenerationStream, AsyncStream, GenerationStream, Stream
@@ -26,7 +27,7 @@ __all__ = [
     "ContinuationScore", "DataLoss", "DeadlineExceeded", "ExpertLayer", "ExpertSummary",
     "ExpertUsage", "FailedPrecondition", "FieldViolation", "Finish", "FinishReason", "Generation",
     "GenerationStream", "Internal", "InvalidArgument", "LayerSummary", "LayerTrace", "Message",
-    "Model", "ModelRef", "NotFound", "OutOfRange", "Overloaded", "PeerageError",
+    "Model", "ModelRef", "NO_EXPERT", "NotFound", "OutOfRange", "Overloaded", "PeerageError",
     "PermissionDenied", "Piece", "Prompt", "ResolvedSampling", "ResourceExhausted", "RetryPolicy",
     "ScoreItem", "Scores", "ServerStatus", "Stream", "Timings", "TokenLogprob", "Tokens", "Trace",
     "Unauthenticated", "Unavailable", "Unimplemented", "Usage", "WorkerStatus", "__version__",

@@ -18,6 +18,9 @@ ExpertKind = Literal["peer", "mixture_ffn", "mixture_attention", "product_key_me
 #: The last minutes, or everything since the start or a reset.
 Window = Literal["recent", "total"]
 
+#: The id of a place in a full trace that holds no pick.
+NO_EXPERT = 0xFFFFFFFF
+
 _KIND_PREFIX = "EXPERT_LAYER_KIND_"
 
 
@@ -59,7 +62,8 @@ class LayerTrace:
     #: The at most 16 with the largest shares of the scores, largest first; uint32 and float64.
     top_expert_ids: npt.NDArray[np.uint32]
     top_expert_shares: npt.NDArray[np.float64]
-    #: Of full traces, else None: every pick and its weight, [tokens, heads, top_k].
+    #: Of full traces, else None: every pick and its weight, [tokens, heads, top_k]. Where fewer
+    #: experts were picked than there are places, the last of a head hold `NO_EXPERT` and 0.
     expert_ids: npt.NDArray[np.uint32] | None
     scores: npt.NDArray[np.float32] | None
 
@@ -69,6 +73,28 @@ class Trace:
     """The picks of one request, layer by layer."""
 
     layers: tuple[LayerTrace, ...]
+    #: What was asked of the routers, as it was given, if anything was.
+    expert_control: pb.ExpertControl | None = None
+
+    def replay(self, *, scores: bool = True) -> pb.ExpertControl:
+        """The control that makes a request take the picks of this full trace, in the trace's order
+        of tokens: with its scores, or with those that the router itself gives to these experts.
+
+        Raises ValueError when the trace is not full."""
+        control = pb.ExpertControl()
+        for layer in self.layers:
+            if layer.expert_ids is None or layer.scores is None:
+                raise ValueError("no full trace: ask for expert_trace=\"full\"")
+            tokens, heads, top_k = layer.expert_ids.shape
+            if tokens == 0:
+                continue
+            control.layers.add(
+                layer=layer.layer, kind=pb.ExpertLayerKind.Value(kind_name(layer.kind)),
+                forced=pb.ForcedPicks(
+                    tokens=tokens, heads=heads, top_k=top_k,
+                    expert_ids=layer.expert_ids.astype("<u4").tobytes(),
+                    scores=layer.scores.astype("<f4").tobytes() if scores else b""))
+        return control
 
     def stacked(
             self, kind: ExpertKind | None = None,
@@ -110,7 +136,10 @@ def _layer_trace(message: pb.LayerTrace) -> LayerTrace:
 
 def trace_of(message: pb.ExpertTrace) -> Trace | None:
     """None for the empty trace of a request that asked for none."""
-    return Trace(tuple(map(_layer_trace, message.layers))) if message.layers else None
+    if not message.layers:
+        return None
+    control = message.expert_control if message.HasField("expert_control") else None
+    return Trace(tuple(map(_layer_trace, message.layers)), control)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
+
+from peerage.v1 import experts_pb2
 
 
 class Message(TypedDict):
@@ -49,6 +51,10 @@ class RequestOptions(PromptOptions, total=False):
     queue_timeout: float | None
     #: Which experts the request used, where the server allows it.
     expert_trace: TraceLevel | None
+    #: What is asked of the model's routers, layer by layer: experts to mask, to bias or to force
+    #: (`ExpertControl` in experts.proto). A message, or a dict of its fields, in which a kind is
+    #: written as an `ExpertKind`; `Trace.replay` makes one of a full trace.
+    expert_control: experts_pb2.ExpertControl | Mapping[str, Any] | None
 
 
 class GenerateOptions(RequestOptions, total=False):

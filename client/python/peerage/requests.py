@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from google.protobuf import duration_pb2, message
+from google.protobuf import duration_pb2, json_format, message
 
+from peerage.experts import ExpertKind, kind_name
 from peerage.options import (CallOptions, GenerateOptions, Message, Prompt, PromptOptions,
                              ScoreItem, ScoreOptions, TraceLevel)
 from peerage.v1 import experts_pb2
@@ -117,7 +118,28 @@ def _set_common(request: Request, options: Mapping[str, Any]) -> Request:
     _set_given(request.scheduling, ("priority", "tenant"), options)
     if options.get("queue_timeout") is not None:
         request.scheduling.queue_timeout.CopyFrom(_duration(options["queue_timeout"]))
+    if options.get("expert_control") is not None:
+        request.expert_control.CopyFrom(_expert_control(options["expert_control"]))
     return request
+
+
+def _expert_control(given: experts_pb2.ExpertControl | Mapping[str, Any]
+                    ) -> experts_pb2.ExpertControl:
+    if isinstance(given, experts_pb2.ExpertControl):
+        return given
+    layers = [{**layer, "kind": _wire_kind(layer["kind"])} if "kind" in layer else layer
+              for layer in given.get("layers", ())]
+    try:
+        return json_format.ParseDict({**given, "layers": layers}, experts_pb2.ExpertControl())
+    except json_format.ParseError as error:
+        raise ValueError(f"expert_control: {error}") from None
+
+
+def _wire_kind(kind: Any) -> Any:
+    """A word becomes the wire's name; what is one already stays, and a number."""
+    if not isinstance(kind, str) or kind in experts_pb2.ExpertLayerKind.keys():
+        return kind
+    return kind_name(cast(ExpertKind, kind))
 
 
 def generate(prompt: Prompt, options: Mapping[str, Any]) -> pb.GenerateRequest:

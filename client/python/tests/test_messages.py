@@ -57,6 +57,25 @@ class RequestsTest(unittest.TestCase):
         expected.scheduling.queue_timeout.FromMilliseconds(1500)
         self.assertEqual(request, pb.GenerateStreamRequest(request=expected, tokens_per_message=8))
 
+    def test_a_control_is_a_message_or_a_dict_with_words_for_kinds(self):
+        message = experts_pb2.ExpertControl(layers=[experts_pb2.LayerControl(
+            layer=3, kind=experts_pb2.EXPERT_LAYER_KIND_MIXTURE_FFN, masked_ids=[2, 5],
+            bias={7: -1.5}, top_k=1)])
+        fields = {"layers": [{"layer": 3, "kind": "mixture_ffn", "masked_ids": [2, 5],
+                              "bias": {7: -1.5}, "top_k": 1}]}
+        wire = {"layers": [{**fields["layers"][0], "kind": "EXPERT_LAYER_KIND_MIXTURE_FFN"}]}
+        for control in (message, fields, wire):
+            self.assertEqual(requests.generate("x", {"expert_control": control}).expert_control,
+                             message)
+            self.assertEqual(requests.score(ScoreItem("", ["a"]), {"expert_control": control})
+                             .expert_control, message)
+        self.assertFalse(requests.generate("x", {}).HasField("expert_control"))
+        for wrong, said in (({"layers": [{"kind": "ffn"}]}, "^kind is 'ffn'"),
+                            ({"layers": [{"mask": [1]}]}, "^expert_control: .*mask"),
+                            ({"layer": 1}, "^expert_control: .*layer")):
+            with self.assertRaisesRegex(ValueError, said):
+                requests.generate("x", {"expert_control": wrong})
+
     def test_prompts_have_three_forms(self):
         turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
         self.assertEqual(requests.tokenize(turns, {}).prompt, pb.Prompt(chat=pb.Chat(messages=[
@@ -162,6 +181,22 @@ class AnswersTest(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "no full trace"):
             summary.stacked()
         self.assertIsNone(trace_of(experts_pb2.ExpertTrace()))
+
+    def test_a_full_trace_can_be_replayed(self):
+        ids, weights = struct.pack("<4I", 7, 2, 0xFFFFFFFF, 1), struct.pack("<4f", 1, .5, 0, 2)
+        message = full_trace(2, 1, 2, ids, weights)
+        control = trace_of(message).replay()
+        layer = control.layers[0]
+        self.assertEqual((layer.layer, layer.kind), (5, experts_pb2.EXPERT_LAYER_KIND_PEER))
+        self.assertEqual(layer.forced, experts_pb2.ForcedPicks(
+            tokens=2, heads=1, top_k=2, expert_ids=ids, scores=weights))
+        self.assertEqual(trace_of(message).replay(scores=False).layers[0].forced.scores, b"")
+        self.assertEqual(len(trace_of(full_trace(0, 2, 3, b"", b"")).replay().layers), 0)
+        with self.assertRaisesRegex(ValueError, "no full trace"):
+            trace_of(full_trace(0, 0, 0, b"", b"")).replay()
+        self.assertIsNone(trace_of(message).expert_control)
+        message.expert_control.CopyFrom(control)
+        self.assertEqual(trace_of(message).expert_control, control)
 
     def test_picks_of_another_size_are_refused(self):
         for ids, weights in ((b"\0" * 12, b"\0" * 16), (b"\0" * 16, b"\0" * 20), (b"", b"")):
