@@ -3,7 +3,7 @@
 the lines of docs/experts.md as they stand."""
 
 import concurrent.futures
-import os
+import itertools
 import pathlib
 import re
 import shutil
@@ -26,6 +26,9 @@ from peerage.v1 import inference_pb2_grpc  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests/golden/models"
 TEXT = "In the beginning God created the heaven and the earth. And the earth was without form."
+
+
+SALTS = itertools.count()
 
 
 def generation(prompt, seed):
@@ -51,7 +54,8 @@ def replay(trace, scores=True):
     control = experts.ExpertControl()
     for traced in trace.layers:
         control.layers.add(layer=traced.layer, kind=traced.kind, forced=experts.ForcedPicks(
-            tokens=traced.tokens, heads=traced.heads, top_k=traced.top_k,
+            first_position=trace.cached_tokens, tokens=traced.tokens, heads=traced.heads,
+            top_k=traced.top_k,
             expert_ids=traced.expert_ids, scores=traced.scores if scores else b""))
     return control
 
@@ -59,6 +63,14 @@ def replay(trace, scores=True):
 def picks(traced):
     return numpy.frombuffer(traced.expert_ids, "<u4").reshape(
         traced.tokens, traced.heads, traced.top_k)
+
+
+def afresh(call, request):
+    """An answer of which nothing was cached."""
+    alone = type(request)()
+    alone.CopyFrom(request)
+    alone.scheduling.cache_salt = str(next(SALTS))
+    return call(alone, timeout=LIMIT_SECONDS)
 
 
 def without_what_passes(response):
@@ -79,7 +91,7 @@ class ExpertControlTest(unittest.TestCase):
             self.enterContext(grpc.insecure_channel(server.grpc)))
         for request, call in ((generation(TEXT, 7), stub.Generate), (scoring(TEXT), stub.Score)):
             with self.subTest(model=model, request=type(request).__name__):
-                yield request, call(request, timeout=LIMIT_SECONDS), call
+                yield request, afresh(call, request), call
 
     def test_a_replay_repeats_every_bit_whatever_runs_beside_it(self):
         for model in ("peer_small", "mixture_bam_layers", "mixture_moepp", "layout_omnimoe"):
@@ -87,8 +99,7 @@ class ExpertControlTest(unittest.TestCase):
                 for scores in (True, False):
                     request.expert_control.CopyFrom(replay(played.expert_trace, scores))
                     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-                        answers = [pool.submit(call, request, timeout=LIMIT_SECONDS)
-                                   for _ in range(4)]
+                        answers = [pool.submit(afresh, call, request) for _ in range(4)]
                     for answer in answers:
                         again = answer.result()
                         self.assertEqual(again.expert_trace.expert_control,
@@ -103,18 +114,42 @@ class ExpertControlTest(unittest.TestCase):
                     unused = set(range(traced.num_experts)) - used
                     request.expert_control.layers.add(layer=traced.layer, kind=traced.kind,
                                                       masked_ids=sorted(unused))
-                again = call(request, timeout=LIMIT_SECONDS)
+                again = afresh(call, request)
                 self.assertEqual(without_what_passes(again), without_what_passes(played))
 
                 for traced, asked in zip(played.expert_trace.layers, request.expert_control.layers,
                                          strict=True):
                     asked.masked_ids[:] = traced.top_expert_ids[:traced.num_experts // 2]
-                ablated = call(request, timeout=LIMIT_SECONDS)
+                ablated = afresh(call, request)
                 for traced, asked in zip(ablated.expert_trace.layers,
                                          request.expert_control.layers, strict=True):
                     self.assertEqual(len(asked.masked_ids) > 0, traced.num_experts > 1)
                     self.assertFalse(set(asked.masked_ids) & set(picks(traced).ravel().tolist()))
                 self.assertNotEqual(without_what_passes(ablated), without_what_passes(played))
+
+    def test_what_is_cached_under_a_control_is_of_use_to_that_control_alone(self):
+        server = self.enterContext(Server("--expert-trace", "full", model=MODELS / "peer_small"))
+        stub = inference_pb2_grpc.InferenceServiceStub(
+            self.enterContext(grpc.insecure_channel(server.grpc)))
+        request = scoring(4 * TEXT)
+        traced = afresh(stub.Score, request).expert_trace
+        request.ClearField("expert_trace")
+
+        def scored(masked):
+            del request.expert_control.layers[:]
+            for layer in traced.layers if masked else ():
+                request.expert_control.layers.add(layer=layer.layer, kind=layer.kind,
+                                                  masked_ids=layer.top_expert_ids)
+            answer = stub.Score(request, timeout=LIMIT_SECONDS)
+            return [s.logprob for s in answer.scores], answer.usage.cached_prompt_tokens
+
+        plain, ablated = scored(False), scored(True)
+        self.assertEqual((plain[1], ablated[1]), (0, 0))
+        self.assertNotEqual(plain[0], ablated[0])
+        for masked, expected in ((True, ablated), (False, plain), (True, ablated)):
+            logprobs, cached = scored(masked)
+            self.assertGreater(cached, 0)
+            self.assertEqual(logprobs, expected[0])
 
     def test_the_lines_of_the_page_work_as_they_stand(self):
         text = (ROOT / "docs/experts.md").read_text(encoding="utf-8")

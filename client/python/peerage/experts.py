@@ -75,6 +75,8 @@ class Trace:
     layers: tuple[LayerTrace, ...]
     #: What was asked of the routers, as it was given, if anything was.
     expert_control: pb.ExpertControl | None = None
+    #: So many of the first tokens were not computed, and are in no layer.
+    cached_tokens: int = 0
 
     def replay(self, *, scores: bool = True) -> pb.ExpertControl:
         """The control that makes a request take the picks of this full trace, in the trace's order
@@ -91,7 +93,7 @@ class Trace:
             control.layers.add(
                 layer=layer.layer, kind=pb.ExpertLayerKind.Value(kind_name(layer.kind)),
                 forced=pb.ForcedPicks(
-                    tokens=tokens, heads=heads, top_k=top_k,
+                    first_position=self.cached_tokens, tokens=tokens, heads=heads, top_k=top_k,
                     expert_ids=layer.expert_ids.astype("<u4").tobytes(),
                     scores=layer.scores.astype("<f4").tobytes() if scores else b""))
         return control
@@ -139,7 +141,7 @@ def trace_of(message: pb.ExpertTrace) -> Trace | None:
     if not message.layers:
         return None
     control = message.expert_control if message.HasField("expert_control") else None
-    return Trace(tuple(map(_layer_trace, message.layers)), control)
+    return Trace(tuple(map(_layer_trace, message.layers)), control, message.cached_tokens)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

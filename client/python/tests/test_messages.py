@@ -190,6 +190,8 @@ class AnswersTest(unittest.TestCase):
         self.assertEqual((layer.layer, layer.kind), (5, experts_pb2.EXPERT_LAYER_KIND_PEER))
         self.assertEqual(layer.forced, experts_pb2.ForcedPicks(
             tokens=2, heads=1, top_k=2, expert_ids=ids, scores=weights))
+        message.cached_tokens = 32
+        self.assertEqual(trace_of(message).replay().layers[0].forced.first_position, 32)
         self.assertEqual(trace_of(message).replay(scores=False).layers[0].forced.scores, b"")
         self.assertEqual(len(trace_of(full_trace(0, 2, 3, b"", b"")).replay().layers), 0)
         with self.assertRaisesRegex(ValueError, "no full trace"):
