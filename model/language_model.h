@@ -78,11 +78,21 @@ struct OutputRow {
   int32_t alternatives = -1;
 };
 
+// One token's hidden state to report: its row of the residual stream behind so many layers. Layer 0
+// is what enters the first layer (the embedding), and num_layers + 1 what the output head reads:
+// the row behind the last layer after the final norm.
+struct HiddenRow {
+  int32_t chunk = 0;  // index into StepInput::chunks
+  int32_t row = 0;    // index into that chunk's tokens
+  int32_t layer = 0;  // 0..num_layers + 1
+};
+
 // Spans are the caller's and stay valid during Step.
 struct StepInput {
   absl::Span<const BlockCopy> copies;
   absl::Span<const Chunk> chunks;
   absl::Span<const OutputRow> rows;
+  absl::Span<const HiddenRow> hidden_rows = {};
 };
 
 // Log-probabilities are natural logarithms of the raw distribution: before bias, penalties,
@@ -111,6 +121,8 @@ struct StepOutput {
   // By expert layer, [all tokens of the step, chunk after chunk]; defined for the chunks that asked
   // for a trace. Empty when the model was loaded without traces.
   absl::Span<const ExpertPicks> picks;
+  // Parallel to StepInput::hidden_rows: [hidden_size] each.
+  absl::Span<const absl::Span<const float>> hidden = {};
 };
 
 // What a model is, for ModelService and for planning.

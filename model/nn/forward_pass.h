@@ -9,6 +9,7 @@
 #include "model/experts/expert_usage.h"
 #include "model/language_model.h"
 #include "model/nn/load_options.h"
+#include "model/nn/step/hidden_rows.h"
 #include "model/nn/step/output_rows.h"
 #include "model/nn/step/slot.h"
 #include "model/nn/step/step_batch.h"
@@ -41,10 +42,11 @@ class ForwardPass {
   // For LoadOptions of other passes; null where each pass has weights of its own.
   virtual std::shared_ptr<const SharedWeights> weights() const { return nullptr; }
 
-  // Copies blocks, computes the batch and fills in `rows`, sampling for the slots (by SlotId) that
-  // ask for it. The device is synchronised once, at the end. An error means that nothing of the
-  // step is usable.
-  virtual absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) = 0;
+  // Copies blocks, computes the batch and fills in `rows` and `hidden`, sampling for the slots (by
+  // SlotId) that ask for it. The device is synchronised once, at the end. An error means that
+  // nothing of the step is usable.
+  virtual absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows,
+                           HiddenRows& hidden) = 0;
 
   // What the last batch picked, by expert layer, on the host; none without traces. Valid until the
   // next Run.

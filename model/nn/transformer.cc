@@ -13,7 +13,8 @@ Transformer::Transformer(ModelDescription description, ModelCapacity capacity,
       forward_pass_(std::move(forward_pass)),
       slots_(capacity.num_slots),
       batch_(capacity.block_tokens),
-      rows_(static_cast<int>(description_.vocabulary_size)) {}
+      rows_(static_cast<int>(description_.vocabulary_size)),
+      hidden_(static_cast<int>(description_.hidden_size)) {}
 
 void Transformer::Open(SlotId slot, const SlotState& state) { slots_[slot] = Slot(state); }
 
@@ -22,8 +23,10 @@ void Transformer::Close(SlotId slot) { slots_[slot] = Slot(); }
 absl::StatusOr<StepOutput> Transformer::Step(const StepInput& input) {
   batch_.Assign(input);
   rows_.Assign(input, batch_);
-  RETURN_IF_ERROR(forward_pass_->Run(batch_, absl::MakeSpan(slots_), rows_));
+  hidden_.Assign(input, batch_);
+  RETURN_IF_ERROR(forward_pass_->Run(batch_, absl::MakeSpan(slots_), rows_, hidden_));
   StepOutput output = rows_.Output();
+  output.hidden = hidden_.Output();
   output.picks = forward_pass_->Picks();
   return output;
 }

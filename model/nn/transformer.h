@@ -32,6 +32,7 @@ class Transformer : public LanguageModel {
   std::vector<Slot> slots_;  // by SlotId
   StepBatch batch_;
   OutputRows rows_;
+  HiddenRows hidden_;
 };
 
 }  // namespace peerage::nn

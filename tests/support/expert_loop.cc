@@ -60,7 +60,7 @@ class ExpertLoop {
         rounding_(rounding),
         control_(control) {}
 
-  Rows Logits(const std::vector<TokenId>& tokens) const {
+  std::vector<Rows> HiddenStates(const std::vector<TokenId>& tokens) const {
     const std::vector<float>& embedding = checkpoint_.values("model.embed_tokens.weight");
     const size_t width = config_.hidden_size;
     Rows x;
@@ -68,9 +68,18 @@ class ExpertLoop {
       const auto row = embedding.begin() + token * width;
       x.emplace_back(row, row + width);
     }
-    for (size_t layer = 0; layer < config_.layers.size(); ++layer) AddBlock(layer, x);
+    std::vector<Rows> states = {x};
+    for (size_t layer = 0; layer < config_.layers.size(); ++layer) {
+      AddBlock(layer, x);
+      states.push_back(x);
+    }
+    states.push_back(Norm("model.norm.weight", x));
+    return states;
+  }
+
+  Rows Logits(const std::vector<TokenId>& tokens) const {
     return Multiply(config_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight",
-                    Norm("model.norm.weight", x));
+                    HiddenStates(tokens).back());
   }
 
   void AddBlock(size_t index, Rows& x) const {
@@ -310,6 +319,11 @@ void AddFfnLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows&
 
 void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x) {
   ExpertLoop(checkpoint).AddBlock(layer, x);
+}
+
+std::vector<DoubleRows> HiddenStatesLoop(const MemoryCheckpoint& checkpoint,
+                                         const std::vector<TokenId>& tokens) {
+  return ExpertLoop(checkpoint).HiddenStates(tokens);
 }
 
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,

@@ -23,6 +23,11 @@ void AddAttentionLoop(const MemoryCheckpoint& checkpoint, int layer, const Doubl
 void AddFfnLoop(const MemoryCheckpoint& checkpoint, int layer, const DoubleRows& u, DoubleRows& x);
 void AddBlockLoop(const MemoryCheckpoint& checkpoint, int layer, DoubleRows& x);
 
+// The residual stream of a whole sequence by layers of HiddenRow: what enters the first layer, what
+// each layer leaves, and the last of it after the final norm.
+std::vector<DoubleRows> HiddenStatesLoop(const MemoryCheckpoint& checkpoint,
+                                         const std::vector<TokenId>& tokens);
+
 // Log-probabilities of tokens[1..], under a control whose tokens begin with tokens[0].
 std::vector<double> ExpertLoopLogprobs(const MemoryCheckpoint& checkpoint,
                                        const std::vector<TokenId>& tokens,

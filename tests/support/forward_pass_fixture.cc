@@ -25,7 +25,9 @@ std::unique_ptr<LanguageModel> ForwardPassSuite::LoadModel(const Checkpoint& che
   EXPECT_TRUE(pass.ok()) << pass.status();
   const nn::DeviceFacts facts = (*pass)->facts();
   return std::make_unique<nn::Transformer>(
-      ModelDescription{.vocabulary_size = static_cast<uint32_t>(checkpoint.config().vocab_size),
+      ModelDescription{.num_layers = static_cast<uint32_t>(checkpoint.config().layers.size()),
+                       .hidden_size = static_cast<uint32_t>(checkpoint.config().hidden_size),
+                       .vocabulary_size = static_cast<uint32_t>(checkpoint.config().vocab_size),
                        .expert_layers = nn::PlanModel(checkpoint.config()).ExpertLayers()},
       ModelCapacity{.block_tokens = facts.kv_block_tokens,
                     .num_blocks = facts.num_kv_blocks,

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -48,6 +49,13 @@ class ForwardPassSuite : public testing::TestWithParam<DeviceUnderTest> {
   // The device's forward pass in the model that all devices share.
   static std::unique_ptr<LanguageModel> LoadModel(const Checkpoint& checkpoint,
                                                   nn::LoadOptions options = {});
+
+  // Every layer that a HiddenRow may name.
+  static std::vector<int32_t> AllHiddenLayers(const MemoryCheckpoint& checkpoint) {
+    std::vector<int32_t> layers(checkpoint.config().layers.size() + 2);
+    std::iota(layers.begin(), layers.end(), 0);
+    return layers;
+  }
 
   // 0 where equal bits are promised.
   static Tolerance Invariance() {

@@ -45,6 +45,76 @@ TEST_P(ForwardPassSuite, ComputesWhatTheReferenceComputes) {
   });
 }
 
+// Of every layer, of tokens of which nothing else is asked.
+TEST_P(ForwardPassSuite, ReportsTheResidualStreamBehindEveryLayer) {
+  ForEachModel([](const MemoryCheckpoint& checkpoint) {
+    const auto model = LoadModel(checkpoint);
+    const std::vector<FedSequence> sequences = {{Prompt(70, 11), {7, 2, 5}},
+                                                {Prompt(33, 7), {1, 3}}};
+    const std::vector<int32_t> layers = AllHiddenLayers(checkpoint);
+    const HiddenStates states = FeedForHidden(*model, sequences, layers, 23);
+    const size_t width = checkpoint.config().hidden_size;
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      const auto expected = HiddenStatesLoop(checkpoint, sequences[s].tokens);
+      ASSERT_EQ(expected.size(), layers.size());
+      ASSERT_EQ(states[s].size(), sequences[s].tokens.size() - 1);
+      for (size_t t = 0; t < states[s].size(); ++t) {
+        ASSERT_EQ(states[s][t].size(), layers.size() * width);
+        for (size_t i = 0; i < states[s][t].size(); ++i) {
+          ASSERT_NEAR(states[s][t][i], expected[i / width][t][i % width], GetParam().tolerance)
+              << s << ", " << t << ", layer " << i / width;
+        }
+      }
+    }
+  });
+}
+
+TEST_P(ForwardPassSuite, HiddenStatesDoNotDependOnNeighboursChunksOrThreads) {
+  ForEachModel([](const MemoryCheckpoint& checkpoint) {
+    const FedSequence subject{Prompt(41, 13), {9, 4}};
+    const std::vector<FedSequence> crowd = {{Prompt(9, 5), {0}}, subject, {Prompt(64, 13), {7, 2}}};
+    const std::vector<int32_t> layers = AllHiddenLayers(checkpoint);
+    const auto alone = FeedForHidden(*LoadModel(checkpoint), {subject}, layers)[0];
+    for (const int threads : GetParam().threads) {
+      const auto model = LoadModel(checkpoint, {.threads = threads});
+      const auto together = FeedForHidden(*model, crowd, layers, 7)[1];
+      ASSERT_EQ(together.size(), alone.size());
+      for (size_t t = 0; t < alone.size(); ++t) {
+        SCOPED_TRACE(testing::Message() << threads << " threads, token " << t);
+        ExpectLogprobsNear(together[t], alone[t], Invariance());
+      }
+    }
+  });
+}
+
+TEST_P(ForwardPassSuite, HiddenStatesChangeNothingElse) {
+  ForEachModel([](const MemoryCheckpoint& checkpoint) {
+    const auto model = LoadModel(checkpoint);
+    const std::vector<TokenId> tokens = Prompt(5, 3);
+    const std::vector<BlockId> blocks = {2};
+    const Chunk chunk{.tokens = tokens, .blocks = blocks};
+    const OutputRow row{.row = 4, .sample = true, .alternatives = 3};
+    const std::vector<HiddenRow> hidden = {{.row = 4, .layer = 1}, {.row = 0, .layer = 0}};
+    std::vector<TokenAlternative> without;
+    for (const bool asks : {false, true}) {
+      model->Open(0, {.sampling = {.temperature = 0}});
+      const auto output = model->Step(
+          {.chunks = {&chunk, 1},
+           .rows = {&row, 1},
+           .hidden_rows = asks ? absl::MakeConstSpan(hidden) : absl::Span<const HiddenRow>()});
+      ASSERT_TRUE(output.ok()) << output.status();
+      EXPECT_EQ(output->hidden.size(), asks ? 2u : 0u);
+      const auto& alternatives = output->rows[0].alternatives;
+      if (!asks) without.assign(alternatives.begin(), alternatives.end());
+      for (size_t i = 0; i < without.size(); ++i) {
+        EXPECT_EQ(alternatives[i].token, without[i].token);
+        EXPECT_EQ(alternatives[i].logprob, without[i].logprob);
+      }
+      model->Close(0);
+    }
+  });
+}
+
 TEST_P(ForwardPassSuite, ASequencesAnswerDoesNotDependOnNeighboursChunksOrThreads) {
   ForEachModel([](const MemoryCheckpoint& checkpoint) {
     const FedSequence subject{Prompt(41, 13), {9, 4}};

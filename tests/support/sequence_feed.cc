@@ -106,6 +106,28 @@ FeedResult Feed(LanguageModel& model, const std::vector<FedSequence>& sequences,
   }
 }
 
+HiddenStates FeedForHidden(LanguageModel& model, const std::vector<FedSequence>& sequences,
+                           const std::vector<int32_t>& layers, size_t chunk) {
+  HiddenStates states(sequences.size());
+  for (size_t at = 0;; at += chunk) {
+    const FeedStep step = StepAt(sequences, at, chunk);
+    if (step.chunks.empty()) return states;
+    // Layer by layer: the order is the caller's.
+    std::vector<HiddenRow> rows;
+    for (const int32_t layer : layers) {
+      for (const OutputRow& row : step.rows) rows.push_back({row.chunk, row.row, layer});
+    }
+    const auto output = model.Step({.chunks = step.chunks, .hidden_rows = rows});
+    EXPECT_TRUE(output.ok()) << output.status();
+    for (size_t i = 0; i < step.rows.size(); ++i) {
+      std::vector<float>& row = states[step.owners[i]].emplace_back();
+      for (size_t l = 0; l < layers.size(); ++l) {
+        Append(output->hidden[l * step.rows.size() + i], row);
+      }
+    }
+  }
+}
+
 void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed) {
   size_t tokens = 0;
   for (const auto& logprobs : fed.logprobs) tokens += logprobs.size();

@@ -74,16 +74,21 @@ class CpuForwardPass final : public ForwardPass {
   const DeviceFacts& facts() const override { return facts_; }
   std::shared_ptr<const SharedWeights> weights() const override { return weights_; }
 
-  absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) override {
+  absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows,
+                   HiddenRows& hidden) override {
     kv_cache_.Copy(batch.copies());
     tables_.Assign(batch);
     tokens_ = batch.size();
     const StepContext step{pool_, workspace_, batch, tables_, counters_, tap_};
     Embed(step);
     const Weights& weights = weights_->weights();
-    for (size_t i = 0; i < weights.blocks.size(); ++i) {
-      weights.blocks[i].Forward(step, kv_cache_.layer(static_cast<int>(i)));
+    CopyResidual(0, hidden);
+    const int layers = static_cast<int>(weights.blocks.size());
+    for (int i = 0; i < layers; ++i) {
+      weights.blocks[i].Forward(step, kv_cache_.layer(i));
+      CopyResidual(i + 1, hidden);
     }
+    weights.head.Normalize(step, hidden.RowsOf(layers + 1), hidden);
     weights.head.Forward(step, slots, rows, sampler_scratch_);
     return absl::OkStatus();
   }
@@ -124,6 +129,16 @@ class CpuForwardPass final : public ForwardPass {
                            workspace_.residual + t * width);
       }
     });
+  }
+
+  // Keeps what callers want to know of the residual stream as it is.
+  void CopyResidual(int layer, HiddenRows& hidden) const {
+    const HiddenRows::Range rows = hidden.RowsOf(layer);
+    const size_t width = hidden.width();
+    for (int row = rows.first; row < rows.end; ++row) {
+      std::copy_n(workspace_.residual + hidden.tokens()[row] * width, width,
+                  hidden.values().data() + row * width);
+    }
   }
 
   DeviceFacts facts_;

@@ -33,6 +33,15 @@ void OutputHead::Forward(const StepContext& step, absl::Span<Slot> slots, Output
   }
 }
 
+void OutputHead::Normalize(const StepContext& step, HiddenRows::Range rows,
+                           HiddenRows& hidden) const {
+  const size_t width = norm_.width;
+  for (int row = rows.first; row < rows.end; ++row) {
+    norm_.Forward(step.workspace.residual + hidden.tokens()[row] * width,
+                  hidden.values().data() + row * width, {.first = 0, .end = 1});
+  }
+}
+
 void OutputHead::Project(const StepContext& step, const OutputRows& rows, int first,
                          int count) const {
   const Workspace& buffers = step.workspace;

@@ -8,6 +8,7 @@
 #include "model/nn/cpu/norm.h"
 #include "model/nn/cpu/sampler.h"
 #include "model/nn/cpu/step_context.h"
+#include "model/nn/step/hidden_rows.h"
 #include "model/nn/step/output_rows.h"
 #include "model/nn/step/slot.h"
 
@@ -20,6 +21,9 @@ class OutputHead {
  public:
   OutputHead(const Norm& norm, LinearLayer projection)
       : norm_(norm), projection_(std::move(projection)) {}
+
+  // The hidden states of these rows: the residual stream after the final norm.
+  void Normalize(const StepContext& step, HiddenRows::Range rows, HiddenRows& hidden) const;
 
   // Fills in every row. `slots` by SlotId, `scratch` by thread: from step to step the same, at first
   // empty.

@@ -10,6 +10,7 @@
 #include "model/kernels/embedding_cuda.h"
 #include "model/nn/cuda/cuda_status.h"
 #include "model/nn/cuda/device_options.h"
+#include "model/nn/cuda/hidden_transfer.h"
 #include "model/nn/cuda/kv_cache.h"
 #include "model/nn/cuda/model_weights.h"
 #include "model/nn/cuda/step_graphs.h"
@@ -113,8 +114,9 @@ class CudaForwardPass final : public ForwardPass {
 
   const DeviceFacts& facts() const override { return facts_; }
 
-  absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) override {
-    absl::Status status = RunStep(batch, slots, rows);
+  absl::Status Run(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows,
+                   HiddenRows& hidden) override {
+    absl::Status status = RunStep(batch, slots, rows, hidden);
     if (status.ok() || status.code() == absl::StatusCode::kUnavailable) return status;
     return AfterFailure(status);
   }
@@ -134,20 +136,24 @@ class CudaForwardPass final : public ForwardPass {
   }
 
  private:
-  absl::Status RunStep(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows) {
+  absl::Status RunStep(const StepBatch& batch, absl::Span<Slot> slots, OutputRows& rows,
+                       HiddenRows& hidden) {
     RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
     RETURN_IF_ERROR(CopyBlocks(batch));
     StepShape shape = ShapeOf(batch, rows);
-    const int graph = graphs_.Find(batch, shape);
+    const int graph = hidden.empty() ? graphs_.Find(batch, shape) : -1;
     if (graph >= 0) shape = graphs_.shapes()[graph];
     RETURN_IF_ERROR(transfer_.Describe(shape, batch, slots, rows, stream_.get()));
+    RETURN_IF_ERROR(hidden_.Describe(hidden, stream_.get()));
     if (transfer_.moves() != captured_moves_) RETURN_IF_ERROR(CaptureGraphs());
-    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape));
+    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape, hidden));
     tokens_ = batch.size();
     RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
+    RETURN_IF_ERROR(hidden_.Fetch(hidden, stream_.get()));
     RETURN_IF_ERROR(FetchPicks(batch));
     RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
     transfer_.Report(shape, slots, rows);
+    hidden_.Report(hidden);
     return absl::OkStatus();
   }
 
@@ -208,8 +214,8 @@ class CudaForwardPass final : public ForwardPass {
   // For the addresses as they are.
   absl::Status CaptureGraphs() {
     captured_moves_ = -1;
-    RETURN_IF_ERROR(
-        graphs_.Capture(stream_.get(), [this](const StepShape& shape) { return Enqueue(shape); }));
+    RETURN_IF_ERROR(graphs_.Capture(
+        stream_.get(), [this](const StepShape& shape) { return Enqueue(shape, HiddenRows(0)); }));
     captured_moves_ = transfer_.moves();
     return absl::OkStatus();
   }
@@ -224,7 +230,7 @@ class CudaForwardPass final : public ForwardPass {
     no_rows.Assign({}, nothing);
     for (const StepShape& shape : {graphs_.shapes().front(), large}) {
       RETURN_IF_ERROR(transfer_.Describe(shape, nothing, {}, no_rows, stream_.get()));
-      RETURN_IF_ERROR(Enqueue(shape));
+      RETURN_IF_ERROR(Enqueue(shape, HiddenRows(0)));
       RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
     }
     return absl::OkStatus();
@@ -240,7 +246,7 @@ class CudaForwardPass final : public ForwardPass {
     return absl::OkStatus();
   }
 
-  absl::Status Enqueue(const StepShape& shape) {
+  absl::Status Enqueue(const StepShape& shape, const HiddenRows& hidden) {
     const StepArrays arrays = transfer_.arrays(shape);
     const ResultArrays results = transfer_.results(shape);
     StepContext step{.stream = stream_.get(),
@@ -258,9 +264,14 @@ class CudaForwardPass final : public ForwardPass {
                                        .x = workspace_.residual,
                                        .count = shape.tokens,
                                        .width = embedding.depth});
-    for (size_t i = 0; i < weights_->blocks.size(); ++i) {
-      weights_->blocks[i].Forward(step, kv_cache_.layer(static_cast<int>(i)));
+    CopyResidual(step, hidden_.RowsOf(hidden, 0), hidden.width());
+    const int layers = static_cast<int>(weights_->blocks.size());
+    for (int i = 0; i < layers; ++i) {
+      weights_->blocks[i].Forward(step, kv_cache_.layer(i));
+      CopyResidual(step, hidden_.RowsOf(hidden, i + 1), hidden.width());
     }
+    const HiddenTransfer::Rows normed = hidden_.RowsOf(hidden, layers + 1);
+    weights_->head.Normalize(step, normed.tokens, normed.count, normed.values);
     weights_->head.Forward(step, transfer_.lists());
     return step.status;
   }
@@ -284,6 +295,7 @@ class CudaForwardPass final : public ForwardPass {
   ExpertCounters counters_;
   std::optional<Matmul> matmul_;
   StepTransfer transfer_;
+  HiddenTransfer hidden_;
   StepGraphs graphs_;
   int captured_moves_ = -1;  // of transfer_, when graphs were captured; -1: they are not whole
   int tokens_ = 0;           // of the last step

@@ -15,6 +15,16 @@ kernels::cuda::NormArgs ArgsOf(const Norm& norm, DeviceFloat y_type, void* y) {
           .width = norm.width};
 }
 
+// Of picked rows of the residual stream.
+void NormResidual(StepContext& step, const int32_t* rows, int count, kernels::cuda::NormArgs args) {
+  args.x = step.workspace.residual;
+  args.x_type = DeviceFloat::kF32;
+  args.x_stride = static_cast<size_t>(args.width);
+  args.rows = rows;
+  args.count = count;
+  step.Launch(kernels::cuda::Norm, args);
+}
+
 }  // namespace
 
 Norm Norm::Place(const NormPlan& plan, WeightPlacer& placer) {
@@ -39,14 +49,12 @@ Activations Norm::Of(StepContext& step, const Activations& input, void* y) const
 }
 
 Activations Norm::OfRows(StepContext& step, const int32_t* rows, int count, void* y) const {
-  kernels::cuda::NormArgs args = ArgsOf(*this, step.activations, y);
-  args.x = step.workspace.residual;
-  args.x_type = DeviceFloat::kF32;
-  args.x_stride = static_cast<size_t>(width);
-  args.rows = rows;
-  args.count = count;
-  step.Launch(kernels::cuda::Norm, args);
+  NormResidual(step, rows, count, ArgsOf(*this, step.activations, y));
   return step.Rows(y, width);
+}
+
+void Norm::FloatsOfRows(StepContext& step, const int32_t* rows, int count, float* y) const {
+  NormResidual(step, rows, count, ArgsOf(*this, DeviceFloat::kF32, y));
 }
 
 }  // namespace peerage::nn::cuda

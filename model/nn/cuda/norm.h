@@ -21,6 +21,8 @@ struct Norm {
   Activations Of(StepContext& step, const Activations& input, void* y) const;
   // Picked rows of the residual stream, -1: zeros.
   Activations OfRows(StepContext& step, const int32_t* rows, int count, void* y) const;
+  // The same as f32, whatever activations are.
+  void FloatsOfRows(StepContext& step, const int32_t* rows, int count, float* y) const;
 };
 
 }  // namespace peerage::nn::cuda

@@ -19,6 +19,10 @@ class OutputHead {
   OutputHead(const Norm& norm, const LinearLayer& projection)
       : norm_(norm), projection_(projection) {}
 
+  // y = norm(x) of picked rows of the residual stream: hidden states.
+  void Normalize(StepContext& step, const int32_t* rows, int count, float* y) const {
+    norm_.FloatsOfRows(step, rows, count, y);
+  }
   void Forward(StepContext& step, const SamplingArrays& lists) const;
   void RaiseNeeds(LayerNeeds& needs) const;
 

@@ -50,7 +50,8 @@ class Decoder {
   }
 
   // One step: what every sequence has not yet fed, and a draw for each.
-  absl::StatusOr<std::vector<RowOutput>> Step(int alternatives = 2) {
+  absl::StatusOr<std::vector<RowOutput>> Step(int alternatives = 2,
+                                              absl::Span<const HiddenRow> hidden = {}) {
     std::vector<Chunk> chunks;
     std::vector<OutputRow> rows;
     for (size_t s = 0; s < tokens_.size(); ++s) {
@@ -64,7 +65,8 @@ class Decoder {
                       .sample = true,
                       .alternatives = alternatives});
     }
-    const absl::StatusOr<StepOutput> output = model_.Step({.chunks = chunks, .rows = rows});
+    const absl::StatusOr<StepOutput> output =
+        model_.Step({.chunks = chunks, .rows = rows, .hidden_rows = hidden});
     if (!output.ok()) return output.status();
     for (size_t s = 0; s < tokens_.size(); ++s) {
       at_[s] = tokens_[s].size();
@@ -103,6 +105,29 @@ TEST(CudaStepsTest, AStepThatDecodesIsOneLaunchAndOneWait) {
       EXPECT_EQ(standin::Calls("pageable copies"), 0u);
       EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaMallocHost"), 0u);
     }
+  }
+}
+
+// Those that ask for hidden states are launched one by one, wait once all the same, and leave the
+// graphs as they are. Once a step has made room, nothing is allocated.
+TEST(CudaStepsTest, HiddenStatesComeWithTheStepsOneWait) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "calls are counted by the stand-in";
+  const MemoryCheckpoint checkpoint(OddConfig(), 3);
+  const auto model = Load(checkpoint, "cuda:0");
+  for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.sampling = {.temperature = 0}});
+  Decoder decoder(*model, 3);
+  const std::vector<HiddenRow> hidden = {{.chunk = 2, .layer = 4}, {.chunk = 0, .layer = 1}};
+  ASSERT_TRUE(decoder.Step(2, hidden).ok());  // the prompts
+  for (int i = 0; i < 4; ++i) {
+    const bool asks = i % 2 == 0;
+    standin::ResetCalls();
+    ASSERT_TRUE(decoder.Step(2, asks ? hidden : absl::Span<const HiddenRow>()).ok());
+    EXPECT_EQ(standin::Calls("cudaGraphLaunch"), asks ? 0u : 1u);
+    EXPECT_EQ(standin::Calls("cudaStreamSynchronize"), 1u);
+    EXPECT_EQ(standin::Calls("device to host copies"), asks ? 2u : 1u);
+    EXPECT_EQ(standin::Calls("pageable copies"), 0u);
+    EXPECT_EQ(standin::Calls("cudaGraphInstantiate"), 0u);
+    EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaMallocHost"), 0u);
   }
 }
 

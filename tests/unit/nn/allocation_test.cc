@@ -87,7 +87,8 @@ class Conversation {
         rows[s] = {.chunk = s, .row = count - 1, .sample = true, .alternatives = 3};
         rows[kSequences + s] = {.chunk = s, .row = 0, .targets = tokens.first(3)};
       }
-      const auto output = model.Step({.chunks = chunks, .rows = rows});
+      const HiddenRow hidden[] = {{.row = count - 1, .layer = 4}, {.row = 0, .layer = at % 4}};
+      const auto output = model.Step({.chunks = chunks, .rows = rows, .hidden_rows = hidden});
       ok = ok && output.ok() && output->chunk_status[0].ok();
     }
     return ok;

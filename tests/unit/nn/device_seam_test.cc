@@ -34,8 +34,8 @@ class NotingDevice : public nn::ForwardPass {
 
   const nn::DeviceFacts& facts() const override { return facts_; }
 
-  absl::Status Run(const nn::StepBatch& batch, absl::Span<nn::Slot> slots,
-                   nn::OutputRows& rows) override {
+  absl::Status Run(const nn::StepBatch& batch, absl::Span<nn::Slot> slots, nn::OutputRows& rows,
+                   nn::HiddenRows& hidden) override {
     notes_.tokens.clear();
     notes_.random.clear();
     for (const nn::StepBatch::Token& token : batch.tokens()) {
@@ -46,6 +46,12 @@ class NotingDevice : public nn::ForwardPass {
       if (rows.wanted(row).sample) slots[rows.slot(row)].Remember(1);
       for (TokenScore& score : rows.scores(row)) score.rank = 100 + rows.token(row);
       if (row == notes_.failing_row) rows.Fail(row);
+    }
+    for (int layer = 0; layer < 4; ++layer) {
+      const nn::HiddenRows::Range range = hidden.RowsOf(layer);
+      for (int row = range.first; row < range.end; ++row) {
+        hidden.values()[row * hidden.width()] = 100 * layer + hidden.tokens()[row];
+      }
     }
     return notes_.answer;
   }
@@ -76,17 +82,18 @@ class TransformerSeamTest : public testing::Test {
   absl::StatusOr<StepOutput> Step(SlotId slot, bool sample) {
     chunk_ = {.slot = slot, .tokens = tokens_, .first_position = 3, .blocks = blocks_};
     row_ = {.row = 1, .sample = sample, .targets = sample ? absl::Span<const TokenId>() : tokens_};
-    return model_.Step({.chunks = {&chunk_, 1}, .rows = {&row_, 1}});
+    return model_.Step({.chunks = {&chunk_, 1}, .rows = {&row_, 1}, .hidden_rows = hidden_rows_});
   }
 
   DeviceNotes notes_;
-  nn::Transformer model_{ModelDescription{.vocabulary_size = 97},
+  nn::Transformer model_{ModelDescription{.hidden_size = 2, .vocabulary_size = 97},
                          ModelCapacity{.block_tokens = 32, .num_slots = 3},
                          std::make_unique<NotingDevice>(notes_)};
   const std::vector<TokenId> tokens_ = {11, 12};
   const std::vector<BlockId> blocks_ = {0};
   Chunk chunk_;
   OutputRow row_;
+  std::vector<HiddenRow> hidden_rows_;
 };
 
 TEST_F(TransformerSeamTest, GivesTheDeviceTheBatchAndReportsItsRows) {
@@ -98,6 +105,18 @@ TEST_F(TransformerSeamTest, GivesTheDeviceTheBatchAndReportsItsRows) {
   EXPECT_TRUE(output->chunk_status[0].ok());
   ASSERT_EQ(output->picks.size(), 1u);
   EXPECT_EQ(output->picks[0].ids[0], 97u);
+}
+
+TEST_F(TransformerSeamTest, ReportsHiddenStatesWhereTheyWereAskedFor) {
+  hidden_rows_ = {{.row = 1, .layer = 3}, {.row = 0, .layer = 2}, {.row = 0, .layer = 3}};
+  const auto output = Step(1, false);
+  ASSERT_TRUE(output.ok());
+  std::vector<float> firsts;
+  for (const absl::Span<const float> row : output->hidden) {
+    ASSERT_EQ(row.size(), 2u);
+    firsts.push_back(row[0]);
+  }
+  EXPECT_THAT(firsts, ElementsAre(301, 200, 300));
 }
 
 TEST_F(TransformerSeamTest, ADevicesErrorIsTheSteps) {
