@@ -13,6 +13,7 @@
 #include "model/language_model.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/distinct_experts.h"
+#include "server/engine/hidden_recorder.h"
 #include "server/engine/observer.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
@@ -77,6 +78,9 @@ class Delivery {
  protected:
   // What goes to the sink before any result.
   virtual void DeliverStart(const CachedPrefix& cached) = 0;
+
+  // A part is complete: hands on its hidden states and, before the first part's, the prompt's.
+  void DeliverHidden(HiddenRecorder& hidden, bool is_first, uint32_t part);
 
   // The client gets a token, or what a step says of some.
   void MarkToken(absl::Time now);

@@ -10,7 +10,8 @@ GenerateDelivery::GenerateDelivery(GenerateRequest request, std::shared_ptr<Resp
     : Delivery(std::move(sink), request.scheduling.arrival),
       request_(std::move(request)),
       tokenizer_(model.tokenizer),
-      trace_(request_.trace, model.expert_layers, request_.prompt.size(), request_.candidates) {}
+      trace_(request_.trace, model.expert_layers, request_.prompt.size(), request_.candidates),
+      hidden_(&request_.hidden_states, request_.prompt.size(), request_.candidates) {}
 
 SlotState GenerateDelivery::StateOf(const Sequence& sequence) const {
   if (sequence.is_trunk) return {};  // nothing is sampled there
@@ -21,6 +22,7 @@ SlotState GenerateDelivery::StateOf(const Sequence& sequence) const {
 }
 
 void GenerateDelivery::AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const {
+  hidden_.AddRows(sequence.index, sequence.computed, count, step);
   if (request_.prompt_logprobs && sequence.index == 0) {
     const absl::Span<const TokenId> prompt = request_.prompt;
     const int32_t scored = std::min(count, prompt_size() - 1 - sequence.computed);
@@ -37,6 +39,7 @@ void GenerateDelivery::AddRows(const Sequence& sequence, int32_t count, StepBuil
 std::optional<TokenId> GenerateDelivery::Deliver(Sequence& sequence, const ChunkResult& result,
                                                  absl::Time now) {
   trace_.Record(sequence.index, result, sequence.reached);
+  hidden_.Keep(sequence.index, result);
   if (request_.trace == ExpertTraceLevel::kFull) DeliverPicks(sequence, result);
   if (sequence.index == 0) {
     // Every candidate computes the prompt's last token; that of the first one counts.
@@ -77,6 +80,7 @@ void GenerateDelivery::DeliverStart(const CachedPrefix& cached) {
   cached_prompt_tokens_ = static_cast<uint32_t>(std::min(cached.tokens, prompt_size()));
   sink().OnStarted(static_cast<uint32_t>(cached.tokens));
   trace_.Start(cached.tokens);
+  hidden_.Start();
   candidates_.reserve(request_.candidates);
   for (uint32_t i = 0; i < request_.candidates; ++i) {
     candidates_.emplace_back(i, &request_.stopping, tokenizer_);
@@ -129,6 +133,7 @@ void GenerateDelivery::DeliverFinish(CandidateFinish finish) {
     if (num_finished_ == 0) sink().OnPromptTrace(trace_.TakePrompt());
     finish.trace = trace_.TakePart(finish.candidate);
   }
+  DeliverHidden(hidden_, num_finished_ == 0, finish.candidate);
   ++num_finished_;
   ++finished_[static_cast<size_t>(finish.reason)];
   sink().OnFinished(std::move(finish));

@@ -9,6 +9,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "server/engine/candidate.h"
 #include "server/engine/delivery.h"
+#include "server/engine/hidden_recorder.h"
 #include "server/engine/trace_recorder.h"
 
 namespace peerage {
@@ -52,6 +53,7 @@ class GenerateDelivery final : public Delivery {
   uint32_t num_finished_ = 0;
   std::array<uint32_t, 3> finished_ = {};  // by FinishReason
   TraceRecorder trace_;
+  HiddenRecorder hidden_;
 };
 
 }  // namespace peerage

@@ -21,9 +21,10 @@ KeptPrefixes::KeptPrefixes(bool is_on, int32_t block_tokens, BlockPool* blocks)
       cache_(blocks->num_blocks(), block_tokens) {}
 
 // A sequence that begins anew goes on behind what is in the cache of its tokens, up to the last
-// one, which has to be computed for what follows it. With likelihoods wanted, the first token
-// behind what is skipped needs its own from the cache, too. One that begins again skips no more
-// than was told to be known when it first began.
+// one, which has to be computed for what follows it, or to the first one of which more than keys
+// and values is needed. With likelihoods wanted, the first token behind what is skipped needs its
+// own from the cache, too. One that begins again skips no more than was told to be known when it
+// first began, or was delivered since.
 void KeptPrefixes::Find(Sequence& sequence) {
   if (!is_on_ || !MaySkip(sequence)) return;
   Task& task = *sequence.task;
@@ -31,7 +32,7 @@ void KeptPrefixes::Find(Sequence& sequence) {
   const bool wants_logprobs = is_new && task.work.prompt_alternatives >= 0;
   const int32_t size = block_tokens_;
   auto most = static_cast<int32_t>(sequence.tokens.size() - 1) / size;
-  if (!is_new) most = std::min(most, sequence.reached / size);
+  most = std::min(most, (is_new ? task.work.first_needed_position : sequence.reached) / size);
   std::vector<BlockId> found = LookUp(sequence, most + (wants_logprobs ? 1 : 0),
                                       wants_logprobs ? task.work.prompt_alternatives : -1);
   if (wants_logprobs) sequence.logprobs = LogprobsOf(found, sequence.tokens[0]);

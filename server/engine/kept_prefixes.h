@@ -22,8 +22,9 @@ class KeptPrefixes {
   KeptPrefixes(bool is_on, int32_t block_tokens, BlockPool* blocks);
 
   // The sequence, which has started and has no block yet, adopts the blocks that hold its beginning
-  // in place of promised ones, if its first tokens are wanted for what follows them alone. Its task
-  // is told (Task::cached). One that begins again skips no more than it had reached before.
+  // in place of promised ones, as far as its tokens are wanted for what follows them alone
+  // (Work::first_needed_position). Its task is told (Task::cached). One that begins again skips no
+  // more than it had reached before.
   void Find(Sequence& sequence);
 
   // Blocks of the sequence that have become full can be found from now on.

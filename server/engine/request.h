@@ -10,6 +10,7 @@
 #include "model/language_model.h"
 #include "model/token.h"
 #include "server/engine/expert_trace.h"
+#include "server/engine/hidden_states.h"
 #include "server/engine/observer.h"
 #include "server/engine/request_origin.h"
 
@@ -58,6 +59,7 @@ struct GenerateRequest {
   // only. They are delivered already.
   std::vector<TokenId> generated = {};
   bool is_over = false;  // `generated` ends the text, with its last token
+  HiddenStatesChoice hidden_states = {};
 };
 
 struct ScoreRequest {
@@ -70,6 +72,7 @@ struct ScoreRequest {
   ExpertTraceLevel trace = ExpertTraceLevel::kNone;
   ExpertControl expert_control = {};  // of a model that takes it
   SchedulingParams scheduling;
+  HiddenStatesChoice hidden_states = {};
 };
 
 }  // namespace peerage

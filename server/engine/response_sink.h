@@ -12,6 +12,7 @@
 #include "model/language_model.h"
 #include "model/token.h"
 #include "server/engine/expert_trace.h"
+#include "server/engine/hidden_states.h"
 
 namespace peerage {
 
@@ -117,6 +118,9 @@ class ResponseSink {
   virtual void OnDelta(TokenDelta delta) {}
   // When a trace was asked for, once: before the first OnFinished or OnScore.
   virtual void OnPromptTrace(ExpertTrace trace) {}
+  // Where any were asked for and computed: once of each part, before its OnFinished or OnScore, and
+  // of the prompt before the first of them.
+  virtual void OnHiddenStates(HiddenStates states) {}
   virtual void OnFinished(CandidateFinish finish) {}
   virtual void OnScore(ContinuationScore score) {}
   virtual void OnDone(absl::Status status, const Timings& timings) = 0;

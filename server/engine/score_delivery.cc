@@ -11,13 +11,15 @@ ScoreDelivery::ScoreDelivery(ScoreRequest request, std::shared_ptr<ResponseSink>
       request_(std::move(request)),
       scores_(request_.continuations.size()),
       trace_(request_.trace, model.expert_layers, request_.context.size(),
-             request_.continuations.size()) {
+             request_.continuations.size()),
+      hidden_(&request_.hidden_states, request_.context.size(), request_.continuations.size()) {
   for (const std::vector<TokenId>& continuation : request_.continuations) {
     first_tokens_.push_back(continuation.front());
   }
 }
 
 void ScoreDelivery::AddRows(const Sequence& sequence, int32_t count, StepBuilder& step) const {
+  hidden_.AddRows(sequence.index, sequence.computed, count, step);
   if (sequence.is_trunk) {
     const bool is_new = sequence.reached < context_size();
     if (is_new && count == sequence.pending()) {
@@ -44,6 +46,7 @@ int64_t ScoreDelivery::NextTraceToken(const Sequence& sequence) const {
 std::optional<TokenId> ScoreDelivery::Deliver(Sequence& sequence, const ChunkResult& result,
                                               absl::Time now) {
   trace_.Record(sequence.index, result, sequence.reached);
+  hidden_.Keep(sequence.index, result);
   if (sequence.is_trunk) {
     const int32_t begin = std::max(result.first_position, sequence.reached);
     tokens_.prompt += std::max(sequence.computed - begin, 0);
@@ -66,6 +69,7 @@ void ScoreDelivery::DeliverStart(const CachedPrefix& cached) {
   cached_prompt_tokens_ = static_cast<uint32_t>(cached.tokens);
   sink().OnStarted(cached_prompt_tokens_);
   trace_.Start(cached.tokens);
+  hidden_.Start();
   if (!request_.context.empty()) return;
   for (size_t i = 0; i < scores_.size(); ++i) scores_[i].push_back({.token = first_tokens_[i]});
   EndFirstTokens();
@@ -89,6 +93,7 @@ void ScoreDelivery::DeliverScore(uint32_t continuation) {
     if (num_delivered_ == 0) sink().OnPromptTrace(trace_.TakePrompt());
     score.trace = trace_.TakePart(continuation);
   }
+  DeliverHidden(hidden_, num_delivered_ == 0, continuation);
   ++num_delivered_;
   tokens_.scored += static_cast<int64_t>(score.tokens.size());
   sink().OnScore(std::move(score));

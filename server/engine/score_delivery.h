@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "server/engine/delivery.h"
+#include "server/engine/hidden_recorder.h"
 #include "server/engine/trace_recorder.h"
 
 namespace peerage {
@@ -45,6 +46,7 @@ class ScoreDelivery final : public Delivery {
   uint32_t scored_tokens_ = 0;
   uint32_t cached_prompt_tokens_ = 0;
   TraceRecorder trace_;
+  HiddenRecorder hidden_;
 };
 
 }  // namespace peerage

@@ -8,12 +8,16 @@
 
 namespace peerage {
 
-// What a step reported of one chunk: outputs[i] answers rows[i].
+// What a step reported of one chunk.
 struct ChunkResult {
   int32_t first_position = 0;
   int32_t num_tokens = 0;
+  // outputs[i] answers rows[i].
   absl::Span<const OutputRow> rows;
   absl::Span<const RowOutput> outputs;
+  // hidden[i] answers hidden_rows[i].
+  absl::Span<const HiddenRow> hidden_rows;
+  absl::Span<const absl::Span<const float>> hidden;
   // By expert layer, of the whole step: the chunk's tokens are those from `first_token` on.
   absl::Span<const ExpertPicks> picks;
   int32_t first_token = 0;
@@ -40,6 +44,8 @@ class StepBuilder {
   // Rows of the chunk that was added last. `row` is an index into its tokens.
   void Sample(int32_t row, int32_t alternatives);
   void Score(int32_t row, absl::Span<const TokenId> targets, int32_t alternatives);
+  // The hidden state of that token behind a layer (HiddenRow).
+  void Report(int32_t row, int32_t layer);
 
   // `copies` belongs to the caller.
   StepInput Input(absl::Span<const BlockCopy> copies) const;
@@ -47,11 +53,18 @@ class StepBuilder {
   ChunkResult ResultOf(int32_t chunk, const StepOutput& output) const;
 
  private:
+  // What of the others belongs to a chunk begins here.
+  struct Firsts {
+    size_t row = 0;
+    size_t hidden_row = 0;
+    int32_t token = 0;
+  };
+
   std::vector<Chunk> chunks_;
-  std::vector<int32_t> first_row_;    // [chunks]
-  std::vector<int32_t> first_token_;  // [chunks]
+  std::vector<Firsts> firsts_;  // [chunks]
   int32_t num_tokens_ = 0;
   std::vector<OutputRow> rows_;
+  std::vector<HiddenRow> hidden_rows_;
 };
 
 }  // namespace peerage

@@ -27,7 +27,8 @@ Work WorkOf(const GenerateRequest& request) {
       .trunk = prompt.first(trunk),
       .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX)),
       .salt = SaltOf(request),
-      .prompt_alternatives = request.prompt_logprobs ? std::max(request.alternatives, 0) : -1};
+      .prompt_alternatives = request.prompt_logprobs ? std::max(request.alternatives, 0) : -1,
+      .first_needed_position = request.hidden_states.First()};
   const Work::Branch branch{
       .tokens = prompt.subspan(trunk),
       .generated = request.generated,
@@ -42,6 +43,7 @@ Work WorkOf(const GenerateRequest& request) {
 Work WorkOf(const ScoreRequest& request) {
   Work work{.trunk = request.context,
             .salt = SaltOf(request),
+            .first_needed_position = request.hidden_states.First(),
             .branches_are_scored = true,
             .is_throughput = true};
   for (uint32_t i = 0; i < request.continuations.size(); ++i) {

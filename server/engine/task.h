@@ -35,6 +35,9 @@ struct Work {
   std::string salt = {};                 // what was computed under another one is not of use
   // How likely the first tokens are is wanted, with so many alternatives; -1: it is not.
   int32_t prompt_alternatives = -1;
+  // More than keys and values is wanted of the positions from here on, so the request computes them
+  // itself; INT32_MAX: of none of those that are known.
+  int32_t first_needed_position = INT32_MAX;
   bool branches_are_scored = false;  // every token of theirs is to be computed for its own sake
   // Nobody waits for its tokens one by one: it takes what others leave.
   bool is_throughput = false;

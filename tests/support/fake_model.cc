@@ -33,6 +33,7 @@ bool Contains(const std::vector<TokenId>& ids, TokenId token) {
 }
 
 constexpr uint64_t kRecordBytes = 192;
+constexpr uint32_t kHiddenSize = 3;
 
 }  // namespace
 
@@ -46,6 +47,7 @@ FakeModel::FakeModel(const FakeModelOptions& options)
   description_.expert_layers = options.expert_layers;
   description_.takes_expert_control = true;
   description_.num_layers = 1;
+  description_.hidden_size = kHiddenSize;
   for (const ExpertLayer& layer : options.expert_layers) {
     counts_.emplace_back(layer.num_experts);
     totals_.emplace_back();
@@ -96,6 +98,14 @@ FakeModel::Picks FakeModel::PicksOf(const ExpertLayer& layer, TokenId token, int
   return picks;
 }
 
+std::vector<float> FakeModel::HiddenState(absl::Span<const TokenId> history, int32_t layer) {
+  std::vector<float> values;
+  for (uint32_t i = 0; i < kHiddenSize; ++i) {
+    values.push_back(static_cast<float>(Mix(Mix(Hash(history), layer), i) % 10007) / 64);
+  }
+  return values;
+}
+
 void FakeModel::Open(SlotId slot, const SlotState& state) {
   EXPECT_TRUE(slot >= 0 && slot < options_.capacity.num_slots) << "no slot " << slot;
   Slot opened{.sampling = state.sampling,
@@ -141,6 +151,8 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
   }
   for (size_t i = 0; i < input.rows.size(); ++i) rows_.push_back({scores_[i], alternatives_[i]});
 
+  ReportHidden(input, histories);
+
   absl::MutexLock lock(&mu_);
   chunk_status_.assign(input.chunks.size(), absl::OkStatus());
   last_chunks_.clear();
@@ -157,7 +169,22 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
     if (!chunk_status_[input.rows[i].chunk].ok()) rows_[i] = {};
   }
   ++answered_;
-  return StepOutput{.rows = rows_, .chunk_status = chunk_status_, .picks = picks_};
+  return StepOutput{
+      .rows = rows_, .chunk_status = chunk_status_, .picks = picks_, .hidden = hidden_};
+}
+
+void FakeModel::ReportHidden(const StepInput& input,
+                             absl::Span<const std::vector<TokenId>> histories) {
+  hidden_values_.clear();
+  for (const HiddenRow& row : input.hidden_rows) {
+    const absl::Span<const TokenId> tokens = input.chunks[row.chunk].tokens;
+    EXPECT_TRUE(row.row >= 0 && row.row < static_cast<int32_t>(tokens.size()));
+    EXPECT_TRUE(row.layer >= 0 && row.layer <= static_cast<int32_t>(description_.num_layers) + 1);
+    std::vector<TokenId> history = histories[row.chunk];
+    history.insert(history.end(), tokens.begin(), tokens.begin() + row.row + 1);
+    hidden_values_.push_back(HiddenState(history, row.layer));
+  }
+  hidden_.assign(hidden_values_.begin(), hidden_values_.end());
 }
 
 void FakeModel::TellStep(const StepInput& input, std::vector<std::vector<TokenId>> sequences) {

@@ -52,6 +52,9 @@ class FakeModel final : public LanguageModel {
   };
   static Picks PicksOf(const ExpertLayer& layer, TokenId token, int32_t position);
 
+  // The hidden state behind a layer of the last token of `history`: [hidden_size].
+  static std::vector<float> HiddenState(absl::Span<const TokenId> history, int32_t layer);
+
   const ModelDescription& description() const override { return description_; }
   const ModelCapacity& capacity() const override { return options_.capacity; }
   void Open(SlotId slot, const SlotState& state) override;
@@ -107,6 +110,7 @@ class FakeModel final : public LanguageModel {
   static void Force(const TokenControl& control, Picks& picks);
   void Count(size_t layer, const Picks& picks);  // of one token
   void PickExperts(const StepInput& input);
+  void ReportHidden(const StepInput& input, absl::Span<const std::vector<TokenId>> histories);
   void Answer(const OutputRow& row, absl::Span<const TokenId> history, Slot& slot);
 
   const FakeModelOptions options_;
@@ -125,6 +129,8 @@ class FakeModel final : public LanguageModel {
   std::vector<std::vector<uint64_t>> sub_keys_;   // [expert layers, heads * 2 * num_sub_keys]
   std::vector<Picks> layer_picks_;                // [expert layers] of the step's tokens
   std::vector<ExpertPicks> picks_;                // views of them
+  std::vector<std::vector<float>> hidden_values_;
+  std::vector<absl::Span<const float>> hidden_;  // views of them
 
   mutable absl::Mutex mu_;
   bool gate_shut_ ABSL_GUARDED_BY(mu_) = false;

@@ -65,6 +65,17 @@ void RecordingSink::OnPromptTrace(ExpertTrace trace) {
   record_.prompt_trace = std::move(trace);
 }
 
+void RecordingSink::OnHiddenStates(HiddenStates states) {
+  absl::MutexLock lock(&mu_);
+  CheckRunning();
+  const std::optional<uint32_t> part = states.part;
+  if (part) {
+    EXPECT_FALSE(record_.candidates[*part].finish) << "hidden states after OnFinished";
+    EXPECT_EQ(record_.scores.count(*part), 0u) << "hidden states after OnScore";
+  }
+  EXPECT_TRUE(record_.hidden.emplace(part, std::move(states)).second) << "hidden states twice";
+}
+
 void RecordingSink::OnFinished(CandidateFinish finish) {
   absl::MutexLock lock(&mu_);
   CheckRunning();

@@ -41,6 +41,7 @@ class RecordingSink final : public ResponseSink {
     std::vector<Picks> picks;
     std::vector<TokenLogprob> prompt_logprobs;
     std::optional<ExpertTrace> prompt_trace;
+    std::map<std::optional<uint32_t>, HiddenStates> hidden;  // by part
     std::map<uint32_t, Candidate> candidates;
     std::map<uint32_t, std::vector<TokenLogprob>> scores;
     std::map<uint32_t, ExpertTrace> score_traces;
@@ -53,6 +54,7 @@ class RecordingSink final : public ResponseSink {
   void OnPicks(const TokenPicks& picks) override;
   void OnDelta(TokenDelta delta) override;
   void OnPromptTrace(ExpertTrace trace) override;
+  void OnHiddenStates(HiddenStates states) override;
   void OnFinished(CandidateFinish finish) override;
   void OnScore(ContinuationScore score) override;
   void OnDone(absl::Status status, const Timings& timings) override;
