@@ -280,7 +280,9 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kExpertTraceLevels, &config->expert_trace);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_trace); }},
-    {"max-trace-mib", "MIB", "Largest full trace of one request, 1 to 3: an answer holds 4 MiB",
+    {"max-trace-mib", "MIB",
+     "Most that one request may get of full traces and hidden states, 1 to 3: an answer holds 4 "
+     "MiB",
      "3",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 3}, &config->max_trace_mib);

@@ -61,6 +61,7 @@ class GeneratedText final : public ResponseSink {
     sink_->OnDelta(std::move(delta));
   }
   void OnPromptTrace(ExpertTrace trace) override { sink_->OnPromptTrace(std::move(trace)); }
+  void OnHiddenStates(HiddenStates states) override { sink_->OnHiddenStates(std::move(states)); }
   void OnFinished(CandidateFinish finish) override { sink_->OnFinished(std::move(finish)); }
   void OnDone(absl::Status status, const Timings& timings) override {
     for (size_t i = 0; i < candidates_.size(); ++i) {

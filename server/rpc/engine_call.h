@@ -14,6 +14,7 @@
 #include "server/engine/response_sink.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/content_log.h"
+#include "server/rpc/hidden_answer.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/trace_answer.h"
@@ -37,7 +38,7 @@ absl::StatusOr<Request> TellRefusal(absl::StatusOr<Request> read, const Call& ca
 
 // How every request of a client starts and ends in the engine, whatever its kind and however it is
 // answered: it is read and submitted, or refused, it may be cancelled at any moment, its expert
-// trace is gathered and becomes a message behind the worker's back.
+// trace and hidden states are gathered and become messages behind the worker's back.
 //
 // Threads: it is read where texts are read; then the engine calls from its worker's thread, gRPC
 // from its own. The object must live until all have let go of it.
@@ -68,6 +69,7 @@ class EngineCall : public ResponseSink {
   // ResponseSink:
   void OnStarted(uint32_t cached_tokens) override { trace_.SetCached(cached_tokens); }
   void OnPromptTrace(ExpertTrace trace) override { trace_.AddPrompt(std::move(trace)); }
+  void OnHiddenStates(HiddenStates states) override { hidden_.Add(std::move(states)); }
 
  protected:
   EngineCall(const Backend& backend, Call call)
@@ -76,9 +78,9 @@ class EngineCall : public ResponseSink {
   // The engine has not taken the request, and will not call.
   virtual void Refused(const absl::Status& status) = 0;
 
-  // Runs a part of the answer: at once, or where traces are made, in the order of the calls.
+  // Runs a part of the answer: at once, or where large ones are made, in the order of the calls.
   void Answer(std::function<void()> part) {
-    if (!trace_.wanted()) return part();
+    if (!trace_.wanted() && !hidden_.wanted()) return part();
     backend_.answers->Run(std::move(part));
   }
 
@@ -91,12 +93,14 @@ class EngineCall : public ResponseSink {
   const Backend& backend() const { return backend_; }
   const Call& call() const { return call_; }
   TraceAnswer& trace() { return trace_; }
+  HiddenAnswer& hidden() { return hidden_; }
 
  private:
   template <typename Request>
   void Submit(Request request, std::shared_ptr<ResponseSink> self) {
-    trace_ = TraceAnswer(request.trace, backend_.model->description.expert_layers,
-                         std::exchange(control_, std::nullopt));
+    const ModelDescription& model = backend_.model->description;
+    trace_ = TraceAnswer(request.trace, model.expert_layers, std::exchange(control_, std::nullopt));
+    hidden_ = HiddenAnswer(request.hidden_states.layers, model.hidden_size);
     if (backend_.log_content) self = LogContent(request, backend_, std::move(self));
     const absl::StatusOr<RequestHandle> handle =
         backend_.engine->Submit(std::move(request), std::move(self));
@@ -124,7 +128,9 @@ class EngineCall : public ResponseSink {
   const Backend backend_;
   const Call call_;
   std::optional<v1::ExpertControl> control_;  // of the message, from Read to Submit
-  TraceAnswer trace_;                         // the engine's alone, then the answering lane's
+  // The engine's alone, then the answering lane's.
+  TraceAnswer trace_;
+  HiddenAnswer hidden_;
 
   mutable absl::Mutex mu_;
   std::optional<RequestHandle> handle_ ABSL_GUARDED_BY(mu_);

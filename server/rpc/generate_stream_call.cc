@@ -68,11 +68,12 @@ void GenerateStreamCall::Flush(uint32_t candidate) {
 void GenerateStreamCall::OnFinished(CandidateFinish finish) {
   Flush(finish.candidate);
   trace().AddPart(finish.candidate, std::move(finish.trace));
-  Answer(
-      [self = shared_from_this(), finished = ToFinished(finish), part = trace().Cut()]() mutable {
-        if (part.wanted()) *finished.mutable_expert_trace() = part.ToProto();
-        self->PushFinished(std::move(finished));
-      });
+  Answer([self = shared_from_this(), finished = ToFinished(finish), trace = trace().Cut(),
+          hidden = hidden().Cut()]() mutable {
+    if (trace.wanted()) *finished.mutable_expert_trace() = trace.ToProto();
+    hidden.MoveTo(*finished.mutable_hidden_states());
+    self->PushFinished(std::move(finished));
+  });
 }
 
 v1::Finished GenerateStreamCall::ToFinished(const CandidateFinish& finish) {

@@ -45,6 +45,7 @@ class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared
       if (self->trace().wanted()) {
         *self->response_.mutable_response()->mutable_expert_trace() = self->trace().ToProto();
       }
+      self->hidden().MoveTo(*self->response_.mutable_response()->mutable_hidden_states());
       self->stream_->Answer(self, self->response_);
     });
   }

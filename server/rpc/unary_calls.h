@@ -47,6 +47,7 @@ class UnaryCall : public SharedReactor<grpc::ServerUnaryReactor>,
       if (status.ok() && self->trace().wanted()) {
         *self->response_.mutable_expert_trace() = self->trace().ToProto();
       }
+      self->hidden().MoveTo(*self->response_.mutable_hidden_states());
       self->End(status);
     });
   }

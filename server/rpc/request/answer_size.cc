@@ -32,6 +32,43 @@ uint64_t EchoBytes(const ExpertControl& control) {
   return bytes;
 }
 
+// Tokens of all candidates or continuations together of which hidden states may be reported.
+uint64_t HiddenTokens(const GenerateRequest& request) {
+  const auto prompt = static_cast<uint32_t>(request.prompt.size());
+  const HiddenStatesChoice& choice = request.hidden_states;
+  return choice.Count(0, prompt) +
+         request.candidates * choice.Count(prompt, prompt + request.stopping.max_tokens - 1);
+}
+
+uint64_t HiddenTokens(const ScoreRequest& request) {
+  const auto context = static_cast<uint32_t>(request.context.size());
+  const HiddenStatesChoice& choice = request.hidden_states;
+  uint64_t tokens = choice.Count(0, context);
+  for (const std::vector<TokenId>& continuation : request.continuations) {
+    tokens += choice.Count(context, static_cast<uint32_t>(context + continuation.size() - 1));
+  }
+  return tokens;
+}
+
+// What a row takes beside its values at most: its position, and what says of which layer and part
+// it is, which it may share with others.
+constexpr uint64_t kHiddenRowBytes = 32;
+
+// What hidden states take of an answer, or why there are none beside a trace of so many bytes.
+template <typename Request>
+absl::StatusOr<uint64_t> CheckHiddenStates(const Request& request, const ServedModel& model,
+                                           uint64_t trace_bytes) {
+  if (!request.hidden_states.wanted()) return 0;
+  const uint64_t tokens = HiddenTokens(request), layers = request.hidden_states.layers.size();
+  const uint64_t row = model.description.hidden_size * sizeof(float) + kHiddenRowBytes;
+  const uint64_t bytes = tokens * layers * row;
+  if (bytes + trace_bytes <= model.trace_limits.max_bytes) return bytes;
+  return absl::OutOfRangeError(absl::StrCat(
+      "hidden_states: ", tokens, " tokens in ", layers, " layers could take ", bytes, " bytes, ",
+      row, " each", trace_bytes > 0 ? absl::StrCat(", beside ", trace_bytes, " of the trace") : "",
+      ", the server's limit is ", model.trace_limits.max_bytes, " (--max-trace-mib)"));
+}
+
 // What the trace takes of an answer, or why there is none.
 template <typename Request>
 absl::StatusOr<uint64_t> CheckTrace(const Request& request, const ServedModel& model) {
@@ -59,6 +96,14 @@ absl::StatusOr<uint64_t> CheckTrace(const Request& request, const ServedModel& m
   return with_echo;
 }
 
+// What trace and hidden states take of an answer, or why one of them is not given.
+template <typename Request>
+absl::StatusOr<uint64_t> CheckRecords(const Request& request, const ServedModel& model) {
+  ASSIGN_OR_RETURN(const uint64_t trace, CheckTrace(request, model));
+  ASSIGN_OR_RETURN(const uint64_t hidden, CheckHiddenStates(request, model, trace));
+  return trace + hidden;
+}
+
 }  // namespace
 
 uint64_t ComputedTokens(const GenerateRequest& request) {
@@ -74,33 +119,33 @@ uint64_t ComputedTokens(const ScoreRequest& request) {
 }
 
 absl::Status CheckAnswer(const GenerateRequest& request, const ServedModel& model) {
-  ASSIGN_OR_RETURN(const uint64_t trace_bytes, CheckTrace(request, model));
+  ASSIGN_OR_RETURN(const uint64_t record_bytes, CheckRecords(request, model));
   const int32_t prompt_alternatives =
       request.prompt_logprobs ? std::max(request.alternatives, 0) : -1;
-  RETURN_IF_ERROR(CheckAnswerSize(request.prompt.size(), prompt_alternatives, trace_bytes));
+  RETURN_IF_ERROR(CheckAnswerSize(request.prompt.size(), prompt_alternatives, record_bytes));
   return CheckAnswerSize(uint64_t{request.candidates} * request.stopping.max_tokens,
-                         request.alternatives, trace_bytes);
+                         request.alternatives, record_bytes);
 }
 
 absl::Status CheckAnswer(const ScoreRequest& request, const ServedModel& model) {
-  ASSIGN_OR_RETURN(const uint64_t trace_bytes, CheckTrace(request, model));
+  ASSIGN_OR_RETURN(const uint64_t record_bytes, CheckRecords(request, model));
   uint64_t scored = 0;
   for (const std::vector<TokenId>& tokens : request.continuations) scored += tokens.size();
-  return CheckAnswerSize(scored, request.alternatives, trace_bytes);
+  return CheckAnswerSize(scored, request.alternatives, record_bytes);
 }
 
 absl::Status CheckStreamedAnswer(const GenerateRequest& request, const ServedModel& model) {
-  return CheckTrace(request, model).status();
+  return CheckRecords(request, model).status();
 }
 
-absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives, uint64_t trace_bytes) {
+absl::Status CheckAnswerSize(uint64_t logprobs, int32_t alternatives, uint64_t record_bytes) {
   if (alternatives < 0) return absl::OkStatus();
-  const uint64_t room = kMaxResponseBytes - std::min(kMaxResponseBytes, trace_bytes);
+  const uint64_t room = kMaxResponseBytes - std::min(kMaxResponseBytes, record_bytes);
   if (logprobs <= room / LogprobBytes(static_cast<uint32_t>(alternatives))) return absl::OkStatus();
-  return absl::OutOfRangeError(absl::StrCat(logprobs, " log-probabilities with ", alternatives,
-                                            " alternatives each could take more than ", room,
-                                            " bytes, the limit of an answer",
-                                            trace_bytes > 0 ? " beside its expert trace" : ""));
+  return absl::OutOfRangeError(absl::StrCat(
+      logprobs, " log-probabilities with ", alternatives,
+      " alternatives each could take more than ", room, " bytes, the limit of an answer",
+      record_bytes > 0 ? " beside its trace and hidden states" : ""));
 }
 
 }  // namespace peerage

@@ -42,6 +42,23 @@ ExpertTraceLevel ConvertTrace(v1::ExpertTraceLevel level) {
   return ExpertTraceLevel::kNone;
 }
 
+// `prompt_tokens` come first, of the prompt or context; below `computed` tokens have rows.
+absl::StatusOr<HiddenStatesChoice> ConvertHiddenStates(const v1::HiddenStatesRequest& request,
+                                                       size_t prompt_tokens, size_t computed,
+                                                       absl::string_view prefix) {
+  for (int i = 0; i < request.positions_size(); ++i) {
+    if (request.positions(i) < computed) continue;
+    return FieldError(absl::StrCat(prefix, "hidden_states.positions[", i, "]"),
+                      absl::StrCat("must be below ", computed, ": no later token is computed"));
+  }
+  HiddenStatesChoice choice;
+  choice.layers.assign(request.layers().begin(), request.layers().end());
+  choice.positions.assign(request.positions().begin(), request.positions().end());
+  if (request.prompt()) choice.all_before = static_cast<uint32_t>(prompt_tokens);
+  if (request.generated()) choice.all_from = static_cast<uint32_t>(prompt_tokens);
+  return choice;
+}
+
 SamplingParams ConvertSampling(const v1::Sampling& sampling) {
   SamplingParams params;
   if (sampling.has_temperature()) params.temperature = sampling.temperature();
@@ -156,6 +173,14 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
     return FieldError(absl::StrCat(prefix, "output.expert_trace"),
                       "must be none: generated_token_ids end the text, so nothing is computed");
   }
+  if (result.is_over && request.has_hidden_states()) {
+    return FieldError(absl::StrCat(prefix, "hidden_states"),
+                      "must not be set: generated_token_ids end the text, so nothing is computed");
+  }
+  ASSIGN_OR_RETURN(
+      result.hidden_states,
+      ConvertHiddenStates(request.hidden_states(), result.prompt.size(),
+                          result.prompt.size() + result.stopping.max_tokens - 1, prefix));
   if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
   result.prompt_logprobs = request.output().prompt_logprobs();
   result.trace = ConvertTrace(request.output().expert_trace());
@@ -174,6 +199,7 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
   ASSIGN_OR_RETURN(result.context,
                    EncodeContext(request.context(), *model.tokenizer, context, limit));
   RETURN_IF_ERROR(CheckLength(context, result.context, model));
+  uint64_t longest = 0;  // of the context with a continuation
   for (int i = 0; i < request.continuations_size(); ++i) {
     const std::string path = absl::StrCat(prefix, "continuations[", i, "]");
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
@@ -181,8 +207,12 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
     RETURN_IF_ERROR(CheckLength(path, tokens, model));
     const uint64_t total = result.context.size() + tokens.size();
     if (total > limit) return TooLong(absl::StrCat("context and ", path), total, model);
+    longest = std::max<uint64_t>(longest, total);
     result.continuations.push_back(std::move(tokens));
   }
+  ASSIGN_OR_RETURN(
+      result.hidden_states,
+      ConvertHiddenStates(request.hidden_states(), result.context.size(), longest - 1, prefix));
   result.alternatives = request.logprobs();
   result.trace = ConvertTrace(request.expert_trace());
   ASSIGN_OR_RETURN(result.expert_control, ConvertExpertControl(request.expert_control(), model,

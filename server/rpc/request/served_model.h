@@ -15,7 +15,7 @@ namespace peerage {
 // The expert traces that requests may ask for.
 struct TraceLimits {
   ExpertTraceLevel level = ExpertTraceLevel::kSummary;
-  uint64_t max_bytes = 3 << 20;  // of one request's picks at kFull
+  uint64_t max_bytes = 3 << 20;  // of one request's picks at kFull and hidden states
 };
 
 // The model as clients know it, and what they may ask of it. Threads: immutable.

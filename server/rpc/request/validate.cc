@@ -33,6 +33,7 @@ class Checker {
     CheckScheduling(request.scheduling());
     CheckGenerated(request);
     CheckControl(request.expert_control());
+    CheckHiddenStates(request);
   }
 
   // The wrapped request's paths carry the prefix, the wrapper's own field does not.
@@ -50,6 +51,7 @@ class Checker {
     CheckTrace(request.expert_trace(), "expert_trace");
     CheckScheduling(request.scheduling());
     CheckControl(request.expert_control());
+    CheckHiddenStates(request);
   }
 
   void Check(const v1::TokenizeRequest& request) {
@@ -118,6 +120,31 @@ class Checker {
     Require(!request.output().prompt_logprobs(), "output.prompt_logprobs",
             "must not be set with generated_token_ids: they came before the first token");
     CheckTokenIds(request.generated_token_ids().ids(), "generated_token_ids.ids");
+  }
+
+  // Of either kind of request. What is computed at all is known when the texts are tokens.
+  template <typename Request>
+  void CheckHiddenStates(const Request& request) {
+    if (!request.has_hidden_states()) return;
+    const v1::HiddenStatesRequest& wanted = request.hidden_states();
+    Require(wanted.layers_size() > 0, "hidden_states.layers", "must have at least one layer");
+    CheckAscending(wanted.layers(), "hidden_states.layers");
+    const uint32_t most = model_.description.num_layers + 1;
+    for (int i = 0; i < wanted.layers_size(); ++i) {
+      Require(wanted.layers(i) <= most, absl::StrCat("hidden_states.layers[", i, "]"),
+              absl::StrCat("must be at most ", most, ", which is after the final norm"));
+    }
+    Require(wanted.positions_size() > 0 || wanted.prompt() || wanted.generated(),
+            "hidden_states.positions", "must have a position, unless prompt or generated is set");
+    CheckAscending(wanted.positions(), "hidden_states.positions");
+  }
+
+  void CheckAscending(const google::protobuf::RepeatedField<uint32_t>& numbers,
+                      absl::string_view path) {
+    for (int i = 1; i < numbers.size(); ++i) {
+      Require(numbers[i - 1] < numbers[i], absl::StrCat(path, "[", i, "]"),
+              "must be above the one before it");
+    }
   }
 
   void CheckWindow(v1::UsageWindow window) {

@@ -74,6 +74,7 @@ class CountingSink final : public ResponseSink {
   void OnPicks(const TokenPicks&) override { ++told; }
   void OnDelta(TokenDelta) override { ++told; }
   void OnPromptTrace(ExpertTrace) override { ++told; }
+  void OnHiddenStates(HiddenStates) override { ++told; }
   void OnFinished(CandidateFinish) override { ++told; }
   void OnDone(absl::Status, const Timings&) override { ++told; }
   bool HasRoom() const override { return false; }
@@ -96,9 +97,10 @@ TEST(ContentLogTest, PassesEverythingOn) {
   logged->OnPicks({});
   logged->OnDelta({});
   logged->OnPromptTrace({});
+  logged->OnHiddenStates({});
   logged->OnFinished({});
   logged->OnDone(absl::OkStatus(), {});
-  EXPECT_EQ(sink->told, 7);
+  EXPECT_EQ(sink->told, 8);
   EXPECT_FALSE(logged->HasRoom());
 }
 

@@ -238,6 +238,39 @@ std::vector<FieldCase<Request>> SchedulingCases() {
   };
 }
 
+// The same fields in both requests: of a model of one layer, and 3 tokens that are computed.
+template <typename Request>
+std::vector<FieldCase<Request>> HiddenCases() {
+  const auto hidden = [](std::vector<uint32_t> layers, std::vector<uint32_t> positions) {
+    return [layers, positions](Request& r) {
+      v1::HiddenStatesRequest& wanted = *r.mutable_hidden_states();
+      wanted.mutable_layers()->Add(layers.begin(), layers.end());
+      wanted.mutable_positions()->Add(positions.begin(), positions.end());
+    };
+  };
+  const auto all = [](bool prompt, bool generated) {
+    return [prompt, generated](Request& r) {
+      r.mutable_hidden_states()->add_layers(1);
+      r.mutable_hidden_states()->set_prompt(prompt);
+      r.mutable_hidden_states()->set_generated(generated);
+    };
+  };
+  return {
+      Ok<Request>("every layer and position", hidden({0, 1, 2}, {0, 1, 2})),
+      Ok<Request>("all of the prompt", all(true, false)),
+      Ok<Request>("all that is generated", all(false, true)),
+      Bad<Request>("hidden_states.layers", "no layer", hidden({}, {0})),
+      Bad<Request>("hidden_states.layers[1]", "beyond the final norm", hidden({0, 3}, {0})),
+      Bad<Request>("hidden_states.layers[1]", "twice", hidden({1, 1}, {0})),
+      Bad<Request>("hidden_states.layers[2]", "descending", hidden({0, 2, 1}, {0})),
+      Bad<Request>("hidden_states.positions", "no position", all(false, false)),
+      Bad<Request>("hidden_states.positions[1]", "twice", hidden({1}, {0, 0})),
+      Bad<Request>("hidden_states.positions[2]", "descending", hidden({1}, {0, 2, 1})),
+      Bad<Request>("hidden_states.positions[1]", "never computed", hidden({1}, {1, 3})),
+      Bad<Request>("hidden_states.positions[0]", "the largest", hidden({1}, {UINT32_MAX})),
+  };
+}
+
 template <typename Request>
 std::vector<FieldCase<Request>> ModelCases() {
   const grpc::StatusCode not_found = grpc::StatusCode::NOT_FOUND;
@@ -275,7 +308,7 @@ std::vector<FieldCase<Generate>> GenerateCases() {
       Bad<Generate>("output.expert_trace", "-1", trace(-1)),
   };
   return ModelCases<Generate>() + PromptCases() + SamplingCases() + StoppingCases() + output +
-         SchedulingCases<Generate>();
+         SchedulingCases<Generate>() + HiddenCases<Generate>();
 }
 
 TEST(RequestFieldsTest, GenerateNamesEveryFieldThatIsOutOfItsRange) {
@@ -342,7 +375,7 @@ std::vector<FieldCase<Score>> ScoreCases() {
     return [level](Score& r) { r.set_expert_trace(static_cast<v1::ExpertTraceLevel>(level)); };
   };
   const grpc::StatusCode out_of_range = grpc::StatusCode::OUT_OF_RANGE;
-  return ModelCases<Score>() + SchedulingCases<Score>() +
+  return ModelCases<Score>() + SchedulingCases<Score>() + HiddenCases<Score>() +
          std::vector<FieldCase<Score>>{
              Ok<Score>("no context", [](Score& r) { r.clear_context(); }),
              Ok<Score>("empty context", [](Score& r) { r.mutable_context()->set_text(""); }),
