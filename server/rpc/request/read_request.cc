@@ -10,6 +10,7 @@
 #include "server/rpc/request/answer_size.h"
 #include "server/rpc/request/expert_control.h"
 #include "server/rpc/request/field_errors.h"
+#include "server/rpc/request/hidden_states.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/prompt.h"
 #include "server/rpc/request/validate.h"
@@ -40,23 +41,6 @@ ExpertTraceLevel ConvertTrace(v1::ExpertTraceLevel level) {
   if (level == v1::EXPERT_TRACE_LEVEL_FULL) return ExpertTraceLevel::kFull;
   if (level == v1::EXPERT_TRACE_LEVEL_SUMMARY) return ExpertTraceLevel::kSummary;
   return ExpertTraceLevel::kNone;
-}
-
-// `prompt_tokens` come first, of the prompt or context; below `computed` tokens have rows.
-absl::StatusOr<HiddenStatesChoice> ConvertHiddenStates(const v1::HiddenStatesRequest& request,
-                                                       size_t prompt_tokens, size_t computed,
-                                                       absl::string_view prefix) {
-  for (int i = 0; i < request.positions_size(); ++i) {
-    if (request.positions(i) < computed) continue;
-    return FieldError(absl::StrCat(prefix, "hidden_states.positions[", i, "]"),
-                      absl::StrCat("must be below ", computed, ": no later token is computed"));
-  }
-  HiddenStatesChoice choice;
-  choice.layers.assign(request.layers().begin(), request.layers().end());
-  choice.positions.assign(request.positions().begin(), request.positions().end());
-  if (request.prompt()) choice.all_before = static_cast<uint32_t>(prompt_tokens);
-  if (request.generated()) choice.all_from = static_cast<uint32_t>(prompt_tokens);
-  return choice;
 }
 
 SamplingParams ConvertSampling(const v1::Sampling& sampling) {
@@ -173,14 +157,15 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
     return FieldError(absl::StrCat(prefix, "output.expert_trace"),
                       "must be none: generated_token_ids end the text, so nothing is computed");
   }
+  const std::string hidden_states = absl::StrCat(prefix, "hidden_states");
   if (result.is_over && request.has_hidden_states()) {
-    return FieldError(absl::StrCat(prefix, "hidden_states"),
+    return FieldError(hidden_states,
                       "must not be set: generated_token_ids end the text, so nothing is computed");
   }
   ASSIGN_OR_RETURN(
       result.hidden_states,
       ConvertHiddenStates(request.hidden_states(), result.prompt.size(),
-                          result.prompt.size() + result.stopping.max_tokens - 1, prefix));
+                          result.prompt.size() + result.stopping.max_tokens - 1, hidden_states));
   if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
   result.prompt_logprobs = request.output().prompt_logprobs();
   result.trace = ConvertTrace(request.output().expert_trace());
@@ -210,9 +195,9 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
     longest = std::max<uint64_t>(longest, total);
     result.continuations.push_back(std::move(tokens));
   }
-  ASSIGN_OR_RETURN(
-      result.hidden_states,
-      ConvertHiddenStates(request.hidden_states(), result.context.size(), longest - 1, prefix));
+  ASSIGN_OR_RETURN(result.hidden_states,
+                   ConvertHiddenStates(request.hidden_states(), result.context.size(), longest - 1,
+                                       absl::StrCat(prefix, "hidden_states")));
   result.alternatives = request.logprobs();
   result.trace = ConvertTrace(request.expert_trace());
   ASSIGN_OR_RETURN(result.expert_control, ConvertExpertControl(request.expert_control(), model,

@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "server/rpc/request/expert_control.h"
 #include "server/rpc/request/field_errors.h"
+#include "server/rpc/request/hidden_states.h"
 #include "server/rpc/request/limits.h"
 
 namespace peerage {
@@ -122,29 +123,12 @@ class Checker {
     CheckTokenIds(request.generated_token_ids().ids(), "generated_token_ids.ids");
   }
 
-  // Of either kind of request. What is computed at all is known when the texts are tokens.
+  // Of either kind of request.
   template <typename Request>
   void CheckHiddenStates(const Request& request) {
     if (!request.has_hidden_states()) return;
-    const v1::HiddenStatesRequest& wanted = request.hidden_states();
-    Require(wanted.layers_size() > 0, "hidden_states.layers", "must have at least one layer");
-    CheckAscending(wanted.layers(), "hidden_states.layers");
-    const uint32_t most = model_.description.num_layers + 1;
-    for (int i = 0; i < wanted.layers_size(); ++i) {
-      Require(wanted.layers(i) <= most, absl::StrCat("hidden_states.layers[", i, "]"),
-              absl::StrCat("must be at most ", most, ", which is after the final norm"));
-    }
-    Require(wanted.positions_size() > 0 || wanted.prompt() || wanted.generated(),
-            "hidden_states.positions", "must have a position, unless prompt or generated is set");
-    CheckAscending(wanted.positions(), "hidden_states.positions");
-  }
-
-  void CheckAscending(const google::protobuf::RepeatedField<uint32_t>& numbers,
-                      absl::string_view path) {
-    for (int i = 1; i < numbers.size(); ++i) {
-      Require(numbers[i - 1] < numbers[i], absl::StrCat(path, "[", i, "]"),
-              "must be above the one before it");
-    }
+    peerage::CheckHiddenStates(request.hidden_states(), model_.description.num_layers,
+                               absl::StrCat(prefix_, "hidden_states"), errors_);
   }
 
   void CheckWindow(v1::UsageWindow window) {
