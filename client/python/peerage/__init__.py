@@ -17,7 +17,8 @@ from peerage.errors import (Cancelled, DataLoss, DeadlineExceeded, FailedPrecond
                             Unauthenticated, Unavailable, Unimplemented)
 from peerage.experts import (NO_EXPERT, ExpertSummary, ExpertUsage, LayerSummary, LayerTrace,
                              Trace)
-from peerage.options import Message, Prompt, ScoreItem
+from peerage.hidden import LayerStates
+from peerage.options import HiddenStates, Message, Prompt, ScoreItem
 from peerage.retry import RetryPolicy
 from peerage.streams import AsyncGenerationStream, AsyncStream, GenerationStream, Stream
 from peerage.transport import VERSION as __version__
@@ -26,9 +27,10 @@ __all__ = [
     "AsyncClient", "AsyncGenerationStream", "AsyncStream", "Cancelled", "Candidate", "Client",
     "ContinuationScore", "DataLoss", "DeadlineExceeded", "ExpertLayer", "ExpertSummary",
     "ExpertUsage", "FailedPrecondition", "FieldViolation", "Finish", "FinishReason", "Generation",
-    "GenerationStream", "Internal", "InvalidArgument", "LayerSummary", "LayerTrace", "Message",
-    "Model", "ModelRef", "NO_EXPERT", "NotFound", "OutOfRange", "Overloaded", "PeerageError",
-    "PermissionDenied", "Piece", "Prompt", "ResolvedSampling", "ResourceExhausted", "RetryPolicy",
-    "ScoreItem", "Scores", "ServerStatus", "Stream", "Timings", "TokenLogprob", "Tokens", "Trace",
-    "Unauthenticated", "Unavailable", "Unimplemented", "Usage", "WorkerStatus", "__version__",
+    "GenerationStream", "HiddenStates", "Internal", "InvalidArgument", "LayerStates",
+    "LayerSummary", "LayerTrace", "Message", "Model", "ModelRef", "NO_EXPERT", "NotFound",
+    "OutOfRange", "Overloaded", "PeerageError", "PermissionDenied", "Piece", "Prompt",
+    "ResolvedSampling", "ResourceExhausted", "RetryPolicy", "ScoreItem", "Scores", "ServerStatus",
+    "Stream", "Timings", "TokenLogprob", "Tokens", "Trace", "Unauthenticated", "Unavailable",
+    "Unimplemented", "Usage", "WorkerStatus", "__version__",
 ]

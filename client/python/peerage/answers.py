@@ -7,6 +7,7 @@ import enum
 from collections.abc import Iterator
 
 from peerage.experts import ExpertKind, Trace
+from peerage.hidden import LayerStates
 
 
 class FinishReason(str, enum.Enum):
@@ -110,6 +111,8 @@ class Generation:
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
     #: Of prompt and all candidates; of a stream of several candidates see `Candidate.trace`.
     trace: Trace | None = None
+    #: When asked for: the prompt's, then those of the candidates, by layer.
+    hidden_states: tuple[LayerStates, ...] = ()
 
     @property
     def text(self) -> str:
@@ -161,6 +164,8 @@ class Scores:
     timings: Timings
     model: ModelRef
     trace: Trace | None = None
+    #: When asked for: the context's, then those of the continuations, by layer.
+    hidden_states: tuple[LayerStates, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)

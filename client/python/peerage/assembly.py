@@ -9,6 +9,7 @@ from peerage.answers import (Candidate, Finish, Generation, ModelRef, Piece, Res
                              Timings, TokenLogprob, Usage)
 from peerage.errors import DataLoss, FailedPrecondition
 from peerage.experts import Trace, trace_of
+from peerage.hidden import LayerStates, hidden_of
 from peerage.reading import (finish_of, logprobs_of, model_ref_of, sampling_of, timings_of,
                              usage_of)
 from peerage.v1 import inference_pb2 as pb
@@ -35,6 +36,7 @@ class Assembly:
         self.prompt_tokens = 0
         self.sampling: ResolvedSampling | None = None
         self.model: ModelRef | None = None
+        self._hidden_states: list[LayerStates] = []
         self._prompt_logprobs: list[TokenLogprob] = []
         self._parts: dict[int, _Parts] = {}
         self._completion_tokens = 0
@@ -103,6 +105,7 @@ class Assembly:
         part = self._part(finished.index)
         part.finish = finish_of(finished.finish)
         part.trace = trace_of(finished.expert_trace)
+        self._hidden_states += hidden_of(finished.hidden_states)
         self._completion_tokens += usage_of(finished.usage).completion_tokens
         self._timings = timings_of(finished.timings)
         return Piece(finished.index, "", finish=part.finish)
@@ -119,4 +122,7 @@ class Assembly:
             self.request_id, candidates, self.sampling,
             Usage(self.prompt_tokens, self._completion_tokens), self._timings, self.model,
             tuple(self._prompt_logprobs),
-            candidates[0].trace if len(candidates) == 1 else None)
+            candidates[0].trace if len(candidates) == 1 else None,
+            # As in an answer at once: the prompt's first, then by index.
+            tuple(sorted(self._hidden_states,
+                         key=lambda s: -1 if s.index is None else s.index)))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peerage.errors import DataLoss
+from peerage.packed import array_of
 from peerage.v1 import experts_pb2 as pb
 
 #: As `peerage experts --kind` spells them.
@@ -112,23 +113,12 @@ class Trace:
         return np.stack(ids, axis=1), np.stack(scores, axis=1)
 
 
-def _array(packed: bytes, kind: str, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
-    """A read-only array of packed little-endian numbers, in this machine's order."""
-    values = np.frombuffer(packed, np.dtype(kind).newbyteorder("<"))
-    if values.size != int(np.prod(shape, dtype=np.int64)):
-        raise DataLoss(f"{len(packed)} bytes are not {shape} numbers of {values.itemsize} bytes",
-                       code="DATA_LOSS")
-    result = values.astype(kind, copy=False).reshape(shape)
-    result.flags.writeable = False
-    return result
-
-
 def _layer_trace(message: pb.LayerTrace) -> LayerTrace:
     ids = scores = None
     if message.heads:  # a full trace, though it may have no tokens
         shape = (message.tokens, message.heads, message.top_k)
-        ids = cast("npt.NDArray[np.uint32]", _array(message.expert_ids, "u4", shape))
-        scores = cast("npt.NDArray[np.float32]", _array(message.scores, "f4", shape))
+        ids = cast("npt.NDArray[np.uint32]", array_of(message.expert_ids, "u4", shape))
+        scores = cast("npt.NDArray[np.float32]", array_of(message.scores, "f4", shape))
     return LayerTrace(
         message.layer, expert_kind(message.kind), message.num_experts, message.selections,
         message.distinct_experts, message.entropy_nats,
@@ -178,8 +168,8 @@ def usage_of(messages: Iterable[pb.GetExpertUsageResponse]) -> ExpertUsage:
         header.model, header.layer, expert_kind(header.kind), header.tokens,
         header.window_start.ToDatetime(datetime.timezone.utc),
         header.window_end.ToDatetime(datetime.timezone.utc),
-        cast("npt.NDArray[np.uint64]", _array(b"".join(counts), "u8", shape)),
-        cast("npt.NDArray[np.float64]", _array(b"".join(sums), "f8", shape)))
+        cast("npt.NDArray[np.uint64]", array_of(b"".join(counts), "u8", shape)),
+        cast("npt.NDArray[np.float64]", array_of(b"".join(sums), "f8", shape)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NotRequired, TypedDict
 
 from peerage.v1 import experts_pb2
 
@@ -21,6 +21,16 @@ Prompt = str | Sequence[int] | Sequence[Message]
 #: A text, tokenised by itself, or token ids.
 Continuation = str | Sequence[int]
 TraceLevel = Literal["none", "summary", "full"]
+
+
+class HiddenStates(TypedDict):
+    """Which hidden states a request reports, the rows of the residual stream."""
+
+    #: 0 is the embedding, i what the i-th layer leaves, num_layers + 1 that after the final norm.
+    layers: Iterable[int]
+    #: Of prompt and generated tokens, or of context and each continuation; or all of a part, where
+    #: "generated" is the continuation of a score, too. Default: "all".
+    positions: NotRequired[Iterable[int] | Literal["prompt", "generated", "all"]]
 
 
 class CallOptions(TypedDict, total=False):
@@ -55,6 +65,8 @@ class RequestOptions(PromptOptions, total=False):
     #: (`ExpertControl` in experts.proto). A message, or a dict of its fields, in which a kind is
     #: written as an `ExpertKind`; `Trace.replay` makes one of a full trace.
     expert_control: experts_pb2.ExpertControl | Mapping[str, Any] | None
+    #: What the model makes of chosen tokens behind chosen layers.
+    hidden_states: HiddenStates | None
 
 
 class GenerateOptions(RequestOptions, total=False):

@@ -12,6 +12,7 @@ from peerage.answers import (Candidate, ContinuationScore, ExpertLayer, Finish, 
                              Generation, Model, ModelRef, ResolvedSampling, Scores, ServerStatus,
                              Timings, TokenLogprob, Tokens, Usage, WorkerStatus)
 from peerage.experts import expert_kind, trace_of
+from peerage.hidden import hidden_of
 from peerage.v1 import inference_pb2 as pb
 from peerage.v1 import models_pb2
 
@@ -71,7 +72,8 @@ def generation_of(message: pb.GenerateResponse) -> Generation:
     return Generation(
         message.request_id, tuple(candidates), sampling_of(message.sampling),
         usage_of(message.usage), timings_of(message.timings), model_ref_of(message.model),
-        logprobs_of(message.prompt_logprobs), trace_of(message.expert_trace))
+        logprobs_of(message.prompt_logprobs), trace_of(message.expert_trace),
+        hidden_of(message.hidden_states))
 
 
 def scores_of(message: pb.ScoreResponse) -> Scores:
@@ -79,7 +81,7 @@ def scores_of(message: pb.ScoreResponse) -> Scores:
               for s in message.scores)
     return Scores(message.request_id, tuple(scores), usage_of(message.usage),
                   timings_of(message.timings), model_ref_of(message.model),
-                  trace_of(message.expert_trace))
+                  trace_of(message.expert_trace), hidden_of(message.hidden_states))
 
 
 def tokens_of(message: pb.TokenizeResponse) -> Tokens:

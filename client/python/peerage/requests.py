@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from google.protobuf import duration_pb2, json_format, message
 
+from peerage import hidden
 from peerage.experts import ExpertKind, kind_name
 from peerage.options import (CallOptions, GenerateOptions, Message, Prompt, PromptOptions,
                              ScoreItem, ScoreOptions, TraceLevel)
@@ -116,6 +117,8 @@ def _trace_level(level: TraceLevel) -> experts_pb2.ExpertTraceLevel:
 def _set_common(request: Request, options: Mapping[str, Any]) -> Request:
     _set_given(request, ("model",), options)
     _set_given(request.scheduling, ("priority", "tenant"), options)
+    if options.get("hidden_states") is not None:
+        hidden.fill(request.hidden_states, options["hidden_states"])
     if options.get("queue_timeout") is not None:
         request.scheduling.queue_timeout.CopyFrom(_duration(options["queue_timeout"]))
     if options.get("expert_control") is not None:

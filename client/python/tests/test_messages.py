@@ -76,6 +76,23 @@ class RequestsTest(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, said):
                 requests.generate("x", {"expert_control": wrong})
 
+    def test_hidden_states_are_asked_for_by_words_or_numbers(self):
+        def asked(**wanted):
+            return requests.score(ScoreItem("a", ["b"]), {"hidden_states": wanted}).hidden_states
+
+        self.assertEqual(asked(layers=[4, 0]),
+                         pb.HiddenStatesRequest(layers=[0, 4], prompt=True, generated=True))
+        self.assertEqual(asked(layers=range(2), positions="prompt"),
+                         pb.HiddenStatesRequest(layers=[0, 1], prompt=True))
+        self.assertEqual(asked(layers=(1,), positions=np.array([5, 2])),
+                         pb.HiddenStatesRequest(layers=[1], positions=[2, 5]))
+        for wanted, said in (({"layers": [1], "positions": "last"}, "'last'"),
+                             ({"layers": [-1]}, "layers"), ({}, "layers is missing"),
+                             ({"layers": [1], "position": [0]}, "unknown keys: position"),
+                             ({"layers": [1], "positions": ["x"]}, "positions")):
+            with self.assertRaisesRegex((TypeError, ValueError), f"hidden_states: .*{said}"):
+                asked(**wanted)
+
     def test_prompts_have_three_forms(self):
         turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
         self.assertEqual(requests.tokenize(turns, {}).prompt, pb.Prompt(chat=pb.Chat(messages=[

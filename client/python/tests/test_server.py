@@ -12,7 +12,7 @@ from both_worlds import Asynchronous, Blocking
 from cutting_proxy import CuttingProxy
 
 from peerage import (FailedPrecondition, FinishReason, InvalidArgument, NotFound, OutOfRange,
-                     RetryPolicy, ScoreItem, Unavailable)
+                     RetryPolicy, ScoreItem, Unavailable, requests)
 from peerage.v1 import experts_pb2, inference_pb2, inference_pb2_grpc, models_pb2, models_pb2_grpc
 
 TIMEOUT = 60
@@ -125,6 +125,35 @@ class RealServer:
                           whole.model))
         for ours, theirs in zip(streamed.trace.stacked(), whole.trace.stacked(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+    def test_hidden_states_are_arrays_and_those_of_the_wire(self):
+        wanted = {"layers": [5, 0, 2], "positions": [0, 2, 4]}
+        options = {"seed": 6, "max_tokens": 9, "candidates": 2, "hidden_states": wanted}
+        answer = self.peer.generate(TEXT, **options)
+        wire = inference_pb2_grpc.InferenceServiceStub(self.wire).Generate(
+            requests.generate(TEXT, options), timeout=TIMEOUT).hidden_states
+        self.assertGreater(len(wire), 0)
+        for states, expected in zip(answer.hidden_states, wire, strict=True):
+            self.assertEqual((states.layer, states.index, states.positions.tolist()),
+                             (expected.layer, expected.index if expected.HasField("index") else None,
+                              list(expected.positions)))
+            self.assertEqual(states.values.shape, (len(expected.positions), expected.hidden_size))
+            self.assertEqual(states.values.astype("<f4").tobytes(), expected.values)
+        stream = self.peer.stream(TEXT, **options)
+        self.all_of(stream)
+        for ours, theirs in zip(stream.generation.hidden_states, answer.hidden_states, strict=True):
+            self.assertEqual((ours.layer, ours.index), (theirs.layer, theirs.index))
+            np.testing.assert_array_equal(ours.values, theirs.values)
+
+    def test_hidden_states_of_scores_are_those_of_their_tokens(self):
+        wanted = {"layers": [1, 3]}
+        scores = self.mixture.score(TEXT, [" a b c", " d"], hidden_states=wanted)
+        self.assertEqual({s.index for s in scores.hidden_states} - {0, 1}, {None})
+        context = [s for s in scores.hidden_states if s.index is None]
+        self.assertEqual([s.layer for s in context], [1, 3])
+        alone = self.mixture.generate(TEXT, max_tokens=1, hidden_states=wanted)
+        for ours, theirs in zip(context, alone.hidden_states, strict=True):
+            np.testing.assert_array_equal(ours.values, theirs.values)
 
     def test_candidates_come_apart_in_a_stream(self):
         options = {"seed": 8, "max_tokens": 5, "candidates": 3, "expert_trace": "full"}
