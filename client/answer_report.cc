@@ -120,6 +120,14 @@ std::string GenerationReport::ExpertTraces(const ExpertNames& names) const {
   return lines;
 }
 
+google::protobuf::RepeatedPtrField<v1::HiddenStates> GenerationReport::HiddenStates() const {
+  google::protobuf::RepeatedPtrField<v1::HiddenStates> states;
+  for (const Candidate& candidate : received_) {
+    states.MergeFrom(candidate.finished.hidden_states());
+  }
+  return states;
+}
+
 std::string GenerationReport::Summary() const {
   uint32_t tokens = 0;
   double rate = 0;

@@ -32,6 +32,9 @@ class GenerationReport {
   // not asked for.
   std::string ExpertTraces(const ExpertNames& names = {}) const;
 
+  // Of the prompt and every candidate, when they were asked for.
+  google::protobuf::RepeatedPtrField<v1::HiddenStates> HiddenStates() const;
+
   // One line: tokens, time to first token, speed, and why it ended.
   std::string Summary() const;
 

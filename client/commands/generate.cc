@@ -15,6 +15,7 @@
 #include "client/call_status.h"
 #include "client/commands/command.h"
 #include "client/commands/expert_control.h"
+#include "client/commands/hidden_options.h"
 #include "client/commands/many_calls.h"
 #include "client/commands/options.h"
 #include "client/commands/text_input.h"
@@ -33,13 +34,15 @@ class GenerateCommand : public Command {
                  .description = "Continue a prompt, printing the text as it comes",
                  .examples = {"generate \"Once upon a time\" --max-tokens 40 --seed 1",
                               "generate --chat \"Name three rivers.\" --temperature 0",
-                              "generate --file prompts.jsonl --parallel 8 --json"}}),
+                              "generate --file prompts.jsonl --parallel 8 --json",
+                              "generate \"Once upon\" --hidden-states 0,12 --npy rows.npy"}}),
         prompt_(app(), "prompt"),
         file_(app(), "prompts, one a line",
               "\"prompt\" (a text or token ids) or \"messages\" (of role and content), and \"id\""),
         generation_(app()),
         trace_(app()),
-        control_(app()) {
+        control_(app()),
+        hidden_(app()) {
     AddOptionalNumber(app(), "--candidates", candidates_, "Independent answers, 1 to 16")
         ->default_str("1");
     AddOptionalNumber(app(), "--logprobs", logprobs_,
@@ -60,12 +63,15 @@ class GenerateCommand : public Command {
     if (!file_.given()) {
       ASSIGN_OR_RETURN(const v1::Prompt prompt, prompt_.Read());
       items_.push_back({.request = RequestOf(prompt)});
-      return absl::OkStatus();
+      return hidden_.Set(json(), items_.front().request);
     }
     if (prompt_.given())
       return absl::InvalidArgumentError("--file stands for the prompt: leave it out");
     if (!json() && (logprobs_ || trace_.level() != v1::EXPERT_TRACE_LEVEL_UNSPECIFIED)) {
       return absl::InvalidArgumentError("--logprobs and --trace of a --file need --json");
+    }
+    if (hidden_.given()) {
+      return absl::InvalidArgumentError("--hidden-states is for one prompt: leave out --file");
     }
     ASSIGN_OR_RETURN(const std::vector<InputLine> lines,
                      ReadLines("--file", file_.path(), file_.format()));
@@ -127,6 +133,7 @@ class GenerateCommand : public Command {
 
   absl::StatusOr<int> PrintJson(Client& client, const v1::GenerateRequest& request) {
     ASSIGN_OR_RETURN(const v1::GenerateResponse response, client.Generate(request));
+    RETURN_IF_ERROR(hidden_.Write(response.hidden_states()));
     ASSIGN_OR_RETURN(const Json answer, AnswerJson(response, client, request.model()));
     std::cout << JsonText(answer);
     return 0;
@@ -153,6 +160,7 @@ class GenerateCommand : public Command {
         });
     std::cout << report.End() << std::flush;
     if (!status.ok()) return status;
+    RETURN_IF_ERROR(hidden_.Write(report.HiddenStates()));
     if (logprobs_) {
       ASSIGN_OR_RETURN(const TokenTexts texts,
                        TokenTexts::Read(client, request.model(), report.TokenIds()));
@@ -210,6 +218,7 @@ class GenerateCommand : public Command {
   GenerationOptions generation_;
   TraceOption trace_;
   ExpertControlOption control_;
+  HiddenOptions hidden_;
   std::optional<uint32_t> candidates_, logprobs_, retries_, parallel_;
 
   std::optional<v1::ExpertControl> asked_;

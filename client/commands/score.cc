@@ -8,6 +8,7 @@
 #include "client/answer_report.h"
 #include "client/commands/command.h"
 #include "client/commands/expert_control.h"
+#include "client/commands/hidden_options.h"
 #include "client/commands/options.h"
 #include "client/commands/score_file.h"
 #include "client/commands/text_input.h"
@@ -33,7 +34,8 @@ class ScoreCommand : public Command {
               "\"context\" and \"continuations\" (texts or token ids), or \"text\" or \"ids\", and "
               "\"id\""),
         trace_(app()),
-        control_(app()) {
+        control_(app()),
+        hidden_(app()) {
     AddTexts(app(), "-c,--continuation", continuations_, "A continuation; may be repeated");
     AddTexts(app(), "--continuation-ids", continuation_ids_,
              "A continuation of token ids, as --ids takes them; may be repeated, and comes behind "
@@ -57,6 +59,7 @@ class ScoreCommand : public Command {
       return ScoreFile(client, items_, {.json = json(), .tokens = logprobs_.has_value()});
     }
     ASSIGN_OR_RETURN(const v1::ScoreResponse response, client.Score(request_));
+    RETURN_IF_ERROR(hidden_.Write(response.hidden_states()));
     if (!json()) return PrintTables(client, response);
     ASSIGN_OR_RETURN(const Json answer, AnswerJson(response, client, request_.model()));
     std::cout << JsonText(answer);
@@ -77,7 +80,7 @@ class ScoreCommand : public Command {
       ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, ReadIds("--continuation-ids", given));
       request_.add_continuations()->mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
     }
-    return absl::OkStatus();
+    return hidden_.Set(json(), request_);
   }
 
   absl::Status PrepareFile() {
@@ -86,6 +89,9 @@ class ScoreCommand : public Command {
     }
     if (trace_.level() != v1::EXPERT_TRACE_LEVEL_UNSPECIFIED) {
       return absl::InvalidArgumentError("--trace is for one context: leave out --file");
+    }
+    if (hidden_.given()) {
+      return absl::InvalidArgumentError("--hidden-states is for one context: leave out --file");
     }
     if (logprobs_.has_value() && !json()) {
       return absl::InvalidArgumentError("--logprobs of a --file need --json");
@@ -118,6 +124,7 @@ class ScoreCommand : public Command {
   FileOptions file_;
   TraceOption trace_;
   ExpertControlOption control_;
+  HiddenOptions hidden_;
   std::vector<std::string> continuations_, continuation_ids_;
   std::optional<uint32_t> logprobs_;
 

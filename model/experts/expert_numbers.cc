@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/little_endian.h"
+#include "base/npy_header.h"
 
 namespace peerage {
 namespace {
@@ -70,15 +71,7 @@ SubKeySelections SelectionsBySubKey(absl::Span<const uint64_t> selections, uint3
 
 std::string ToNpy(absl::Span<const uint64_t> selections, absl::Span<const double> scores) {
   assert(selections.size() == scores.size());
-  std::string header = absl::StrCat("{'descr': '<f8', 'fortran_order': False, 'shape': (2, ",
-                                    selections.size(), "), }");
-  constexpr size_t kBefore = 10;  // magic, version, length
-  header.append(63 - (kBefore + header.size()) % 64, ' ');
-  header += '\n';
-  std::string bytes = "\x93NUMPY";
-  bytes += {'\x01', '\x00', static_cast<char>(header.size() & 0xFF),
-            static_cast<char>(header.size() >> 8)};
-  bytes += header;
+  std::string bytes = NpyHeader("'<f8'", absl::StrCat("(2, ", selections.size(), ")"));
   AppendLittleEndian(std::vector<double>(selections.begin(), selections.end()), bytes);
   AppendLittleEndian(scores, bytes);
   return bytes;

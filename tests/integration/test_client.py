@@ -3,6 +3,7 @@
 
 The model's tokenizer adds a BOS, unlike the demo's."""
 
+import base64
 import errno
 import json
 import math
@@ -16,6 +17,7 @@ import subprocess
 import tempfile
 import unittest
 
+import numpy as np
 from server_process import BIN, LIMIT_SECONDS, Server
 
 MODEL = pathlib.Path(__file__).resolve().parents[1] / "golden/models/llama_tied"
@@ -319,6 +321,51 @@ class OutputTest(ClientTest):
         result = self.server.run("experts", "--npy", "/dev/full")
         self.assertEqual(result.returncode, 1)
         self.assertIn("/dev/full", result.stderr)
+
+
+class HiddenStatesTest(ClientTest):
+
+    def rows(self, *arguments):
+        path = self.folder / "rows.npy"
+        self.run_ok(*arguments, "--npy", str(path))
+        return np.load(path)
+
+    def test_a_generation_and_the_score_of_it_have_the_same_rows(self):
+        options = ["--hidden-states", "0,1,2", "--positions", "all"]
+        answer = self.json("generate", TEXT, "--max-tokens", "6", "--seed", "3", "--ignore-eos")
+        generated = self.rows("generate", TEXT, "--max-tokens", "6", "--seed", "3", "--ignore-eos",
+                              *options)
+        prompt = answer["usage"]["prompt_tokens"]
+        self.assertEqual(generated["position"].tolist(), 3 * [*range(prompt)] + 3 * [*range(prompt, prompt + 5)])
+        self.assertEqual(np.unique(generated["part"]).tolist(), [-1, 0])
+        self.assertTrue(np.isfinite(generated["values"]).all())
+        ids = ",".join(map(str, answer["candidates"][0]["token_ids"]))
+        scored = self.rows("score", TEXT, "--continuation-ids", ids, *options)
+        self.assertEqual(scored.tobytes(), generated.tobytes())
+
+    def test_json_has_them_as_base64(self):
+        answer = self.json("generate", TEXT, "--max-tokens", "3", "--temperature", "0",
+                           "--hidden-states", "2,1", "--positions", "0,1")
+        rows = self.rows("generate", TEXT, "--max-tokens", "3", "--temperature", "0",
+                         "--hidden-states", "2,1", "--positions", "0,1")
+        for states, layer in zip(answer["hidden_states"], (1, 2), strict=True):
+            self.assertEqual((states["layer"], states["positions"]), (layer, [0, 1]))
+            self.assertEqual(base64.b64decode(states["values"]),
+                             rows["values"][rows["layer"] == layer].tobytes())
+
+    def test_each_candidate_has_its_own(self):
+        rows = self.rows("generate", TEXT, "--max-tokens", "4", "--seed", "1", "--candidates", "3",
+                         "--ignore-eos", "--hidden-states", "1", "--positions", "generated")
+        self.assertEqual(rows["part"].tolist(), 3 * [0] + 3 * [1] + 3 * [2])
+
+    def test_what_cannot_be_asked_is_refused(self):
+        for arguments in (["--file", "-"], ["x", "--positions", "0"]):
+            result = self.server.run("generate", *arguments, *(
+                ["--hidden-states", "1", "--npy", "x"] if "--file" in arguments else []))
+            self.assert_usage(result, "--hidden-states")
+        result = self.server.run("generate", TEXT, "--hidden-states", "999", "--json")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("hidden_states.layers[0]", result.stderr)
 
 
 class CommandLineTest(ClientTest):

@@ -2,6 +2,7 @@
 """What the pages for readers promise: each is found from the README's top, and the lines for a
 client of one's own work as they stand (docs/build_on_it.md)."""
 
+import json
 import os
 import pathlib
 import re
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import unittest
 
-from server_process import LIMIT_SECONDS, Server, run_server_to_its_end
+from server_process import BIN, LIMIT_SECONDS, Server, run_server_to_its_end
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ["serve", "train", "operate", "build_on_it"]
@@ -48,6 +49,21 @@ class DocumentsTest(unittest.TestCase):
         self.assertGreater(len(known), 20)
         documented = set(re.findall(r"`(--[a-z][\w-]*)", (ROOT / "docs/serve.md").read_text()))
         self.assertEqual(known - documented - {"--help", "--version", "--config"}, set())
+
+    def test_hidden_states_are_read_by_the_lines_of_the_page(self):
+        (write,) = [b for b in blocks("experts", "sh") if "--hidden-states" in b]
+        (read,) = [b for b in blocks("experts", "python") if "rows.npy" in b]
+        with tempfile.TemporaryDirectory() as folder, Server(model=MODEL) as server:
+            where = {"PATH": f"{os.path.abspath(BIN)}:/usr/bin:/bin", "PEERAGE_SERVER": server.grpc}
+            subprocess.run(["bash", "-euo", "pipefail", "-c", write], cwd=folder, env=where,
+                           check=True, capture_output=True, timeout=LIMIT_SECONDS)
+            done = subprocess.run([sys.executable, "-c", read], cwd=folder, check=True,
+                                  capture_output=True, text=True, timeout=LIMIT_SECONDS)
+            ids = json.loads(server.run("tokenize", "Once upon a time", "--json").stdout)["token_ids"]
+        lines = [line.partition(" ") for line in done.stdout.splitlines()]
+        self.assertEqual([layer for layer, _, _ in lines], ["0", "2", "5"])
+        for _, _, rest in lines:
+            self.assertTrue(rest.startswith(f"({len(ids) + 7}, 128) "), done.stdout)
 
     def test_a_client_is_made_by_the_lines_of_the_page(self):
         (make,) = [b for b in blocks("build_on_it", "sh") if "protoc" in b]

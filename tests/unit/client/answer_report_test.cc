@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace peerage::client {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 v1::GenerateStreamResponse Delta(uint32_t index, const std::string& text) {
@@ -34,6 +36,20 @@ TEST(GenerationReportTest, PrintsOneCandidateAsItComesAndEndsItsLine) {
   EXPECT_EQ(report.Add(Delta(0, "lo")), "lo");
   EXPECT_EQ(report.Add(Finished(0, v1::FINISH_REASON_LENGTH)), "");
   EXPECT_EQ(report.End(), "\n");
+}
+
+TEST(GenerationReportTest, GathersTheHiddenStatesOfEveryCandidate) {
+  GenerationReport report(2);
+  for (const uint32_t index : {1, 0}) {
+    v1::GenerateStreamResponse event = Finished(index, v1::FINISH_REASON_LENGTH);
+    for (uint32_t layer : {4, 5}) {
+      event.mutable_finished()->add_hidden_states()->set_layer(10 * index + layer);
+    }
+    report.Add(event);
+  }
+  std::vector<uint32_t> layers;
+  for (const v1::HiddenStates& states : report.HiddenStates()) layers.push_back(states.layer());
+  EXPECT_THAT(layers, ElementsAre(4, 5, 14, 15));
 }
 
 TEST(GenerationReportTest, EndsNoLineThatHasEnded) {

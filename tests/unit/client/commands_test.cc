@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "base/command_line/help_formatter.h"
 #include "client/commands/command.h"
+#include "client/commands/hidden_options.h"
 #include "client/commands/options.h"
 
 namespace peerage::client {
@@ -151,6 +152,45 @@ TEST(PromptOptionsTest, RefuseTextBesideIds) {
               absl::InvalidArgumentError(
                   "--ids stands for the prompt: leave out text, --chat and --system"));
   }
+}
+
+absl::StatusOr<v1::ScoreRequest> HiddenRequestOf(const std::string& line, bool json = false) {
+  CLI::App program;
+  const HiddenOptions options(program);
+  program.parse(line);
+  v1::ScoreRequest request;
+  const absl::Status status = options.Set(json, request);
+  if (!status.ok()) return status;
+  return request;
+}
+
+TEST(HiddenOptionsTest, AskForLayersAndPositionsInOrder) {
+  EXPECT_FALSE(HiddenRequestOf("")->has_hidden_states());
+  const auto all = HiddenRequestOf("--hidden-states 3,0,12 --npy x");
+  EXPECT_THAT(all->hidden_states().layers(), ElementsAre(0, 3, 12));
+  EXPECT_TRUE(all->hidden_states().prompt() && all->hidden_states().generated());
+  const auto prompt = HiddenRequestOf("--hidden-states 3 --positions prompt", /*json=*/true);
+  EXPECT_TRUE(prompt->hidden_states().prompt() && !prompt->hidden_states().generated());
+  const auto generated = HiddenRequestOf("--hidden-states 3 --positions generated --npy x");
+  EXPECT_TRUE(!generated->hidden_states().prompt() && generated->hidden_states().generated());
+  const auto some = HiddenRequestOf("--hidden-states 3 --positions 7,2 --npy x");
+  EXPECT_TRUE(!some->hidden_states().prompt() && !some->hidden_states().generated());
+  EXPECT_THAT(some->hidden_states().positions(), ElementsAre(2, 7));
+}
+
+TEST(HiddenOptionsTest, RefuseWhatIsNoListOrWouldNotBeSeen) {
+  EXPECT_EQ(HiddenRequestOf("--hidden-states 1").status(),
+            absl::InvalidArgumentError("--hidden-states needs --npy or --json"));
+  for (const char* line : {"--npy x", "--positions all"}) {
+    EXPECT_EQ(HiddenRequestOf(line).status(),
+              absl::InvalidArgumentError("--positions and --npy need --hidden-states"));
+  }
+  EXPECT_EQ(HiddenRequestOf("--hidden-states 1, --npy x").status(),
+            absl::InvalidArgumentError(
+                "--hidden-states is \"\", not a whole number from 0 to 4294967295"));
+  EXPECT_EQ(HiddenRequestOf("--hidden-states 1 --positions last --npy x").status(),
+            absl::InvalidArgumentError(
+                "--positions is \"last\", not a whole number from 0 to 4294967295"));
 }
 
 // Every option that may be left out leaves its field unset.
