@@ -121,6 +121,7 @@ golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the fir
 	@build/deps/golden-venv/bin/python tests/golden/make_product_key_models.py
 	@build/deps/golden-venv/bin/python tests/golden/make_peer_model.py
 	@build/deps/golden-venv/bin/python tests/golden/make_mixture_models.py
+	@build/deps/golden-venv/bin/python tests/golden/make_hidden_golden.py
 	@build/deps/golden-venv/bin/python tests/golden/make_torch_files.py
 	@build/deps/golden-venv/bin/python tests/golden/make_from_pytorch.py
 

@@ -72,6 +72,9 @@ std::unique_ptr<Tokenizer> LoadTokenizer(const std::string& path) {
 
 using Bits = std::vector<std::pair<TokenId, float>>;
 
+// Bytes of hidden states by layer, of prompt and part 0 one after the other.
+using HiddenBits = std::vector<std::string>;
+
 class Server {
  public:
   Server(const TestedModel& model, const Tokenizer& tokenizer, int threads, int max_batch_tokens)
@@ -155,6 +158,14 @@ Bits ScoreBits(const RecordingSink& sink) {
 Bits GenerationBits(const RecordingSink& sink) {
   EXPECT_TRUE(sink.WaitDone().ok());
   return BitsOf(sink.record().candidates.at(0).logprobs);
+}
+
+HiddenBits HiddenBitsOf(const RecordingSink& sink) {
+  EXPECT_TRUE(sink.WaitDone().ok());
+  const RecordingSink::Record record = sink.record();
+  HiddenBits bits = record.hidden.at(std::nullopt).layers;
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] += record.hidden.at(0).layers[i];
+  return bits;
 }
 
 // What the subject's requests give when they are alone: one thread, whole prompts.
@@ -265,6 +276,36 @@ TEST_P(BatchInvarianceTest, GenerateReportsWhatScoreReports) {
   EXPECT_EQ(ScoreBits(*server().Submit(
                 ScoreRequest{.context = Encode(kContext), .continuations = {generated}})),
             generation());
+}
+
+// Every layer of every token, but for the last one, which is not computed.
+TEST_P(BatchInvarianceTest, HiddenStatesAreTheSameWhoeverAsksBesideWhomInWhichChunks) {
+  HiddenStatesChoice all{.all_before = UINT32_MAX};
+  for (uint32_t layer = 0; layer < server().engine().model().num_layers + 2; ++layer) {
+    all.layers.push_back(layer);
+  }
+  GenerateRequest request = Generation(kContext, 7);
+  request.hidden_states = all;
+  const auto alone = server().Submit(request);
+  const HiddenBits expected = HiddenBitsOf(*alone);
+  EXPECT_EQ(GenerationBits(*alone), generation());
+  const size_t tokens = request.prompt.size() + 23;
+  ASSERT_EQ(expected.size(), all.layers.size());
+  for (const std::string& layer : expected) {
+    ASSERT_EQ(layer.size(), tokens * server().engine().model().hidden_size * sizeof(float));
+  }
+
+  ScoreRequest score{.context = request.prompt};
+  std::vector<TokenId>& continuation = score.continuations.emplace_back();
+  for (const auto& [token, logprob] : generation()) continuation.push_back(token);
+  score.hidden_states = all;
+  Server chunked = NewServer(2, 7);
+  const auto neighbour = chunked.Submit(Generation("Once upon a time", 1));
+  const auto generated = chunked.Submit(request);
+  const auto scored = chunked.Submit(score);
+  EXPECT_TRUE(HiddenBitsOf(*generated) == expected);
+  EXPECT_TRUE(HiddenBitsOf(*scored) == expected);
+  EXPECT_TRUE(neighbour->WaitDone().ok());
 }
 
 TEST_P(BatchInvarianceTest, ASeedDecidesTheTokens) {
