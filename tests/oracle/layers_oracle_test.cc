@@ -31,19 +31,25 @@ class AtenModel {
   explicit AtenModel(const MemoryCheckpoint& checkpoint)
       : checkpoint_(checkpoint), config_(checkpoint.config()) {}
 
-  // Log-probabilities [tokens, vocabulary] of what follows each token, and the picks of the block's
-  // only feed-forward part.
-  std::pair<at::Tensor, PartResult> Run(const std::vector<TokenId>& tokens) const {
+  struct Result {
+    at::Tensor logprobs;             // [tokens, vocabulary], of what follows each token
+    PartResult part;                 // of the block's only feed-forward part
+    std::vector<at::Tensor> hidden;  // [tokens, hidden_size] of each layer of HiddenRow
+  };
+  Result Run(const std::vector<TokenId>& tokens) const {
     const at::Tensor ids = at::empty({static_cast<int64_t>(tokens.size())}, at::kLong);
     std::copy(tokens.begin(), tokens.end(), ids.data_ptr<int64_t>());
     const at::Tensor embedding = Weight("model.embed_tokens.weight");
-    at::Tensor x = embedding.index_select(0, ids);
+    const at::Tensor embedded = embedding.index_select(0, ids);
+    at::Tensor x = embedded;
     x = x + Attention(Norm(x, std::string(kBlock) + "input_norm.weight"));
     const at::Tensor u = Norm(x, std::string(kBlock) + "post_attention_norm.weight");
     PartResult part =
         std::visit([&](const auto& ffn) { return Ffn(ffn, u); }, config_.layers[0].ffn.front());
-    x = Norm(x + part.y, "model.norm.weight");
-    return {at::log_softmax(at::linear(x, embedding), -1), std::move(part)};
+    x = x + part.y;
+    const at::Tensor normed = Norm(x, "model.norm.weight");
+    return {
+        at::log_softmax(at::linear(normed, embedding), -1), std::move(part), {embedded, x, normed}};
   }
 
  private:
@@ -177,10 +183,27 @@ void ExpectSamePicks(const FeedResult& fed, const PartResult& part) {
   }
 }
 
+void ExpectSameHidden(LanguageModel& model, const std::vector<TokenId>& tokens,
+                      const std::vector<at::Tensor>& expected) {
+  for (size_t layer = 0; layer < expected.size(); ++layer) {
+    const auto rows =
+        FeedForHidden(model, {{tokens, {0, 1}}}, {static_cast<int32_t>(layer)}, 17)[0];
+    const at::Tensor wanted = expected[layer].contiguous();
+    const int64_t width = wanted.size(-1);
+    for (int64_t t = 0; t + 1 < kTokens; ++t) {
+      ASSERT_EQ(rows[t].size(), static_cast<size_t>(width));
+      for (int64_t i = 0; i < width; ++i) {
+        ASSERT_NEAR(rows[t][i], wanted.data_ptr<double>()[t * width + i], 2e-5)
+            << "layer " << layer << ", token " << t;
+      }
+    }
+  }
+}
+
 void ExpectAsAten(const FfnConfig& ffn, uint32_t seed) {
   const MemoryCheckpoint checkpoint(OneBlock(ffn), seed);
   const std::vector<TokenId> tokens = Prompt(kTokens, 11);
-  const auto [logprobs, part] = AtenModel(checkpoint).Run(tokens);
+  const auto [logprobs, part, hidden] = AtenModel(checkpoint).Run(tokens);
   for (const int threads : {1, 2}) {
     const auto model = LoadSmall(checkpoint, {.threads = threads});
     const FeedResult fed = Feed(*model, {{tokens, {0, 1}}});
@@ -190,6 +213,7 @@ void ExpectAsAten(const FfnConfig& ffn, uint32_t seed) {
       EXPECT_NEAR(fed.logprobs[0][t], expected, 2e-5) << "token " << t;
     }
     if (part.ids.defined()) ExpectSamePicks(fed, part);
+    ExpectSameHidden(*model, tokens, hidden);
   }
 }
 
