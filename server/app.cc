@@ -71,11 +71,10 @@ uint64_t MaxTraceBytes(const ServerConfig& config) {
 }
 
 // What the traces of as many requests as can run take; each sequence may be a request's only one.
+// A summary comes beside hidden states, a full trace shares their limit.
 int64_t PlannedTraceBytes(const ServerConfig& config, const std::vector<ExpertLayer>& layers) {
-  const ExpertTraceLevel level = TraceLevel(config);
-  if (level == ExpertTraceLevel::kNone || layers.empty()) return 0;
-  uint64_t each = TraceBytes(layers);
-  if (level == ExpertTraceLevel::kFull) each = std::max(each, MaxTraceBytes(config));
+  const bool sums = TraceLevel(config) != ExpertTraceLevel::kNone;
+  const uint64_t each = MaxTraceBytes(config) + (sums ? TraceBytes(layers) : 0);
   return static_cast<int64_t>(config.max_sequences * each);
 }
 

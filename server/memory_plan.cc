@@ -53,18 +53,18 @@ absl::Status CheckFits(const MemoryPlan& plan) {
     return DoesNotFit(plan.device == "cpu" ? "memory" : absl::StrCat("the memory of ", plan.device),
                       plan,
                       absl::StrCat("--kv-cache-mib, --max-batch-tokens or --weights-dtype",
-                                   counts ? ", or --expert-usage and --expert-trace" : ""));
+                                   counts ? ", or --expert-usage and --max-trace-mib" : ""));
   }
   if (plan.host.has_value() && plan.host->total_bytes() > plan.host->available_bytes) {
-    return DoesNotFit("the host's memory", plan, "--expert-usage and --expert-trace");
+    return DoesNotFit("the host's memory", plan, "--expert-usage and --max-trace-mib");
   }
   return absl::OkStatus();
 }
 
-// " + expert usage 1.0 MiB + expert traces 2.0 MiB", of what there is of them.
+// " + expert usage 1.0 MiB + traces 2.0 MiB", of what there is of them.
 std::string Experts(int64_t usage_bytes, int64_t trace_bytes) {
   return absl::StrCat(usage_bytes > 0 ? absl::StrCat(" + expert usage ", Mib(usage_bytes)) : "",
-                      trace_bytes > 0 ? absl::StrCat(" + expert traces ", Mib(trace_bytes)) : "");
+                      trace_bytes > 0 ? absl::StrCat(" + traces ", Mib(trace_bytes)) : "");
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct MemoryRequest {
   int64_t workers = 1;
   int64_t workspace_bytes = 0;
   int64_t expert_usage_bytes = 0;  // counters, server/experts/expert_statistics.h
-  int64_t expert_trace_bytes = 0;  // of all requests that run, server/engine/expert_trace.h
+  int64_t expert_trace_bytes = 0;  // and hidden states, of all requests that run
   int64_t kv_block_bytes = 0;      // over all layers
   int64_t kv_block_tokens = 0;     // positions of one block
   int64_t context_length = 0;
@@ -48,8 +48,8 @@ struct MemoryPlan {
 
   int64_t total_bytes() const;  // of the device
 
-  // "weights 94.0 MiB + KV cache ... (N tokens) + workspace ... = ... of ... available", and for
-  // models with experts what their usage and traces take. "cuda:0: ...; host: ..." of another
+  // "weights 94.0 MiB + KV cache ... (N tokens) + workspace ... = ... of ... available", and what
+  // expert usage and traces, hidden states among them, take. "cuda:0: ...; host: ..." of another
   // device.
   std::string ToString() const;
 };

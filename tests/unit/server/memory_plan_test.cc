@@ -68,7 +68,7 @@ TEST(MemoryPlanTest, CountsWhatExpertUsageAndTracesTake) {
   const auto plan = PlanMemory(request);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_THAT(plan->ToString(),
-              HasSubstr("workspace 10.0 MiB + expert usage 600.0 MiB + expert traces 40.0 MiB = "
+              HasSubstr("workspace 10.0 MiB + expert usage 600.0 MiB + traces 40.0 MiB = "
                         "1000.0 MiB of 1000.0 MiB available"));
 
   request.kv_cache_mib = 251;
@@ -114,8 +114,8 @@ TEST(MemoryPlanTest, KeepsTheDevicesMemoryAndTheHostsApart) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->ToString(),
             "cuda:0: weights 100.0 MiB + KV cache 8.0 MiB (8192 tokens) + workspace 10.0 MiB + "
-            "expert usage 20.0 MiB + expert traces 30.0 MiB = 168.0 MiB of 1000.0 MiB free; host: "
-            "expert usage 300.0 MiB + expert traces 400.0 MiB = 700.0 MiB of 700.0 MiB available");
+            "expert usage 20.0 MiB + traces 30.0 MiB = 168.0 MiB of 1000.0 MiB free; host: "
+            "expert usage 300.0 MiB + traces 400.0 MiB = 700.0 MiB of 700.0 MiB available");
 }
 
 TEST(MemoryPlanTest, SaysNothingOfAHostThatHoldsNothing) {
