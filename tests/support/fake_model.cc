@@ -156,6 +156,7 @@ absl::StatusOr<StepOutput> FakeModel::Step(const StepInput& input) {
   absl::MutexLock lock(&mu_);
   chunk_status_.assign(input.chunks.size(), absl::OkStatus());
   last_chunks_.clear();
+  hidden_rows_ += static_cast<int64_t>(input.hidden_rows.size());
   for (size_t i = 0; i < input.chunks.size(); ++i) {
     const Chunk& chunk = input.chunks[i];
     computed_tokens_ += static_cast<int64_t>(chunk.tokens.size());
@@ -391,6 +392,11 @@ int FakeModel::num_open_slots() const {
 int64_t FakeModel::num_computed_tokens() const {
   absl::MutexLock lock(&mu_);
   return computed_tokens_;
+}
+
+int64_t FakeModel::num_hidden_rows() const {
+  absl::MutexLock lock(&mu_);
+  return hidden_rows_;
 }
 
 std::vector<FakeModel::SeenChunk> FakeModel::last_chunks() const {

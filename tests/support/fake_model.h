@@ -80,6 +80,7 @@ class FakeModel final : public LanguageModel {
 
   int num_open_slots() const;
   int64_t num_computed_tokens() const;
+  int64_t num_hidden_rows() const;  // that were asked for
   // Chunks of the last step, as (slot, first position, tokens).
   struct SeenChunk {
     SlotId slot;
@@ -142,6 +143,7 @@ class FakeModel final : public LanguageModel {
   std::set<TokenId> poisoned_ ABSL_GUARDED_BY(mu_);
   int open_slots_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t computed_tokens_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t hidden_rows_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<SeenChunk> last_chunks_ ABSL_GUARDED_BY(mu_);
 };
 

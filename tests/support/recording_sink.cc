@@ -70,7 +70,9 @@ void RecordingSink::OnHiddenStates(HiddenStates states) {
   CheckRunning();
   const std::optional<uint32_t> part = states.part;
   if (part) {
-    EXPECT_FALSE(record_.candidates[*part].finish) << "hidden states after OnFinished";
+    const auto candidate = record_.candidates.find(*part);
+    EXPECT_FALSE(candidate != record_.candidates.end() && candidate->second.finish)
+        << "hidden states after OnFinished";
     EXPECT_EQ(record_.scores.count(*part), 0u) << "hidden states after OnScore";
   }
   EXPECT_TRUE(record_.hidden.emplace(part, std::move(states)).second) << "hidden states twice";
