@@ -99,6 +99,7 @@ CASES = {
         (False, cache(0.6, 4))]),
     "PeeragePreemptionStorm": (20, [
         (True, preempted(40, 100)),
+        (True, preempted(40, 0)),
         (False, preempted(10, 100)),
         (False, preempted(0, 0))]),
     "PeerageEngineStalled": (10, [

@@ -42,8 +42,8 @@ class BlockPool {
   // Likewise for each block that was shared.
   void ReleaseShared(absl::Span<const BlockId> blocks);
 
-  // The content of this block may be wanted again. Precondition: the block is held.
-  void Keep(BlockId block) { is_worth_keeping_[block] = true; }
+  // Whether the content of this block may be wanted again. Precondition: the block is held.
+  void SetWorthKeeping(BlockId block, bool is_it) { is_worth_keeping_[block] = is_it; }
 
   int num_blocks() const { return static_cast<int>(holders_.size()); }
   // The promised and the kept ones included.

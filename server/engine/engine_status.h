@@ -20,7 +20,7 @@ struct EngineStatus {
   int32_t requests_parked = 0;  // of those that run: their readers are behind
   int32_t kv_blocks_total = 0;
   int32_t kv_blocks_free = 0;
-  int32_t kv_blocks_cached = 0;  // free or promised, and in the prefix cache
+  int32_t kv_blocks_cached = 0;  // of the free ones, in the prefix cache
   int64_t prefix_queried_tokens = 0;
   int64_t prefix_hit_tokens = 0;
   int64_t preemptions = 0;

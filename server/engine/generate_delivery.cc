@@ -78,6 +78,8 @@ void GenerateDelivery::DeliverPromptLogprobs(Sequence& sequence, const ChunkResu
 
 void GenerateDelivery::DeliverStart(const CachedPrefix& cached) {
   cached_prompt_tokens_ = static_cast<uint32_t>(std::min(cached.tokens, prompt_size()));
+  tokens_.prefix_queried = std::min(cached.queried, prompt_size());
+  tokens_.prefix_hit = cached_prompt_tokens_;
   sink().OnStarted(static_cast<uint32_t>(cached.tokens));
   trace_.Start(cached.tokens);
   hidden_.Start();

@@ -85,6 +85,13 @@ std::vector<TokenLogprob> KeptPrefixes::LogprobsOf(absl::Span<const BlockId> blo
   return logprobs;
 }
 
+void KeptPrefixes::Forget(absl::Span<const BlockId> blocks) {
+  for (BlockId block : blocks) {
+    cache_.Forget(block);
+    blocks_->SetWorthKeeping(block, false);
+  }
+}
+
 // Shows the cache the blocks that are full now.
 void KeptPrefixes::Remember(Sequence& sequence) {
   if (!is_on_) return;
@@ -100,7 +107,7 @@ void KeptPrefixes::Remember(Sequence& sequence) {
     }
     const BlockId own = sequence.blocks[sequence.remembered];
     const BlockId known = cache_.Remember(own, sequence.prefix, work.salt, block_);
-    if (known == own) blocks_->Keep(own);
+    if (known == own) blocks_->SetWorthKeeping(own, true);
     sequence.prefix = cache_.PrefixOf(known);
     if (static_cast<int32_t>(sequence.logprobs.size()) < first + size) continue;
     cache_.AddLogprobs(known, absl::MakeSpan(sequence.logprobs).subspan(first, size),

@@ -30,8 +30,8 @@ class KeptPrefixes {
   // Blocks of the sequence that have become full can be found from now on.
   void Remember(Sequence& sequence);
 
-  // The block, which was free, is somebody's now.
-  void Forget(BlockId block) { cache_.Forget(block); }
+  // Nobody is to find these blocks any more.
+  void Forget(absl::Span<const BlockId> blocks);
 
  private:
   std::vector<BlockId> LookUp(const Sequence& sequence, int32_t most, int32_t alternatives) const;

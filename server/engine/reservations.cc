@@ -35,6 +35,7 @@ Reservations::Reservations(const Options& options)
 }
 
 void Reservations::Ask(Task& task) const {
+  if (task.work.branches_are_scored) return;  // all is known
   // Who was thrown out once is to come to its end.
   if (firm_ || task.preemptions > 0) {
     task.asks = task.needs;
@@ -47,10 +48,13 @@ void Reservations::Ask(Task& task) const {
 
 Lack Reservations::WhatLacks(const Task& task) const {
   if (task.asks.sequences > num_available_sequences()) return Lack::kSequences;
-  // Those that run may each need one more soon; to start beside them would end in throwing out.
-  const auto running = options_.max_sequences - static_cast<int64_t>(free_slots_.size());
-  const int64_t blocks = task.asks.blocks + (firm_ ? 0 : running);
-  return blocks > blocks_.num_available() ? Lack::kBlocks : Lack::kNothing;
+  return task.asks.blocks + Margin() > blocks_.num_available() ? Lack::kBlocks : Lack::kNothing;
+}
+
+// Where promises are not firm, those that run may each need one more block soon: to start others on
+// the last ones would end in throwing out.
+int64_t Reservations::Margin() const {
+  return firm_ ? 0 : options_.max_sequences - static_cast<int64_t>(free_slots_.size());
 }
 
 void Reservations::Promise(Task& task) {
@@ -73,21 +77,22 @@ void Reservations::Promise(Task& task) {
   task.promised_sequences = sequences;
 }
 
-bool Reservations::CanGoOn(Task& task) {
+bool Reservations::LetGoOn(Task& task) {
   if (!Computes(task) && task.has_more_to_start()) {
-    return BlocksToStart(task) - task.promised_blocks <= blocks_.num_available();
+    return PromiseUpTo(BlocksToStart(task), task.promised_blocks);
   }
-  return std::all_of(task.sequences.begin(), task.sequences.end(),
-                     [this](const auto& sequence) { return HasRoomForOneMore(*sequence); });
+  return std::all_of(task.sequences.begin(), task.sequences.end(), [this](const auto& sequence) {
+    const int64_t blocks = BlocksFor(sequence->computed + 1, options_.block_tokens);
+    return PromiseUpTo(blocks - static_cast<int64_t>(sequence->blocks.size()),
+                       sequence->promised_blocks);
+  });
 }
 
-bool Reservations::HasRoomForOneMore(Sequence& sequence) {
-  const int64_t blocks = BlocksFor(sequence.computed + 1, options_.block_tokens);
-  if (blocks <= static_cast<int64_t>(sequence.blocks.size()) + sequence.promised_blocks)
-    return true;
-  if (blocks_.num_available() < 1) return false;
-  blocks_.Promise(1);
-  ++sequence.promised_blocks;
+bool Reservations::PromiseUpTo(int64_t blocks, int64_t& promised) {
+  const int64_t missing = std::max<int64_t>(blocks - promised, 0);
+  if (missing > blocks_.num_available()) return false;
+  blocks_.Promise(missing);
+  promised += missing;
   return true;
 }
 
@@ -130,18 +135,16 @@ int64_t Reservations::BlocksToStart(const Task& task) const {
 // Takes a sequence's promise: one of its task's, or a new one of what is available.
 bool Reservations::Reserve(Task& task, int64_t blocks, bool as_extra) {
   if (as_extra) {
-    if (num_available_sequences() < 1 || blocks_.num_available() < blocks) return false;
+    if (num_available_sequences() < 1 || blocks_.num_available() < blocks + Margin()) return false;
     blocks_.Promise(blocks);
     return true;
   }
   if (task.promised_sequences < 1) return false;
   // A task to which a sequence is promised has the blocks to go with it where promises are firm:
   // see Promise.
-  const int64_t missing = std::max<int64_t>(blocks - task.promised_blocks, 0);
-  assert(!firm_ || missing == 0);
-  if (missing > blocks_.num_available()) return false;
-  blocks_.Promise(missing);
-  task.promised_blocks -= blocks - missing;
+  assert(!firm_ || blocks <= task.promised_blocks);
+  if (!PromiseUpTo(blocks, task.promised_blocks)) return false;
+  task.promised_blocks -= blocks;
   --task.promised_sequences;
   --promised_sequences_;
   return true;
@@ -175,24 +178,23 @@ std::unique_ptr<Sequence> Reservations::NextSequence(Task& task) const {
   return sequence;
 }
 
-// Shares the trunk's full blocks and goes on in a copy of its partial one, or in that one itself
-// when nobody else will.
+// Shares the trunk's full blocks, which stay the trunk's to the task's end: who else counts on them
+// counts on it. Goes on in a copy of the trunk's partial block, or in that one itself when nobody
+// else will.
 void Reservations::BranchOff(Sequence& sequence, Batch& batch) {
-  Task& task = *sequence.task;
-  Sequence& trunk = *task.trunk;
+  Sequence& trunk = *sequence.task->trunk;
   sequence.remembered = trunk.remembered;
   sequence.prefix = trunk.prefix;
-  if (!task.has_more_to_start()) {
-    task.trunk_reached = trunk.reached;
-    sequence.blocks = std::move(trunk.blocks);
-    task.trunk.reset();
-    return;
-  }
   sequence.shared_blocks = sequence.start / options_.block_tokens;
   const auto shared = absl::MakeSpan(trunk.blocks).first(sequence.shared_blocks);
   blocks_.Share(shared);
   sequence.blocks.assign(shared.begin(), shared.end());
   if (sequence.start % options_.block_tokens == 0) return;
+  if (!sequence.task->has_more_to_start()) {
+    sequence.blocks.push_back(trunk.blocks.back());
+    trunk.blocks.pop_back();
+    return;
+  }
   TakeBlocks(sequence, sequence.start);
   batch.copies.push_back(
       {.from = trunk.blocks[sequence.shared_blocks], .to = sequence.blocks.back()});
@@ -204,7 +206,7 @@ void Reservations::TakeBlocks(Sequence& sequence, int32_t positions) {
     assert(sequence.promised_blocks > 0);
     --sequence.promised_blocks;
     sequence.blocks.push_back(blocks_.Take());
-    prefixes_.Forget(sequence.blocks.back());
+    prefixes_.Forget({sequence.blocks.back()});
   }
 }
 
@@ -245,6 +247,11 @@ void Reservations::Settle(Task& task) {
     changed = true;
   }
   if (changed) Promise(task);
+}
+
+void Reservations::Distrust(const Task& task) {
+  if (task.trunk != nullptr) prefixes_.Forget(task.trunk->blocks);
+  for (const auto& sequence : task.sequences) prefixes_.Forget(sequence->blocks);
 }
 
 void Reservations::Preempt(Task& task) {

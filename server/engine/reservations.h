@@ -42,9 +42,10 @@ class Reservations {
   // Promises to the task what it is to have of what it asks beside what its sequences have. To be
   // called once it lacks nothing; from then on it is kept up.
   void Promise(Task& task);
-  // Whether the task, which perhaps was promised too little, can go on: each of its sequences with
-  // one more token, for which it gets what it lacks, or its next sequence where none is running.
-  bool CanGoOn(Task& task);
+  // Promises to the task, which perhaps was promised too little, what it lacks to go on: each of
+  // its sequences with one more token, or its next sequence where none is running. False when there
+  // is not enough.
+  bool LetGoOn(Task& task);
   // Starts the task's next sequence, if it has one that may start: with what is promised to the
   // task, or as an extra one with what is promised to nobody. Tells the batch.
   bool Start(Task& task, bool as_extra, Batch& batch);
@@ -52,6 +53,8 @@ class Reservations {
   void TakeBlocks(Sequence& sequence, int32_t positions);
   // Sequences with nothing pending let go of what they hold, a trunk of its slot alone.
   void Settle(Task& task);
+  // What the task has computed is wrong, perhaps from the first token on: nobody is to find it.
+  void Distrust(const Task& task);
   // Takes back everything, for the task to start again, then with all that it may need.
   void Preempt(Task& task);
   // Takes back everything.
@@ -70,7 +73,8 @@ class Reservations {
   int64_t BlocksToStart(const Task& task) const;
   bool Reserve(Task& task, int64_t blocks, bool as_extra);
   void BranchOff(Sequence& sequence, Batch& batch);
-  bool HasRoomForOneMore(Sequence& sequence);
+  bool PromiseUpTo(int64_t blocks, int64_t& promised);
+  int64_t Margin() const;
   void CloseSlot(Sequence& sequence);
   void LetGo(Sequence& sequence);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "base/status_macros.h"
 #include "server/engine/admission.h"
@@ -31,7 +32,6 @@ Scheduler::Scheduler(const SchedulerOptions& options)
 void Scheduler::Add(std::unique_ptr<Task> task, absl::Time now) {
   tasks_.emplace(task->handle, task.get());
   UpdateExpiry(*task);
-  reservations_.Ask(*task);
   line_.Add(std::move(task), now);
 }
 
@@ -92,18 +92,20 @@ void Scheduler::ExpireLate(absl::Time now) {
   }
 }
 
-// Everybody that runs can go on, or the youngest of the lowest priority does not run any more. So
-// the oldest of the highest always comes to its end.
+// Everybody that runs can go on, or the youngest of the lowest priority does not run any more: of
+// those that were never put back, if there are any, for the others are promised all they need.
 void Scheduler::MakeRoom(absl::Time now) {
   if (options_.admission == Admission::kReserve) return;
   const auto is_stuck = [this](const auto& task) {
-    return !task->parked() && !reservations_.CanGoOn(*task);
+    return !task->parked() && !reservations_.LetGoOn(*task);
   };
   while (std::any_of(running_.begin(), running_.end(), is_stuck)) {
     const auto last =
         std::max_element(running_.begin(), running_.end(), [](const auto& a, const auto& b) {
-          return std::pair(a->scheduling.priority, a->handle) <
-                 std::pair(b->scheduling.priority, b->handle);
+          const auto rank = [](const Task& task) {
+            return std::tuple(task.scheduling.priority, task.preemptions == 0, task.handle);
+          };
+          return rank(*a) < rank(*b);
         });
     Preempt(**last, now);
   }
@@ -144,7 +146,8 @@ Lack Scheduler::front_lacks() const {
 }
 
 void Scheduler::AdmitWaiting(absl::Time now) {
-  const auto fits = [this](const Task& task) {
+  const auto fits = [this](Task& task) {
+    reservations_.Ask(task);  // what is expected has changed since it came
     return reservations_.WhatLacks(task) == Lack::kNothing;
   };
   while (Task* const next = line_.Next(now, fits)) {
@@ -197,6 +200,7 @@ void Scheduler::Settle(absl::Time now) {
     if (task.failure.ok() && !task.done()) {
       ++i;
     } else {
+      if (!task.failure.ok()) reservations_.Distrust(task);
       End(task, task.failure, now);
     }
   }

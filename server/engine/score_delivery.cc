@@ -67,6 +67,8 @@ std::optional<TokenId> ScoreDelivery::Deliver(Sequence& sequence, const ChunkRes
 
 void ScoreDelivery::DeliverStart(const CachedPrefix& cached) {
   cached_prompt_tokens_ = static_cast<uint32_t>(cached.tokens);
+  tokens_.prefix_queried = cached.queried;
+  tokens_.prefix_hit = cached.tokens;
   sink().OnStarted(cached_prompt_tokens_);
   trace_.Start(cached.tokens);
   hidden_.Start();

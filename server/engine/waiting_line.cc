@@ -35,7 +35,7 @@ void WaitingLine::Join(Tenant& tenant, absl::Time now) {
   tenant.served = fair_share_ + debt * std::exp2(-half_lives);
 }
 
-Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fits) {
+Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<bool(Task&)> fits) {
   if (!passed_.empty() && now - passed_.begin()->first >= kPassingLimit) {
     Task* const patient = passed_.begin()->second;
     return fits(*patient) ? patient : nullptr;

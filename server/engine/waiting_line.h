@@ -36,7 +36,7 @@ class WaitingLine {
   void Add(std::unique_ptr<Task> task, absl::Time now);
 
   // The next one to run, of those that fit; null when there is none.
-  Task* Next(absl::Time now, absl::FunctionRef<bool(const Task&)> fits);
+  Task* Next(absl::Time now, absl::FunctionRef<bool(Task&)> fits);
   // The task runs from now on; its tenant is charged with all tokens that it brings, once.
   std::unique_ptr<Task> Start(Task& task);
   // The task, which has started, waits again.

@@ -157,9 +157,7 @@ void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& outpu
 }
 
 void Worker::Begin(Task& task, absl::Time now) {
-  task.delivery->Begin(task.cached, now);
-  tokens_.prefix_queried += task.cached.queried;
-  tokens_.prefix_hit += task.cached.tokens;
+  task.delivery->Begin(std::exchange(task.cached, {}), now);
   CollectTokens(*task.delivery);
 }
 
@@ -187,7 +185,8 @@ void Worker::PublishCounts() {
   status_.share_gap = scheduler_.share_gap();
   const BlockPool& blocks = scheduler_.reservations().blocks();
   status_.kv_blocks_free = static_cast<int32_t>(blocks.num_available());
-  status_.kv_blocks_cached = blocks.num_kept();
+  // What is promised is in use, whichever blocks it will be.
+  status_.kv_blocks_cached = std::min(blocks.num_kept(), status_.kv_blocks_free);
   status_.preemptions = scheduler_.num_preemptions();
 }
 
@@ -196,6 +195,8 @@ void Worker::CollectTokens(Delivery& delivery) {
   tokens_.prompt += std::exchange(tokens.prompt, 0);
   tokens_.generated += std::exchange(tokens.generated, 0);
   tokens_.scored += std::exchange(tokens.scored, 0);
+  tokens_.prefix_queried += std::exchange(tokens.prefix_queried, 0);
+  tokens_.prefix_hit += std::exchange(tokens.prefix_hit, 0);
   MoveBehind(tokens.first_token_seconds, tokens_.first_token_seconds);
   MoveBehind(tokens.inter_token_seconds, tokens_.inter_token_seconds);
 }

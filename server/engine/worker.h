@@ -36,7 +36,7 @@ struct WorkerStatus {
   Lack front_lacks = Lack::kNothing;  // the first that waits
   int32_t kv_blocks_free = 0;         // and promised to nobody
   int64_t share_gap = 0;              // largest difference of tokens served, of tenants who wait
-  int32_t kv_blocks_cached = 0;       // free, and in the prefix cache
+  int32_t kv_blocks_cached = 0;       // of them, in the prefix cache
   int64_t prefix_queried_tokens = 0;  // of prompts and contexts, looked for in the prefix cache
   int64_t prefix_hit_tokens = 0;      // and found
   int64_t preemptions = 0;

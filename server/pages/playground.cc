@@ -97,6 +97,10 @@ absl::StatusOr<AdminResponse> Playground::Start(absl::string_view json) {
   }
   ASSIGN_OR_RETURN(GenerateRequest request, read_(json));
   RETURN_IF_ERROR(CheckFitsThePage(request));
+  // Every token's experts are to be seen, so none may come from the prefix cache.
+  if (request.trace == ExpertTraceLevel::kFull) {
+    request.scheduling.cache_salt = absl::StrCat("playground ", request.origin.request_id);
+  }
   std::string first = DescribeRequest(request, tokenizer_);
   const auto events = std::make_shared<PlaygroundEvents>();
   ASSIGN_OR_RETURN(const RequestHandle handle, engine_.Submit(std::move(request), events));

@@ -33,6 +33,11 @@ class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared
     return request;
   }
 
+  void OnStarted(uint32_t cached_tokens) override {
+    EngineCall::OnStarted(cached_tokens);
+    response_.mutable_response()->mutable_usage()->set_cached_prompt_tokens(cached_tokens);
+  }
+
   void OnScore(ContinuationScore score) override {
     AddScore(score, *backend().model->tokenizer, *response_.mutable_response());
     trace().AddPart(score.continuation, std::move(score.trace));

@@ -46,6 +46,7 @@ void TraceAnswer::Add(size_t part, ExpertTrace trace) {
 
 TraceAnswer TraceAnswer::Cut() {
   TraceAnswer cut(level_, layers_);
+  cut.cached_tokens_ = cached_tokens_;
   cut.parts_.swap(parts_);
   cut.control_ = std::exchange(control_, std::nullopt);
   return cut;

@@ -52,7 +52,7 @@ TEST_P(ForwardPassSuite, ReportsTheResidualStreamBehindEveryLayer) {
     const std::vector<FedSequence> sequences = {{Prompt(70, 11), {7, 2, 5}},
                                                 {Prompt(33, 7), {1, 3}}};
     const std::vector<int32_t> layers = AllHiddenLayers(checkpoint);
-    const HiddenStates states = FeedForHidden(*model, sequences, layers, 23);
+    const FedHiddenStates states = FeedForHidden(*model, sequences, layers, 23);
     const size_t width = checkpoint.config().hidden_size;
     for (size_t s = 0; s < sequences.size(); ++s) {
       const auto expected = HiddenStatesLoop(checkpoint, sequences[s].tokens);

@@ -106,9 +106,9 @@ FeedResult Feed(LanguageModel& model, const std::vector<FedSequence>& sequences,
   }
 }
 
-HiddenStates FeedForHidden(LanguageModel& model, const std::vector<FedSequence>& sequences,
-                           const std::vector<int32_t>& layers, size_t chunk) {
-  HiddenStates states(sequences.size());
+FedHiddenStates FeedForHidden(LanguageModel& model, const std::vector<FedSequence>& sequences,
+                              const std::vector<int32_t>& layers, size_t chunk) {
+  FedHiddenStates states(sequences.size());
   for (size_t at = 0;; at += chunk) {
     const FeedStep step = StepAt(sequences, at, chunk);
     if (step.chunks.empty()) return states;

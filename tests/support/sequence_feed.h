@@ -39,9 +39,9 @@ FeedResult Feed(LanguageModel& model, const std::vector<FedSequence>& sequences,
 
 // Feeds them so, and reports every row of these layers instead: [sequences][tokens - 1] of
 // [layers][hidden_size].
-using HiddenStates = std::vector<std::vector<std::vector<float>>>;
-HiddenStates FeedForHidden(LanguageModel& model, const std::vector<FedSequence>& sequences,
-                           const std::vector<int32_t>& layers, size_t chunk = 1000);
+using FedHiddenStates = std::vector<std::vector<std::vector<float>>>;
+FedHiddenStates FeedForHidden(LanguageModel& model, const std::vector<FedSequence>& sequences,
+                              const std::vector<int32_t>& layers, size_t chunk = 1000);
 
 // What the model counted since it was loaded is what the steps of `fed` traced.
 void ExpectUsageIsWhatTracesSay(LanguageModel& model, const FeedResult& fed);

@@ -58,7 +58,7 @@ TEST(BlockPoolTest, KeepsASharedBlockUntilItsLastHolderReleasesIt) {
 TEST(BlockPoolTest, GivesUpKeptBlocksLastAndTheOldestFirst) {
   BlockPool pool(4);
   const std::vector<BlockId> blocks = Take(pool, 3);
-  for (BlockId block : {blocks[0], blocks[1]}) pool.Keep(block);
+  for (BlockId block : {blocks[0], blocks[1]}) pool.SetWorthKeeping(block, true);
   pool.Release({blocks[1]});
   pool.Release({blocks[0], blocks[2]});
   EXPECT_EQ(pool.num_kept(), 2);
@@ -73,7 +73,7 @@ TEST(BlockPoolTest, GivesUpKeptBlocksLastAndTheOldestFirst) {
 TEST(BlockPoolTest, GivesUpTheEndOfASequenceBeforeItsBeginning) {
   BlockPool pool(3);
   const std::vector<BlockId> blocks = Take(pool, 3);
-  for (BlockId block : blocks) pool.Keep(block);
+  for (BlockId block : blocks) pool.SetWorthKeeping(block, true);
   pool.Release(blocks);
 
   EXPECT_THAT(Take(pool, 3), ElementsAre(blocks[2], blocks[1], blocks[0]));
@@ -82,7 +82,7 @@ TEST(BlockPoolTest, GivesUpTheEndOfASequenceBeforeItsBeginning) {
 TEST(BlockPoolTest, AdoptsAKeptBlockInPlaceOfAPromisedOne) {
   BlockPool pool(2);
   const std::vector<BlockId> blocks = Take(pool, 1);
-  pool.Keep(blocks[0]);
+  pool.SetWorthKeeping(blocks[0], true);
   pool.Release(blocks);
   pool.Promise(1);
 

@@ -192,6 +192,20 @@ TEST_F(EnginePrefixTest, TellsOfWhatItFound) {
   EXPECT_EQ(hit, 8);
 }
 
+// Whatever a failed request has computed may be wrong from its first token on, though nobody saw it
+// before a row was asked for.
+TEST_F(EnginePrefixTest, NothingOfARequestThatFailedIsFound) {
+  Start();
+  model_->PoisonToken(26);
+  GenerateRequest request = Generate(Count(0, 12), 2);
+  request.prompt.push_back(26);
+  EXPECT_EQ(Submit(request).sink->WaitDone().code(), absl::StatusCode::kInternal);
+  ExpectNothingHeld();
+  EXPECT_EQ(engine_->status().kv_blocks_cached, 0);
+
+  EXPECT_EQ(Cached(Generate(Count(0, 12), 2)), 0u);
+}
+
 // Three requests of 4 + 36 positions beside a cache of 16 blocks of 4: two at most could be
 // promised all that they need.
 class EnginePreemptionTest : public EnginePrefixTest {

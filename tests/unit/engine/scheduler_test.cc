@@ -67,7 +67,8 @@ class SchedulerTest : public ::testing::Test {
     return ended;
   }
 
-  static void ExpectNothingHeld(const Scheduler& scheduler) {
+  static void ExpectNothingHeld(const Scheduler& scheduler, int num_blocks = 1000) {
+    EXPECT_EQ(scheduler.reservations().blocks().num_blocks(), num_blocks);
     EXPECT_EQ(scheduler.reservations().blocks().num_available(),
               scheduler.reservations().blocks().num_blocks());
     EXPECT_EQ(scheduler.reservations().num_available_sequences(), 8);
@@ -359,9 +360,9 @@ TEST_F(SchedulerBranchTest, ShareFullBlocksCopyThePartialOneAndTheLastTakesItOve
     EXPECT_EQ(batch.copies[i].from, trunk[1]);
   }
   EXPECT_EQ(batch.started[2]->blocks, trunk);
-  EXPECT_EQ(task.trunk, nullptr);
+  EXPECT_THAT(task.trunk->blocks, ElementsAre(trunk[0])) << "until the last of them is done";
   EXPECT_EQ(task.promised_blocks + task.promised_sequences, 0);
-  EXPECT_EQ(scheduler.reservations().blocks().holders(trunk[0]), 3);
+  EXPECT_EQ(scheduler.reservations().blocks().holders(trunk[0]), 4);
   EXPECT_EQ(scheduler.reservations().blocks().num_available(), 1000 - 4);
 }
 
@@ -429,6 +430,63 @@ TEST_F(SchedulerBranchTest, GiveBackAllThatWasPromisedAndTakenBeside) {
 
   ExpectNothingHeld(scheduler);
   EXPECT_THAT(scheduler.TakeClosed(), SizeIs(4));  // the trunk's, and three
+}
+
+// A block that two requests share counts for both: one of them lets go of it, and has another one
+// promised in its place.
+TEST_F(SchedulerTest, KeepsThePromiseOfASharedTrunkUntilItsLastBranchEnds) {
+  SchedulerOptions options = Options(8);
+  options.num_blocks = 11;
+  options.prefix_cache = true;
+  Scheduler scheduler(options);
+  std::vector<TokenId> first(24), second(24, 3), third(8, 5), prompt;
+  for (TokenId i = 0; i < 24; ++i) first[i] = i;
+  prompt.assign(first.begin(), first.begin() + 4);
+  for (TokenId token : {20, 21}) prompt.push_back(token);
+  const absl::Span<const TokenId> trunk = absl::MakeSpan(prompt).first(5);
+  const absl::Span<const TokenId> last = absl::MakeSpan(prompt).subspan(5);
+  // Two continuations one after the other: six blocks.
+  Work score{.branches_are_scored = true, .is_throughput = true};
+  score.branches = {{.index = 0, .tokens = first, .positions = 24},
+                    {.index = 1, .tokens = second, .positions = 24}};
+  // Two candidates behind the first block of the first continuation: five blocks.
+  Work candidates{.trunk = trunk, .side_by_side = 2};
+  candidates.branches = {{.index = 0, .tokens = last, .positions = 12},
+                         {.index = 1, .tokens = last, .positions = 12}};
+  AddWork(scheduler, score, {});
+  const auto run = [&](auto goes_on) {
+    for (const auto& [sequence, tokens] : scheduler.Schedule(kNow).chunks) {
+      sequence->computed += tokens;
+      sequence->reached = std::max(sequence->reached, sequence->computed);
+      if (sequence->pending() == 0 && goes_on(*sequence)) sequence->tokens.push_back(1);
+    }
+    scheduler.Settle(kNow);
+    const BlockPool& blocks = scheduler.reservations().blocks();
+    EXPECT_GE(blocks.num_available(), 0);
+    EXPECT_LE(blocks.num_available(), blocks.num_free());
+  };
+  const auto is_candidate = [](const Sequence& sequence) {
+    return sequence.task->handle == 2 && !sequence.is_trunk;
+  };
+  run(is_candidate);
+  Task& shared = AddWork(scheduler, candidates, {});
+  run(is_candidate);
+  EXPECT_EQ(shared.cached.tokens, 4);
+  // The last candidate ends at once, and another request takes what that leaves. When the first
+  // continuation ends, the second one is promised what it needs: the block that the other candidate
+  // still holds does not count.
+  size_t candidate_tokens = 0;
+  for (int step = 0; step < 30; ++step) {
+    run([&](const Sequence& sequence) {
+      if (sequence.task->handle == 3) return sequence.tokens.size() < 12;
+      if (!is_candidate(sequence) || sequence.index == 1) return false;
+      candidate_tokens = sequence.tokens.size();
+      return candidate_tokens < 6;
+    });
+    if (step == 0) AddWork(scheduler, {.branches = {{.tokens = third, .positions = 12}}}, {});
+  }
+  EXPECT_EQ(candidate_tokens, 6u);
+  ExpectNothingHeld(scheduler, options.num_blocks);
 }
 
 }  // namespace

@@ -91,6 +91,44 @@ TEST(CachedPrefixTest, ATraceSaysWhichTokensItIsWithout) {
   EXPECT_EQ(trace.layers(0).selections(), (3 + 2) * 6) << "of prompt and answer less its last one";
 }
 
+TEST(CachedPrefixTest, AStreamsTraceSaysSoInEachFinish) {
+  TestServerOptions options;
+  options.model.expert_layers = {
+      {.kind = ExpertLayerKind::kPeer, .num_experts = 50, .heads = 2, .top_k = 3}};
+  TestServer server(options);
+  AnswerTo(server, Eleven());
+  v1::GenerateStreamRequest request;
+  *request.mutable_request() = Eleven();
+  request.mutable_request()->mutable_output()->set_expert_trace(v1::EXPERT_TRACE_LEVEL_FULL);
+  grpc::ClientContext context;
+  const auto stream = server.inference().GenerateStream(&context, request);
+  v1::GenerateStreamResponse message;
+  uint32_t cached = 0, traced = 0;
+  while (stream->Read(&message)) {
+    cached += message.finished().expert_trace().cached_tokens();
+    if (message.has_finished()) traced = message.finished().expert_trace().layers(0).tokens();
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(cached, 8);
+  EXPECT_EQ(traced, 3 + 2);
+}
+
+TEST(CachedPrefixTest, AScoreStreamSaysItOfEachItem) {
+  TestServer server;
+  v1::ScoreStreamRequest request;
+  *request.mutable_request() = SmallScoreRequest();
+  request.mutable_request()->mutable_context()->set_text("abcdefghijkl");
+  grpc::ClientContext context;
+  const auto stream = server.inference().ScoreStream(&context);
+  v1::ScoreStreamResponse response;
+  for (const uint32_t cached : {0, 8}) {
+    ASSERT_TRUE(stream->Write(request) && stream->Read(&response));
+    EXPECT_EQ(response.response().usage().cached_prompt_tokens(), cached);
+  }
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST(CachedPrefixTest, StatusAddsItUp) {
   TestServer server;
   for (int i = 0; i < 3; ++i) AnswerTo(server, Eleven());

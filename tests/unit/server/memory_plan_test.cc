@@ -152,7 +152,7 @@ TEST(MemoryPlanTest, RefusesWhatDoesNotFitIntoTheDeviceOrBesideIt) {
   EXPECT_EQ(plan.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(plan.status().message()),
               AllOf(HasSubstr("does not fit into the host's memory"),
-                    EndsWith("; lower --expert-usage and --expert-trace")));
+                    EndsWith("; lower --expert-usage and --max-trace-mib")));
 
   request = ModelOnADevice();
   request.weights_bytes = 2000 * kMib;
