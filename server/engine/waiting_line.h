@@ -69,6 +69,17 @@ class WaitingLine {
   };
   using Share = std::pair<double, std::string>;  // served, name
 
+  // Of those since the same time, addresses decide nothing: a run is to be repeatable.
+  struct Sooner {
+    static const std::string& Rank(const Tenant* tenant) { return tenant->name; }
+    static const TaskOrder& Rank(const Task* task) { return task->order; }
+
+    template <typename T>
+    bool operator()(const std::pair<absl::Time, T*>& a, const std::pair<absl::Time, T*>& b) const {
+      return a.first != b.first ? a.first < b.first : Rank(a.second) < Rank(b.second);
+    }
+  };
+
   Tenant& TenantOf(const Task& task) { return tenants_.at(task.scheduling.tenant); }
   void Join(Tenant& tenant, absl::Time now);
   void PutIn(Tenant& tenant, std::unique_ptr<Task> task);
@@ -76,11 +87,11 @@ class WaitingLine {
   std::unique_ptr<Task> TakeOut(Tenant& tenant, Task& task);
 
   std::unordered_map<std::string, Tenant> tenants_;
-  std::map<Share, Tenant*> line_;                  // those with waiting tasks
-  std::set<std::pair<absl::Time, Tenant*>> idle_;  // those without tasks, by when that began
-  std::set<std::pair<absl::Time, Task*>> passed_;  // that were first and did not fit, since when
-  double fair_share_ = 0;                          // tokens of one tenant with tasks, so far
-  int64_t num_active_ = 0;                         // tenants with tasks
+  std::map<Share, Tenant*> line_;                          // those with waiting tasks
+  std::set<std::pair<absl::Time, Tenant*>, Sooner> idle_;  // those without tasks, since when
+  std::set<std::pair<absl::Time, Task*>, Sooner> passed_;  // first, and did not fit, since when
+  double fair_share_ = 0;   // tokens of one tenant with tasks, so far
+  int64_t num_active_ = 0;  // tenants with tasks
   int32_t size_ = 0;
   int64_t prompt_tokens_ = 0;
 };
