@@ -74,7 +74,7 @@ run_tests asan -L 'unit|model'
 
 stage "tests of what several threads touch under the thread sanitizer"
 # What has one thread alone has nothing to show here, and takes longest.
-readonly one_thread='scheduler_simulation_test|product_keys_test|sampler_test'
+readonly one_thread='simulation_test|product_keys_test|sampler_test'
 build tsan tests/unit/{engine,server,kernels,nn}/all
 for folder in engine server kernels nn; do
   run_tests "tsan/tests/unit/$folder" -E "$one_thread"

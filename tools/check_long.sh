@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 readonly budget=${1:-1500}
 readonly jobs=${JOBS:-$(nproc)}
-readonly simulation=build/release/tests/scheduler_simulation_test
+readonly simulation=build/release/tests/simulation_test
 readonly needles=build/release/tests/needle_test
 readonly storms_seconds=300  # on two cores
 readonly image_seconds=900  # from nothing, on two cores
@@ -44,11 +44,11 @@ else
 fi
 
 echo "== more worlds for the scheduler"
-if (($(left) < 60)); then
+if (($(left) < 150)); then
   skip "the simulation"
 else
-  build scheduler_simulation_test
-  PEERAGE_SIMULATION_SEEDS=100000 "$simulation"
+  build simulation_test
+  PEERAGE_SIMULATION_STEPS=20000000 "$simulation"
 fi
 
 echo "== more needles in crowds"

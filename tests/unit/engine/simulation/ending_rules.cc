@@ -1,0 +1,76 @@
+#include "tests/unit/engine/simulation/ending_rules.h"
+
+#include "server/engine/retry_delay.h"
+
+namespace peerage {
+
+void EndingRules::CheckDoor(const Client& client, const absl::Status& status, LiveClients waiting,
+                            bool stopped) {
+  int32_t requests = 0;
+  int64_t prompt_tokens = client.prompt_tokens;
+  for (const Client* const other : waiting) {
+    if (other->admitted || other->reader->done()) continue;
+    ++requests;
+    prompt_tokens += other->prompt_tokens;
+  }
+  const bool full = requests >= world_.queue.requests ||
+                    (requests > 0 && prompt_tokens > world_.queue.prompt_tokens);
+  const RequestHandle handle = client.arrival->handle;
+  coverage_.refused += !status.ok();
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return verdict_.Require(!stopped && !full, "request ", handle, " is let in, though ",
+                              requests, " wait");
+    case absl::StatusCode::kResourceExhausted:
+      return verdict_.Require(full && RetryDelayOf(status).has_value(), "request ", handle,
+                              " is refused for a queue of ", requests);
+    case absl::StatusCode::kUnavailable:
+      return verdict_.Require(stopped, "request ", handle, " is refused without a reason");
+    case absl::StatusCode::kOutOfRange:
+      return verdict_.Require(!world_.is_crowd, "request ", handle, " never fits");
+    default:
+      verdict_.Require(false, "request ", handle, " is refused: ", status.ToString());
+  }
+}
+
+void EndingRules::Check(Client& client, absl::Time now, bool stopped, bool stops) {
+  const Reader& reader = *client.reader;
+  const RequestHandle handle = client.arrival->handle;
+  if (!reader.done()) {
+    verdict_.Require(!client.cancelled, "request ", handle, " goes on after it was cancelled");
+    verdict_.Require(!client.must_fail, "request ", handle, " goes on after its step failed");
+    verdict_.Require(now < client.deadline, "request ", handle, " goes on after its deadline");
+    verdict_.Require(reader.begun() || now < client.queue_deadline, "request ", handle,
+                     " waits after its queue's deadline");
+    verdict_.Require(!stopped, "request ", handle, " goes on after the engine stopped");
+    return;
+  }
+  client.ended = true;
+  const absl::StatusCode code = reader.status().code();
+  ++coverage_.endings[static_cast<size_t>(code)];
+  verdict_.Require(MayEndWith(code, client, now, stops), "request ", handle,
+                   " ends without a reason: ", reader.status().ToString());
+}
+
+bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, absl::Time now,
+                             bool stops) const {
+  switch (code) {
+    case absl::StatusCode::kOk:
+      return true;  // its reader has looked whether it has everything
+    case absl::StatusCode::kCancelled:
+      return client.cancelled;
+    case absl::StatusCode::kDeadlineExceeded:
+      return now >= client.deadline || client.cancelled ||  // near it: deadline.h
+             (!client.reader->begun() && now >= client.queue_deadline);
+    case absl::StatusCode::kResourceExhausted:
+      return client.was_slow;
+    case absl::StatusCode::kInternal:
+      return client.may_fail;
+    case absl::StatusCode::kUnavailable:
+      return stops;
+    default:
+      return false;
+  }
+}
+
+}  // namespace peerage

@@ -1,0 +1,197 @@
+#include "tests/unit/engine/simulation/line_rules.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <utility>
+
+namespace peerage {
+namespace {
+
+constexpr double kMargin = 1e-6;  // sums of the same numbers in another order
+
+// What is promised to the one is enough for the other. Who has ended at once was promised nothing.
+bool AsksNoMore(const Client& a, const Client& b) {
+  return !b.reader->done() && a.task->asks.blocks <= b.task->asks.blocks &&
+         a.task->asks.sequences <= b.task->asks.sequences;
+}
+
+// Somebody else may have been first in line for so long that nobody is let in before it.
+bool OthersMayBePatient(LiveClients clients, const Client& but, absl::Time now) {
+  return std::any_of(clients.begin(), clients.end(), [&](const Client* other) {
+    return other != &but && other->waits() && now - other->arrived >= WaitingLine::kPassingLimit;
+  });
+}
+
+}  // namespace
+
+LineRules::LineRules(const World& world, Verdict* verdict, Coverage* coverage)
+    : is_crowd_(world.is_crowd),
+      is_optimistic_(world.optimistic),
+      verdict_(*verdict),
+      coverage_(*coverage) {
+  size_t longest_prompt = 0, longest_answer = 0;
+  for (const Arrival& arrival : world.arrivals) {
+    has_one_tenant_ &= arrival.scheduling().tenant == world.arrivals[0].scheduling().tenant;
+    if (!is_crowd_) continue;
+    const auto& request = std::get<GenerateRequest>(arrival.request);
+    longest_prompt = std::max(longest_prompt, request.prompt.size());
+    longest_answer = std::max<size_t>(longest_answer, request.stopping.max_tokens);
+  }
+  fairness_bound_ = static_cast<int64_t>(longest_prompt + 2 * world.max_sequences * longest_answer);
+}
+
+void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservations,
+                               absl::Time now) {
+  for (Client* const client : clients) {
+    if (!client->joined) Join(*client, now);
+    if (client->admitted && !client->runs && !client->reader->done()) ThrowOut(*client);
+  }
+  for (Client* const client : clients) {
+    // One that has ended well without having been admitted had nothing to compute.
+    const bool ends = !client->left && client->reader->done();
+    if (ends && (client->admitted || !client->reader->status().ok())) Leave(*client, now);
+  }
+  for (size_t i = 0; i < tenants_.size(); ++i) shares_before_[i] = tenants_[i].share;
+  Admit(clients, now);
+  for (const Client* client : admitted_) CheckPassed(*client, clients, now);
+  FindFirst(clients, now);
+  CheckIdle(clients, reservations, now);
+  CheckFairness(clients);
+}
+
+void LineRules::Join(Client& client, absl::Time now) {
+  client.joined = true;
+  Tenant& tenant = tenants_[client.tenant];
+  if (tenant.tasks++ > 0) return;
+  ++num_active_;
+  const double debt = std::max(tenant.share - fair_share_, 0.0);
+  const double idle = absl::FDivDuration(now - tenant.idle_since, WaitingLine::kDebtHalfLife);
+  tenant.share = fair_share_ + debt * std::exp2(-idle);
+}
+
+// It waits again, and is no newcomer.
+void LineRules::ThrowOut(Client& client) {
+  client.admitted = false;
+  client.first_since.reset();
+}
+
+void LineRules::Leave(Client& client, absl::Time now) {
+  client.left = true;
+  Tenant& tenant = tenants_[client.tenant];
+  if (--tenant.tasks > 0) return;
+  --num_active_;
+  tenant.idle_since = now;
+}
+
+void LineRules::Serve(Tenant& tenant, int64_t tokens) {
+  fair_share_ += static_cast<double>(tokens) / static_cast<double>(num_active_);
+  tenant.share += static_cast<double>(tokens);
+  tenant.served += tokens;
+}
+
+void LineRules::Charge(const Client& client, int64_t tokens) {
+  Serve(tenants_[client.tenant], tokens);
+}
+
+void LineRules::Admit(LiveClients clients, absl::Time now) {
+  admitted_.clear();
+  for (Client* const client : clients) {
+    const bool at_once = client->reader->done();
+    if (client->left || client->admitted || !(at_once || client->runs)) continue;
+    client->admitted = true;
+    admitted_.push_back(client);
+    if (!std::exchange(client->charged, true)) {
+      Serve(tenants_[client->tenant], client->known_tokens);
+    }
+    if (!at_once) continue;
+    Leave(*client, now);
+    exact_ = has_one_tenant_;  // when it left is not known
+  }
+}
+
+void LineRules::CheckPassed(const Client& admitted, LiveClients clients, absl::Time now) {
+  for (const Client* const waiting : clients) {
+    if (!waiting->waits()) continue;
+    verdict_.Require(!IsBefore(*waiting, admitted, now) || !AsksNoMore(*waiting, admitted),
+                     "request ", admitted.arrival->handle, " passes request ",
+                     waiting->arrival->handle);
+    const bool is_patient =
+        waiting->first_since && now - *waiting->first_since >= WaitingLine::kPassingLimit;
+    verdict_.Require(!is_patient || admitted.arrived <= *waiting->first_since, "request ",
+                     admitted.arrival->handle, " passes request ", waiting->arrival->handle,
+                     ", which was first for too long");
+    coverage_.patient += is_patient;
+  }
+}
+
+bool LineRules::IsBefore(const Client& waiting, const Client& admitted, absl::Time now) const {
+  const bool may_be_patient = now - admitted.arrived >= WaitingLine::kPassingLimit;
+  if (waiting.tenant == admitted.tenant) {
+    // It was first only while nobody of its tenant was before it.
+    const bool always_waited = waiting.preemptions == 0 && admitted.preemptions == 0;
+    return (always_waited || !may_be_patient) && waiting.order < admitted.order &&
+           waiting.arrival->handle < admitted.arrival->handle;
+  }
+  if (!exact_ || may_be_patient) return false;
+  return tenants_[waiting.tenant].share + kMargin < shares_before_[admitted.tenant];
+}
+
+void LineRules::FindFirst(LiveClients clients, absl::Time now) {
+  Client* first = nullptr;
+  bool is_certain = exact_;
+  for (Client* const client : clients) {
+    if (!client->waits()) continue;
+    if (client->first_since && now - *client->first_since >= WaitingLine::kPassingLimit) return;
+    if (first == nullptr) {
+      first = client;
+      continue;
+    }
+    const double ahead = tenants_[first->tenant].share - tenants_[client->tenant].share;
+    if (first->tenant != client->tenant && std::abs(ahead) < kMargin) is_certain = false;
+    const bool is_before =
+        first->tenant == client->tenant ? client->order < first->order : ahead > 0;
+    if (is_before) first = client;
+  }
+  if (first == nullptr || first->first_since || !is_certain) return;
+  if (has_one_tenant_ || !OthersMayBePatient(clients, *first, now)) first->first_since = now;
+}
+
+void LineRules::CheckIdle(LiveClients clients, const Reservations& reservations, absl::Time now) {
+  const bool waits_in_vain = fitted_ != nullptr && fitted_->waits() && admitted_.empty() &&
+                             !OthersMayBePatient(clients, *fitted_, now);
+  verdict_.Require(!waits_in_vain, "a request waits that fits");
+  fitted_ = nullptr;
+  if (is_optimistic_) return;
+  for (const Client* const client : clients) {
+    if (!client->waits()) continue;
+    const RequestNeeds& asks = client->task->asks;
+    const bool fits = asks.sequences <= reservations.num_available_sequences() &&
+                      asks.blocks <= reservations.blocks().num_available();
+    if (fits) fitted_ = client;
+  }
+}
+
+void LineRules::CheckFairness(LiveClients clients) {
+  if (!is_crowd_) return;
+  std::array<bool, 3> waits = {};
+  for (const Client* const client : clients) waits[client->tenant] |= client->waits();
+  for (size_t i = 0; i < tenants_.size(); ++i) tenants_[i].backlogged &= waits[i];
+  const auto backlogged = std::count_if(tenants_.begin(), tenants_.end(),
+                                        [](const Tenant& tenant) { return tenant.backlogged; });
+  if (backlogged > 1) coverage_.fair_admissions += admitted_.size();
+  for (const Tenant& a : tenants_) {
+    for (const Tenant& b : tenants_) {
+      verdict_.Require(!a.backlogged || !b.backlogged || a.served - b.served <= fairness_bound_,
+                       "a tenant is served ", a.served, " tokens, another ", b.served);
+    }
+  }
+}
+
+void LineRules::AfterTurn(LiveClients clients, absl::Time now) {
+  for (Client* const client : clients) {
+    if (!client->left && client->reader->done()) Leave(*client, now);
+  }
+}
+
+}  // namespace peerage

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "server/engine/reservations.h"
+#include "server/engine/waiting_line.h"
+#include "tests/unit/engine/simulation/client.h"
+#include "tests/unit/engine/simulation/ledger.h"
+#include "tests/unit/engine/simulation/verdict.h"
+
+namespace peerage {
+
+// What everybody who waits may rely on, whatever the line's own bookkeeping says:
+//
+//   order     nobody passes a task that is before it and needs no more: of its tenant, one that is
+//             due and came sooner; of another, one of a tenant for which less was computed;
+//   bypass    whoever came after a task was first in line waits until that has started, once it has
+//             been first for kPassingLimit;
+//   fairness  tenants that need equally much and always have waiting tasks are served alike: one
+//             is ahead of another by at most one task, what its running ones can still generate,
+//             and what they generated while that task was first in line and did not fit;
+//   idleness  a task that fits does not wait, unless those that run may turn out to need more.
+//
+// Where an outsider cannot tell who is next (shares as good as equal, somebody that may have been
+// first for too long), nothing is said.
+class LineRules {
+ public:
+  LineRules(const World& world, Verdict* verdict, Coverage* coverage);
+
+  // To be called in every turn, when it is known who runs and nothing more has happened.
+  void AfterAdmission(LiveClients clients, const Reservations& reservations, absl::Time now);
+  // A step computes tokens that were generated.
+  void Charge(const Client& client, int64_t tokens);
+  // The turn ends.
+  void AfterTurn(LiveClients clients, absl::Time now);
+
+ private:
+  struct Tenant {
+    double share = 0;    // as WaitingLine counts
+    int64_t served = 0;  // tokens
+    int64_t tasks = 0;
+    absl::Time idle_since = absl::InfinitePast();
+    bool backlogged = true;  // since the beginning
+  };
+
+  void Join(Client& client, absl::Time now);
+  void Leave(Client& client, absl::Time now);
+  void ThrowOut(Client& client);
+  void Serve(Tenant& tenant, int64_t tokens);
+  void Admit(LiveClients clients, absl::Time now);
+  void CheckPassed(const Client& admitted, LiveClients clients, absl::Time now);
+  bool IsBefore(const Client& waiting, const Client& admitted, absl::Time now) const;
+  void FindFirst(LiveClients clients, absl::Time now);
+  void CheckIdle(LiveClients clients, const Reservations& reservations, absl::Time now);
+  void CheckFairness(LiveClients clients);
+
+  const bool is_crowd_;
+  const bool is_optimistic_;
+  Verdict& verdict_;
+  Coverage& coverage_;
+  int64_t fairness_bound_ = 0;
+  std::array<Tenant, 3> tenants_;
+  std::array<double, 3> shares_before_ = {};  // this turn's admissions
+  bool has_one_tenant_ = true;
+  double fair_share_ = 0;
+  int64_t num_active_ = 0;
+  bool exact_ = true;                    // the shares are the line's
+  std::vector<const Client*> admitted_;  // in this turn
+  const Client* fitted_ = nullptr;       // it waited, and at the end of the last turn it would fit
+};
+
+}  // namespace peerage
