@@ -75,6 +75,10 @@ check-long: ## Builds and tests the image, reads, simulates and fuzzes for LONG_
 	@tools/setup.sh image
 	@JOBS=$(JOBS) tools/check_long.sh $(LONG_SECONDS)
 
+.PHONY: planted
+planted: setup ## Plants mistakes in the engine, one by one, and has the simulation find them
+	@JOBS=$(JOBS) tests/planted/run
+
 .PHONY: demo
 demo: programs ## Serves a real model, a PEER model and a mixture: chat, scores, expert use
 	@tools/demo.sh

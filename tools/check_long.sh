@@ -11,6 +11,7 @@ readonly needles=build/release/tests/needle_test
 readonly storms_seconds=300  # on two cores
 readonly image_seconds=900  # from nothing, on two cores
 readonly tidy_seconds=420  # of the CUDA device, on two cores
+readonly planted_seconds=360  # from nothing, on two cores
 readonly fuzz_targets=5
 readonly fuzz_build_seconds=180  # from nothing, on two cores
 
@@ -49,6 +50,13 @@ if (($(left) < 150)); then
 else
   build simulation_test
   PEERAGE_SIMULATION_STEPS=20000000 "$simulation"
+fi
+
+echo "== mistakes planted in the engine, for the simulation to find"
+if (($(left) < planted_seconds)); then
+  skip "planted mistakes"
+else
+  JOBS=$jobs tests/planted/run
 fi
 
 echo "== more needles in crowds"
