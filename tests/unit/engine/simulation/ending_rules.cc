@@ -63,7 +63,7 @@ bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, absl::
       return now >= client.deadline || client.cancelled ||  // near it: deadline.h
              (!client.reader->begun() && now >= client.queue_deadline);
     case absl::StatusCode::kResourceExhausted:
-      return client.was_slow;
+      return client.was_slow && !client.reader->HasRoom();
     case absl::StatusCode::kInternal:
       return client.may_fail;
     case absl::StatusCode::kUnavailable:
