@@ -111,7 +111,8 @@ void AnswerSink::OnScore(ContinuationScore score) {
            prompt_tokens_ + continuations_.at(score.continuation) - 1);
 }
 
-void AnswerSink::OnDone(absl::Status status, const Timings&) {
+void AnswerSink::OnDone(absl::Status status, const Timings& timings) {
+  preemptions_ = timings.preemptions;
   absl::MutexLock lock(&mu_);
   status_ = std::move(status);
 }

@@ -54,7 +54,7 @@ class AnswerSink final : public ResponseSink {
   // Where the tokens begin that are generated now: as many came before, in another stream.
   void set_resumed(uint32_t tokens) { resumed_ = tokens; }
 
-  void OnStarted(uint32_t cached_tokens) override {}
+  void OnStarted(uint32_t cached_tokens) override { cached_tokens_ = cached_tokens; }
   void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) override;
   void OnDelta(TokenDelta delta) override;
   void OnPromptTrace(ExpertTrace trace) override;
@@ -66,6 +66,9 @@ class AnswerSink final : public ResponseSink {
   absl::Status WaitDone() const;
   bool done() const;
   const Answer& answer() const { return answer_; }
+  // Of its first tokens, which are in no trace: they were computed for somebody else.
+  uint32_t cached_tokens() const { return cached_tokens_; }
+  uint32_t preemptions() const { return preemptions_; }
   // The generated tokens of candidate 0.
   const std::vector<TokenId>& tokens() const { return tokens_; }
 
@@ -77,6 +80,8 @@ class AnswerSink final : public ResponseSink {
   const size_t prompt_tokens_;
   const std::vector<size_t> continuations_;
   uint32_t resumed_ = 0;
+  uint32_t cached_tokens_ = 0;
+  uint32_t preemptions_ = 0;
 
   Answer answer_;
   std::vector<TokenId> tokens_;

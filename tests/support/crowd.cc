@@ -51,7 +51,9 @@ class Crowd {
         tokenizer_(static_cast<int>(model->description().vocabulary_size)),
         engine_({.max_batch_tokens = shape.max_batch_tokens,
                  .max_sequences = shape.max_sequences,
-                 .max_queued_requests = INT_MAX},
+                 .max_queued_requests = INT_MAX,
+                 .prefix_cache = shape.prefix_cache,
+                 .admission = shape.admission},
                 std::move(model), &tokenizer_, &clock_, &observer_) {
     for (const Arrival& arrival : arrivals) guests_.push_back({.arrival = arrival});
   }
@@ -63,7 +65,9 @@ class Crowd {
     for (const Guest& guest : guests_) {
       served.push_back({.status = guest.refusal.ok() ? guest.sink->WaitDone() : guest.refusal,
                         .answer = guest.sink->answer(),
-                        .tokens = guest.sink->tokens()});
+                        .tokens = guest.sink->tokens(),
+                        .cached_tokens = guest.sink->cached_tokens(),
+                        .preemptions = guest.sink->preemptions()});
     }
     return served;
   }

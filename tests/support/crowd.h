@@ -21,17 +21,21 @@ struct Arrival {
   std::optional<int> cancelled_at = {};
 };
 
-// The steps that an engine took.
+// What an engine went through.
 struct StepTally {
   uint64_t steps = 0;
-  uint64_t mixed_steps = 0;  // with prompts beside decodes
-  int most_sequences = 0;    // of one step
+  uint64_t mixed_steps = 0;    // with prompts beside decodes
+  int most_sequences = 0;      // of one step
+  uint64_t cached_tokens = 0;  // of needles, as the next
+  uint64_t preemptions = 0;
 };
 
 struct Served {
   absl::Status status;
   Answer answer;
   std::vector<TokenId> tokens;  // generated, of candidate 0
+  uint32_t cached_tokens = 0;   // AnswerSink's, as the next
+  uint32_t preemptions = 0;
 };
 
 // Serves all of them with one engine on a fake clock; what comes of each, in their order. What

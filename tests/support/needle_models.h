@@ -8,6 +8,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/language_model.h"
 #include "model/nn/load_options.h"
+#include "server/engine/admission_policy.h"
 
 namespace peerage {
 
@@ -33,6 +34,8 @@ struct EngineShape {
   int max_batch_tokens = 512;
   int max_sequences = 64;
   int kv_blocks = 256;
+  bool prefix_cache = false;
+  Admission admission = Admission::kReserve;
 };
 
 std::unique_ptr<LanguageModel> Load(const NeedleModel& model, const EngineShape& shape);

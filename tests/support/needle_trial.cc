@@ -73,6 +73,14 @@ Asked Scored(const GenerateRequest& needle, const Served& alone, bool whole) {
           })};
 }
 
+// Without the picks of the first tokens, which were computed for somebody else.
+Answer ComputedOf(const Answer& answer, uint32_t cached_tokens) {
+  return PartsOf(answer, [=](const AnswerPart& part) -> std::optional<AnswerPart> {
+    if (part.kind == AnswerPart::kPicks && part.position < cached_tokens) return std::nullopt;
+    return part;
+  });
+}
+
 std::vector<Asked> WaysToAsk(Dice& dice, const GenerateRequest& needle, const Served& alone) {
   std::vector<Asked> asked = {{"as it is", needle, alone.answer}};
   if (needle.candidates > 1) return asked;
@@ -85,7 +93,7 @@ std::vector<Asked> WaysToAsk(Dice& dice, const GenerateRequest& needle, const Se
 }
 
 std::variant<GenerateRequest, ScoreRequest> Neighbour(Dice& dice, const GenerateRequest& needle,
-                                                      int vocab_size) {
+                                                      bool stays, int vocab_size) {
   // Some begin as the needle does.
   std::vector<TokenId> beginning;
   if (dice.OneIn(3)) {
@@ -99,12 +107,14 @@ std::variant<GenerateRequest, ScoreRequest> Neighbour(Dice& dice, const Generate
   }
   GenerateRequest request = RandomGenerate(dice, vocab_size);
   request.prompt = Joined(std::move(beginning), request.prompt);
-  // Some stay, so that a batch grows.
-  if (dice.OneIn(3)) request.stopping = {.max_tokens = 40};
+  if (stays || dice.OneIn(3)) request.stopping = {.max_tokens = 40};
   return request;
 }
 
-EngineShape RandomShape(Dice& dice, const std::vector<Asked>& asked, bool crowded) {
+// What there is too little of for all that come.
+enum class Scarce { kAnything, kSequences, kBlocks };
+
+EngineShape RandomShape(Dice& dice, const std::vector<Asked>& asked, Scarce scarce) {
   RequestNeeds needs;
   for (const Asked& one : asked) {
     const Work work = std::visit([](const auto& request) { return WorkOf(request); }, one.request);
@@ -112,12 +122,22 @@ EngineShape RandomShape(Dice& dice, const std::vector<Asked>& asked, bool crowde
     needs.blocks = std::max(needs.blocks, own.blocks);
     needs.sequences = std::max(needs.sequences, own.sequences);
   }
-  const int sequences = crowded ? 64 : dice.OneOf({1, 2, 3, 5, 8, 17, 33});
-  const int more_blocks = crowded ? 300 : dice.OneOf({0, 1, 4, 16, 64, 200});
-  return {.threads = dice.OneOf({1, 1, 1, 2, 2, 3}),
-          .max_batch_tokens = dice.OneOf({1, 2, 3, 7, 16, 31, 33, 64, 200, 512}),
-          .max_sequences = std::max(static_cast<int>(needs.sequences), sequences),
-          .kv_blocks = static_cast<int>(needs.blocks) + more_blocks};
+  EngineShape shape{.threads = dice.OneOf({1, 1, 1, 2, 2, 3}),
+                    .max_batch_tokens = dice.OneOf({1, 2, 3, 7, 16, 31, 33, 64, 200, 512}),
+                    .max_sequences = dice.OneOf({1, 2, 3, 5, 8, 17, 33}),
+                    .kv_blocks = dice.OneOf({0, 1, 4, 16, 64, 200}),
+                    .prefix_cache = !dice.OneIn(4),
+                    .admission = dice.OneOf({Admission::kReserve, Admission::kOptimistic})};
+  if (scarce == Scarce::kSequences) shape.max_sequences = 64, shape.kv_blocks = 300;
+  if (scarce == Scarce::kBlocks) {
+    shape.max_batch_tokens = dice.OneOf({64, 100, 200});
+    shape.max_sequences = 33;
+    shape.kv_blocks = dice.Between(5, 12);
+    shape.admission = Admission::kOptimistic;
+  }
+  shape.max_sequences = std::max(shape.max_sequences, static_cast<int>(needs.sequences));
+  shape.kv_blocks += static_cast<int>(needs.blocks);
+  return shape;
 }
 
 struct Guests {
@@ -125,15 +145,37 @@ struct Guests {
   size_t first_asked = 0;  // the needle in all its forms, among them
 };
 
+// Those that end at once have an optimistic engine expect as little of those that follow. They
+// stay, until there are too few blocks, and the last to come, the needle, is put back.
+Guests GuestsThatStay(Dice& dice, const std::vector<Asked>& asked, int vocab_size) {
+  Guests guests;
+  const auto add = [&](uint32_t max_tokens, int turn) {
+    guests.arrivals.push_back(
+        {.request = GenerateRequest{.prompt = RandomTokens(dice, dice.Between(20, 31), vocab_size),
+                                    .sampling = {.seed = dice.Bits()},
+                                    .stopping = {.max_tokens = max_tokens}},
+         .turn = turn});
+  };
+  for (int i = 0; i < 6; ++i) add(/*max_tokens=*/1, /*turn=*/0);
+  for (int i = 0; i < 8; ++i) add(/*max_tokens=*/60, dice.Between(8, 12));
+  guests.first_asked = guests.arrivals.size();
+  for (const Asked& one : asked) {
+    guests.arrivals.push_back({.request = one.request, .turn = dice.Between(9, 13)});
+  }
+  return guests;
+}
+
 Guests RandomGuests(Dice& dice, const GenerateRequest& needle, const std::vector<Asked>& asked,
-                    bool crowded, int vocab_size) {
+                    Scarce scarce, int vocab_size) {
+  if (scarce == Scarce::kBlocks) return GuestsThatStay(dice, asked, vocab_size);
+  const bool crowded = scarce == Scarce::kSequences;
   const int turns = crowded ? 0 : dice.OneOf({0, 4, 24});  // in which all arrive
   const int others = crowded ? 100 : dice.OneOf({0, 1, 3, 7, 15, 31});
   const int before = dice.Between(0, others);
   Guests guests;
   const auto add_others = [&](int count) {
     for (int i = 0; i < count; ++i) {
-      Arrival arrival{.request = Neighbour(dice, needle, vocab_size),
+      Arrival arrival{.request = Neighbour(dice, needle, /*stays=*/crowded, vocab_size),
                       .turn = dice.Between(0, turns)};
       if (dice.OneIn(5)) arrival.cancelled_at = arrival.turn + dice.Between(0, 15);
       guests.arrivals.push_back(std::move(arrival));
@@ -152,7 +194,9 @@ std::string Describe(uint64_t seed, const NeedleModel& model, const EngineShape&
                      size_t requests) {
   return absl::StrCat("seed ", seed, ", model ", model.name, ", ", requests, " requests, ",
                       shape.threads, " threads, ", shape.max_batch_tokens, " tokens a step, ",
-                      shape.max_sequences, " sequences, ", shape.kv_blocks, " blocks: ");
+                      shape.max_sequences, " sequences, ", shape.kv_blocks, " blocks",
+                      shape.prefix_cache ? ", prefix cache" : "",
+                      shape.admission == Admission::kOptimistic ? ", optimistic: " : ": ");
 }
 
 }  // namespace
@@ -166,13 +210,20 @@ std::optional<std::string> RunNeedleTrial(const NeedleModel& model, uint64_t see
   if (!alone.status.ok()) return absl::StrCat("seed ", seed, " alone: ", alone.status.ToString());
 
   const std::vector<Asked> asked = WaysToAsk(dice, needle, alone);
-  const bool crowded = dice.OneIn(20);
-  const EngineShape shape = RandomShape(dice, asked, crowded);
-  const Guests guests = RandomGuests(dice, needle, asked, crowded, vocab_size);
+  const Scarce scarce = dice.OneIn(20)  ? Scarce::kSequences
+                        : dice.OneIn(4) ? Scarce::kBlocks
+                                        : Scarce::kAnything;
+  const EngineShape shape = RandomShape(dice, asked, scarce);
+  const Guests guests = RandomGuests(dice, needle, asked, scarce, vocab_size);
   const std::vector<Served> served = Serve(Load(model, shape), shape, guests.arrivals, tally);
   for (size_t i = 0; i < asked.size(); ++i) {
     const Served& answered = served[guests.first_asked + i];
-    std::optional<std::string> difference = FirstDifference(asked[i].expected, answered.answer);
+    std::optional<std::string> difference =
+        FirstDifference(ComputedOf(asked[i].expected, answered.cached_tokens), answered.answer);
+    if (tally != nullptr) {
+      tally->cached_tokens += answered.cached_tokens;
+      tally->preemptions += answered.preemptions;
+    }
     if (!answered.status.ok()) difference = answered.status.ToString();
     if (!difference) continue;
     return absl::StrCat(Describe(seed, model, shape, guests.arrivals.size()), asked[i].how, ": ",

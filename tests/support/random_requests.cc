@@ -21,7 +21,9 @@ SamplingParams RandomSampling(Dice& dice, int vocab_size) {
 }
 
 SchedulingParams RandomScheduling(Dice& dice) {
-  return {.priority = dice.OneOf({0, 0, -20, 20}), .tenant = dice.OneOf({"", "", "a", "b"})};
+  return {.priority = dice.OneOf({0, 0, -20, 20}),
+          .tenant = dice.OneOf({"", "", "a", "b"}),
+          .cache_salt = dice.OneOf({"", "", "", "salt"})};
 }
 
 }  // namespace
