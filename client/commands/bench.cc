@@ -70,9 +70,10 @@ class BenchCommand : public Command {
     const std::unique_ptr<Calls> calls = Connect(workload);
     RETURN_IF_ERROR(WarmUp(*calls));
     for (const Traffic& load : plan_.loads) {
-      RETURN_IF_ERROR(RunLoad(client, *calls, load));
       if (stopped()) break;
+      RETURN_IF_ERROR(RunLoad(client, *calls, load));
     }
+    if (points_.empty()) return kFailed;
     if (points_.size() > 1 && !json()) std::cout << LoadTable(points_) << std::flush;
     RETURN_IF_ERROR(results_.Draw(points_));
     const auto served = [](const LoadPoint& point) { return point.figures.completed > 0; };
@@ -140,14 +141,17 @@ class BenchCommand : public Command {
     return plan_.score ? MakeScoreCalls(options, workload) : MakeGenerateCalls(options, workload);
   }
 
-  // Calls that are not among those of a run: a cache must not know their prompts.
+  // Each run has calls of its own, and so has the warm-up, whose number comes after them: a cache
+  // must not know their prompts.
+  size_t FirstCall(size_t run) const { return run * plan_.num_prompts; }
+
   absl::Status WarmUp(Calls& calls) {
     if (plan_.num_warmups == 0) return absl::OkStatus();
     const uint32_t at_once = plan_.loads.front().max_concurrency.value_or(plan_.num_warmups);
     const RunRecords records = Make(calls, {.traffic = {.max_concurrency = at_once},
                                             .count = plan_.num_warmups,
                                             .retries = plan_.retries,
-                                            .first_call = plan_.num_prompts});
+                                            .first_call = FirstCall(plan_.loads.size())});
     for (const CallRecord& call : records.calls) RETURN_IF_ERROR(call.status);
     return absl::OkStatus();
   }
@@ -158,7 +162,8 @@ class BenchCommand : public Command {
     const RunRecords records = Make(calls, {.traffic = load,
                                             .count = plan_.num_prompts,
                                             .seed = plan_.seed,
-                                            .retries = plan_.retries});
+                                            .retries = plan_.retries,
+                                            .first_call = FirstCall(points_.size())});
     const RunFigures& figures =
         points_
             .emplace_back(LoadPoint{description, FiguresOf(records, plan_.percents, plan_.goodput)})

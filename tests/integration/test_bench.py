@@ -156,6 +156,10 @@ class ResultTest(BenchTest):
         results = [json.loads(line) for line in path.read_text().splitlines()]
         self.assertEqual([result["max_concurrency"] for result in results], [1, 3, 3])
         self.assertEqual([result["max_concurrent_requests"] for result in results[:1]], [1])
+        # A run's prompts are its own, so that no cache knows them, and another command's first run has them again.
+        lengths = [result["input_lens"] for result in results]
+        self.assertNotEqual(lengths[0], lengths[1])
+        self.assertEqual(lengths[0], lengths[2])
         self.bench("--max-concurrency", "2", "--save-result", *options)
         self.assertEqual(len(path.read_text().splitlines()), 1)
 
@@ -170,8 +174,8 @@ class ResultTest(BenchTest):
         for result in (first, second):
             layers = result["experts"]
             self.assertGreater(len(layers), 0)
-            # Every token that the model was fed: all but the last of each answer.
-            fed = result["total_input_tokens"] + result["total_output_tokens"] - 4
+            # Every token that the model was fed: all but the last of each answer, and what a cache had.
+            fed = result["total_input_tokens"] - result["cached_prompt_tokens"] + result["total_output_tokens"] - 4
             self.assertEqual({layer["tokens"] for layer in layers}, {fed})
 
     def test_is_of_the_lines_of_a_file(self):
