@@ -40,8 +40,15 @@ absl::Status NoSuchMessage() {
 
 class CallInterceptor final : public grpc::experimental::Interceptor {
  public:
-  CallInterceptor(ServerRpcInfo* info, EngineObserver* observer, const Clock* clock)
-      : info_(info), observer_(observer), clock_(clock), begin_(clock->Now()) {}
+  CallInterceptor(ServerRpcInfo* info, EngineObserver* observer, const Clock* clock,
+                  CallsInFlight* calls)
+      : info_(info),
+        observer_(observer),
+        clock_(clock),
+        begin_(clock->Now()),
+        calls_(calls),
+        generation_(calls->Begin()) {}
+  ~CallInterceptor() override { calls_->End(generation_); }
 
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
@@ -77,21 +84,24 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   EngineObserver* const observer_;
   const Clock* const clock_;
   const absl::Time begin_;
+  CallsInFlight* const calls_;
+  const uint64_t generation_;
   std::string request_id_;
 };
 
 class CallInterceptors final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  CallInterceptors(EngineObserver* observer, const Clock* clock)
-      : observer_(observer), clock_(clock) {}
+  CallInterceptors(EngineObserver* observer, const Clock* clock, CallsInFlight* calls)
+      : observer_(observer), clock_(clock), calls_(calls) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
-    return new CallInterceptor(info, observer_, clock_);
+    return new CallInterceptor(info, observer_, clock_, calls_);
   }
 
  private:
   EngineObserver* const observer_;
   const Clock* const clock_;
+  CallsInFlight* const calls_;
 };
 
 }  // namespace
@@ -113,8 +123,8 @@ std::vector<std::string> ServedMethods() {
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> InterceptCalls(
-    EngineObserver* observer, const Clock* clock) {
-  return std::make_unique<CallInterceptors>(observer, clock);
+    EngineObserver* observer, const Clock* clock, CallsInFlight* calls) {
+  return std::make_unique<CallInterceptors>(observer, clock, calls);
 }
 
 }  // namespace peerage

@@ -8,6 +8,7 @@
 
 #include "server/engine/clock.h"
 #include "server/engine/observer.h"
+#include "server/rpc/calls_in_flight.h"
 
 namespace peerage {
 
@@ -15,12 +16,13 @@ namespace peerage {
 // gRPC's own services.
 std::vector<std::string> ServedMethods();
 
-// Tells the observer of each call when its status is sent: of those that a service answers, and of
-// those that gRPC refuses itself because it cannot read the message or knows no such method. Calls
-// that HTTP/2 ends before they have a method are nobody's. Both must outlive the server.
+// Counts calls, and tells the observer of each when its status is sent: of those that a service
+// answers, and of those that gRPC refuses itself because it cannot read the message or knows no
+// such method. Calls that HTTP/2 ends before they have a method are nobody's. All must outlive the
+// server.
 //
 // A served method's call whose message gRPC cannot read ends with INVALID_ARGUMENT.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> InterceptCalls(
-    EngineObserver* observer, const Clock* clock);
+    EngineObserver* observer, const Clock* clock, CallsInFlight* calls);
 
 }  // namespace peerage

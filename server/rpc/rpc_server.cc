@@ -1,6 +1,7 @@
 #include "server/rpc/rpc_server.h"
 
 #include <google/protobuf/stubs/logging.h>
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -18,6 +19,7 @@
 #include "server/rpc/engine_call.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/read_json_request.h"
+#include "server/rpc/stop_listening.h"
 
 namespace peerage {
 namespace {
@@ -92,7 +94,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
 }
 
 RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts)
-    : grpc_log_(parts.log),
+    : grpc_log_(std::make_unique<GrpcLog>(parts.log)),
       model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits},
       backend_{.engine = parts.engine,
                .expert_usage = parts.expert_usage,
@@ -117,21 +119,20 @@ absl::Status RpcServer::Listen(const RpcServerOptions& options) {
   grpc::ServerBuilder builder;
   SetLimits(options, builder);
   UseFewSynchronousThreads(builder);
-  int port = 0;
-  builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(&inference_);
   builder.RegisterService(&models_);
   builder.RegisterService(&experts_);
   builder.RegisterService(&admin_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(InterceptCalls(backend_.observer, backend_.clock));
+  interceptors.push_back(InterceptCalls(backend_.observer, backend_.clock, &calls_));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port == 0) {
+  if (server_ == nullptr || port_ == 0) {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", listen, ": the port is in use or the host not ours"));
   }
-  address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+  address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port_);
   return absl::OkStatus();
 }
 
@@ -140,7 +141,14 @@ void RpcServer::SetReady(bool ready) {
 }
 
 void RpcServer::Shutdown(absl::Time deadline) {
-  if (server_ != nullptr) server_->Shutdown(absl::ToChronoTime(deadline));
+  if (server_ == nullptr) return;
+  calls_.AwaitPresent(deadline);
+  // A call that comes once gRPC's own shutdown has begun is CANCELLED, as if its client had wished
+  // that. So nobody is connected any more by then.
+  grpc_log_.reset();  // it complains of its listener
+  StopListening(port_);
+  grpc_server_cancel_all_calls(server_->c_server());
+  server_->Shutdown(absl::ToChronoTime(absl::InfinitePast()));
 }
 
 absl::StatusOr<GenerateRequest> RpcServer::ReadGenerate(absl::string_view json,

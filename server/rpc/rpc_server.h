@@ -18,6 +18,7 @@
 #include "server/log/log.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/calls_in_flight.h"
 #include "server/rpc/expert_service.h"
 #include "server/rpc/grpc_log.h"
 #include "server/rpc/inference_service.h"
@@ -70,8 +71,9 @@ class RpcServer {
   // What health says of the model. Serving from the start; false on the way to a shutdown.
   void SetReady(bool ready);
 
-  // Takes no more calls and returns when those that run have ended; cancels them at `deadline` (of
-  // the system's clock). Drain the engine first, or beside it.
+  // Returns when the calls that run have ended, or at `deadline` (of the system's clock), with all
+  // connections closed: a call that comes meanwhile or does not end is UNAVAILABLE to its client.
+  // Drain the engine first, or beside it.
   void Shutdown(absl::Time deadline);
 
   // What the engine will run of a v1.GenerateRequest that came as JSON by another way, which the
@@ -90,7 +92,7 @@ class RpcServer {
 
   absl::Status Listen(const RpcServerOptions& options);
 
-  const GrpcLog grpc_log_;
+  std::unique_ptr<GrpcLog> grpc_log_;
   const ServedModel model_;
   const Backend backend_;
   InferenceService inference_;
@@ -98,6 +100,8 @@ class RpcServer {
   ExpertService experts_;
   AdminService admin_;
   TextPool texts_;  // behind what its last tasks look at
+  CallsInFlight calls_;
+  int port_ = 0;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };
