@@ -72,9 +72,10 @@ void Scheduler::FillStep() {
   const int64_t prefill_share =
       prefill_is_due_ ? std::min<int64_t>(prefill_tokens_, std::max(budget / 2, 1)) : 0;
   AddDecodes(budget - static_cast<int32_t>(prefill_share));
-  const int32_t left = budget - static_cast<int32_t>(batch_.chunks.size());
+  int32_t left = budget - static_cast<int32_t>(batch_.chunks.size());
   prefill_is_due_ = left == 0 && prefill_tokens_ > 0;
   if (left == 0) return;
+  if (!batch_.chunks.empty()) left = costs_.PrefillBesideDecodes(left);
 
   const int64_t throughput_share =
       throughput_is_due_ ? std::min<int64_t>(throughput_tokens_, std::max(left / 2, 1)) : 0;

@@ -14,6 +14,7 @@
 #include "server/engine/batch.h"
 #include "server/engine/reservations.h"
 #include "server/engine/sequence.h"
+#include "server/engine/step_costs.h"
 #include "server/engine/task.h"
 #include "server/engine/waiting_line.h"
 
@@ -42,6 +43,8 @@ struct SchedulerOptions {
 // due (TaskOrder), throughput work after what somebody waits for, and extra branches last. Whoever
 // got nothing of one step gets up to half of the next: prefill beside decodes, which take turns
 // when they are more than the budget, and throughput work beside the rest. So nothing starves.
+// Beside decodes, prefill gets no more tokens than the step can take without becoming much longer
+// for those who wait for the next token of a stream (StepCosts).
 //
 // Threads: none; belongs to one worker. Pure policy: no lock, no clock, no call to a model.
 // Cost: a turn is O(running sequences), whatever waits.
@@ -66,6 +69,11 @@ class Scheduler {
   // To be called when the last batch's chunks are computed (Sequence::computed) and their tokens
   // appended: what is finished, done or failed lets go of what it holds.
   void Settle(absl::Time now);
+
+  // What the last batch cost to compute.
+  void AddCost(absl::Duration duration, int32_t decode_tokens, int32_t prefill_tokens) {
+    costs_.Add(duration, decode_tokens, prefill_tokens);
+  }
 
   // What has ended since this was last called.
   std::vector<EndedTask> TakeEnded() { return std::exchange(ended_, {}); }
@@ -105,6 +113,7 @@ class Scheduler {
   void AddChunk(Sequence& sequence, int32_t tokens);
 
   const SchedulerOptions options_;
+  StepCosts costs_;
   Reservations reservations_;
   std::unordered_map<RequestHandle, Task*> tasks_;  // waiting and running
   WaitingLine line_;

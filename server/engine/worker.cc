@@ -74,6 +74,7 @@ absl::Duration Worker::Compute(const Batch& batch, absl::Time now) {
   const absl::Time end = parts_.clock->Now();
   const StepEvent event = Describe(batch, end - begin);
   if (output.status().code() == absl::StatusCode::kUnavailable) Lose(output.status());
+  if (output.ok()) scheduler_.AddCost(event.duration, event.decode_tokens, event.prefill_tokens);
   Deliver(batch, output, end);
   scheduler_.Settle(end);
   CloseSlots();

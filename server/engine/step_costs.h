@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace peerage {
+
+// What steps were seen to cost, and how many tokens of prompts may therefore join streams that
+// decode: as many as make their step kMostSlowdown times as long as without. A budget of tokens
+// alone cannot say that: a token of a prompt costs a hundredth of such a step on one machine and a
+// tenth on the next.
+//
+// Threads: none; belongs to one scheduler.
+class StepCosts {
+ public:
+  static constexpr double kMostSlowdown = 1.5;
+  static constexpr int32_t kFewest = 8;  // tokens that always may: prompts must go on
+
+  // A step of so many tokens took `duration`.
+  void Add(absl::Duration duration, int32_t decode_tokens, int32_t prefill_tokens);
+
+  // Of at most `limit`: all of them while the costs are not known.
+  int32_t PrefillBesideDecodes(int32_t limit) const;
+
+ private:
+  // Of steps that decode alone, and of a token of a prompt: averages of late; 0 is not known.
+  double decode_seconds_ = 0;
+  double prefill_token_seconds_ = 0;
+};
+
+}  // namespace peerage

@@ -1,0 +1,117 @@
+#include "server/engine/step_costs.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "server/engine/scheduler.h"
+
+namespace peerage {
+namespace {
+
+// A device whose steps take a while for themselves and the same for each token.
+absl::Duration DurationOf(int32_t decode_tokens, int32_t prefill_tokens) {
+  return absl::Milliseconds(10) + absl::Microseconds(100) * (decode_tokens + prefill_tokens);
+}
+
+TEST(StepCostsTest, AllowsEverythingUntilTheCostsAreKnown) {
+  StepCosts costs;
+  EXPECT_EQ(costs.PrefillBesideDecodes(512), 512);
+  costs.Add(absl::Milliseconds(10), 4, 0);
+  EXPECT_EQ(costs.PrefillBesideDecodes(512), 512);
+}
+
+TEST(StepCostsTest, AllowsWhatMakesAStepHalfAsLongAgain) {
+  StepCosts costs;
+  costs.Add(absl::Milliseconds(10), 4, 0);
+  costs.Add(absl::Milliseconds(30), 4, 200);  // 100 us a token
+
+  EXPECT_EQ(costs.PrefillBesideDecodes(512), 50);
+  EXPECT_EQ(costs.PrefillBesideDecodes(20), 20);
+}
+
+TEST(StepCostsTest, AllowsAFewTokensWhateverTheyCost) {
+  StepCosts costs;
+  costs.Add(absl::Milliseconds(10), 1, 0);
+  costs.Add(absl::Seconds(10), 1, 200);
+
+  EXPECT_EQ(costs.PrefillBesideDecodes(512), StepCosts::kFewest);
+  EXPECT_EQ(costs.PrefillBesideDecodes(3), 3);
+}
+
+// Streams with a budget of 512 tokens, and a device that tells what its steps take.
+class StreamsTest : public ::testing::Test {
+ protected:
+  struct Taken {
+    absl::Duration duration;
+    int32_t decodes = 0, prefilled = 0;
+  };
+
+  Task& Add(int32_t prompt, bool is_throughput = false) {
+    prompts_.push_back(std::make_unique<std::vector<TokenId>>(prompt, 1));
+    auto task = std::make_unique<Task>(
+        ++last_handle_, SchedulingParams(),
+        Work{.branches = {{.tokens = *prompts_.back(), .positions = prompt + 1000}},
+             .is_throughput = is_throughput},
+        16);
+    Task& added = *task;
+    scheduler_.Add(std::move(task), absl::UnixEpoch());
+    return added;
+  }
+
+  Taken Step() {
+    Taken taken;
+    for (const auto& [sequence, tokens] : scheduler_.Schedule(absl::UnixEpoch()).chunks) {
+      (sequence->decodes() ? taken.decodes : taken.prefilled) += tokens;
+      sequence->computed += tokens;
+      if (sequence->pending() == 0) sequence->tokens.push_back(1);
+    }
+    taken.duration = DurationOf(taken.decodes, taken.prefilled);
+    scheduler_.AddCost(taken.duration, taken.decodes, taken.prefilled);
+    scheduler_.Settle(absl::UnixEpoch());
+    return taken;
+  }
+
+  Scheduler scheduler_{{.max_batch_tokens = 512,
+                        .max_sequences = 16,
+                        .num_blocks = 4000,
+                        .block_tokens = 16,
+                        .slow_reader_timeout = absl::Seconds(5)}};
+  std::vector<std::unique_ptr<std::vector<TokenId>>> prompts_;
+  RequestHandle last_handle_ = 0;
+};
+
+// Two long prompts, one that somebody waits for and one of a score, come to eight streams.
+TEST_F(StreamsTest, LongPromptsMakeTheStepsOfStreamsHalfAsLongAgainAtMost) {
+  for (int i = 0; i < 8; ++i) Add(64);
+  while (Step().prefilled > 0) continue;
+  const absl::Duration alone = Step().duration;
+
+  const Task& prompt = Add(3000);
+  const Task& score = Add(3000, /*is_throughput=*/true);
+  int steps = 0;
+  while (prompt.sequences.empty() || prompt.sequences[0]->pending() > 1 ||
+         score.sequences.empty() || score.sequences[0]->pending() > 1) {
+    const Taken taken = Step();
+    ASSERT_GE(taken.decodes, 8);
+    // A stream that comes to the others makes their steps longer by itself.
+    ASSERT_LE(taken.duration, 1.5 * alone + absl::Milliseconds(1)) << "in step " << steps;
+    ASSERT_GE(taken.prefilled, 1);
+    ASSERT_LT(++steps, 500) << "the prompts do not go on";
+  }
+}
+
+TEST_F(StreamsTest, WithoutStreamsALongPromptTakesTheWholeBudget) {
+  Add(64);
+  while (Step().prefilled > 0) continue;
+  Step();
+  scheduler_.Cancel(1, absl::UnixEpoch());
+
+  Add(2000);
+  EXPECT_EQ(Step().prefilled, 512);
+}
+
+}  // namespace
+}  // namespace peerage
