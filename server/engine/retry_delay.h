@@ -11,6 +11,9 @@ namespace peerage {
 void SetRetryDelay(absl::Status& status, absl::Duration delay);
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 
+// Where others are done with what is short in a moment.
+inline constexpr absl::Duration kRetrySoon = absl::Seconds(1);
+
 // Of the payload that holds it, which is for nobody else.
 extern const char kRetryDelayUrl[];
 

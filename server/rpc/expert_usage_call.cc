@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/little_endian.h"
+#include "server/engine/retry_delay.h"
 #include "server/rpc/to_proto.h"
 
 namespace peerage {
@@ -14,8 +15,10 @@ ExpertUsageCall* ExpertUsageCall::Start(ExpertUsageReader* expert_usage, ExpertU
   const int others = (*reads)++;
   const auto reactor = Held(new ExpertUsageCall(std::move(query), context, reads));
   if (others >= kMaxReads) {
-    reactor->Answer(absl::ResourceExhaustedError(
-        absl::StrCat("expert usage is already being read by ", kMaxReads, " calls")));
+    absl::Status refusal = absl::ResourceExhaustedError(
+        absl::StrCat("expert usage is already being read by ", kMaxReads, " calls"));
+    SetRetryDelay(refusal, kRetrySoon);
+    reactor->Answer(refusal);
     return reactor.get();
   }
   expert_usage->Read(

@@ -1,5 +1,6 @@
 #include "server/rpc/grpc_status.h"
 
+#include <optional>
 #include <string>
 
 #include "absl/strings/cord.h"
@@ -13,7 +14,7 @@ namespace peerage {
 namespace {
 
 constexpr size_t kMaxMessageBytes = 1024;
-constexpr absl::Duration kRetryDelay = absl::Seconds(1);  // where nothing better is known
+constexpr absl::Duration kElsewhere = absl::Seconds(1);  // until another server is found
 
 absl::string_view Reason(absl::StatusCode code) {
   switch (code) {
@@ -40,12 +41,9 @@ absl::string_view Reason(absl::StatusCode code) {
   }
 }
 
-bool WorthRetrying(absl::StatusCode code) {
-  return code == absl::StatusCode::kResourceExhausted || code == absl::StatusCode::kUnavailable;
-}
-
-absl::Duration RetryDelay(const absl::Status& status) {
-  return RetryDelayOf(status).value_or(kRetryDelay);
+std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
+  const std::optional<absl::Duration> known = RetryDelayOf(status);
+  return absl::IsUnavailable(status) ? std::optional(known.value_or(kElsewhere)) : known;
 }
 
 // At most kMaxMessageBytes, never ending inside a code point.
@@ -72,9 +70,9 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   info.set_reason(std::string(Reason(status.code())));
   info.set_domain("peerage");
   result.add_details()->PackFrom(info);
-  if (WorthRetrying(status.code())) {
+  if (const std::optional<absl::Duration> delay = RetryDelay(status)) {
     google::rpc::RetryInfo retry;
-    absl::Duration fraction = RetryDelay(status);
+    absl::Duration fraction = *delay;
     retry.mutable_retry_delay()->set_seconds(
         absl::IDivDuration(fraction, absl::Seconds(1), &fraction));
     retry.mutable_retry_delay()->set_nanos(
@@ -87,9 +85,9 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
 grpc::Status ToGrpcStatus(const absl::Status& status, grpc::CallbackServerContext& context) {
   if (status.ok()) return grpc::Status::OK;
   const google::rpc::Status details = ToRpcStatus(status);
-  if (WorthRetrying(status.code())) {
+  if (const std::optional<absl::Duration> delay = RetryDelay(status)) {
     context.AddTrailingMetadata("grpc-retry-pushback-ms",
-                                absl::StrCat(absl::ToInt64Milliseconds(RetryDelay(status))));
+                                absl::StrCat(absl::ToInt64Milliseconds(*delay)));
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), details.message(),
                       details.SerializeAsString());

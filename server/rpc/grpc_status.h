@@ -12,7 +12,8 @@ namespace peerage {
 //   * the message, cut to 1,024 bytes;
 //   * the status's payloads (FieldErrors' BadRequest);
 //   * ErrorInfo: an UPPER_SNAKE reason in the domain "peerage";
-//   * for RESOURCE_EXHAUSTED and UNAVAILABLE, RetryInfo: nothing is wrong with such a request.
+//   * RetryInfo for UNAVAILABLE and for whatever comes with a retry delay (retry_delay.h): nothing
+//     is wrong with such a request, it came at a bad time.
 
 // Precondition: !status.ok().
 google::rpc::Status ToRpcStatus(const absl::Status& status);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/engine/retry_delay.h"
 
 namespace peerage {
 
@@ -30,8 +31,10 @@ void TextPool::Run(size_t bytes, Task task) {
       return;
     }
   }
-  task(absl::ResourceExhaustedError(
-      absl::StrCat(options_.max_waiting, " texts wait to be read already")));
+  absl::Status refusal = absl::ResourceExhaustedError(
+      absl::StrCat(options_.max_waiting, " texts wait to be read already"));
+  SetRetryDelay(refusal, kRetrySoon);
+  task(refusal);
 }
 
 void TextPool::RunInTurn(size_t bytes, std::function<void()> task) {

@@ -74,11 +74,10 @@ TEST(GrpcStatusTest, SaysTheDelayThatCameWithARefusal) {
   EXPECT_EQ(answer.details_size(), 2) << "with the reason, and nothing else";
 }
 
+// A reader that was too slow came at no bad time: much was computed for it.
 TEST(GrpcStatusTest, AsksToRetryOnlyWhereThatHelps) {
-  EXPECT_GT(Detail<google::rpc::RetryInfo>(ToRpcStatus(absl::ResourceExhaustedError("")))
-                .retry_delay()
-                .seconds(),
-            0);
+  EXPECT_FALSE(Detail<google::rpc::RetryInfo>(ToRpcStatus(absl::ResourceExhaustedError("")))
+                   .has_retry_delay());
   EXPECT_GT(Detail<google::rpc::RetryInfo>(ToRpcStatus(absl::UnavailableError("")))
                 .retry_delay()
                 .seconds(),
