@@ -13,8 +13,6 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/load_model.h"
 #include "model/nn/open_model.h"
-#include "model/nn/plan/model_plan.h"
-#include "server/available_memory.h"
 #include "server/config_options.h"
 #include "server/device_choice.h"
 #include "server/experts/expert_baseline.h"
@@ -30,35 +28,6 @@ constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
 // Texts are read beside the model's threads, and a megabyte takes a tenth of a second.
 constexpr int kMostTextThreads = 4;
 
-// Says now and then how far loading is; small models are loaded before there is anything to say.
-class ProgressLog {
- public:
-  explicit ProgressLog(Log* log) : log_(log) {}
-
-  void operator()(const nn::LoadProgress& progress) {
-    constexpr uint64_t kWorthSaying = uint64_t{256} << 20;
-    const uint64_t tenths = progress.total == 0 ? 0 : 10 * progress.loaded / progress.total;
-    if (progress.total < kWorthSaying || tenths == said_) return;
-    said_ = tenths;
-    log_->Write(LogLevel::kInfo,
-                absl::StrCat("loading: ", 10 * tenths, " %, ", progress.loaded >> 20, " of ",
-                             progress.total >> 20, " MiB"));
-  }
-
- private:
-  Log* log_;
-  uint64_t said_ = 0;
-};
-
-// The configuration has names that were checked.
-ExpertUsageMode UsageMode(const ServerConfig& config) {
-  return *FindChoice(kExpertUsageModes, config.expert_usage);
-}
-
-ExpertTraceLevel TraceLevel(const ServerConfig& config) {
-  return *FindChoice(kExpertTraceLevels, config.expert_trace);
-}
-
 // Picks leave the model only where it may trace.
 bool CountsDistinctExperts(const ServerConfig& config) {
   return UsageMode(config) != ExpertUsageMode::kOff &&
@@ -66,111 +35,37 @@ bool CountsDistinctExperts(const ServerConfig& config) {
          *FindChoice(kExpertMetricsLevels, config.expert_metrics) >= ExpertMetricsLevel::kStandard;
 }
 
-uint64_t MaxTraceBytes(const ServerConfig& config) {
-  return static_cast<uint64_t>(config.max_trace_mib) << 20;
-}
-
-// What the traces of as many requests as can run take; each sequence may be a request's only one.
-// A summary comes beside hidden states, a full trace shares their limit.
-int64_t PlannedTraceBytes(const ServerConfig& config, const std::vector<ExpertLayer>& layers) {
-  const bool sums = TraceLevel(config) != ExpertTraceLevel::kNone;
-  const uint64_t each = MaxTraceBytes(config) + (sums ? TraceBytes(layers) : 0);
-  return static_cast<int64_t>(config.max_sequences * each);
-}
-
-absl::StatusOr<MemoryPlan> Plan(const ServerConfig& config, const std::string& device,
-                                const Checkpoint& checkpoint, const nn::MemoryNeeds& needs) {
-  MemoryRequest request;
-  request.device = device;
-  request.weights_bytes = static_cast<int64_t>(needs.weights_bytes);
-  request.workspace_bytes = static_cast<int64_t>(needs.workspace_bytes);
-  const std::vector<ExpertLayer> expert_layers = nn::PlanModel(checkpoint.config()).ExpertLayers();
-  HostMemory host;
-  host.expert_usage_bytes =
-      static_cast<int64_t>(ExpertUsageBytes(expert_layers, UsageMode(config)));
-  // What a step picks comes to the host, too.
-  host.expert_trace_bytes =
-      PlannedTraceBytes(config, expert_layers) + static_cast<int64_t>(needs.picks_bytes);
-  host.available_bytes = AvailableMemory();
-  request.expert_usage_bytes = static_cast<int64_t>(needs.counters_bytes);
-  if (device == "cpu") {
-    request.expert_usage_bytes += host.expert_usage_bytes;
-    request.expert_trace_bytes = host.expert_trace_bytes;
-    request.available_bytes = host.available_bytes;
-  } else {
-    request.expert_trace_bytes = static_cast<int64_t>(needs.picks_bytes);
-    request.available_bytes = static_cast<int64_t>(needs.device_free_bytes);
-    request.host = host;
-  }
-  request.kv_block_bytes = static_cast<int64_t>(needs.kv_block_bytes);
-  request.kv_block_tokens = needs.kv_block_tokens;
-  request.context_length = checkpoint.config().max_positions;
-  request.max_sequences = config.max_sequences;
-  request.kv_cache_mib = config.kv_cache_mib;
-  return PlanMemory(request);
-}
-
-struct LoadedModel {
-  std::unique_ptr<LanguageModel> model;
-  MemoryPlan memory;
-};
-
-nn::LoadOptions OptionsOf(const ServerConfig& config, const std::string& device) {
-  nn::LoadOptions options;
-  options.device = device;
-  options.weights_dtype = *FindChoice(kWeightsDtypes, config.weights_dtype);
-  options.expert_dtype = *FindChoice(kExpertDtypes, config.expert_dtype);
-  options.activation_dtype = *FindChoice(kActivationDtypes, config.activation_dtype);
-  options.kv_dtype = *FindChoice(kKvDtypes, config.kv_dtype);
-  options.cuda_batch_invariant = config.cuda_batch_invariant;
-  options.threads = config.threads;
-  // The context of a Score keeps a slot while its continuations run.
-  options.num_slots = config.max_sequences;
-  options.max_step_tokens = config.max_batch_tokens;
-  options.count_experts = UsageMode(config) != ExpertUsageMode::kOff;
-  options.trace_experts = TraceLevel(config) != ExpertTraceLevel::kNone;
-  return options;
-}
-
-absl::StatusOr<LoadedModel> Load(const ServerConfig& config, const std::string& device,
-                                 const Checkpoint& checkpoint, Log& log) {
-  nn::LoadOptions options = OptionsOf(config, device);
-  options.progress = ProgressLog(&log);
-  ASSIGN_OR_RETURN(const nn::MemoryNeeds needs, nn::PlanMemory(checkpoint, options));
-  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, device, checkpoint, needs));
-  log.Write(LogLevel::kInfo, absl::StrCat("memory: ", plan.ToString()));
-  if (!needs.conversions.empty()) {
-    log.Write(LogLevel::kInfo,
-              absl::StrCat("converting: ", absl::StrJoin(needs.conversions, ", ")));
-  }
-  options.kv_cache_bytes = plan.kv_cache_bytes;
-  auto model = nn::LoadModel(checkpoint, options);
-  // Somebody else took what was free, or what the plan does not know is more than it leaves.
-  if (model.status().code() == absl::StatusCode::kResourceExhausted) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        model.status().message(), "; planned: ", plan.ToString(), "; lower --kv-cache-mib"));
-  }
-  RETURN_IF_ERROR(model.status());
-  return LoadedModel{*std::move(model), plan};
-}
-
-// What --kv-cache-mib=auto comes to on this device, now.
-absl::StatusOr<int64_t> PlanKvCacheMib(const ServerConfig& config) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, OpenCheckpoint(config.model));
-  ASSIGN_OR_RETURN(const nn::MemoryNeeds needs,
-                   nn::PlanMemory(*checkpoint, OptionsOf(config, config.device)));
-  ASSIGN_OR_RETURN(const MemoryPlan plan, Plan(config, config.device, *checkpoint, needs));
-  return (plan.kv_cache_bytes + (1 << 20) - 1) >> 20;
-}
-
-void LogModel(const ModelDescription& model, Log& log) {
+void LogModels(const std::vector<std::unique_ptr<LanguageModel>>& models, Log& log) {
+  const ModelDescription& model = models.front()->description();
   log.Write(
       LogLevel::kInfo,
       absl::StrCat("model: ", model.architecture, " of ", model.total_parameters, " parameters, ",
                    model.num_layers, " layers, context ", model.context_length, ", weights ",
                    model.weights_dtype, ", fingerprint ", model.fingerprint));
-  log.Write(LogLevel::kInfo,
-            absl::StrCat("device: ", model.device, " with ", model.kernel_target, " kernels"));
+  for (size_t i = 0; i < models.size(); ++i) {
+    const ModelDescription& own = models[i]->description();
+    log.Write(LogLevel::kInfo,
+              absl::StrCat(models.size() == 1 ? "" : absl::StrCat("worker ", i, ": "),
+                           "device: ", own.device, " with ", own.kernel_target, " kernels"));
+  }
+}
+
+// By part, over all devices. The host has the same for all of them.
+std::vector<std::pair<std::string, int64_t>> PlannedBytes(const std::vector<MemoryPlan>& plans) {
+  const HostMemory host = plans.front().host.value_or(HostMemory{});
+  MemoryPlan sum;
+  for (const MemoryPlan& plan : plans) {
+    sum.weights_bytes += plan.weights_bytes;
+    sum.kv_cache_bytes += plan.kv_cache_bytes;
+    sum.workspace_bytes += plan.workspace_bytes;
+    sum.expert_usage_bytes += plan.expert_usage_bytes;
+    sum.expert_trace_bytes += plan.expert_trace_bytes;
+  }
+  return {{"weights", sum.weights_bytes},
+          {"kv_cache", sum.kv_cache_bytes},
+          {"workspace", sum.workspace_bytes},
+          {"expert_usage", sum.expert_usage_bytes + host.expert_usage_bytes},
+          {"traces", sum.expert_trace_bytes + host.expert_trace_bytes}};
 }
 
 void LogChat(const Tokenizer& tokenizer, Log& log) {
@@ -242,34 +137,45 @@ absl::Status App::StartAdmin() {
   return At("--admin-listen", admin_->Listen(config_.admin_listen));
 }
 
-absl::Status App::LoadModel(const std::string& device) {
-  auto opened = nn::OpenModel(config_.model, OptionsOf(config_, device));
+absl::Status App::LoadModel(const std::string& devices) {
+  devices_ = devices;
+  const std::vector<DeviceShare> shares = DeviceShares(config_, devices);
+  auto opened = nn::OpenModel(config_.model, LoadOptionsOf(config_, shares.front()));
   RETURN_IF_ERROR(At("--model", opened.status()));
-  const Checkpoint& checkpoint = *opened->checkpoint;
-  if (!checkpoint.ignored().empty()) {
-    log_.Write(LogLevel::kInfo, absl::StrCat("ignored in the model's files: ",
-                                             absl::StrJoin(checkpoint.ignored(), ", ")));
-  }
-  auto loaded = Load(config_, device, checkpoint, log_);
-  RETURN_IF_ERROR(At(absl::StrCat("--model: ", config_.model), loaded.status()));
-  std::unique_ptr<LanguageModel> model = std::move(loaded->model);
+  checkpoint_ = std::move(opened->checkpoint);
   tokenizer_ = std::move(opened->tokenizer);
-  LogModel(model->description(), log_);
+  if (!checkpoint_->ignored().empty()) {
+    log_.Write(LogLevel::kInfo, absl::StrCat("ignored in the model's files: ",
+                                             absl::StrJoin(checkpoint_->ignored(), ", ")));
+  }
+  auto loaded = WorkerModels::Load(config_, shares, *checkpoint_, log_);
+  RETURN_IF_ERROR(At(absl::StrCat("--model: ", config_.model), loaded.status()));
+  models_ = *std::move(loaded);
+  LogModels(models_->models(), log_);
   LogChat(*tokenizer_, log_);
-  SetMetricsInfo(*model, loaded->memory);
-  const ExpertUsageMode mode = UsageMode(config_);
-  ExpertMetrics::Options expert_metrics{
+  SetMetricsInfo();
+  RETURN_IF_ERROR(SetExpertMetrics());
+  StartEngine();
+  ServeExpertUsage();
+  return absl::OkStatus();
+}
+
+absl::Status App::SetExpertMetrics() {
+  ExpertMetrics::Options options{
       .model_name = config_.model_name,
-      .layers = model->description().expert_layers,
-      .mode = mode,
+      .layers = models_->models().front()->description().expert_layers,
+      .mode = UsageMode(config_),
       .level = *FindChoice(kExpertMetricsLevels, config_.expert_metrics)};
   if (!config_.expert_baseline.empty()) {
-    ASSIGN_OR_RETURN(expert_metrics.baseline,
-                     At("--expert-baseline",
-                        ReadExpertBaseline(config_.expert_baseline, expert_metrics.layers)));
+    ASSIGN_OR_RETURN(
+        options.baseline,
+        At("--expert-baseline", ReadExpertBaseline(config_.expert_baseline, options.layers)));
   }
-  expert_metrics_.emplace(std::move(expert_metrics));
-  statistics_ = std::make_unique<ExpertStatistics>(mode, model.get(), Clock::Real().Now());
+  expert_metrics_.emplace(std::move(options));
+  return absl::OkStatus();
+}
+
+void App::StartEngine() {
   EngineOptions options;
   options.max_batch_tokens = config_.max_batch_tokens;
   options.max_sequences = config_.max_sequences;
@@ -278,47 +184,50 @@ absl::Status App::LoadModel(const std::string& device) {
   options.prefix_cache = config_.prefix_cache == "on";
   options.admission = *FindChoice(kAdmissions, config_.admission);
   options.count_distinct_experts = CountsDistinctExperts(config_);
-  options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
+  options.step_timeout = config_.step_timeout;
+  options.every_turn = [this](int worker, absl::Time now) { models_->OnTurn(worker, now); };
+  options.on_model_gone = [this](int worker) { models_->OnGone(worker); };
+  options.rebuild = [this](int worker, std::unique_ptr<LanguageModel> failed, absl::Time) {
+    return models_->Rebuild(worker, std::move(failed));
+  };
   options.on_lost = [this](const absl::Status& status) { Lose(status); };
-  engine_ = std::make_unique<Engine>(options, std::move(model), tokenizer_.get(), &Clock::Real(),
+  engine_ = std::make_unique<Engine>(options, models_->Take(), tokenizer_.get(), &Clock::Real(),
                                      &observers_);
   metrics_.Watch([this] { return engine_->status(); });
+}
+
+void App::ServeExpertUsage() {
   const auto read_on = [this](BackgroundLane& lane) {
     return std::make_unique<ExpertUsageReader>(
-        ExpertUsageParts{engine_.get(), statistics_.get(), &lane, &Clock::Real()});
+        ExpertUsageParts{engine_.get(), models_->statistics(), &lane, &Clock::Real()});
   };
   expert_usage_ = read_on(sums_);
-  expert_usage_pages_.emplace(
-      expert_usage_.get(), &engine_->model().expert_layers,
-      ExpertUsagePages::Options{
-          .model_name = config_.model_name, .mode = mode, .trace_level = TraceLevel(config_)});
+  expert_usage_pages_.emplace(expert_usage_.get(), &engine_->model().expert_layers,
+                              ExpertUsagePages::Options{.model_name = config_.model_name,
+                                                        .mode = UsageMode(config_),
+                                                        .trace_level = TraceLevel(config_)});
   expert_usage_pages_->AddTo(*admin_);
   AddStaticFiles(*admin_);
   usage_for_metrics_ = read_on(figures_);
   expert_metrics_updates_.emplace(usage_for_metrics_.get(), &figures_, &Clock::Real(),
                                   &*expert_metrics_);
   expert_metrics_updates_->Start();
-  return absl::OkStatus();
 }
 
-void App::SetMetricsInfo(const LanguageModel& model, const MemoryPlan& memory) {
-  const ModelDescription& description = model.description();
+void App::SetMetricsInfo() {
+  const LanguageModel& first = *models_->models().front();
+  const ModelDescription& description = first.description();
   MetricsInfo info;
   info.version = kVersion;
   info.architecture = description.architecture;
   info.fingerprint = description.fingerprint;
   info.weights_dtype = description.weights_dtype;
-  info.device = description.device;
+  info.device = devices_;
   info.expert_layers = description.expert_layers;
   info.distinct_experts = CountsDistinctExperts(config_) && !info.expert_layers.empty();
-  info.kv_block_tokens = model.capacity().block_tokens;
-  info.kv_blocks = model.capacity().num_blocks;
-  const HostMemory host = memory.host.value_or(HostMemory{});
-  info.planned_bytes = {{"weights", memory.weights_bytes},
-                        {"kv_cache", memory.kv_cache_bytes},
-                        {"workspace", memory.workspace_bytes},
-                        {"expert_usage", memory.expert_usage_bytes + host.expert_usage_bytes},
-                        {"traces", memory.expert_trace_bytes + host.expert_trace_bytes}};
+  info.kv_block_tokens = first.capacity().block_tokens;
+  for (const auto& model : models_->models()) info.kv_blocks += model->capacity().num_blocks;
+  info.planned_bytes = PlannedBytes(models_->memory());
   metrics_.SetInfo(info);
 }
 
@@ -385,14 +294,14 @@ AdminResponse App::Readiness() const {
   if (!status.lost.ok()) {
     return {.status = 503, .body = absl::StrCat("not ready: ", status.lost.message(), "\n")};
   }
-  if (status.draining) return {.status = 503, .body = "not ready\n"};
+  if (!status.ready()) return {.status = 503, .body = "not ready\n"};
   return {.body = "ready\n"};
 }
 
-// On the worker's thread, so that somebody else has to drain.
+// On a thread of the engine's, so that somebody else has to drain.
 void App::Lose(const absl::Status& status) {
-  log_.Write(LogLevel::kError, absl::StrCat(engine_->model().device, ": ", status.message(),
-                                            "; nothing is served any more"));
+  log_.Write(LogLevel::kError,
+             absl::StrCat(devices_, ": ", status.message(), "; nothing is served any more"));
   on_lost_();
 }
 
@@ -412,7 +321,7 @@ bool App::Drain(absl::Duration drain_timeout) {
   playground_->Drain(kFlushTimeout);
   rpc_->Shutdown(absl::Now() + kFlushTimeout);
   log_.Write(LogLevel::kInfo, "drained");
-  return true;
+  return !engine_->status().hangs;
 }
 
 }  // namespace peerage

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "model/checkpoint/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/config.h"
 #include "server/engine/engine.h"
@@ -18,12 +19,12 @@
 #include "server/http/admin_server.h"
 #include "server/log/log.h"
 #include "server/log/request_log.h"
-#include "server/memory_plan.h"
 #include "server/metrics/call_metrics.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/expert_metrics.h"
 #include "server/metrics/process_metrics.h"
 #include "server/metrics/text_exposition.h"
+#include "server/model_loading.h"
 #include "server/pages/expert_usage_pages.h"
 #include "server/pages/playground.h"
 #include "server/rpc/rpc_server.h"
@@ -37,7 +38,7 @@ class App {
  public:
   // Opens, plans, loads and listens. An error means that the configuration cannot be served: its
   // message names the option, file or port.
-  // `on_lost` is told once, from any thread, that the device is lost: the app is then to be
+  // `on_lost` is told once, from any thread, that the last device is lost: the app is then to be
   // drained, for it serves nobody any more. `log` must outlive the app.
   static absl::StatusOr<std::unique_ptr<App>> Start(const ServerConfig& config, Log& log,
                                                     std::function<void()> on_lost);
@@ -54,18 +55,22 @@ class App {
 
   // Stops admission, is no longer ready, and returns when every call has ended; after
   // `drain_timeout` the rest is cancelled.
-  // False when a step hangs: then the process has to end without destroying the app.
+  // False when a step hangs, also one that was ended: then the process has to end without
+  // destroying the app.
   bool Drain(absl::Duration drain_timeout);
 
-  // UNAVAILABLE, with the reason, once the device is lost.
+  // UNAVAILABLE, with the reason, once every device is lost.
   absl::Status CheckDevice() const { return engine_->status().lost; }
 
  private:
   App(const ServerConfig& config, Log& log, std::function<void()> on_lost);
 
   absl::Status StartAdmin();
-  absl::Status LoadModel(const std::string& device);
-  void SetMetricsInfo(const LanguageModel& model, const MemoryPlan& memory);
+  absl::Status LoadModel(const std::string& devices);
+  void SetMetricsInfo();
+  absl::Status SetExpertMetrics();
+  void StartEngine();
+  void ServeExpertUsage();
   absl::Status Serve();
   std::vector<const prometheus::Collectable*> Collectables() const;
   AdminResponse Health() const;
@@ -83,7 +88,9 @@ class App {
   ObserverFanOut observers_{{&metrics_, &call_metrics_, &request_log_}};
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;
-  std::unique_ptr<ExpertStatistics> statistics_;
+  std::string devices_;  // what --device comes to
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<WorkerModels> models_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ExpertUsageReader> expert_usage_;
   std::unique_ptr<ExpertUsageReader> usage_for_metrics_;

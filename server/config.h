@@ -22,7 +22,8 @@ struct ServerConfig {
   std::string model_name;  // [A-Za-z0-9._-]; default: from `model`
   ListenAddress listen{"127.0.0.1", 50051};
   ListenAddress admin_listen{"127.0.0.1", 9091};
-  std::string device = "auto";            // "auto", "cpu" or "cuda:0,..."
+  std::string device = "auto";            // "auto", "cpu" or "cuda:0,cuda:1,..."
+  int workers = 1;                        // on the CPU; else one a device
   int threads = 0;                        // default: the CPUs of the affinity mask
   std::string weights_dtype = "auto";     // "auto", "f32", "bf16", "q8_0" or "q4_1"
   std::string expert_dtype = "auto";      // "auto", "f32", "bf16", "int8" or "int4"

@@ -150,9 +150,17 @@ constexpr ConfigOption kOptions[] = {
      },
      [](const ServerConfig& config) { return QuoteToml(config.admin_listen.ToString()); }},
     {"device", "DEVICE",
-     "auto, cpu or cuda:N; auto takes the first CUDA device where the build has CUDA and there is "
-     "one",
+     "auto, cpu or cuda:N[,cuda:N...], each with a worker; auto takes the first CUDA device where "
+     "the build has CUDA and there is one",
      "auto", SetDevice, [](const ServerConfig& config) { return QuoteToml(config.device); }},
+    {"workers", "N",
+     "Models that compute side by side on the CPU, with the same weights; threads and KV cache are "
+     "divided",
+     "1",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 64}, &config->workers);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.workers); }},
     {"threads", "N", "Threads that compute", "the CPUs this process may use",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1024}, &config->threads);
@@ -199,7 +207,7 @@ constexpr ConfigOption kOptions[] = {
        return SetCount(value, {1, 65536}, &config->max_batch_tokens);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_batch_tokens); }},
-    {"max-sequences", "N", "Sequences computed at the same time", "64",
+    {"max-sequences", "N", "Sequences that a worker computes at the same time", "64",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 4096}, &config->max_sequences);
      },
@@ -296,7 +304,9 @@ constexpr ConfigOption kOptions[] = {
        return QuoteToml(absl::FormatDuration(config.drain_timeout));
      }},
     {"step-timeout", "DURATION",
-     "After how long without an end a step counts as hung: /healthz is then 503", "2m",
+     "After how long without an end a step counts as hung: its requests end, and its worker gets "
+     "another model; /healthz is 503 while the step lasts",
+     "2m",
      [](absl::string_view value, ServerConfig* config) {
        return SetDuration(value, absl::Seconds(1), &config->step_timeout);
      },

@@ -1,5 +1,7 @@
 #include "server/device_choice.h"
 
+#include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,16 +15,16 @@ namespace {
 absl::StatusOr<nn::DeviceChoice> FindDevice(const ServerConfig& config,
                                             const KnownDevices& devices) {
   if (config.device == "auto") return devices.choose();
-  const std::vector<std::string> names = absl::StrSplit(config.device, ',');
-  if (names.size() > 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--device: '", config.device, "' names ", names.size(),
-                     " devices, and a server computes on one; use ", names[0],
-                     " and a server for each of the others"));
-  }
-  if (const absl::Status status = devices.check(config.device); !status.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--device: '", config.device, "': ", status.message(), "; use auto or cpu"));
+  std::set<std::string> names;
+  for (const std::string& name : std::vector<std::string>(absl::StrSplit(config.device, ','))) {
+    if (const absl::Status status = devices.check(name); !status.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--device: '", name, "': ", status.message(), "; use auto or cpu"));
+    }
+    if (!names.insert(name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--device: '", config.device, "' names ", name, " twice"));
+    }
   }
   return nn::DeviceChoice{.device = config.device, .reason = ""};
 }
@@ -39,6 +41,18 @@ absl::Status Refuse(absl::string_view option, absl::string_view value, absl::str
   return absl::InvalidArgumentError(absl::StrCat(option, ": '", value, "' is for ", where,
                                                  ", and the model would run on ", Describe(choice),
                                                  "; use auto or f32"));
+}
+
+// A device has one worker; several on the CPU share its weights.
+absl::Status CheckWorkers(const ServerConfig& config, const nn::DeviceChoice& choice) {
+  const size_t devices = 1 + std::count(choice.device.begin(), choice.device.end(), ',');
+  if (choice.device == "cpu" || config.workers == 1 ||
+      config.workers == static_cast<int>(devices)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("--workers: '", config.workers,
+                                                 "', and the model would run on ", Describe(choice),
+                                                 ", with a worker for each device; leave it out"));
 }
 
 absl::Status CheckDtypes(const ServerConfig& config, const nn::DeviceChoice& choice) {
@@ -60,6 +74,7 @@ absl::Status CheckDtypes(const ServerConfig& config, const nn::DeviceChoice& cho
 absl::StatusOr<nn::DeviceChoice> ChooseDevice(const ServerConfig& config,
                                               const KnownDevices& devices) {
   ASSIGN_OR_RETURN(const nn::DeviceChoice choice, FindDevice(config, devices));
+  RETURN_IF_ERROR(CheckWorkers(config, choice));
   RETURN_IF_ERROR(CheckDtypes(config, choice));
   return choice;
 }

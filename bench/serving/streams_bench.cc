@@ -67,7 +67,7 @@ class Server {
     engine_ = std::make_unique<Engine>(EngineOptions{.max_sequences = options.streams},
                                        std::move(model), &tokenizer_, &Clock::Real(), &metrics_);
     usage_ = std::make_unique<ExpertUsageReader>(
-        ExpertUsageParts{engine_.get(), statistics_.get(), &lane_, &Clock::Real()});
+        ExpertUsageParts{engine_.get(), {statistics_.get()}, &lane_, &Clock::Real()});
     rpc_ = *RpcServer::Start({.listen = "127.0.0.1:0", .model_name = "instant", .version = "0"},
                              {.engine = engine_.get(),
                               .tokenizer = &tokenizer_,

@@ -1,6 +1,8 @@
 #include <iostream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "client/commands/command.h"
 #include "client/message_json.h"
@@ -8,6 +10,12 @@
 
 namespace peerage::client {
 namespace {
+
+// "ready", "rebuilding", ...; what a later server says as it is.
+std::string StateName(v1::WorkerState state) {
+  const absl::string_view name = v1::WorkerState_Name(state);
+  return absl::AsciiStrToLower(absl::StripPrefix(name, "WORKER_STATE_"));
+}
 
 std::string Describe(const v1::GetServerStatusResponse& status) {
   std::string text = absl::StrCat(
@@ -18,13 +26,17 @@ std::string Describe(const v1::GetServerStatusResponse& status) {
   Table table({{"worker", Align::kRight},
                {"device"},
                {"kernels"},
+               {"state"},
+               {"restarts", Align::kRight},
+               {"waiting", Align::kRight},
                {"running", Align::kRight},
                {"KV blocks used", Align::kRight},
                {"of", Align::kRight},
                {"steps", Align::kRight}});
   for (const v1::WorkerStatus& worker : status.workers()) {
     table.AddRow({absl::StrCat(worker.index()), worker.device(), worker.kernel_target(),
-                  absl::StrCat(worker.requests_running()),
+                  StateName(worker.state()), absl::StrCat(worker.restarts()),
+                  absl::StrCat(worker.requests_waiting()), absl::StrCat(worker.requests_running()),
                   absl::StrCat(worker.kv_blocks_total() - worker.kv_blocks_free()),
                   absl::StrCat(worker.kv_blocks_total()), absl::StrCat(worker.steps())});
   }

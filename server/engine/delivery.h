@@ -70,7 +70,10 @@ class Delivery {
   // What the client got since this was last emptied.
   TokensEvent& tokens() { return tokens_; }
   void SetPreemptions(uint32_t preemptions) { timeline_.preemptions = preemptions; }
+  // Precondition: not let go of.
   ResponseSink& sink() const { return *sink_; }
+  // The sink was told of the end. What the delivery holds beside it stays.
+  void LetGoOfSink() { sink_ = nullptr; }
   const Timeline& timeline() const { return timeline_; }
 
   DistinctExperts distinct_experts;  // the worker's count
@@ -88,7 +91,7 @@ class Delivery {
   TokensEvent tokens_;
 
  private:
-  const std::shared_ptr<ResponseSink> sink_;
+  std::shared_ptr<ResponseSink> sink_;
   Timeline timeline_;
 };
 

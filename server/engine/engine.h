@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -13,35 +14,45 @@
 #include "server/engine/clock.h"
 #include "server/engine/engine_status.h"
 #include "server/engine/observer.h"
+#include "server/engine/replica.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
 
 namespace peerage {
 
 struct EngineOptions {
-  int32_t max_batch_tokens = 512;         // per step
-  int32_t max_sequences = 64;             // computed at the same time
-  int32_t max_queued_requests = 256;      // waiting to start
+  int32_t max_batch_tokens = 512;         // per step of a worker
+  int32_t max_sequences = 64;             // computed at the same time by a worker
+  int32_t max_queued_requests = 256;      // waiting to start, of all workers: each has its part
   int64_t max_queued_tokens = INT64_MAX;  // of their prompts
   absl::Duration slow_reader_timeout = absl::Seconds(5);
   bool prefix_cache = true;  // whether computed blocks are kept for who begins alike
   Admission admission = Admission::kReserve;
-  // Run by the worker at the beginning of each of its turns, before its tasks and its step: for
-  // what keeps pace with the model. May be null.
+  // A step that takes as long ends its requests, and its model is replaced.
+  absl::Duration step_timeout = absl::InfiniteDuration();
+  // As in ReplicaOptions. What hangs and cannot be replaced is lost.
+  RebuildModel rebuild = nullptr;
+  std::function<void(int worker)> on_model_gone = nullptr;
+  // Run by each worker at the beginning of each of its turns with a model, before its tasks and its
+  // step: for what keeps pace with the model. May be null.
   WorkerTask every_turn = nullptr;
-  // Told once, by the worker, that the model is lost (EngineStatus::lost); must not block. May be
-  // null.
+  // Told once, by a worker or the watchdog, that the last of the models is lost
+  // (EngineStatus::lost); must not block. May be null.
   std::function<void(const absl::Status&)> on_lost = nullptr;
   // Whether RequestEvent tells of distinct experts. The model must have been loaded with traces.
   bool count_distinct_experts = false;
 };
 
-// The door to a model: requests become batches become steps on the worker's thread.
+// The door to one or more workers, each with a model of its own that is like the others': a request
+// becomes batches and steps of one of them, whichever it is with the same answer.
 //
 // Threads: safe from many threads, the destructor apart, which stops the engine.
 class Engine {
  public:
   // `tokenizer`, `clock` and `observer` must outlive the engine.
+  Engine(const EngineOptions& options, std::vector<std::unique_ptr<LanguageModel>> models,
+         const Tokenizer* tokenizer, const Clock* clock, EngineObserver* observer);
+  // With one worker.
   Engine(const EngineOptions& options, std::unique_ptr<LanguageModel> model,
          const Tokenizer* tokenizer, const Clock* clock, EngineObserver* observer);
   ~Engine();
@@ -56,26 +67,30 @@ class Engine {
   // The request leaves within one step, its sink gets CANCELLED. Nothing happens when it is gone.
   void Cancel(RequestHandle handle);
 
-  // To be called when a sink has room again: its request may then go on.
+  // To be called when a sink has room again: its request may then go on. Whoever waits for a time
+  // looks at the clock, too.
   void Wake();
 
-  // Runs `task` on the worker's thread, which alone touches the model, between two steps. Once
-  // accepted, a task is run, whatever else ends. UNAVAILABLE after Stop.
-  absl::Status RunOnWorker(WorkerTask task);
+  // Runs `task` on the thread of each worker, which alone touches its model, between two steps, at
+  // the same time as on the others'. Once accepted, it is run by all, whatever else ends.
+  // UNAVAILABLE after Stop: then it may be run by some.
+  absl::Status RunOnWorkers(const WorkerTask& task);
 
   // Stops admission and returns once every request has ended. What has not at `deadline` ends with
   // UNAVAILABLE, for which the step that runs may take kLastStep. False when it takes longer: the
-  // model hangs, and so would Stop. Idempotent; safe from several threads.
+  // model hangs, and so would Stop. Steps that were ended by `step_timeout` are not waited for.
+  // Idempotent; safe from several threads.
   static constexpr absl::Duration kLastStep = absl::Seconds(1);
   bool Drain(absl::Time deadline);
 
   // Stops admission and returns at once.
   void StopAdmission();
 
-  // Ends every request with UNAVAILABLE, runs the tasks that were accepted, and joins the worker:
+  // Ends every request with UNAVAILABLE, runs the tasks that were accepted, and joins the workers:
   // afterwards the engine calls nobody, but may still be called. Idempotent; from one thread.
   void Stop();
 
+  int num_workers() const;
   EngineStatus status() const;
   const ModelDescription& model() const;
 

@@ -26,18 +26,33 @@ void Inbox::Drain::Add(int64_t count, bool others_wait, absl::Time now) {
   begin = now;
 }
 
-absl::Status Inbox::Add(std::unique_ptr<Task> task) {
+absl::Status Inbox::Add(std::unique_ptr<Task>&& task) {
   absl::MutexLock lock(&mu_);
   RETURN_IF_ERROR(refusal_);
   if (absl::Status status = CheckRoom(*task); !status.ok()) {
     SetRetryDelay(status, RetryDelay());
     return status;
   }
+  unfinished_ += LoadOf(*task);
+  Arrive(std::move(task));
+  return absl::OkStatus();
+}
+
+void Inbox::TakeOver(std::unique_ptr<Task> task) {
+  absl::MutexLock lock(&mu_);
+  unfinished_ += LoadOf(*task);
+  Arrive(std::move(task));
+}
+
+void Inbox::PutBack(std::unique_ptr<Task> task) {
+  absl::MutexLock lock(&mu_);
+  Arrive(std::move(task));
+}
+
+void Inbox::Arrive(std::unique_ptr<Task> task) {
   waiting_prompt_tokens_ += task->prompt_tokens;
   mail_.arrivals.push_back(std::move(task));
-  ++unfinished_;
   Notify();
-  return absl::OkStatus();
 }
 
 absl::Status Inbox::CheckRoom(const Task& task) const {
@@ -103,12 +118,17 @@ void Inbox::Fail(const absl::Status& status) {
 
 bool Inbox::WaitUntilAllDone(absl::Time deadline) {
   absl::MutexLock lock(&mu_);
-  while (unfinished_ > 0) {
+  while (unfinished_.requests > 0) {
     const absl::Duration left = deadline - clock_->Now();
     if (left <= absl::ZeroDuration()) return false;
     progressed_.WaitWithTimeout(&mu_, left);
   }
   return true;
+}
+
+InboxLoad Inbox::load() const {
+  absl::MutexLock lock(&mu_);
+  return unfinished_;
 }
 
 int64_t Inbox::waiting_prompt_tokens() const {
@@ -129,11 +149,21 @@ absl::Status Inbox::CheckOpen() const {
 Mail Inbox::Take() {
   absl::MutexLock lock(&mu_);
   has_mail_ = false;
+  Mail taken = TakeRequestsLocked();
+  taken.errands.swap(mail_.errands);
+  return taken;
+}
+
+Mail Inbox::TakeRequests() {
+  absl::MutexLock lock(&mu_);
+  return TakeRequestsLocked();
+}
+
+Mail Inbox::TakeRequestsLocked() {
   taken_and_waiting_ += static_cast<int32_t>(mail_.arrivals.size());
   Mail taken{.end_all = mail_.end_all};
   taken.arrivals.swap(mail_.arrivals);
   taken.cancelled.swap(mail_.cancelled);
-  taken.errands.swap(mail_.errands);
   return taken;
 }
 
@@ -146,9 +176,9 @@ void Inbox::SetWaiting(int32_t requests, int64_t prompt_tokens) {
   for (const auto& task : mail_.arrivals) waiting_prompt_tokens_ += task->prompt_tokens;
 }
 
-void Inbox::Done(int64_t requests) {
+void Inbox::Done(const InboxLoad& ended) {
   absl::MutexLock lock(&mu_);
-  unfinished_ -= requests;
+  unfinished_ -= ended;
   progressed_.SignalAll();
 }
 
@@ -181,7 +211,9 @@ void Inbox::CloseLocked() {
   if (refusal_.ok()) refusal_ = absl::UnavailableError("the server is draining");
 }
 
-bool Inbox::IsFinished() const { return shut_down_ && unfinished_ == 0 && mail_.errands.empty(); }
+bool Inbox::IsFinished() const {
+  return shut_down_ && unfinished_.requests == 0 && mail_.errands.empty();
+}
 
 void Inbox::Notify() {
   has_mail_ = true;

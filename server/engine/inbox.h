@@ -22,6 +22,25 @@ struct Mail {
   std::vector<WorkerTask> errands;
 };
 
+// How much is to be done: what was added and has not ended.
+struct InboxLoad {
+  int64_t requests = 0;
+  int64_t tokens = 0;  // known when they came (Work::tokens)
+
+  InboxLoad& operator+=(const InboxLoad& more) {
+    requests += more.requests;
+    tokens += more.tokens;
+    return *this;
+  }
+  InboxLoad& operator-=(const InboxLoad& less) {
+    requests -= less.requests;
+    tokens -= less.tokens;
+    return *this;
+  }
+};
+
+inline InboxLoad LoadOf(const Task& task) { return {1, task.work.tokens()}; }
+
 // How much may wait.
 struct InboxLimits {
   int32_t requests = 256;
@@ -39,8 +58,12 @@ class Inbox {
       : limits_(limits), clock_(clock), drain_(clock->Now()) {}
 
   // As CheckOpen says, RESOURCE_EXHAUSTED when full, with a retry delay: as long as what waits will
-  // take to start, at the pace of late.
-  absl::Status Add(std::unique_ptr<Task> task);
+  // take to start, at the pace of late. The task is taken on success alone.
+  absl::Status Add(std::unique_ptr<Task>&& task);
+  // Requests that another inbox, or this one, had let in: they come whatever the limits are. Those
+  // that were in this one before count already.
+  void TakeOver(std::unique_ptr<Task> task);
+  void PutBack(std::unique_ptr<Task> task);
   void Cancel(RequestHandle handle);
   // Ends everything, waiting or running, with `status`. Precondition: closed, so that nothing
   // follows.
@@ -56,6 +79,7 @@ class Inbox {
   // True once every request that was added has ended, false at `deadline`.
   bool WaitUntilAllDone(absl::Time deadline);
 
+  InboxLoad load() const;
   int32_t num_waiting() const;
   int64_t waiting_prompt_tokens() const;  // of their prompts and contexts
   bool closed() const { return !CheckOpen().ok(); }
@@ -64,9 +88,12 @@ class Inbox {
 
   // The worker's.
   Mail Take();
+  // All but the errands, which stay.
+  Mail TakeRequests();
   // Of the requests that were taken, those that still wait.
   void SetWaiting(int32_t requests, int64_t prompt_tokens);
-  void Done(int64_t requests);
+  // So many have ended here, or are for another inbox.
+  void Done(const InboxLoad& ended);
   // Sleeps until there is mail or the inbox is finished, at most until `deadline`.
   void WaitForMail(absl::Time deadline);
   // Lets the worker go once everything that was added is done and every errand was taken.
@@ -87,6 +114,8 @@ class Inbox {
   int32_t NumWaiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckRoom(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Duration RetryDelay() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Arrive(std::unique_ptr<Task> task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Mail TakeRequestsLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsFinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Notify() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -101,7 +130,7 @@ class Inbox {
   int32_t taken_and_waiting_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t waiting_prompt_tokens_ ABSL_GUARDED_BY(mu_) = 0;  // of all
   Drain drain_ ABSL_GUARDED_BY(mu_);
-  int64_t unfinished_ ABSL_GUARDED_BY(mu_) = 0;
+  InboxLoad unfinished_ ABSL_GUARDED_BY(mu_);
   bool has_mail_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refusal_ ABSL_GUARDED_BY(mu_);  // OK until closed
   bool shut_down_ ABSL_GUARDED_BY(mu_) = false;

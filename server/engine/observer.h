@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "server/engine/request_origin.h"
 #include "server/engine/response_sink.h"
+#include "server/engine/worker_status.h"
 
 namespace peerage {
 
@@ -41,6 +42,13 @@ struct TokensEvent {
     return prompt == 0 && generated == 0 && scored == 0 && prefix_queried == 0 && recomputed == 0 &&
            preemptions == 0 && first_token_seconds.empty() && inter_token_seconds.empty();
   }
+};
+
+// A worker is in another state, or could not leave the one it is in.
+struct WorkerEvent {
+  int worker = 0;
+  WorkerState state = WorkerState::kReady;
+  absl::Status reason;  // OK when it is ready
 };
 
 // One turn of the worker's loop, idle turns included.
@@ -79,7 +87,7 @@ struct CallEvent {
 // Named events of the engine and of the doors in front of it. Observers watch, they do not steer.
 // How things stand is no event: whoever wants to know asks for the EngineStatus.
 //
-// Threads: OnStep, OnStepFailed, OnTokens and OnTurn from the worker's thread, the others from any;
+// Threads: OnStep, OnStepFailed, OnTokens and OnTurn from a worker's thread, the others from any;
 // implementations must be safe from many threads and must not block.
 class EngineObserver {
  public:
@@ -87,6 +95,8 @@ class EngineObserver {
   virtual void OnStep(const StepEvent& event) {}
   // Nothing of a step is usable: its requests end, without being told why.
   virtual void OnStepFailed(const absl::Status& status) {}
+  // From the worker's thread or, when that hangs, another one.
+  virtual void OnWorkerState(const WorkerEvent& event) {}
   // Before the end of the requests that got them is told.
   virtual void OnTokens(const TokensEvent& event) {}
   virtual void OnTurn(const TurnEvent& event) {}
@@ -108,6 +118,9 @@ class ObserverFanOut final : public EngineObserver {
   }
   void OnStepFailed(const absl::Status& status) override {
     for (EngineObserver* observer : observers_) observer->OnStepFailed(status);
+  }
+  void OnWorkerState(const WorkerEvent& event) override {
+    for (EngineObserver* observer : observers_) observer->OnWorkerState(event);
   }
   void OnTokens(const TokensEvent& event) override {
     for (EngineObserver* observer : observers_) observer->OnTokens(event);

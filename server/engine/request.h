@@ -16,8 +16,9 @@
 
 namespace peerage {
 
-// Something to do on the worker's thread between two steps. Told the time of the worker's turn.
-using WorkerTask = std::function<void(absl::Time now)>;
+// Something to do on a worker's thread between two steps. Told which of the workers it is, from 0,
+// and the time of its turn.
+using WorkerTask = std::function<void(int worker, absl::Time now)>;
 
 // Names a submitted request. Handles grow in the order of submission.
 using RequestHandle = uint64_t;

@@ -11,13 +11,11 @@
 #include "server/engine/block_pool.h"
 #include "server/engine/expected_length.h"
 #include "server/engine/kept_prefixes.h"
+#include "server/engine/lack.h"
 #include "server/engine/sequence.h"
 #include "server/engine/task.h"
 
 namespace peerage {
-
-// What a task lacks of what it asks: sequences, before blocks.
-enum class Lack { kNothing, kSequences, kBlocks };
 
 // Who holds which KV blocks and slots, and to whom more are promised: a task is promised what it
 // asks (RequestNeeds), a sequence what it takes to its end, and blocks are taken as tokens are

@@ -103,8 +103,8 @@ struct ContinuationScore {
 // OnDone exactly once, last: OK after every candidate or continuation was delivered, else the
 // error. After OnDone the engine lets go of the sink.
 //
-// Threads: called by the worker's thread alone; implementations lock what they share. Calls must
-// not block.
+// Threads: called by one thread at a time, the worker's or, once that hangs, the watchdog's;
+// implementations lock what they share. Calls must not block.
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;

@@ -47,6 +47,23 @@ void Scheduler::EndAll(const absl::Status& status, absl::Time now) {
   while (line_.front() != nullptr) End(*line_.front(), status, now);
 }
 
+std::vector<std::unique_ptr<Task>> Scheduler::TakeUnstarted(const absl::Status& status,
+                                                            absl::Time now) {
+  std::vector<std::unique_ptr<Task>> taken;
+  while (Task* const task = line_.front()) {
+    if (task->started) {
+      End(*task, status, now);
+      continue;
+    }
+    expiries_.erase({task->expiry, task->handle});
+    tasks_.erase(task->handle);
+    taken.push_back(line_.Remove(*task, now));
+    task->expiry = absl::InfiniteFuture();
+    task->passed_since.reset();
+  }
+  return taken;
+}
+
 void Scheduler::SetParked(Task& task, bool parked, absl::Time now) {
   if (parked == task.parked()) return;
   task.parked_since = parked ? std::optional(now) : std::nullopt;

@@ -58,6 +58,9 @@ class Scheduler {
   void Cancel(RequestHandle handle, absl::Time now);
   // Every task ends so.
   void EndAll(const absl::Status& status, absl::Time now);
+  // Hands over the waiting tasks that have not started: another scheduler may take them. Those that
+  // wait again end with `status`, and what runs goes on.
+  std::vector<std::unique_ptr<Task>> TakeUnstarted(const absl::Status& status, absl::Time now);
   // Whether the task's reader keeps up: while not, the task is not scheduled, and ends when that
   // takes too long.
   void SetParked(Task& task, bool parked, absl::Time now);

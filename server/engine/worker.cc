@@ -12,6 +12,15 @@ namespace {
 
 constexpr absl::Duration kHeartbeat = absl::Seconds(1);  // turns of an idle worker
 
+// Whatever is thrown, an allocation that failed among others, ends a step and not the process.
+absl::StatusOr<StepOutput> TryStep(LanguageModel& model, const StepInput& input) {
+  try {
+    return model.Step(input);
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
 void MoveBehind(std::vector<double>& from, std::vector<double>& to) {
   to.insert(to.end(), from.begin(), from.end());
   from.clear();
@@ -21,8 +30,9 @@ void MoveBehind(std::vector<double>& from, std::vector<double>& to) {
 
 Worker::Worker(const WorkerParts& parts, const SchedulerOptions& options)
     : parts_(parts),
-      counted_(parts.count_distinct_experts ? ExpertSample(parts.model->description().expert_layers)
-                                            : ExpertSample()),
+      counted_(parts.count_distinct_experts && parts.model != nullptr
+                   ? ExpertSample(parts.model->description().expert_layers)
+                   : ExpertSample()),
       scheduler_(options) {
   absl::MutexLock lock(&mu_);
   status_.kv_blocks_free = static_cast<int32_t>(scheduler_.reservations().blocks().num_available());
@@ -30,16 +40,20 @@ Worker::Worker(const WorkerParts& parts, const SchedulerOptions& options)
 }
 
 void Worker::Run() {
-  while (!parts_.inbox->finished()) {
-    if (Turn()) continue;
-    const absl::Time next_beat = parts_.clock->Now() + kHeartbeat;
+  while (!parts_.inbox->finished() && parts_.clock->Now() < parts_.until) {
+    const bool computed = Turn();
+    if (failed() || abandoned()) return;
+    if (computed) continue;
+    const absl::Time next_beat = std::min(parts_.clock->Now() + kHeartbeat, parts_.until);
     parts_.inbox->WaitForMail(std::min(scheduler_.NextExpiry(), next_beat));
   }
 }
 
 bool Worker::Turn() {
   const absl::Time now = parts_.clock->Now();
-  if (parts_.every_turn && lost_.ok()) parts_.every_turn(now);
+  if (parts_.every_turn && parts_.model != nullptr && failure_.ok()) {
+    parts_.every_turn(parts_.index, now);
+  }
   TakeMail(now);
   LookAtReaders(now);
   const Batch& batch = scheduler_.Schedule(now);
@@ -50,13 +64,15 @@ bool Worker::Turn() {
     parts_.model->Open(sequence->slot, sequence->task->delivery->StateOf(*sequence));
   }
   const bool computes = !batch.chunks.empty();
-  ReportTurn(now, computes ? Compute(batch, now) : absl::ZeroDuration());
+  const absl::Duration model = computes ? Compute(batch, now) : absl::ZeroDuration();
+  if (computes && abandoned()) return false;
+  ReportTurn(now, model);
   return computes;
 }
 
 void Worker::TakeMail(absl::Time now) {
   Mail mail = parts_.inbox->Take();
-  for (const WorkerTask& errand : mail.errands) errand(now);
+  for (const WorkerTask& errand : mail.errands) errand(parts_.index, now);
   for (std::unique_ptr<Task>& task : mail.arrivals) scheduler_.Add(std::move(task), now);
   for (RequestHandle handle : mail.cancelled) scheduler_.Cancel(handle, now);
   if (!mail.end_all.ok()) scheduler_.EndAll(mail.end_all, now);
@@ -71,11 +87,15 @@ void Worker::LookAtReaders(absl::Time now) {
 absl::Duration Worker::Compute(const Batch& batch, absl::Time now) {
   const absl::Time begin = parts_.clock->Now();
   const absl::StatusOr<StepOutput> output = Step(batch, now);
+  if (abandoned()) return absl::ZeroDuration();  // nothing is this thread's any more
   const absl::Time end = parts_.clock->Now();
   const StepEvent event = Describe(batch, end - begin);
-  if (output.status().code() == absl::StatusCode::kUnavailable) Lose(output.status());
-  if (output.ok()) scheduler_.AddCost(event.duration, event.decode_tokens, event.prefill_tokens);
-  Deliver(batch, output, end);
+  if (output.ok()) {
+    scheduler_.AddCost(event.duration, event.decode_tokens, event.prefill_tokens);
+    Deliver(batch, *output, end);
+  } else {
+    FailStep(batch, output.status());
+  }
   scheduler_.Settle(end);
   CloseSlots();
   ReportStep(event);
@@ -103,12 +123,14 @@ absl::StatusOr<StepOutput> Worker::Step(const Batch& batch, absl::Time now) {
          .control_token = delivery.NextTraceToken(*sequence)});
     delivery.AddRows(*sequence, tokens, step_);
   }
-  // Whatever is thrown, an allocation that failed among others, ends this step's requests alone.
-  try {
-    return parts_.model->Step(step_.Input(batch.copies));
-  } catch (const std::exception& error) {
-    return absl::InternalError(error.what());
+  {
+    absl::MutexLock lock(&mu_);
+    step_since_ = parts_.clock->Now();
   }
+  absl::StatusOr<StepOutput> output = TryStep(*parts_.model, step_.Input(batch.copies));
+  absl::MutexLock lock(&mu_);
+  step_since_ = absl::InfiniteFuture();
+  return output;
 }
 
 StepEvent Worker::Describe(const Batch& batch, absl::Duration duration) const {
@@ -119,32 +141,13 @@ StepEvent Worker::Describe(const Batch& batch, absl::Duration duration) const {
   return event;
 }
 
-// What waits, and what runs without having been in the step, ends at the next turn.
-void Worker::Lose(const absl::Status& status) {
-  lost_ = status;
-  {
-    absl::MutexLock lock(&mu_);
-    status_.lost = status;
-  }
-  parts_.inbox->Fail(status);
-  if (parts_.on_lost) parts_.on_lost(status);
-}
-
-void Worker::Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now) {
-  if (!output.ok()) {
-    // What went wrong is the operator's to know, and may name files.
-    parts_.observer->OnStepFailed(output.status());
-    const absl::Status failure = lost_.ok() ? absl::InternalError("the model failed") : lost_;
-    for (const ScheduledChunk& chunk : batch.chunks) chunk.sequence->task->Fail(failure);
-    for (const Sequence* sequence : batch.started) sequence->task->Fail(failure);
-    return;
-  }
+void Worker::Deliver(const Batch& batch, const StepOutput& output, absl::Time now) {
   for (size_t i = 0; i < batch.chunks.size(); ++i) {
     const auto& [sequence, tokens] = batch.chunks[i];
     Task& task = *sequence->task;
-    task.Fail(output->chunk_status[i]);
+    task.Fail(output.chunk_status[i]);
     if (!task.failure.ok()) continue;
-    const ChunkResult result = step_.ResultOf(static_cast<int32_t>(i), *output);
+    const ChunkResult result = step_.ResultOf(static_cast<int32_t>(i), output);
     sequence->computed += tokens;
     if (!counted_.empty()) task.delivery->distinct_experts.Add(counted_, result);
     task.delivery->SetPreemptions(task.preemptions);
@@ -235,24 +238,30 @@ void Worker::AnnounceEnded(absl::Time now) {
     if (status.ok() && !task->delivery->begun()) Begin(*task, now);
   }
   ReportTokens();
+  InboxLoad done;
   for (const auto& [task, status] : ended) {
-    Delivery& delivery = *task->delivery;
-    delivery.SetPreemptions(task->preemptions);
-    const Timings timings = delivery.timeline().At(now);
-    RequestEvent event = delivery.Usage();
-    event.code = status.code();
-    event.error = std::string(status.message());
-    event.total = now - delivery.timeline().arrival;
-    event.admitted = true;
-    event.scheduled = delivery.begun();
-    event.timings = timings;
-    if (!counted_.empty() && event.scheduled) {
-      event.distinct_experts = delivery.distinct_experts.Count(counted_);
-    }
-    parts_.observer->OnRequestDone(event);
-    delivery.sink().OnDone(status, timings);
+    Announce(*task, status, now);
+    done += LoadOf(*task);
   }
-  if (!ended.empty()) parts_.inbox->Done(static_cast<int64_t>(ended.size()));
+  if (!ended.empty()) parts_.inbox->Done(done);
+}
+
+void Worker::Announce(const Task& task, const absl::Status& status, absl::Time now) {
+  Delivery& delivery = *task.delivery;
+  delivery.SetPreemptions(task.preemptions);
+  const Timings timings = delivery.timeline().At(now);
+  RequestEvent event = delivery.Usage();
+  event.code = status.code();
+  event.error = std::string(status.message());
+  event.total = now - delivery.timeline().arrival;
+  event.admitted = true;
+  event.scheduled = delivery.begun();
+  event.timings = timings;
+  if (!counted_.empty() && event.scheduled) {
+    event.distinct_experts = delivery.distinct_experts.Count(counted_);
+  }
+  parts_.observer->OnRequestDone(event);
+  delivery.sink().OnDone(status, timings);
 }
 
 }  // namespace peerage

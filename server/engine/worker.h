@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -16,33 +18,25 @@
 #include "server/engine/observer.h"
 #include "server/engine/scheduler.h"
 #include "server/engine/step_builder.h"
+#include "server/engine/worker_status.h"
 
 namespace peerage {
 
 // What a worker works with; all of it must outlive the worker.
 struct WorkerParts {
-  LanguageModel* model = nullptr;
+  int index = 0;                   // of the worker, among those of an engine
+  LanguageModel* model = nullptr;  // null: requests wait for one, and nothing is scheduled
   const Clock* clock = nullptr;
   EngineObserver* observer = nullptr;
   Inbox* inbox = nullptr;
-  WorkerTask every_turn = nullptr;  // EngineOptions', as the next
-  std::function<void(const absl::Status&)> on_lost = nullptr;
+  WorkerTask every_turn = nullptr;  // EngineOptions'
+  // Told by the worker, once, that its model is not asked for another step (UNAVAILABLE: lost; or
+  // failed, where `ends_at_failure`), before anybody hears of the requests that end with that.
+  std::function<void(const absl::Status&)> on_failed = nullptr;
+  // Whether a step that fails ends all that runs, and Run. Else it ends its own requests.
+  bool ends_at_failure = false;
+  absl::Time until = absl::InfiniteFuture();  // when Run ends, whatever is to be done
   bool count_distinct_experts = false;
-};
-
-struct WorkerStatus {
-  int32_t requests_running = 0;
-  int32_t requests_parked = 0;
-  Lack front_lacks = Lack::kNothing;  // the first that waits
-  int32_t kv_blocks_free = 0;         // and promised to nobody
-  int64_t share_gap = 0;              // largest difference of tokens served, of tenants who wait
-  int32_t kv_blocks_cached = 0;       // of them, in the prefix cache
-  int64_t prefix_queried_tokens = 0;  // of prompts and contexts, looked for in the prefix cache
-  int64_t prefix_hit_tokens = 0;      // and found
-  int64_t preemptions = 0;
-  uint64_t steps = 0;
-  absl::Status lost;     // why the model will never step again; OK while it does
-  absl::Time last_turn;  // its end, at first the worker's start; idle ones take one a second
 };
 
 // Drives one model: takes what the inbox has, schedules, steps, delivers. Once a step is
@@ -50,17 +44,40 @@ struct WorkerStatus {
 // the model is not asked for another step.
 //
 // Threads: Run and Turn belong to one thread; only that thread touches the model, the scheduler and
-// the sinks. status() is safe from many.
+// the sinks. status() and Abandon are safe from many. Once Abandon was true, all but the step that
+// runs is for whoever asked.
 class Worker {
  public:
   Worker(const WorkerParts& parts, const SchedulerOptions& options);
 
-  // Returns once the inbox is shut down and everything in it is done.
+  // Returns once the inbox is shut down and everything in it is done, or earlier: failed,
+  // abandoned, or until its time.
   void Run();
 
   // One round without waiting: take, schedule, step, deliver. False when there was nothing to
   // compute.
   bool Turn();
+
+  // Whether the model failed a step and Run has ended, or will.
+  bool failed() const { return parts_.ends_at_failure && !failure_.ok(); }
+
+  // What waits and has not started, for another worker; of the rest, what waits again ends with
+  // `status` and what was cancelled as cancelled, for AnnounceEnded to tell. To be called from
+  // on_failed, after Run or after Abandon.
+  std::vector<std::unique_ptr<Task>> GiveUpWaiting(const absl::Status& status, absl::Time now);
+
+  // When the step that runs has begun; InfiniteFuture while none does.
+  absl::Time step_since() const;
+  // True, once, when a step runs that has begun by then: when it ends, its results are nobody's,
+  // and Run returns without touching anything but the worker.
+  bool Abandon(absl::Time begun_by);
+  // Tells those whose requests have ended.
+  void AnnounceEnded(absl::Time now);
+  // Of an abandoned worker: everything that runs ends with `status`, but is not freed, for the step
+  // may still read of it.
+  void EndAbandoned(const absl::Status& status, absl::Time now);
+  // Safe once Run has returned.
+  bool abandoned() const;
 
   WorkerStatus status() const;
 
@@ -75,8 +92,9 @@ class Worker {
   absl::Duration Compute(const Batch& batch, absl::Time now);
   absl::StatusOr<StepOutput> Step(const Batch& batch, absl::Time now);
   StepEvent Describe(const Batch& batch, absl::Duration duration) const;
-  void Lose(const absl::Status& status);
-  void Deliver(const Batch& batch, const absl::StatusOr<StepOutput>& output, absl::Time now);
+  void FailStep(const Batch& batch, const absl::Status& status);
+  void FailModel(const absl::Status& status);
+  void Deliver(const Batch& batch, const StepOutput& output, absl::Time now);
   void Begin(Task& task, absl::Time now);
   void CloseSlots();
 
@@ -86,19 +104,21 @@ class Worker {
   void ReportTokens();
   void ReportTurn(absl::Time begin, absl::Duration model);
   void CollectTokens(Delivery& delivery);
-  void AnnounceEnded(absl::Time now);
+  void Announce(const Task& task, const absl::Status& status, absl::Time now);
 
   const WorkerParts parts_;
   const ExpertSample counted_;  // of no experts when distinct ones are not counted
 
   Scheduler scheduler_;
   StepBuilder step_;
-  absl::Status lost_;   // WorkerStatus's
-  TokensEvent tokens_;  // not reported yet
+  absl::Status failure_;  // of a model that is not asked for another step
+  TokensEvent tokens_;    // not reported yet
   int64_t reported_preemptions_ = 0;
 
   mutable absl::Mutex mu_;
   WorkerStatus status_ ABSL_GUARDED_BY(mu_);
+  absl::Time step_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();  // while one runs
+  bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace peerage

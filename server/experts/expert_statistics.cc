@@ -56,65 +56,83 @@ SubKeyBlocks& SubKeyBlocks::operator+=(const SubKeyBlocks& other) {
   return *this;
 }
 
+UsageSnapshot UsageSnapshot::Join(absl::Span<const UsageSnapshot> snapshots) {
+  UsageSnapshot joined = snapshots.front();
+  for (const UsageSnapshot& other : snapshots.subspan(1)) {
+    joined.start_ = std::min(joined.start_, other.start_);
+    joined.end_ = std::max(joined.end_, other.end_);
+    joined.models_.insert(joined.models_.end(), other.models_.begin(), other.models_.end());
+  }
+  return joined;
+}
+
 UsageTotals UsageSnapshot::SumOfLayer() const {
-  UsageTotals layer = active_->layer;
-  if (previous_ != nullptr) layer += previous_->layer;
-  if (totals_ != nullptr) layer += totals_->layer;
+  UsageTotals layer;
+  for (const OfModel& model : models_) {
+    layer += model.active->layer;
+    if (model.previous != nullptr) layer += model.previous->layer;
+    if (model.totals != nullptr) layer += model.totals->layer;
+  }
   return layer;
 }
 
 ExpertUsage UsageSnapshot::Sum() const {
-  const size_t num_experts = active_->experts.size();
   const UsageTotals layer = SumOfLayer();
   ExpertUsage usage{.start = start_, .end = end_, .tokens = layer.tokens};
   usage.squared_scores =
       static_cast<double>(layer.squared_scores) * ExpertCount::kUnit * ExpertCount::kUnit;
-  usage.selections.resize(num_experts);
-  usage.score_sums.resize(num_experts);
-  for (size_t i = 0; i < num_experts; ++i) {
-    uint64_t selections = active_->experts[i].selections;
-    absl::uint128 score = active_->experts[i].score;
-    if (previous_ != nullptr) {
-      selections += previous_->experts[i].selections;
-      score += previous_->experts[i].score;
+  usage.selections.resize(num_experts());
+  usage.score_sums.resize(num_experts());
+  for (size_t i = 0; i < num_experts(); ++i) {
+    absl::uint128 score = 0;
+    for (const OfModel& model : models_) {
+      for (const Slice* slice : {model.active.get(), model.previous.get()}) {
+        if (slice == nullptr) continue;
+        usage.selections[i] += slice->experts[i].selections;
+        score += slice->experts[i].score;
+      }
+      if (model.totals == nullptr) continue;
+      usage.selections[i] += model.totals->selections[i];
+      score += model.totals->scores[i];
     }
-    if (totals_ != nullptr) {
-      selections += totals_->selections[i];
-      score += totals_->scores[i];
-    }
-    usage.selections[i] = selections;
     usage.score_sums[i] = ToScore(score);
   }
-  Add(active_->sub_keys, usage.sub_keys);
-  if (previous_ != nullptr) Add(previous_->sub_keys, usage.sub_keys);
-  if (totals_ != nullptr) Add(totals_->sub_keys, usage.sub_keys);
+  for (const OfModel& model : models_) {
+    Add(model.active->sub_keys, usage.sub_keys);
+    if (model.previous != nullptr) Add(model.previous->sub_keys, usage.sub_keys);
+    if (model.totals != nullptr) Add(model.totals->sub_keys, usage.sub_keys);
+  }
   return usage;
 }
 
 UsageSinceStart UsageSnapshot::SumSinceStart() const {
   UsageSinceStart sum{.totals = SumOfLayer()};
-  if (active_->experts.size() <= kMostNamedExperts) {
+  if (num_experts() <= kMostNamedExperts) {
     ExpertUsage usage = Sum();
     sum.selections = std::move(usage.selections);
     sum.score_sums = std::move(usage.score_sums);
   }
-  if (before_reset_ == nullptr) return sum;
-  sum.totals += before_reset_->layer;
-  sum.before_reset = before_reset_->blocks;
-  for (size_t i = 0; i < before_reset_->selections.size(); ++i) {
-    sum.selections[i] += before_reset_->selections[i];
-    sum.score_sums[i] += ToScore(before_reset_->scores[i]);
+  for (const OfModel& model : models_) {
+    if (model.before_reset == nullptr) continue;
+    const Totals& before = *model.before_reset;
+    sum.totals += before.layer;
+    sum.before_reset += before.blocks;
+    for (size_t i = 0; i < before.selections.size(); ++i) {
+      sum.selections[i] += before.selections[i];
+      sum.score_sums[i] += ToScore(before.scores[i]);
+    }
   }
   return sum;
 }
 
 ExpertStatistics::ExpertStatistics(ExpertUsageMode mode, LanguageModel* model, absl::Time start)
     : mode_(mode),
+      shapes_(model->description().expert_layers),
       model_(model),
       slice_start_(start),
       recent_start_(start),
       total_start_(start),
-      layers_(mode == ExpertUsageMode::kOff ? 0 : model->description().expert_layers.size()) {}
+      layers_(mode == ExpertUsageMode::kOff ? 0 : shapes_.size()) {}
 
 void ExpertStatistics::Advance(absl::Time now) {
   if (layers_.empty() || now < slice_start_ + kSlice) return;
@@ -123,8 +141,9 @@ void ExpertStatistics::Advance(absl::Time now) {
     EndSlice(i);
     // Every step began in the slice that ended first: a later one passed without any.
     if (slices > 1) layers_[i].previous = nullptr;
+    layers_[i].replaced = nullptr;
   }
-  model_->ClearUsage();
+  if (model_ != nullptr) model_->ClearUsage();
   slice_start_ += slices * kSlice;
   recent_start_ = slice_start_ - kSlice;
 }
@@ -132,16 +151,40 @@ void ExpertStatistics::Advance(absl::Time now) {
 UsageSnapshot::Slice ExpertStatistics::ReadSlice(int expert_layer) {
   Slice slice;
   slice.experts.resize(shape(expert_layer).num_experts);
-  slice.layer = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
   slice.sub_keys.resize(shape(expert_layer).sub_keys_of_heads());
-  model_->ReadSubKeys(expert_layer, absl::MakeSpan(slice.sub_keys));
+  if (model_ != nullptr) {
+    slice.layer = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
+    model_->ReadSubKeys(expert_layer, absl::MakeSpan(slice.sub_keys));
+  }
+  const Slice* replaced = layers_[expert_layer].replaced.get();
+  if (replaced == nullptr) return slice;
+  slice.layer += replaced->layer;
+  for (size_t i = 0; i < slice.experts.size(); ++i) {
+    slice.experts[i].selections += replaced->experts[i].selections;
+    slice.experts[i].score += replaced->experts[i].score;
+  }
+  Add(replaced->sub_keys, slice.sub_keys);
   return slice;
+}
+
+uint64_t ExpertStatistics::TokensOfSlice(int expert_layer) {
+  const Slice* replaced = layers_[expert_layer].replaced.get();
+  const uint64_t counted = model_ == nullptr ? 0 : model_->ReadUsage(expert_layer, {}).tokens;
+  return counted + (replaced == nullptr ? 0 : replaced->layer.tokens);
+}
+
+void ExpertStatistics::Replace(LanguageModel* model) {
+  for (int i = 0; i < num_layers(); ++i) {
+    if (TokensOfSlice(i) == 0) continue;
+    layers_[i].replaced = std::make_shared<const Slice>(ReadSlice(i));
+  }
+  model_ = model;
 }
 
 void ExpertStatistics::EndSlice(int expert_layer) {
   Layer& layer = layers_[expert_layer];
   layer.previous = nullptr;
-  if (model_->ReadUsage(expert_layer, {}).tokens == 0) return;
+  if (TokensOfSlice(expert_layer) == 0) return;
   Slice usage = ReadSlice(expert_layer);
   auto totals = layer.totals == nullptr ? std::make_shared<Totals>()
                                         : std::make_shared<Totals>(*layer.totals);
@@ -182,14 +225,15 @@ UsageSnapshot ExpertStatistics::SnapshotOf(int expert_layer, UsageWindow window,
   const Layer& layer = layers_[expert_layer];
   UsageSnapshot snapshot;
   snapshot.end_ = now;
-  snapshot.active_ = std::move(active);
+  UsageSnapshot::OfModel& counts = snapshot.models_.emplace_back();
+  counts.active = std::move(active);
   if (window == UsageWindow::kRecent) {
     snapshot.start_ = recent_start_;
-    snapshot.previous_ = layer.previous;
+    counts.previous = layer.previous;
   } else {
     snapshot.start_ = total_start_;
-    snapshot.totals_ = layer.totals;
-    snapshot.before_reset_ = layer.before_reset;
+    counts.totals = layer.totals;
+    counts.before_reset = layer.before_reset;
   }
   return snapshot;
 }

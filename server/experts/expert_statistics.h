@@ -93,6 +93,10 @@ ExpertFigures FiguresOf(const ExpertLayer& layer, const ExpertUsage& usage);
 // of a snapshot.
 class UsageSnapshot {
  public:
+  // Of the same layer and window of several models, which are counted together. The window is the
+  // longest of theirs. Precondition: there is one.
+  static UsageSnapshot Join(absl::Span<const UsageSnapshot> snapshots);
+
   ExpertUsage Sum() const;
   // Of the total window, and of what earlier resets took out of it.
   // Precondition: a snapshot of the total window.
@@ -118,12 +122,17 @@ class UsageSnapshot {
     std::vector<uint64_t> sub_keys;
   };
 
+  struct OfModel {
+    std::shared_ptr<const Slice> active;
+    std::shared_ptr<const Slice> previous;       // null: nothing
+    std::shared_ptr<const Totals> totals;        // null: nothing
+    std::shared_ptr<const Totals> before_reset;  // null: nothing
+  };
+  size_t num_experts() const { return models_.front().active->experts.size(); }
+
   absl::Time start_;
   absl::Time end_;
-  std::shared_ptr<const Slice> active_;
-  std::shared_ptr<const Slice> previous_;       // null: nothing
-  std::shared_ptr<const Totals> totals_;        // null: nothing
-  std::shared_ptr<const Totals> before_reset_;  // null: nothing
+  std::vector<OfModel> models_;  // at least one
 };
 
 // Experts of a layer that may have series of their own: all of a mixture.
@@ -140,7 +149,7 @@ class ExpertStatistics {
  public:
   static constexpr absl::Duration kSlice = absl::Seconds(150);
 
-  // `model` must outlive the statistics.
+  // `model` must outlive the statistics, or until it is forgotten or replaced.
   ExpertStatistics(ExpertUsageMode mode, LanguageModel* model, absl::Time start);
 
   ExpertUsageMode mode() const { return mode_; }
@@ -154,6 +163,12 @@ class ExpertStatistics {
   // Of every window that is kept, by UsageWindow, from one copy.
   std::array<std::optional<UsageSnapshot>, 2> Snapshots(int expert_layer, absl::Time now);
 
+  // The model is not to be looked at any more: what it counted in the current slice is lost.
+  void Forget() { model_ = nullptr; }
+  // From here on `model` counts, which has counted nothing; null: nobody does. What the one before
+  // it has counted stays.
+  void Replace(LanguageModel* model);
+
   // Starts a new total window. The recent one goes on.
   void Reset(absl::Time now);
 
@@ -162,25 +177,26 @@ class ExpertStatistics {
   using Totals = UsageSnapshot::Totals;
 
   struct Layer {
+    std::shared_ptr<const Slice> replaced;  // what earlier models counted in the current slice
     std::shared_ptr<const Slice> previous;
     std::shared_ptr<const Totals> totals;
     std::shared_ptr<const Totals> before_reset;
   };
 
   int num_layers() const { return static_cast<int>(layers_.size()); }
-  // What the model has counted in the current slice.
+  // What was counted in the current slice.
   Slice ReadSlice(int expert_layer);
+  uint64_t TokensOfSlice(int expert_layer);
   void EndSlice(int expert_layer);
-  const ExpertLayer& shape(int expert_layer) const {
-    return model_->description().expert_layers[expert_layer];
-  }
+  const ExpertLayer& shape(int expert_layer) const { return shapes_[expert_layer]; }
   // What was counted since the start, if `active` is what counts now.
   std::shared_ptr<const Totals> SinceStart(int expert_layer, const Slice& active) const;
   UsageSnapshot SnapshotOf(int expert_layer, UsageWindow window, absl::Time now,
                            std::shared_ptr<const Slice> active) const;
 
   const ExpertUsageMode mode_;
-  LanguageModel* const model_;
+  const std::vector<ExpertLayer> shapes_;
+  LanguageModel* model_;  // null: nobody counts
   absl::Time slice_start_;
   absl::Time recent_start_;  // of the previous slice, if there was one
   absl::Time total_start_;

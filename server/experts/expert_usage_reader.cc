@@ -1,16 +1,53 @@
 #include "server/experts/expert_usage_reader.h"
 
+#include <atomic>
 #include <utility>
+#include <variant>
+
+#include "absl/types/span.h"
 
 namespace peerage {
 namespace {
 
 constexpr absl::Duration kMaxAge = absl::Seconds(1);  // of a summary that is given out again
 
+using WindowSnapshots = std::array<std::optional<UsageSnapshot>, 2>;  // by UsageWindow
+
+// Of a window that is kept.
+std::optional<UsageSnapshot> JoinWindow(absl::Span<const WindowSnapshots> workers,
+                                        UsageWindow window) {
+  std::vector<UsageSnapshot> snapshots;
+  for (const WindowSnapshots& worker : workers) {
+    const auto& snapshot = worker[static_cast<size_t>(window)];
+    if (snapshot.has_value()) snapshots.push_back(*snapshot);
+  }
+  if (snapshots.empty()) return std::nullopt;
+  return UsageSnapshot::Join(snapshots);
+}
+
+// A part from each of some threads. Threads: Put is safe from many; parts once they are complete.
+template <typename Part>
+class Gathered {
+ public:
+  explicit Gathered(int count) : parts_(count), missing_(count) {}
+
+  // True for the last one.
+  bool Put(int index, Part part) {
+    parts_[index] = std::move(part);
+    return --missing_ == 0;
+  }
+
+  absl::Span<const Part> parts() const { return parts_; }
+
+ private:
+  std::vector<Part> parts_;
+  std::atomic<int> missing_;
+};
+
 }  // namespace
 
 absl::Status ExpertUsageReader::CheckWindow(UsageWindow window) const {
-  const ExpertUsageMode mode = parts_.statistics->mode();
+  const ExpertUsageMode mode = parts_.statistics.front()->mode();
   if (mode == ExpertUsageMode::kOff) {
     return absl::FailedPreconditionError(
         "expert usage is not counted: the server runs with --expert-usage=off");
@@ -22,42 +59,51 @@ absl::Status ExpertUsageReader::CheckWindow(UsageWindow window) const {
   return absl::OkStatus();
 }
 
-void ExpertUsageReader::RunOnWorker(WorkerTask task, StatusCallback fail) {
-  const absl::Status accepted = parts_.engine->RunOnWorker([=, this](absl::Time now) {
+template <typename Part, typename ReadPart, typename TellAll>
+void ExpertUsageReader::ReadWorkers(ReadPart read, TellAll all, StatusCallback fail) {
+  const int workers = parts_.engine->num_workers();
+  const auto gathered = std::make_shared<Gathered<Part>>(workers);
+  const absl::Status accepted = parts_.engine->RunOnWorkers([=, this](int worker, absl::Time now) {
+    if (!gathered->Put(worker, read(*parts_.statistics[worker], now))) return;
     const absl::Status lost = parts_.engine->status().lost;
-    if (lost.ok()) return task(now);
-    parts_.sums->Run([fail, lost] { fail(lost); });
+    parts_.sums->Run([=] {
+      if (!lost.ok()) return fail(lost);
+      all(gathered->parts());
+    });
   });
   if (!accepted.ok()) fail(accepted);
 }
 
 void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback done) {
   if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
-  const auto read = [=, this](absl::Time now) {
-    const auto snapshot = std::make_shared<const UsageSnapshot>(
-        parts_.statistics->Snapshot(expert_layer, window, now));
-    parts_.sums->Run([snapshot, done] { done(snapshot->Sum()); });
-  };
-  RunOnWorker(read, done);
+  ReadWorkers<UsageSnapshot>(
+      [=](ExpertStatistics& statistics, absl::Time now) {
+        return statistics.Snapshot(expert_layer, window, now);
+      },
+      [=](absl::Span<const UsageSnapshot> snapshots) {
+        done(UsageSnapshot::Join(snapshots).Sum());
+      },
+      done);
 }
 
 void ExpertUsageReader::ReadWindows(int expert_layer, WindowsCallback done) {
   if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
-  const auto read = [=, this](absl::Time now) {
-    const auto snapshots = std::make_shared<const std::array<std::optional<UsageSnapshot>, 2>>(
-        parts_.statistics->Snapshots(expert_layer, now));
-    parts_.sums->Run([snapshots, done] {
-      const absl::Duration begin = ThreadTime();
-      const auto& [recent, total] = *snapshots;
-      LayerWindows windows{.total = total->Sum(), .since_start = total->SumSinceStart()};
-      if (recent.has_value()) windows.recent = recent->Sum();
-      windows.sum_time = ThreadTime() - begin;
-      done(std::move(windows));
-    });
-  };
-  RunOnWorker(read, done);
+  ReadWorkers<WindowSnapshots>(
+      [=](ExpertStatistics& statistics, absl::Time now) {
+        return statistics.Snapshots(expert_layer, now);
+      },
+      [=](absl::Span<const WindowSnapshots> snapshots) {
+        const absl::Duration begin = ThreadTime();
+        const UsageSnapshot total = *JoinWindow(snapshots, UsageWindow::kTotal);
+        LayerWindows windows{.total = total.Sum(), .since_start = total.SumSinceStart()};
+        const auto recent = JoinWindow(snapshots, UsageWindow::kRecent);
+        if (recent.has_value()) windows.recent = recent->Sum();
+        windows.sum_time = ThreadTime() - begin;
+        done(std::move(windows));
+      },
+      done);
 }
 
 void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
@@ -98,14 +144,16 @@ void ExpertUsageReader::Reset(StatusCallback done) {
   if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
-  const auto reset = [=, this](absl::Time now) {
-    parts_.statistics->Reset(now);
-    parts_.sums->Run([=, this] {
-      summaries(UsageWindow::kTotal).latest = nullptr;
-      done(absl::OkStatus());
-    });
-  };
-  RunOnWorker(reset, done);
+  ReadWorkers<std::monostate>(
+      [](ExpertStatistics& statistics, absl::Time now) {
+        statistics.Reset(now);
+        return std::monostate();
+      },
+      [=, this](absl::Span<const std::monostate>) {
+        summaries(UsageWindow::kTotal).latest = nullptr;
+        done(absl::OkStatus());
+      },
+      done);
 }
 
 }  // namespace peerage

@@ -39,17 +39,18 @@ struct ExpertSummary {
 // What an ExpertUsageReader works with; all of it must outlive the reader.
 struct ExpertUsageParts {
   Engine* engine = nullptr;
-  ExpertStatistics* statistics = nullptr;  // of the engine's model, advanced at every turn
-  BackgroundLane* sums = nullptr;          // where the sums are done
-  const Clock* clock = nullptr;            // the engine's
+  // Of each worker's model, advanced at every turn of the worker; they have one mode.
+  std::vector<ExpertStatistics*> statistics = {};
+  BackgroundLane* sums = nullptr;  // where the sums are done
+  const Clock* clock = nullptr;    // the engine's
 };
 
-// Reads the expert usage of a running model: the worker copies counters between two steps, a
-// background lane does the sums.
+// Reads the expert usage of the models that an engine runs, together: each worker copies counters
+// between two steps of its own, a background lane does the sums.
 //
 // Threads: safe from many. Each callback is called once, by the lane or, with an error, by the
 // caller. FAILED_PRECONDITION for a window that is not kept, UNAVAILABLE when the engine stops or
-// has lost its model, whose counters are gone then. Stop the engine before the lane goes, and keep
+// has lost its models, whose counters are gone then. Stop the engine before the lane goes, and keep
 // the reader until then: what the lane still runs may ask the reader for the next layer.
 class ExpertUsageReader {
  public:
@@ -82,8 +83,10 @@ class ExpertUsageReader {
   };
 
   absl::Status CheckWindow(UsageWindow window) const;
-  // Between two steps of the worker; `fail` when that cannot be.
-  void RunOnWorker(WorkerTask task, StatusCallback fail);
+  // read(statistics, now) for each worker, between two steps; then, on the lane, all(what each has
+  // read), or fail(why not). `read` returns a Part.
+  template <typename Part, typename ReadPart, typename TellAll>
+  void ReadWorkers(ReadPart read, TellAll all, StatusCallback fail);
   // The next layer, or the end: one after the other, so that the worker can step in between.
   void Continue(UsageWindow window);
   void Publish(UsageWindow window);

@@ -103,6 +103,15 @@ void RequestLog::OnStepFailed(const absl::Status& status) {
   log_->WriteLimited("step failed", LogLevel::kError, "the model failed a step", fields);
 }
 
+void RequestLog::OnWorkerState(const WorkerEvent& event) {
+  Fields fields{{"worker", int64_t{event.worker}}};
+  const std::string state(ChoiceName(kWorkerStates, event.state));
+  fields.push_back({"state", state});
+  AddText("error", std::string(event.reason.message()), fields);
+  const bool is_ready = event.state == WorkerState::kReady;
+  log_->WriteLimited("worker", is_ready ? LogLevel::kInfo : LogLevel::kError, "worker", fields);
+}
+
 void RequestLog::OnCallDone(const CallEvent& event) {
   if (ToldAsRequest(event)) return;
   const LogLevel level = IsRoutine(event) ? LogLevel::kDebug : LevelOf(event.code);

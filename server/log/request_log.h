@@ -8,7 +8,7 @@ namespace peerage {
 // A line for every request of the engine that has ended or was refused ("request"), and for every
 // call that comes without one ("call"): docs/logs.md lists their fields. Neither has anything of
 // what a request holds. And a line for every step of the model that failed, with the reason, which
-// its requests are not told.
+// its requests are not told; and one ("worker") for every change of a worker's state.
 //
 // Threads: safe from many threads; nothing waits.
 class RequestLog final : public EngineObserver {
@@ -19,6 +19,7 @@ class RequestLog final : public EngineObserver {
   void OnRequestDone(const RequestEvent& event) override;
   void OnCallDone(const CallEvent& event) override;
   void OnStepFailed(const absl::Status& status) override;
+  void OnWorkerState(const WorkerEvent& event) override;
   void OnTurn(const TurnEvent& event) override { log_->TellLeftOut(); }
 
  private:

@@ -49,6 +49,37 @@ std::optional<LogLevel> FromProto(v1::LogLevel level) {
   return std::nullopt;
 }
 
+v1::WorkerState ToProto(WorkerState state) {
+  switch (state) {
+    case WorkerState::kReady:
+      return v1::WORKER_STATE_READY;
+    case WorkerState::kRebuilding:
+      return v1::WORKER_STATE_REBUILDING;
+    case WorkerState::kLost:
+      return v1::WORKER_STATE_LOST;
+  }
+  return v1::WORKER_STATE_UNSPECIFIED;
+}
+
+void AddWorker(const WorkerStatus& status, v1::GetServerStatusResponse& response) {
+  const int index = response.workers_size();
+  v1::WorkerStatus& worker = *response.add_workers();
+  worker.set_index(index);
+  worker.set_device(status.device);
+  worker.set_kernel_target(status.kernel_target);
+  worker.set_state(ToProto(status.state));
+  worker.set_restarts(status.restarts);
+  worker.set_requests_waiting(status.requests_waiting);
+  worker.set_requests_running(status.requests_running);
+  worker.set_kv_blocks_total(status.kv_blocks_total);
+  worker.set_kv_blocks_free(status.kv_blocks_free);
+  worker.set_steps(status.steps);
+  worker.set_kv_blocks_cached(status.kv_blocks_cached);
+  worker.set_prefix_cache_query_tokens(status.prefix_queried_tokens);
+  worker.set_prefix_cache_hit_tokens(status.prefix_hit_tokens);
+  worker.set_preemptions(status.preemptions);
+}
+
 // Of a call that changes the server, which is for whoever runs it.
 absl::Status CheckMayChange(grpc::CallbackServerContext& context, absl::string_view method) {
   if (!IsLocalClient(context.peer())) {
@@ -100,18 +131,8 @@ grpc::ServerUnaryReactor* AdminService::GetServerStatus(grpc::CallbackServerCont
   response->set_draining(status.draining);
   response->set_requests_waiting(status.requests_waiting);
   response->set_requests_running(status.requests_running);
-  v1::WorkerStatus& worker = *response->add_workers();
-  worker.set_device(backend_.model->description.device);
-  worker.set_requests_running(status.requests_running);
-  worker.set_kv_blocks_total(status.kv_blocks_total);
-  worker.set_kv_blocks_free(status.kv_blocks_free);
-  worker.set_steps(status.steps);
-  worker.set_kv_blocks_cached(status.kv_blocks_cached);
-  worker.set_prefix_cache_query_tokens(status.prefix_queried_tokens);
-  worker.set_prefix_cache_hit_tokens(status.prefix_hit_tokens);
-  worker.set_preemptions(status.preemptions);
+  for (const WorkerStatus& worker : status.workers) AddWorker(worker, *response);
   response->set_log_level(ToProto(backend_.log->level()));
-  worker.set_kernel_target(backend_.model->description.kernel_target);
   return FinishUnary(absl::OkStatus(), context);
 }
 

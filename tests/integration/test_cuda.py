@@ -174,7 +174,10 @@ class ChoiceOfDeviceTest(CudaTest):
         named = ["--model", str(PEER), "--device"]
         self.assert_refused(refused_start(*named, "cuda:0", standin=["--devices", "0"]), "--device: 'cuda:0'", "device")
         self.assert_refused(refused_start(*named, "cuda:1"), "--device: 'cuda:1'", "there is only cuda:0")
-        self.assert_refused(refused_start(*named, "cuda:0,cuda:1", standin=["--devices", "2"]), "use cuda:0")
+        self.assert_refused(refused_start(*named, "cuda:0,cuda:2", standin=["--devices", "2"]),
+                            "--device: 'cuda:2'", "there is only cuda:0 to cuda:1")
+        self.assert_refused(refused_start(*named, "cuda:0,cuda:0", standin=["--devices", "2"]), "names cuda:0 twice")
+        self.assert_refused(refused_start(*named, "cuda:0", "--workers", "2"), "--workers: '2'")
 
     def test_refuses_what_does_not_fit_with_the_arithmetic(self):
         named = ["--model", str(PEER), "--device", "cuda:0"]
@@ -216,6 +219,56 @@ class FailureTest(CudaTest):
             log = server.read_log()
             self.assertIn("cuda:0: the device is lost", log)
             self.assertTrue(log.splitlines()[-1].startswith("peerage-server: the device is lost"), log)
+
+
+class TwoDevicesTest(CudaTest):
+    """A worker on each."""
+
+    @staticmethod
+    def start(*options, model=PEER, environment=None):
+        return Server("--device", "cuda:0,cuda:1", *options, model=model,
+                      wrapper=on_standin("--devices", "2"), environment=environment)
+
+    @staticmethod
+    def generate_all(client):
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            return list(pool.map(client.generate, PROMPTS * 3))
+
+    def test_both_answer_as_the_cpu(self):
+        for model in (PEER, MIXTURE):
+            with Server("--device", "cpu", "--weights-dtype", "f32", model=model) as server:
+                expected = answers(server)
+            with self.subTest(model=model.name), self.start(*F32, model=model) as server, \
+                    Client(server) as client:
+                self.assert_same(expected * 3, self.generate_all(client))
+                workers = client.status().workers
+                self.assertEqual([worker.device for worker in workers], ["cuda:0", "cuda:1"])
+                for worker in workers:
+                    self.assertGreater(worker.steps, 0)
+                info = [labels for name, labels in server.series() if name == "peerage_model_info"]
+                self.assertEqual([dict(labels)["device"] for labels in info], ["cuda:0,cuda:1"])
+                log = server.read_log()
+                for device in range(2):
+                    self.assertIn(f"memory: cuda:{device}: weights", log)
+                    self.assertIn(f"worker {device}: device: cuda:{device} with sm_90 kernels", log)
+                self.assert_ends_well(server)
+
+    def test_a_lost_device_leaves_the_rest_to_the_other(self):
+        with self.start(environment=failing("cudaGraphLaunch", "cudaErrorLaunchFailure", 30)) as server, \
+                Client(server) as client:
+            lost = 0
+            for prompt in PROMPTS * 6:
+                try:
+                    client.generate(prompt)
+                except grpc.RpcError as error:
+                    self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
+                    self.assertIn("the device is lost", error.details())
+                    lost += 1
+            self.assertEqual(lost, 1, "what comes later goes to the other one")
+            states = sorted(worker.state for worker in client.status().workers)
+            self.assertEqual(states, [models_pb2.WORKER_STATE_READY, models_pb2.WORKER_STATE_LOST])
+            self.assertEqual(server.get("/readyz"), (200, "ready\n"))
+            self.assert_ends_well(server)
 
 
 class CancellationTest(CudaTest):

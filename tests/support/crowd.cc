@@ -59,7 +59,7 @@ class Crowd {
   }
 
   std::vector<Served> Serve() {
-    absl::Status posted = engine_.RunOnWorker([this](absl::Time) { Turn(); });
+    absl::Status posted = engine_.RunOnWorkers([this](int, absl::Time) { Turn(); });
     if (posted.ok()) everybody_came_.WaitForNotification();
     std::vector<Served> served;
     for (const Guest& guest : guests_) {
@@ -92,7 +92,7 @@ class Crowd {
     }
     if (!more_to_come) return everybody_came_.Notify();
     turn_ = busy ? turn_ + 1 : NextEvent();  // nothing happens in between
-    if (!engine_.RunOnWorker([this](absl::Time) { Turn(); }).ok()) everybody_came_.Notify();
+    if (!engine_.RunOnWorkers([this](int, absl::Time) { Turn(); }).ok()) everybody_came_.Notify();
   }
 
   void Submit(Guest& guest) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <vector>
@@ -22,6 +23,7 @@ struct FakeModelOptions {
   // Told at the beginning of each step, on its thread, what its chunks belong to: each sequence
   // from its first token to the chunk's last. May be null.
   std::function<void(const std::vector<std::vector<TokenId>>& sequences)> at_step = nullptr;
+  std::shared_ptr<void> goes_with_it = nullptr;  // when the model is destroyed
 };
 
 // A language model whose answers are hashes of the tokens before them.

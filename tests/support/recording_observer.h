@@ -19,6 +19,10 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     failures_.push_back(status);
   }
+  void OnWorkerState(const WorkerEvent& event) override {
+    absl::MutexLock lock(&mu_);
+    worker_events_.push_back(event);
+  }
   void OnTokens(const TokensEvent& event) override {
     absl::MutexLock lock(&mu_);
     tokens_.push_back(event);
@@ -36,6 +40,15 @@ class RecordingObserver final : public EngineObserver {
     absl::MutexLock lock(&mu_);
     return failures_;
   }
+  // All of them, as soon as there are so many.
+  std::vector<WorkerEvent> AwaitWorkerEvents(size_t count) const {
+    absl::MutexLock lock(&mu_);
+    const auto are_there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+      return worker_events_.size() >= count;
+    };
+    mu_.Await(absl::Condition(&are_there));
+    return worker_events_;
+  }
   std::vector<TokensEvent> tokens() const {
     absl::MutexLock lock(&mu_);
     return tokens_;
@@ -49,6 +62,7 @@ class RecordingObserver final : public EngineObserver {
   mutable absl::Mutex mu_;
   std::vector<StepEvent> steps_ ABSL_GUARDED_BY(mu_);
   std::vector<absl::Status> failures_ ABSL_GUARDED_BY(mu_);
+  std::vector<WorkerEvent> worker_events_ ABSL_GUARDED_BY(mu_);
   std::vector<TokensEvent> tokens_ ABSL_GUARDED_BY(mu_);
   std::vector<RequestEvent> requests_ ABSL_GUARDED_BY(mu_);
 };

@@ -221,6 +221,8 @@ class Model:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkerStatus:
+    """`state` is "ready", "rebuilding" (its model failed, another one takes its place) or "lost"."""
+
     index: int
     device: str
     requests_running: int
@@ -228,6 +230,9 @@ class WorkerStatus:
     kv_blocks_free: int
     steps: int
     kernel_target: str
+    state: str
+    restarts: int
+    requests_waiting: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -95,6 +95,13 @@ def model_of(message: models_pb2.Model) -> Model:
     return _same_fields(Model, message, expert_layers=tuple(layers))
 
 
+def _worker_state(state: int) -> str:
+    if state not in models_pb2.WorkerState.values():
+        return f"state_{state}"  # a server newer than this client
+    return models_pb2.WorkerState.Name(state).removeprefix("WORKER_STATE_").lower()
+
+
 def status_of(message: models_pb2.GetServerStatusResponse) -> ServerStatus:
-    workers = (_same_fields(WorkerStatus, worker) for worker in message.workers)
+    workers = (_same_fields(WorkerStatus, worker, state=_worker_state(worker.state))
+               for worker in message.workers)
     return _same_fields(ServerStatus, message, workers=tuple(workers))

@@ -232,7 +232,7 @@ TEST_F(EngineEndingTest, EndsEverythingWhenTheDeviceIsLost) {
 
 TEST_F(EngineEndingTest, AsksALostModelForNothingAndEndsAtOnce) {
   std::atomic<int> turns = 0;
-  Start({.every_turn = [&](absl::Time) { ++turns; }});
+  Start({.every_turn = [&](int, absl::Time) { ++turns; }});
   const Call running = SubmitAndHold(Long());
   model_->FailNextStep(absl::UnavailableError("gone"));
   model_->OpenGate();
@@ -242,7 +242,7 @@ TEST_F(EngineEndingTest, AsksALostModelForNothingAndEndsAtOnce) {
 
   // A task is run whatever else ends, and by a turn.
   absl::Notification ran;
-  ASSERT_TRUE(engine_->RunOnWorker([&](absl::Time) { ran.Notify(); }).ok());
+  ASSERT_TRUE(engine_->RunOnWorkers([&](int, absl::Time) { ran.Notify(); }).ok());
   ran.WaitForNotification();
   engine_->Drain(absl::InfiniteFuture());
 

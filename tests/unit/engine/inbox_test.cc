@@ -46,7 +46,7 @@ TEST_F(InboxTest, HandsOutOnceWhatArrivedInItsOrder) {
 
 TEST_F(InboxTest, HandsOutErrandsUntilItIsShutDown) {
   int runs = 0;
-  const auto errand = [&](absl::Time) { ++runs; };
+  const auto errand = [&](int, absl::Time) { ++runs; };
   ASSERT_TRUE(inbox_.Run(errand).ok());
   inbox_.WaitForMail(absl::InfiniteFuture());  // an errand is mail
   inbox_.Close();
@@ -55,7 +55,7 @@ TEST_F(InboxTest, HandsOutErrandsUntilItIsShutDown) {
   EXPECT_EQ(inbox_.Run(errand).code(), absl::StatusCode::kUnavailable);
 
   EXPECT_FALSE(inbox_.finished()) << "two errands wait";
-  for (const WorkerTask& taken : inbox_.Take().errands) taken(clock_.Now());
+  for (const WorkerTask& taken : inbox_.Take().errands) taken(0, clock_.Now());
   EXPECT_EQ(runs, 2);
   EXPECT_TRUE(inbox_.finished());
 }
@@ -158,9 +158,9 @@ TEST_F(InboxTest, WaitsUntilWhatWasAddedIsDone) {
   });
   TakeArrivals();
 
-  inbox_.Done(2);
+  inbox_.Done({.requests = 2});
   all_done = true;
-  inbox_.Done(1);
+  inbox_.Done({.requests = 1});
 
   waiter.join();
   EXPECT_TRUE(inbox_.WaitUntilAllDone(absl::InfinitePast()));
@@ -183,7 +183,7 @@ TEST_F(InboxTest, IsFinishedWhenShutDownAndEverythingIsDone) {
   EXPECT_FALSE(inbox_.finished());
 
   TakeArrivals();
-  inbox_.Done(1);
+  inbox_.Done({.requests = 1});
 
   EXPECT_TRUE(inbox_.finished());
   inbox_.WaitForMail(absl::InfiniteFuture());  // returns

@@ -58,11 +58,11 @@ TestServer::TestServer(const TestServerOptions& options) {
   statistics_ = std::make_unique<ExpertStatistics>(options.expert_usage, model_, clock_.Now());
   EngineObserver* const observer = options.observer != nullptr ? options.observer : &observer_;
   EngineOptions engine_options = options.engine;
-  engine_options.every_turn = [this](absl::Time now) { statistics_->Advance(now); };
+  engine_options.every_turn = [this](int, absl::Time now) { statistics_->Advance(now); };
   engine_ =
       std::make_unique<Engine>(engine_options, std::move(model), &tokenizer_, &clock_, observer);
   expert_usage_ = std::make_unique<ExpertUsageReader>(
-      ExpertUsageParts{engine_.get(), statistics_.get(), &sums_, &clock_});
+      ExpertUsageParts{engine_.get(), {statistics_.get()}, &sums_, &clock_});
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start({.listen = "127.0.0.1:0",
                         .model_name = "fake",

@@ -69,10 +69,26 @@ TEST(DeviceChoiceTest, RefusesADeviceThatIsNotThereWithTheReason) {
             "--device: 'cuda:1': there is no such device; use auto or cpu");
 }
 
-TEST(DeviceChoiceTest, RefusesSeveralDevicesAndNamesTheFirst) {
+TEST(DeviceChoiceTest, TakesSeveralDevicesIfEachIsThereAndNamedOnce) {
   EXPECT_EQ(ErrorOf({.device = "cuda:0,cuda:1"}, OneCudaDevice()),
-            "--device: 'cuda:0,cuda:1' names 2 devices, and a server computes on one; use cuda:0 "
-            "and a server for each of the others");
+            "--device: 'cuda:1': there is no such device; use auto or cpu");
+  EXPECT_EQ(ErrorOf({.device = "cuda:0,cuda:0"}, OneCudaDevice()),
+            "--device: 'cuda:0,cuda:0' names cuda:0 twice");
+  KnownDevices two = OneCudaDevice();
+  two.check = [](absl::string_view device) { return absl::OkStatus(); };
+  const auto choice = ChooseDevice({.device = "cuda:1,cuda:0"}, two);
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  EXPECT_EQ(choice->device, "cuda:1,cuda:0");
+}
+
+TEST(DeviceChoiceTest, SeveralWorkersAreForTheCpuOrOneForEachDevice) {
+  EXPECT_EQ(ErrorOf({.workers = 3}, NoCudaDevice()), "no error");
+  EXPECT_EQ(ErrorOf({.device = "cuda:0", .workers = 2}, OneCudaDevice()),
+            "--workers: '2', and the model would run on cuda:0, with a worker for each device; "
+            "leave it out");
+  KnownDevices two = OneCudaDevice();
+  two.check = [](absl::string_view device) { return absl::OkStatus(); };
+  EXPECT_EQ(ErrorOf({.device = "cuda:0,cuda:1", .workers = 2}, two), "no error");
 }
 
 TEST(DeviceChoiceTest, RefusesOnTheCpuWhatOnlyCudaDevicesHold) {

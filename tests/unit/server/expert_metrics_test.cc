@@ -275,14 +275,14 @@ class ExpertMetricsUpdatesTest : public EngineTest {
   ~ExpertMetricsUpdatesTest() override { Stop(); }
 
   void StartWithExperts() {
-    Start({.every_turn = [this](absl::Time now) { statistics_->Advance(now); }},
+    Start({.every_turn = [this](int, absl::Time now) { statistics_->Advance(now); }},
           {.expert_layers = Layers()}, [this](FakeModel* model) {
             statistics_ =
                 std::make_unique<ExpertStatistics>(ExpertUsageMode::kRecent, model, clock_.Now());
           });
     lane_.emplace(&clock_);
     reader_ = std::make_unique<ExpertUsageReader>(
-        ExpertUsageParts{engine_.get(), statistics_.get(), &*lane_, &clock_});
+        ExpertUsageParts{engine_.get(), {statistics_.get()}, &*lane_, &clock_});
     updates_.emplace(reader_.get(), &*lane_, &clock_, &metrics_);
   }
 

@@ -198,6 +198,70 @@ TEST(ExpertStatisticsModeTest, OffTouchesNothing) {
   EXPECT_EQ(model.ReadUsage(0, {}).tokens, 1u);
 }
 
+TEST_F(ExpertStatisticsTest, WhatAModelThatIsReplacedHasCountedStays) {
+  PickAt(kStart, 0);
+  PickAt(kStart + kSlice, 1);
+  CountingModel second;
+  statistics_.Replace(&second);
+  second.Pick(2, 0.5f);
+  const absl::Time now = kStart + kSlice + absl::Seconds(1);
+  EXPECT_THAT(Recent(now).selections, ElementsAre(1, 1, 1));
+  EXPECT_THAT(Total(now).selections, ElementsAre(1, 1, 1));
+  EXPECT_THAT(Total(now).score_sums, ElementsAre(0.5, 0.5, 0.5));
+  EXPECT_EQ(Total(now).tokens, 3u);
+
+  CountingModel third;
+  statistics_.Replace(&third);
+  statistics_.Reset(now);
+  third.Pick(0, 0.5f);
+  EXPECT_THAT(Recent(now).selections, ElementsAre(2, 1, 1));
+  EXPECT_THAT(Total(now).selections, ElementsAre(1, 0, 0));
+  const absl::Time later = kStart + 2 * kSlice;
+  EXPECT_THAT(Recent(later).selections, ElementsAre(1, 1, 1)) << "a slice's as ever";
+  EXPECT_THAT(Total(later).selections, ElementsAre(1, 0, 0));
+  EXPECT_THAT(Recent(later + kSlice).selections, Each(0));
+}
+
+TEST_F(ExpertStatisticsTest, OfAModelThatIsForgottenEarlierSlicesStay) {
+  PickAt(kStart, 0);
+  PickAt(kStart + kSlice, 1);
+  statistics_.Forget();
+  const absl::Time now = kStart + kSlice + absl::Seconds(1);
+  EXPECT_THAT(Total(now).selections, ElementsAre(1, 0, 0));
+  CountingModel second;
+  statistics_.Replace(&second);
+  second.Pick(2, 0.5f);
+  EXPECT_THAT(Total(now).selections, ElementsAre(1, 0, 1));
+  EXPECT_THAT(Recent(kStart + 2 * kSlice).selections, ElementsAre(0, 0, 1));
+}
+
+// Sums of large numbers lose nothing by being divided.
+TEST_F(ExpertStatisticsTest, JoinedModelsAreCountedTogether) {
+  CountingModel other_model;
+  ExpertStatistics other(ExpertUsageMode::kRecent, &other_model, kStart + absl::Seconds(1));
+  constexpr uint64_t kLarge = (uint64_t{1} << 62) + 1;
+  PickAt(kStart, 0);
+  model_.SetCount(1, {.selections = 1, .score = kLarge});
+  statistics_.Reset(kStart + absl::Seconds(2));
+  model_.SetCount(1, {.selections = 3, .score = 3 * kLarge});
+  other_model.Pick(0, 0.5f);
+  other_model.SetCount(1, {.selections = 5, .score = kLarge});
+  const absl::Time now = kStart + absl::Seconds(3);
+  const UsageSnapshot total =
+      UsageSnapshot::Join({statistics_.Snapshot(0, UsageWindow::kTotal, now),
+                           other.Snapshot(0, UsageWindow::kTotal, now + absl::Seconds(1))});
+  const ExpertUsage usage = total.Sum();
+  EXPECT_EQ(usage.start, kStart + absl::Seconds(1));
+  EXPECT_EQ(usage.end, now + absl::Seconds(1));
+  EXPECT_THAT(usage.selections, ElementsAre(1, 7, 0));
+  EXPECT_EQ(usage.score_sums[1],
+            static_cast<double>(3 * absl::uint128(kLarge)) * ExpertCount::kUnit);
+  EXPECT_EQ(usage.tokens, 1u);
+  const UsageSinceStart since_start = total.SumSinceStart();
+  EXPECT_THAT(since_start.selections, ElementsAre(2, 8, 0));
+  EXPECT_EQ(since_start.totals.tokens, 2u);
+}
+
 // Random picks, pauses and resets, against windows that are recounted from the whole history.
 TEST_F(ExpertStatisticsTest, EqualsARecountAtAnyTime) {
   struct Pick {

@@ -34,13 +34,13 @@ using ::testing::StartsWith;
 class ExpertUsagePagesTest : public EngineTest {
  protected:
   ExpertUsagePagesTest() {
-    Start({.every_turn = [this](absl::Time now) { statistics_->Advance(now); }},
+    Start({.every_turn = [this](int, absl::Time now) { statistics_->Advance(now); }},
           {.expert_layers = layers_}, [this](FakeModel* model) {
             statistics_ =
                 std::make_unique<ExpertStatistics>(ExpertUsageMode::kRecent, model, clock_.Now());
           });
     sums_.emplace(&clock_);
-    reader_.emplace(ExpertUsageParts{engine_.get(), statistics_.get(), &*sums_, &clock_});
+    reader_.emplace(ExpertUsageParts{engine_.get(), {statistics_.get()}, &*sums_, &clock_});
     pages_.emplace(
         &*reader_, &layers_,
         ExpertUsagePages::Options{.model_name = "m", .trace_level = ExpertTraceLevel::kSummary});

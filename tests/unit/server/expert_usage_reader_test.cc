@@ -22,15 +22,26 @@ class ExpertUsageReaderTest : public EngineTest {
  protected:
   ~ExpertUsageReaderTest() override { Stop(); }
 
-  void StartWithExperts(ExpertUsageMode mode = ExpertUsageMode::kRecent) {
+  void StartWithExperts(ExpertUsageMode mode = ExpertUsageMode::kRecent, int workers = 1) {
     Stop();
-    Start({.every_turn = [this](absl::Time now) { statistics_->Advance(now); }},
-          {.expert_layers = layers_}, [this, mode](FakeModel* model) {
-            statistics_ = std::make_unique<ExpertStatistics>(mode, model, clock_.Now());
-          });
+    statistics_.clear();
+    std::vector<std::unique_ptr<LanguageModel>> models;
+    std::vector<ExpertStatistics*> statistics;
+    for (int i = 0; i < workers; ++i) {
+      models.push_back(std::make_unique<FakeModel>(FakeModelOptions{.expert_layers = layers_}));
+      statistics_.push_back(
+          std::make_unique<ExpertStatistics>(mode, models.back().get(), clock_.Now()));
+      statistics.push_back(statistics_.back().get());
+    }
+    model_ = static_cast<FakeModel*>(models.front().get());
+    const EngineOptions options{
+        .on_model_gone = [this](int worker) { statistics_[worker]->Forget(); },
+        .every_turn = [this](int worker, absl::Time now) { statistics_[worker]->Advance(now); }};
+    engine_ =
+        std::make_unique<Engine>(options, std::move(models), &tokenizer_, &clock_, &observer_);
     sums_ = std::make_unique<BackgroundLane>(&clock_);
     reader_ = std::make_unique<ExpertUsageReader>(
-        ExpertUsageParts{engine_.get(), statistics_.get(), sums_.get(), &clock_});
+        ExpertUsageParts{engine_.get(), statistics, sums_.get(), &clock_});
   }
 
   // As the server stops: first the worker, which gives the lane work.
@@ -50,7 +61,7 @@ class ExpertUsageReaderTest : public EngineTest {
     return *std::move(result);
   }
 
-  std::unique_ptr<ExpertStatistics> statistics_;
+  std::vector<std::unique_ptr<ExpertStatistics>> statistics_;  // by worker
   std::unique_ptr<BackgroundLane> sums_;
   std::unique_ptr<ExpertUsageReader> reader_;
   const std::vector<ExpertLayer> layers_ = {{.num_experts = 30, .heads = 2, .top_k = 2},
@@ -67,8 +78,13 @@ void Count(const ExpertTrace& trace, int layer, std::vector<uint64_t>& selection
   }
 }
 
-TEST_F(ExpertUsageReaderTest, UsageIsTheSumOfTheTracesAndOfWhatCandidatesComputeAgain) {
-  StartWithExperts();
+// Whichever workers computed what.
+class UsageOfWorkersTest : public ExpertUsageReaderTest,
+                           public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(Workers, UsageOfWorkersTest, ::testing::Values(1, 2, 3));
+
+TEST_P(UsageOfWorkersTest, IsTheSumOfTheTracesAndOfWhatCandidatesComputeAgain) {
+  StartWithExperts(ExpertUsageMode::kRecent, GetParam());
   std::vector<Call> calls;
   constexpr uint32_t kCandidates = 3;
   for (TokenId i = 1; i <= 8; ++i) {
@@ -82,6 +98,7 @@ TEST_F(ExpertUsageReaderTest, UsageIsTheSumOfTheTracesAndOfWhatCandidatesCompute
   }
   for (const Call& call : calls) ASSERT_EQ(call.sink->WaitDone(), absl::OkStatus());
 
+  for (const WorkerStatus& worker : engine_->status().workers) EXPECT_GT(worker.steps, 0u);
   for (int layer = 0; layer < 2; ++layer) {
     std::vector<uint64_t> selections(layers_[layer].num_experts);
     std::vector<uint64_t> scores(layers_[layer].num_experts);
@@ -134,6 +151,20 @@ TEST_F(ExpertUsageReaderTest, RefusesWindowsThatAreNotKept) {
   StartWithExperts(ExpertUsageMode::kTotal);
   EXPECT_EQ(Read(0, UsageWindow::kRecent).status().code(), Code::kFailedPrecondition);
   EXPECT_TRUE(Read(0, UsageWindow::kTotal).ok());
+}
+
+TEST_F(ExpertUsageReaderTest, ALostWorkerLeavesTheUsageOfTheOthers) {
+  StartWithExperts(ExpertUsageMode::kRecent, 2);
+  ASSERT_EQ(Submit(Generate({1, 2, 3}, 1)).sink->WaitDone(), absl::OkStatus());
+  ASSERT_EQ(Submit(Generate({1, 2}, 1)).sink->WaitDone(), absl::OkStatus());
+  EXPECT_EQ(Read(0, UsageWindow::kTotal)->tokens, 5u);
+  clock_.Advance(ExpertStatistics::kSlice);
+  EXPECT_EQ(Read(0, UsageWindow::kTotal)->tokens, 5u);
+  model_->FailNextStep(absl::UnavailableError("gone"));
+  EXPECT_EQ(Submit(Generate({4}, 1)).sink->WaitDone().code(), Code::kUnavailable);
+  EXPECT_EQ(Read(0, UsageWindow::kTotal)->tokens, 5u) << "of earlier slices";
+  ASSERT_EQ(Submit(Generate({1, 2}, 1)).sink->WaitDone(), absl::OkStatus());
+  EXPECT_EQ(Read(0, UsageWindow::kTotal)->tokens, 7u);
 }
 
 TEST_F(ExpertUsageReaderTest, ReadsNothingOfALostModel) {
