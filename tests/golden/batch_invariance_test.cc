@@ -308,6 +308,25 @@ TEST_P(BatchInvarianceTest, HiddenStatesAreTheSameWhoeverAsksBesideWhomInWhichCh
   EXPECT_TRUE(neighbour->WaitDone().ok());
 }
 
+// Those of the generated tokens, with and without the prompt's keys and values from the cache.
+TEST_P(BatchInvarianceTest, HiddenStatesAreTheSameBehindACachedPrefix) {
+  const uint32_t last = server().engine().model().num_layers + 1;
+  GenerateRequest request = Generation(kContext, 7);
+  request.hidden_states = {.layers = {0, last / 2, last}, .all_before = UINT32_MAX};
+  const auto whole = server().Submit(request);
+  EXPECT_TRUE(whole->WaitDone().ok());
+  EXPECT_EQ(whole->record().cached_tokens, 0u);
+
+  request.hidden_states.all_before = 0;
+  request.hidden_states.all_from = static_cast<uint32_t>(request.prompt.size());
+  const auto rest = server().Submit(request);
+  EXPECT_TRUE(rest->WaitDone().ok());
+  EXPECT_GT(rest->record().cached_tokens, 0u);
+  EXPECT_EQ(rest->record().hidden.count(std::nullopt), 0u);
+  EXPECT_TRUE(rest->record().hidden.at(0).positions == whole->record().hidden.at(0).positions);
+  EXPECT_TRUE(rest->record().hidden.at(0).layers == whole->record().hidden.at(0).layers);
+}
+
 TEST_P(BatchInvarianceTest, ASeedDecidesTheTokens) {
   EXPECT_EQ(GenerationBits(*server().Submit(Generation(kContext, 7))), generation());
   EXPECT_NE(GenerationBits(*server().Submit(Generation(kContext, 8))), generation());
