@@ -68,7 +68,10 @@ GenerationReport::Candidate& GenerationReport::candidate(uint32_t index) {
 }
 
 std::string GenerationReport::Add(const v1::GenerateStreamResponse& event) {
-  if (event.has_started()) prompt_tokens_ = event.started().prompt_tokens();
+  if (event.has_started()) {
+    prompt_tokens_ = event.started().prompt_tokens();
+    cached_tokens_ = event.started().cached_prompt_tokens();
+  }
   if (event.has_delta()) {
     const v1::Delta& delta = event.delta();
     Candidate& receiver = candidate(delta.index());
@@ -144,7 +147,8 @@ std::string GenerationReport::Summary() const {
     absl::StrAppend(&reasons, reasons.empty() ? "" : ", ", DescribeFinish(finished.finish()));
   }
   return absl::StrFormat(
-      "%d prompt + %d new tokens, first after %s, then %.1f tokens/s; ended: %s\n", prompt_tokens_,
+      "%d prompt%s + %d new tokens, first after %s, then %.1f tokens/s; ended: %s\n",
+      prompt_tokens_, cached_tokens_ > 0 ? absl::StrCat(" (", cached_tokens_, " cached)") : "",
       tokens, FormatInterval(first_token), rate, reasons);
 }
 

@@ -49,6 +49,7 @@ class GenerationReport {
 
   const uint32_t candidates_;
   uint32_t prompt_tokens_ = 0;
+  uint32_t cached_tokens_ = 0;  // of them
   bool line_open_ = false;
   std::vector<Candidate> received_;  // by index
 };

@@ -2,6 +2,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "client/commands/command.h"
@@ -15,6 +16,13 @@ namespace {
 std::string StateName(v1::WorkerState state) {
   const absl::string_view name = v1::WorkerState_Name(state);
   return absl::AsciiStrToLower(absl::StripPrefix(name, "WORKER_STATE_"));
+}
+
+// Of the tokens that were looked for in the prefix cache.
+std::string PrefixHits(const v1::WorkerStatus& worker) {
+  const double queried = static_cast<double>(worker.prefix_cache_query_tokens());
+  if (queried == 0) return "-";
+  return absl::StrFormat("%.0f %%", 100 * worker.prefix_cache_hit_tokens() / queried);
 }
 
 std::string Describe(const v1::GetServerStatusResponse& status) {
@@ -31,14 +39,17 @@ std::string Describe(const v1::GetServerStatusResponse& status) {
                {"waiting", Align::kRight},
                {"running", Align::kRight},
                {"KV blocks used", Align::kRight},
+               {"cached", Align::kRight},
                {"of", Align::kRight},
+               {"prefix hits", Align::kRight},
                {"steps", Align::kRight}});
   for (const v1::WorkerStatus& worker : status.workers()) {
     table.AddRow({absl::StrCat(worker.index()), worker.device(), worker.kernel_target(),
                   StateName(worker.state()), absl::StrCat(worker.restarts()),
                   absl::StrCat(worker.requests_waiting()), absl::StrCat(worker.requests_running()),
                   absl::StrCat(worker.kv_blocks_total() - worker.kv_blocks_free()),
-                  absl::StrCat(worker.kv_blocks_total()), absl::StrCat(worker.steps())});
+                  absl::StrCat(worker.kv_blocks_cached()), absl::StrCat(worker.kv_blocks_total()),
+                  PrefixHits(worker), absl::StrCat(worker.steps())});
   }
   return text + table.ToString();
 }

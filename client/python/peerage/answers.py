@@ -233,6 +233,12 @@ class WorkerStatus:
     state: str
     restarts: int
     requests_waiting: int
+    #: Held by nobody, and kept for prompts that begin alike.
+    kv_blocks_cached: int
+    #: Tokens that were looked for in the prefix cache, and found there.
+    prefix_cache_query_tokens: int
+    prefix_cache_hit_tokens: int
+    preemptions: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
