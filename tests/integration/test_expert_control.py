@@ -153,7 +153,7 @@ class ExpertControlTest(unittest.TestCase):
 
     def test_the_lines_of_the_page_work_as_they_stand(self):
         text = (ROOT / "docs/experts.md").read_text(encoding="utf-8")
-        section = text.partition("## Leaving experts out, and repeating what they did")[2]
+        section = text.partition("## Leaving experts out, and repeating what they did")[2].partition("\n## ")[0]
         (shell,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
         (python,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
         server = self.enterContext(Server("--expert-trace", "full", model=MODELS / "peer_small"))

@@ -46,7 +46,9 @@ void BlockRules::CheckTask(const Task& task) {
 void BlockRules::Count(const Sequence& sequence) {
   promised_ += sequence.promised_blocks;
   sequences_ += sequence.slot >= 0;
-  const auto room = static_cast<int64_t>(sequence.blocks.size()) * world_.block_tokens;
+  auto room = static_cast<int64_t>(sequence.blocks.size()) * world_.block_tokens;
+  // A trunk may have given its partial block to its last branch.
+  if (sequence.is_trunk && sequence.slot < 0) room += world_.block_tokens - 1;
   verdict_.Require(sequence.promised_blocks >= 0 && room >= sequence.computed,
                    "a sequence of request ", sequence.task->handle, " has too few blocks");
   for (const BlockId block : sequence.blocks) {

@@ -10,9 +10,10 @@ void Ledger::Check(Verdict& verdict) const {
   const int64_t prompts = told.prompt + cached_prompts;
   verdict.Require(prompts >= whole_prompts && prompts <= begun_prompts, "of ", whole_prompts,
                   " to ", begun_prompts, " prompt tokens, the observer was told of ", prompts);
-  verdict.Require(told.prefix_hit == cached && told.prefix_queried >= cached, "requests found ",
-                  cached, " tokens in the cache, the observer was told of ", told.prefix_hit,
-                  " of ", told.prefix_queried);
+  verdict.Require(told.prefix_hit == cached_prompts && told.prefix_queried >= cached_prompts,
+                  "requests found ", cached_prompts,
+                  " tokens in the cache, the observer was told of ", told.prefix_hit, " of ",
+                  told.prefix_queried);
   verdict.Require(told.preemptions == preemptions, preemptions,
                   " requests were thrown out, the observer was told of ", told.preemptions);
   verdict.Require(preemptions > 0 || told.recomputed == 0, "the observer was told of ",

@@ -275,7 +275,9 @@ class Simulation {
     verdict_.Require(
         status.requests_running == static_cast<int>(worker_.scheduler().running().size()) &&
             status.requests_parked == parked && status.preemptions == ledger_.preemptions &&
-            status.kv_blocks_cached == worker_.scheduler().reservations().blocks().num_kept() &&
+            status.kv_blocks_cached ==
+                std::min(worker_.scheduler().reservations().blocks().num_kept(),
+                         status.kv_blocks_free) &&
             status.kv_blocks_free == worker_.scheduler().reservations().blocks().num_available(),
         "the status is not how things stand");
     verdict_.Require(model_.num_open_slots() == slots, slots, " sequences have slots, ",

@@ -40,7 +40,8 @@ class OutputHeadTest : public testing::Test {
     const StepContext step = bench_->Begin({{97, 0, {0, 1, 2, 3}}, {3, 0, {4}}});
     bench_->SetResidual(x_);
     rows_.Assign({.chunks = bench_->batch().chunks(), .rows = wanted_}, bench_->batch());
-    head_->Forward(step, absl::MakeSpan(slots_), rows_, scratch_);
+    std::vector<SamplerScratch> scratch;  // of this bench's threads
+    head_->Forward(step, absl::MakeSpan(slots_), rows_, scratch);
     output_ = rows_.Output();
   }
 
@@ -74,7 +75,6 @@ class OutputHeadTest : public testing::Test {
   MemoryCheckpoint checkpoint_{OddConfig(), 11};
   std::unique_ptr<LayerBench> bench_;
   std::optional<OutputHead> head_;
-  std::vector<SamplerScratch> scratch_;
   std::vector<float> x_ = RandomValues(100 * kModelWidth, 12);
   std::vector<OutputRow> wanted_;
   std::vector<Slot> slots_ = std::vector<Slot>(2, Slot({.sampling = {.temperature = 0}}));
