@@ -23,12 +23,11 @@ Work WorkOf(const GenerateRequest& request) {
   const absl::Span<const TokenId> prompt = request.prompt;
   const bool shares = request.candidates > 1 && prompt.size() > 1;
   const size_t trunk = shares ? prompt.size() - 1 : 0;
-  Work work{
-      .trunk = prompt.first(trunk),
-      .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX)),
-      .salt = SaltOf(request),
-      .prompt_alternatives = request.prompt_logprobs ? std::max(request.alternatives, 0) : -1,
-      .first_needed_position = request.hidden_states.First()};
+  Work work{.trunk = prompt.first(trunk),
+            .side_by_side = static_cast<int32_t>(std::min<uint32_t>(request.candidates, INT32_MAX)),
+            .salt = SaltOf(request),
+            .prompt_alternatives = request.prompt_logprobs ? std::max(request.alternatives, 0) : -1,
+            .first_needed_position = request.hidden_states.First()};
   const Work::Branch branch{
       .tokens = prompt.subspan(trunk),
       .generated = request.generated,

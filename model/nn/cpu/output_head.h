@@ -25,8 +25,8 @@ class OutputHead {
   // The hidden states of these rows: the residual stream after the final norm.
   void Normalize(const StepContext& step, HiddenRows::Range rows, HiddenRows& hidden) const;
 
-  // Fills in every row. `slots` by SlotId, `scratch` by thread: from step to step the same, at first
-  // empty.
+  // Fills in every row. `slots` by SlotId, `scratch` by thread: from step to step the same, at
+  // first empty.
   void Forward(const StepContext& step, absl::Span<Slot> slots, OutputRows& rows,
                std::vector<SamplerScratch>& scratch) const;
 
