@@ -115,7 +115,9 @@ std::vector<int> Router::Order(const std::vector<uint64_t>& hashes) {
   std::vector<int> order = Candidates();
   const int workers = static_cast<int>(workers_.size());
   // Of equals, whoever was given nothing for longest.
-  const auto turn = [&](int worker) { return (worker - last_ - 1 + workers) % workers; };
+  const auto turn = [workers, last = last_](int worker) {
+    return (worker - last - 1 + workers) % workers;
+  };
   std::vector<int64_t> work(workers), alike(workers);
   int64_t least = INT64_MAX;
   for (const int worker : order) {
