@@ -1,6 +1,7 @@
 #include "server/model_loading.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -195,11 +196,16 @@ std::vector<ExpertStatistics*> WorkerModels::statistics() const {
 absl::StatusOr<std::unique_ptr<LanguageModel>> WorkerModels::Rebuild(
     int worker, std::unique_ptr<LanguageModel> failed) {
   const Worker& own = workers_[worker];
-  if (failed == nullptr && own.device != "cpu") {
+  // Where a step has never ended, the device is not to be had either.
+  if (own.is_gone && own.device != "cpu") {
     return absl::UnavailableError(absl::StrCat(own.device, ": a step does not end"));
   }
-  statistics_[worker]->Replace(nullptr);  // the last look at what failed
-  failed = nullptr;                       // its memory is the next one's
+  try {
+    statistics_[worker]->Replace(nullptr);  // the last look at what failed
+  } catch (const std::bad_alloc&) {
+    statistics_[worker]->Forget();  // there is no memory for a copy: its slice is lost
+  }
+  failed = nullptr;  // its memory is the next one's
   ASSIGN_OR_RETURN(std::unique_ptr<LanguageModel> model, own.family->Load(own.threads));
   statistics_[worker]->Replace(model.get());
   return model;

@@ -59,7 +59,10 @@ class WorkerModels {
 
   std::vector<ExpertStatistics*> statistics() const;
   void OnTurn(int worker, absl::Time now) { statistics_[worker]->Advance(now); }
-  void OnGone(int worker) { statistics_[worker]->Forget(); }
+  void OnGone(int worker) {
+    workers_[worker].is_gone = true;
+    statistics_[worker]->Forget();
+  }
   // As RebuildModel: over the same weights on the CPU, loaded anew on another device, of which a
   // model that hangs leaves nothing.
   absl::StatusOr<std::unique_ptr<LanguageModel>> Rebuild(int worker,
@@ -70,6 +73,7 @@ class WorkerModels {
     nn::ModelFamily* family = nullptr;
     std::string device;
     int threads = 1;
+    bool is_gone = false;  // a step of its model does not end
   };
 
   WorkerModels() = default;

@@ -125,6 +125,7 @@ void Replica::Rebuild(Life& life) {
   }
   if (IsLost(model.status())) {
     Fail(*life.worker, WorkerState::kLost, model.status());
+    life.worker->AnnounceEnded(parts_.clock->Now());  // what was cancelled meanwhile
     inbox_.Fail(model.status());
   } else {
     parts_.observer->OnWorkerState({parts_.index, WorkerState::kRebuilding, model.status()});

@@ -246,6 +246,28 @@ TEST_F(WorkersTest, EachFailureThatFollowsSoonDoublesTheDelay) {
   }
 }
 
+TEST_F(WorkersTest, WhatIsCancelledWhileItsModelCannotBeHadAgainIsToldSo) {
+  std::atomic<RequestHandle> handle = 0;
+  StartWorkers(1, {.max_sequences = 1,
+                   .rebuild = [&](int, std::unique_ptr<LanguageModel>,
+                                  absl::Time) -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
+                     engine_->Cancel(handle);
+                     return absl::UnavailableError("the device is gone");
+                   }});
+  const Call failing = Hold(0);
+  const Call waiting = Submit(Generate({1, 2}, 3)), other = Submit(Generate({1, 2}, 3));
+  handle = waiting.handle;
+  models_[0]->FailNextStep(absl::InternalError("a bad step"));
+  models_[0]->OpenGate();
+  EXPECT_EQ(failing.sink->WaitDone().code(), Code::kInternal);
+  models_.clear();  // the model goes with its rebuild
+  PassUntilEvents(2, Replica::kFirstDelay / 4);
+
+  EXPECT_EQ(waiting.sink->WaitDone().code(), Code::kCancelled);
+  EXPECT_EQ(other.sink->WaitDone().code(), Code::kUnavailable);
+  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+}
+
 TEST_F(WorkersTest, ALostWorkerLeavesTheRestToOthers) {
   std::atomic<int> told = 0, gone = 0;
   const absl::Status lost = absl::UnavailableError("the device is lost");
