@@ -40,6 +40,7 @@ void AppendLittleEndian(const Values& values, std::string& bytes) {
 template <typename T>
 void AppendFromLittleEndian(const std::string& bytes, std::vector<T>& values) {
   const size_t before = values.size(), count = bytes.size() / sizeof(T);
+  if (count == 0) return;
   values.resize(before + count);
   std::memcpy(values.data() + before, bytes.data(), count * sizeof(T));
 }

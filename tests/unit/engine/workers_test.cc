@@ -26,7 +26,9 @@ class WorkersTest : public EngineTest {
   // Steps of models at shut gates have to end before the engine does.
   ~WorkersTest() override {
     if (engine_ == nullptr) return;
-    for (FakeModel* model : models_) model->OpenGate();
+    for (FakeModel* model : models_) {
+      if (model != nullptr) model->OpenGate();
+    }
   }
 
   void StartWorkers(int workers, EngineOptions options = {}) {
@@ -41,6 +43,7 @@ class WorkersTest : public EngineTest {
     options.rebuild = [this](int worker, std::unique_ptr<LanguageModel> failed,
                              absl::Time now) -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
       rebuilt_at_.push_back(now);
+      if (failed != nullptr) models_[worker] = nullptr;  // it ends here
       if (!rebuild_status_.ok()) return rebuild_status_;
       return NewModel(worker);
     };
