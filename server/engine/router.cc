@@ -1,25 +1,15 @@
 #include "server/engine/router.h"
 
 #include <algorithm>
-#include <functional>
-#include <string>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/types/span.h"
 #include "model/token.h"
 #include "server/engine/retry_delay.h"
 
 namespace peerage {
 namespace {
-
-// A round of splitmix64 (Steele, Lea and Flood 2014): prefixes may be taken for each other once in
-// 2^64, and then a request goes to a worker that is no better than others.
-uint64_t HashWith(uint64_t hash, uint64_t value) {
-  hash = (hash ^ value) + 0x9E3779B97F4A7C15;
-  hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9;
-  hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EB;
-  return hash ^ (hash >> 31);
-}
 
 // What comes first and is computed once.
 absl::Span<const TokenId> BeginningOf(const Work& work) {
@@ -98,13 +88,12 @@ bool Router::AllDone() const {
 std::vector<uint64_t> Router::HashesOf(const Task& task) const {
   if (num_workers_ == 1) return {};  // there is nothing to choose
   const absl::Span<const TokenId> tokens = BeginningOf(task.work);
-  uint64_t hash = std::hash<std::string>()(task.scheduling.cache_salt);
+  // Prefixes whose hashes are equal by chance cost a request the better worker, and nothing else.
+  uint64_t hash = absl::HashOf(task.scheduling.cache_salt);
   std::vector<uint64_t> hashes;
   for (int32_t block = 1; block <= kMostPrefixBlocks; ++block) {
     if (tokens.size() / block_tokens_ < static_cast<size_t>(block)) break;
-    for (const TokenId token : tokens.subspan((block - 1) * block_tokens_, block_tokens_)) {
-      hash = HashWith(hash, token);
-    }
+    hash = absl::HashOf(hash, tokens.subspan((block - 1) * block_tokens_, block_tokens_));
     const bool is_power_of_two = (block & (block - 1)) == 0;
     if (is_power_of_two) hashes.push_back(hash);
   }

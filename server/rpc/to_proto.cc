@@ -51,20 +51,6 @@ google::protobuf::Timestamp ToProto(absl::Time time) {
   return result;
 }
 
-v1::ExpertLayerKind ToProto(ExpertLayerKind kind) {
-  switch (kind) {
-    case ExpertLayerKind::kPeer:
-      return v1::EXPERT_LAYER_KIND_PEER;
-    case ExpertLayerKind::kProductKeyMemory:
-      return v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY;
-    case ExpertLayerKind::kMixtureFfn:
-      return v1::EXPERT_LAYER_KIND_MIXTURE_FFN;
-    case ExpertLayerKind::kMixtureAttention:
-      return v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION;
-  }
-  return v1::EXPERT_LAYER_KIND_UNSPECIFIED;
-}
-
 v1::ExpertLayer ToProto(const ExpertLayer& layer) {
   v1::ExpertLayer result;
   result.set_layer(layer.layer);

@@ -9,6 +9,7 @@
 #include "peerage/v1/models.pb.h"
 #include "server/engine/request.h"
 #include "server/engine/response_sink.h"
+#include "server/rpc/request/expert_layer_kind.h"
 #include "server/rpc/request/served_model.h"
 
 namespace peerage {
@@ -20,7 +21,6 @@ v1::Timings ToProto(const Timings& timings);
 v1::TokenLogprob ToProto(const TokenLogprob& token);
 v1::Finish ToProto(const CandidateFinish& finish);
 google::protobuf::Timestamp ToProto(absl::Time time);
-v1::ExpertLayerKind ToProto(ExpertLayerKind kind);
 v1::ExpertLayer ToProto(const ExpertLayer& layer);
 
 // What an answer says before anything is computed: request id, model, the sampling that was

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/little_endian.h"
 #include "base/status_macros.h"
+#include "server/rpc/request/expert_layer_kind.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
 
@@ -20,24 +21,10 @@ using AddError = absl::FunctionRef<void(absl::string_view path, absl::string_vie
 
 std::string PathOf(int layer) { return absl::StrCat("expert_control.layers[", layer, "]"); }
 
-v1::ExpertLayerKind KindOf(const ExpertLayer& layer) {
-  switch (layer.kind) {
-    case ExpertLayerKind::kPeer:
-      return v1::EXPERT_LAYER_KIND_PEER;
-    case ExpertLayerKind::kProductKeyMemory:
-      return v1::EXPERT_LAYER_KIND_PRODUCT_KEY_MEMORY;
-    case ExpertLayerKind::kMixtureFfn:
-      return v1::EXPERT_LAYER_KIND_MIXTURE_FFN;
-    case ExpertLayerKind::kMixtureAttention:
-      return v1::EXPERT_LAYER_KIND_MIXTURE_ATTENTION;
-  }
-  return v1::EXPERT_LAYER_KIND_UNSPECIFIED;
-}
-
 // Index among the model's expert layers, or their number.
 size_t Find(const v1::LayerControl& control, absl::Span<const ExpertLayer> layers) {
   const auto found = std::find_if(layers.begin(), layers.end(), [&](const ExpertLayer& layer) {
-    return layer.layer == control.layer() && KindOf(layer) == control.kind();
+    return layer.layer == control.layer() && ToProto(layer.kind) == control.kind();
   });
   return found - layers.begin();
 }
