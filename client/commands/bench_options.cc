@@ -105,12 +105,7 @@ void BenchOptions::AddTokens(CLI::App& app) {
 }
 
 void BenchOptions::AddSampling(CLI::App& app) {
-  AddOptionalNumber(app, "--temperature", temperature_, "0 is greedy, else 0.01 to 10")
-      ->default_str("1");
-  AddOptionalNumber(app, "--top-k", top_k_, "Sample from the N most likely tokens; 0 is all")
-      ->default_str("0");
-  AddOptionalNumber(app, "--top-p", top_p_, "Sample from this much probability mass")
-      ->default_str("1");
+  draw_.AddTo(app);
   AddOptionalNumber(app, "--logprobs", logprobs_, "Ask for log-probabilities, with N alternatives");
   AddOptionalFlag(app, "--ignore-eos,!--no-ignore-eos", ignore_eos_,
                   "Go on after the end-of-sequence token")
@@ -187,9 +182,7 @@ void BenchOptions::SetRequests(BenchPlan& plan) const {
   plan.score_request.set_model(model_);
   v1::Sampling& sampling = *plan.generate.mutable_sampling();
   sampling.set_seed(plan.seed);
-  if (temperature_) sampling.set_temperature(*temperature_);
-  if (top_k_) sampling.set_top_k(*top_k_);
-  if (top_p_) sampling.set_top_p(*top_p_);
+  draw_.Set(sampling);
   const bool ignore_eos = ignore_eos_.value_or(dataset_name_ == "random");
   plan.generate.mutable_stopping()->set_ignore_eos(ignore_eos);
   if (!logprobs_) return;

@@ -12,6 +12,7 @@
 #include "client/bench/figures.h"
 #include "client/bench/traffic.h"
 #include "client/bench/workload.h"
+#include "client/commands/options.h"
 
 namespace peerage::client {
 
@@ -77,9 +78,9 @@ class BenchOptions {
   std::vector<std::string> goodput_, compare_;
   std::optional<double> burstiness_, range_ratio_, ramp_up_start_, ramp_up_end_;
   std::optional<uint32_t> num_prompts_, num_warmups_, retries_, input_len_, output_len_,
-      prefix_len_, continuations_, custom_output_len_, top_k_, logprobs_;
+      prefix_len_, continuations_, custom_output_len_, logprobs_;
   std::optional<uint64_t> seed_;
-  std::optional<float> temperature_, top_p_;
+  DrawOptions draw_;
   std::optional<bool> ignore_eos_;
   bool experts_ = false;
   BenchOutput output_;

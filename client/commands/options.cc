@@ -115,18 +115,28 @@ FileOptions::FileOptions(CLI::App& app, const std::string& each, const std::stri
       ->default_str("auto");
 }
 
-GenerationOptions::GenerationOptions(CLI::App& app) {
-  AddSampling(app);
-  AddStopping(app);
-}
-
-void GenerationOptions::AddSampling(CLI::App& app) {
+void DrawOptions::AddTo(CLI::App& app) {
   AddOptionalNumber(app, "--temperature", temperature_, "0 is greedy, else 0.01 to 10")
       ->default_str("1");
   AddOptionalNumber(app, "--top-k", top_k_, "Sample from the N most likely tokens; 0 is all")
       ->default_str("0");
   AddOptionalNumber(app, "--top-p", top_p_, "Sample from this much probability mass")
       ->default_str("1");
+}
+
+void DrawOptions::Set(v1::Sampling& sampling) const {
+  if (temperature_) sampling.set_temperature(*temperature_);
+  if (top_k_) sampling.set_top_k(*top_k_);
+  if (top_p_) sampling.set_top_p(*top_p_);
+}
+
+GenerationOptions::GenerationOptions(CLI::App& app) {
+  AddSampling(app);
+  AddStopping(app);
+}
+
+void GenerationOptions::AddSampling(CLI::App& app) {
+  draw_.AddTo(app);
   AddOptionalNumber(app, "--min-p", min_p_, "Least probability relative to the most likely token")
       ->default_str("0");
   AddOptionalNumber(app, "--seed", seed_, "Of the random stream")
@@ -149,9 +159,7 @@ void GenerationOptions::AddStopping(CLI::App& app) {
 
 void GenerationOptions::Set(v1::GenerateRequest& request) const {
   v1::Sampling& sampling = *request.mutable_sampling();
-  if (temperature_) sampling.set_temperature(*temperature_);
-  if (top_k_) sampling.set_top_k(*top_k_);
-  if (top_p_) sampling.set_top_p(*top_p_);
+  draw_.Set(sampling);
   if (min_p_) sampling.set_min_p(*min_p_);
   if (seed_) sampling.set_seed(*seed_);
   if (repetition_penalty_) sampling.set_repetition_penalty(*repetition_penalty_);

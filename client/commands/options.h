@@ -49,6 +49,19 @@ class PromptOptions {
   std::optional<bool> add_bos_;
 };
 
+// The flags that say how a token is drawn, of all commands that generate.
+class DrawOptions {
+ public:
+  void AddTo(CLI::App& app);
+
+  // What was not given is left as it is.
+  void Set(v1::Sampling& sampling) const;
+
+ private:
+  std::optional<float> temperature_, top_p_;
+  std::optional<uint32_t> top_k_;
+};
+
 // Adds --model.
 void AddModelOption(CLI::App& app, std::string& model);
 
@@ -92,9 +105,10 @@ class GenerationOptions {
   void AddSampling(CLI::App& app);
   void AddStopping(CLI::App& app);
 
-  std::optional<float> temperature_, top_p_, min_p_;
+  DrawOptions draw_;
+  std::optional<float> min_p_;
   std::optional<float> repetition_penalty_, frequency_penalty_, presence_penalty_;
-  std::optional<uint32_t> top_k_, max_tokens_, min_tokens_;
+  std::optional<uint32_t> max_tokens_, min_tokens_;
   std::optional<uint64_t> seed_;
   std::vector<std::string> stop_;
   std::optional<bool> ignore_eos_;
