@@ -9,13 +9,14 @@ import grpc
 import stubs
 import test_conversation
 import test_expert_usage
+from server_client import ServerClient
 from server_process import ROOT_OF_TESTS, Server, run_server_to_its_end
 from server_process import LIMIT_SECONDS as TIMEOUT
 from test_conversation import greedy
 
 stubs.load_stubs()
 from peerage.v1 import inference_pb2 as inference  # noqa: E402
-from peerage.v1 import inference_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
+from peerage.v1 import models_pb2  # noqa: E402
 
 MODELS = ROOT_OF_TESTS / "golden" / "models"
 PEER = MODELS / "peer_small"
@@ -46,28 +47,13 @@ def refused_start(*options, standin=(), environment=None):
                                  environment=environment)
 
 
-class Client:
-    """Stubs of one server, closed with the `with` block."""
-
-    def __init__(self, server):
-        self.channel = grpc.insecure_channel(server.grpc)
-        self.inference = inference_pb2_grpc.InferenceServiceStub(self.channel)
-        self.admin = models_pb2_grpc.AdminServiceStub(self.channel)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.channel.close()
+class Client(ServerClient):
 
     def generate(self, prompt, tokens=16):
         request = greedy(prompt, tokens)
         request.stopping.ignore_eos = True
         request.output.logprobs = 0
         return self.inference.Generate(request, timeout=TIMEOUT).candidates[0]
-
-    def status(self):
-        return self.admin.GetServerStatus(models_pb2.GetServerStatusRequest(), timeout=TIMEOUT)
 
 
 def answers(server, tokens=16):

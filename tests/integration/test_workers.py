@@ -4,16 +4,15 @@ import concurrent.futures
 import re
 import unittest
 
-import grpc
-
 import stubs
 import test_expert_usage
+from server_client import ServerClient
 from server_process import ROOT_OF_TESTS, Server, run_server_to_its_end
 from server_process import LIMIT_SECONDS as TIMEOUT
 from test_conversation import greedy
 
 stubs.load_stubs()
-from peerage.v1 import inference_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
+from peerage.v1 import models_pb2  # noqa: E402
 
 PEER = ROOT_OF_TESTS / "golden" / "models" / "peer_small"
 PROMPTS = [f"{word} the " + "long " * (i % 7) for i in range(4) for word in ("In", "And", "So", "x")]
@@ -23,17 +22,7 @@ def workers(*options):
     return Server("--workers", "2", "--threads", "2", *options, model=PEER)
 
 
-class Client:
-    def __init__(self, server):
-        self.channel = grpc.insecure_channel(server.grpc)
-        self.inference = inference_pb2_grpc.InferenceServiceStub(self.channel)
-        self.admin = models_pb2_grpc.AdminServiceStub(self.channel)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.channel.close()
+class Client(ServerClient):
 
     def generate(self, prompt):
         request = greedy(prompt, 24)
@@ -46,9 +35,6 @@ class Client:
     def generate_all(self):
         with concurrent.futures.ThreadPoolExecutor(len(PROMPTS)) as pool:
             return list(pool.map(self.generate, PROMPTS))
-
-    def status(self):
-        return self.admin.GetServerStatus(models_pb2.GetServerStatusRequest(), timeout=TIMEOUT)
 
 
 class WorkersTest(unittest.TestCase):
