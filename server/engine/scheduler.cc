@@ -27,7 +27,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
                      .num_blocks = options.num_blocks,
                      .block_tokens = options.block_tokens,
                      .keeps_prefixes = options.prefix_cache,
-                     .admission = options.admission}) {}
+                     .admission = options.admission}),
+      room_({.blocks = options.num_blocks, .sequences = options.max_sequences}, &line_) {}
 
 void Scheduler::Add(std::unique_ptr<Task> task, absl::Time now) {
   tasks_.emplace(task->handle, task.get());
@@ -60,6 +61,7 @@ std::vector<std::unique_ptr<Task>> Scheduler::TakeUnstarted(const absl::Status& 
     taken.push_back(line_.Remove(*task, now));
     task->expiry = absl::InfiniteFuture();
     task->passed_since.reset();
+    task->held_back_since.reset();
   }
   return taken;
 }
@@ -130,6 +132,7 @@ void Scheduler::MakeRoom(absl::Time now) {
 }
 
 void Scheduler::Preempt(Task& task, absl::Time now) {
+  room_.GiveBack(task, now);
   reservations_.Preempt(task);
   ++num_preemptions_;
   SetParked(task, false, now);  // where it waits, nobody looks at its reader
@@ -164,12 +167,10 @@ Lack Scheduler::front_lacks() const {
 }
 
 void Scheduler::AdmitWaiting(absl::Time now) {
-  const auto fits = [this](Task& task) {
-    reservations_.Ask(task);  // what is expected has changed since it came
-    return reservations_.WhatLacks(task) == Lack::kNothing;
-  };
-  while (Task* const next = line_.Next(now, fits)) {
+  const auto fit = [this, now](Task& task, bool passes) { return FitOf(task, passes, now); };
+  while (Task* const next = line_.Next(now, fit)) {
     std::unique_ptr<Task> task = line_.Start(*next);
+    room_.Take(*task, now);
     reservations_.Promise(*task);
     const auto place =
         std::upper_bound(running_.begin(), running_.end(), task,
@@ -177,6 +178,15 @@ void Scheduler::AdmitWaiting(absl::Time now) {
     Task& admitted = **running_.insert(place, std::move(task));
     if (admitted.done()) End(admitted, absl::OkStatus(), now);  // there is nothing to compute
   }
+}
+
+WaitingLine::Fit Scheduler::FitOf(Task& task, bool passes, absl::Time now) {
+  reservations_.Ask(task);  // what is expected has changed since it came
+  if (reservations_.WhatLacks(task) != Lack::kNothing) return WaitingLine::Fit::kLacks;
+  const RequestNeeds available = {.blocks = reservations_.blocks().num_available(),
+                                  .sequences = reservations_.num_available_sequences()};
+  return room_.MayTake(task, available, passes, now) ? WaitingLine::Fit::kFits
+                                                     : WaitingLine::Fit::kLeavesRoom;
 }
 
 void Scheduler::End(Task& task, absl::Status status, absl::Time now) {
@@ -188,6 +198,7 @@ void Scheduler::End(Task& task, absl::Status status, absl::Time now) {
     ended_.push_back({std::move(waited), std::move(status)});
     return;
   }
+  room_.GiveBack(task, now);
   line_.Leave(task, now);
   ended_.push_back({TakeFromRunning(task), std::move(status)});
 }

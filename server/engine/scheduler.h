@@ -16,6 +16,7 @@
 #include "server/engine/sequence.h"
 #include "server/engine/step_costs.h"
 #include "server/engine/task.h"
+#include "server/engine/tenant_room.h"
 #include "server/engine/waiting_line.h"
 
 namespace peerage {
@@ -32,7 +33,8 @@ struct SchedulerOptions {
 
 // Which requests run, and which tokens of which sequences are computed next. A request waits in
 // line (WaitingLine) until what it needs to reach its end can be promised to it (RequestNeeds), so
-// nothing that runs is ever preempted or stuck. With optimistic admission it waits for what it is
+// nothing that runs is ever preempted or stuck, and until that leaves room for other tenants
+// (TenantRoom). With optimistic admission it waits for what it is
 // expected to need; where that turns out to be too little for those that run, the youngest of the
 // lowest priority is preempted: it waits again, for all that it may need, and computes anew what it
 // had computed, with the same results, of which nothing is delivered twice. Beyond its promise,
@@ -103,6 +105,7 @@ class Scheduler {
   void MakeRoom(absl::Time now);
   void Preempt(Task& task, absl::Time now);
   void AdmitWaiting(absl::Time now);
+  WaitingLine::Fit FitOf(Task& task, bool passes, absl::Time now);
   void End(Task& task, absl::Status status, absl::Time now);
   void UpdateExpiry(Task& task);
   std::unique_ptr<Task> TakeFromRunning(Task& task);
@@ -120,6 +123,7 @@ class Scheduler {
   Reservations reservations_;
   std::unordered_map<RequestHandle, Task*> tasks_;  // waiting and running
   WaitingLine line_;
+  TenantRoom room_;
   std::vector<std::unique_ptr<Task>> running_;
   std::set<std::pair<absl::Time, RequestHandle>> expiries_;
   std::vector<EndedTask> ended_;

@@ -109,6 +109,7 @@ struct Task {
   int64_t promised_sequences = 0;              // likewise
   bool started = false;                        // a step of it was scheduled
   std::optional<absl::Time> passed_since;      // it was first in line, and did not fit
+  std::optional<absl::Time> held_back_since;   // likewise, or it was to leave room for others
   std::optional<absl::Time> parked_since;      // its reader is behind: it is not scheduled
   absl::Time expiry = absl::InfiniteFuture();  // when it ends if nothing else changes
   absl::Status failure;                        // not OK: it ends with that

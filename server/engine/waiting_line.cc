@@ -14,6 +14,7 @@ void WaitingLine::Add(std::unique_ptr<Task> task, absl::Time now) {
 
 void WaitingLine::Return(std::unique_ptr<Task> task) {
   task->passed_since.reset();
+  task->held_back_since.reset();
   Tenant& tenant = TenantOf(*task);
   PutIn(tenant, std::move(task));
 }
@@ -35,20 +36,27 @@ void WaitingLine::Join(Tenant& tenant, absl::Time now) {
   tenant.served = fair_share_ + debt * std::exp2(-half_lives);
 }
 
-Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<bool(Task&)> fits) {
+Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<Fit(Task&, bool)> fit) {
   if (!passed_.empty() && now - passed_.begin()->first >= kPassingLimit) {
     Task* const patient = passed_.begin()->second;
-    return fits(*patient) ? patient : nullptr;
+    const Fit fits = fit(*patient, false);
+    if (fits != Fit::kLeavesRoom) return fits == Fit::kFits ? patient : nullptr;
   }
   int looked_at = 0;
+  bool passes = false;
   for (const auto& [share, tenant] : line_) {
     for (const auto& [order, task] : tenant->waiting) {
-      if (fits(*task)) return task.get();
-      if (looked_at == 0 && !task->passed_since) {
+      const Fit fits = fit(*task, passes);
+      if (fits == Fit::kFits) return task.get();
+      if (fits == Fit::kLacks && looked_at == 0 && !task->passed_since) {
         task->passed_since = now;
         passed_.emplace(now, task.get());
       }
       if (++looked_at == kMostLookedAt) return nullptr;
+      if (fits != Fit::kLeavesRoom) continue;
+      passes = true;
+      if (!task->held_back_since) task->held_back_since = task->passed_since.value_or(now);
+      if (now - *task->held_back_since >= kPassingLimit) break;
     }
   }
   return nullptr;

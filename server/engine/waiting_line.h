@@ -24,6 +24,9 @@ namespace peerage {
 // When the first task does not fit, others that do may pass it, for up to kPassingLimit: then
 // nobody is let in before it.
 //
+// Whoever is to leave room for other tenants (TenantRoom) is passed by those that leave it as well,
+// and by others of its own tenant for up to kPassingLimit.
+//
 // Threads: none; belongs to one scheduler.
 // Cost: Next looks at kMostLookedAt tasks; everything is O(log waiting) otherwise.
 class WaitingLine {
@@ -35,8 +38,11 @@ class WaitingLine {
 
   void Add(std::unique_ptr<Task> task, absl::Time now);
 
-  // The next one to run, of those that fit; null when there is none.
-  Task* Next(absl::Time now, absl::FunctionRef<bool(Task&)> fits);
+  enum class Fit { kFits, kLacks, kLeavesRoom };  // the last one: to others, and so does not start
+
+  // The next one to run, of those that fit; null when there is none. `fit` hears whether the task
+  // passes one that leaves room.
+  Task* Next(absl::Time now, absl::FunctionRef<Fit(Task&, bool passes)> fit);
   // The task runs from now on; its tenant is charged with all tokens that it brings, once.
   std::unique_ptr<Task> Start(Task& task);
   // The task, which has started, waits again.
@@ -49,6 +55,11 @@ class WaitingLine {
   // The task, which has started, ends.
   void Leave(const Task& task, absl::Time now);
 
+  // Tokens of the tenant's that were computed, less what is forgiven; 0 of one that is not known.
+  double served(const std::string& tenant) const {
+    const auto found = tenants_.find(tenant);
+    return found == tenants_.end() ? 0 : found->second.served;
+  }
   // The largest difference of tokens served between tenants whose tasks wait.
   int64_t share_gap() const {
     if (line_.empty()) return 0;

@@ -20,7 +20,11 @@ using ::testing::IsEmpty;
 
 constexpr absl::Time kNow = absl::UnixEpoch();
 
-bool All(const Task&) { return true; }
+using Fit = WaitingLine::Fit;
+
+Fit All(const Task&, bool) { return Fit::kFits; }
+
+Fit FewTokens(const Task& task, bool) { return task.prompt_tokens < 50 ? Fit::kFits : Fit::kLacks; }
 
 class WaitingLineTest : public ::testing::Test {
  protected:
@@ -200,7 +204,9 @@ TEST_F(WaitingLineTest, OthersPassALargeOneForAWhile) {
   Task& large = Add({.arrival = kNow}, 50);
   for (int i = 0; i < 3; ++i) Add({.arrival = kNow + absl::Milliseconds(1 + i)});
   int64_t room = 10;
-  const auto fits = [&room](const Task& task) { return task.prompt_tokens <= room; };
+  const auto fits = [&room](const Task& task, bool) {
+    return task.prompt_tokens <= room ? Fit::kFits : Fit::kLacks;
+  };
 
   EXPECT_EQ(Start(fits, kNow), 2u);
   EXPECT_EQ(Start(fits, kNow + WaitingLine::kPassingLimit - absl::Nanoseconds(1)), 3u);
@@ -216,39 +222,37 @@ TEST_F(WaitingLineTest, NobodyPassesWhoWasPassedForTooLong) {
   AddOf("b", 1);
   ASSERT_EQ(Start(All), 1u);
   AddOf("a", 50);
-  const auto fits = [](const Task& task) { return task.prompt_tokens < 50; };
-  EXPECT_EQ(Start(fits), 0u);
+  EXPECT_EQ(Start(FewTokens), 0u);
   AddOf("a", 1);
-  line_.Charge(*started_.emplace_back(line_.Start(*line_.Next(kNow, fits))), 1000);
+  line_.Charge(*started_.emplace_back(line_.Start(*line_.Next(kNow, FewTokens))), 1000);
   AddOf("b", 1);
   ASSERT_EQ(line_.front()->scheduling.tenant, "b");
 
-  EXPECT_EQ(Start(fits, kNow + WaitingLine::kPassingLimit), 0u);
+  EXPECT_EQ(Start(FewTokens, kNow + WaitingLine::kPassingLimit), 0u);
   EXPECT_EQ(Start(All, kNow + WaitingLine::kPassingLimit), 2u);
-  EXPECT_EQ(Start(fits, kNow + WaitingLine::kPassingLimit), 4u);
+  EXPECT_EQ(Start(FewTokens, kNow + WaitingLine::kPassingLimit), 4u);
 }
 
 TEST_F(WaitingLineTest, WhoLeavesHoldsNobodyBack) {
   Task& large = Add({.arrival = kNow}, 50);
   Add({.arrival = kNow + absl::Milliseconds(1)});
-  const auto fits = [](const Task& task) { return task.prompt_tokens < 50; };
-  ASSERT_NE(line_.Next(kNow, fits), nullptr);
-  ASSERT_EQ(line_.Next(kNow + absl::Hours(1), fits), nullptr);
+  ASSERT_NE(line_.Next(kNow, FewTokens), nullptr);
+  ASSERT_EQ(line_.Next(kNow + absl::Hours(1), FewTokens), nullptr);
 
   const std::unique_ptr<Task> removed = line_.Remove(large, kNow + absl::Hours(1));
   EXPECT_EQ(removed.get(), &large);
   EXPECT_EQ(line_.Remove(*removed, kNow), nullptr);
 
-  EXPECT_EQ(Start(fits, kNow + absl::Hours(1)), 2u);
+  EXPECT_EQ(Start(FewTokens, kNow + absl::Hours(1)), 2u);
 }
 
 TEST_F(WaitingLineTest, LooksNoFurtherThanItSays) {
   for (int i = 0; i <= WaitingLine::kMostLookedAt; ++i) Add({.arrival = kNow}, 50);
   const RequestHandle small = Add({.arrival = kNow}).handle;
   int looked_at = 0;
-  const auto fits = [&looked_at](const Task& task) {
+  const auto fits = [&looked_at](const Task& task, bool) {
     ++looked_at;
-    return task.prompt_tokens < 50;
+    return FewTokens(task, false);
   };
 
   EXPECT_EQ(Start(fits), 0u);

@@ -10,6 +10,14 @@ namespace {
 
 constexpr double kMargin = 1e-6;  // sums of the same numbers in another order
 
+bool Fits(const RequestNeeds& asks, const RequestNeeds& available) {
+  return asks.blocks <= available.blocks && asks.sequences <= available.sequences;
+}
+
+RequestNeeds Sum(const RequestNeeds& a, const RequestNeeds& b) {
+  return {.blocks = a.blocks + b.blocks, .sequences = a.sequences + b.sequences};
+}
+
 // What is promised to the one is enough for the other. Who has ended at once was promised nothing.
 bool AsksNoMore(const Client& a, const Client& b) {
   return !b.reader->done() && a.task->asks.blocks <= b.task->asks.blocks &&
@@ -27,6 +35,8 @@ bool OthersMayBePatient(LiveClients clients, const Client& but, absl::Time now) 
 
 LineRules::LineRules(const World& world, Verdict* verdict, Coverage* coverage)
     : is_crowd_(world.is_crowd),
+      most_room_({.blocks = world.num_blocks / TenantRoom::kKeptPart,
+                  .sequences = world.max_sequences / TenantRoom::kKeptPart}),
       is_optimistic_(world.optimistic),
       verdict_(*verdict),
       coverage_(*coverage) {
@@ -54,9 +64,11 @@ void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservat
   }
   for (size_t i = 0; i < tenants_.size(); ++i) shares_before_[i] = tenants_[i].share;
   Admit(clients, now);
-  for (const Client* client : admitted_) CheckPassed(*client, clients, now);
-  FindFirst(clients, now);
-  CheckIdle(clients, reservations, now);
+  const RequestNeeds available = {.blocks = reservations.blocks().num_available(),
+                                  .sequences = reservations.num_available_sequences()};
+  for (const Client* client : admitted_) CheckPassed(*client, clients, available, now);
+  FindFirst(clients, available, now);
+  CheckIdle(clients, available, now);
   CheckFairness(clients);
 }
 
@@ -110,9 +122,22 @@ void LineRules::Admit(LiveClients clients, absl::Time now) {
   }
 }
 
-void LineRules::CheckPassed(const Client& admitted, LiveClients clients, absl::Time now) {
+// `available` is what was left at the end.
+void LineRules::CheckPassed(const Client& admitted, LiveClients clients,
+                            const RequestNeeds& available, absl::Time now) {
+  // Where promises are not firm, what was available is not known any more.
+  if (is_optimistic_ && !has_one_tenant_ && most_room_.blocks > 0) return;
+  RequestNeeds least = available, most = available;  // before it was admitted
+  for (const Client* const client : admitted_) {
+    if (client->reader->done()) continue;
+    most = Sum(most, client->task->asks);
+    if (client == &admitted) least = Sum(least, client->task->asks);
+  }
   for (const Client* const waiting : clients) {
     if (!waiting->waits()) continue;
+    const bool may_have_left_room =
+        Fits(waiting->task->asks, most) && !FitsWithRoomForOthers(*waiting, least);
+    if (may_have_left_room) continue;
     verdict_.Require(!IsBefore(*waiting, admitted, now) || !AsksNoMore(*waiting, admitted),
                      "request ", admitted.arrival->handle, " passes request ",
                      waiting->arrival->handle);
@@ -123,6 +148,11 @@ void LineRules::CheckPassed(const Client& admitted, LiveClients clients, absl::T
                      ", which was first for too long");
     coverage_.patient += is_patient;
   }
+}
+
+bool LineRules::FitsWithRoomForOthers(const Client& waiting, const RequestNeeds& available) const {
+  const RequestNeeds& asks = waiting.task->asks;
+  return Fits(has_one_tenant_ ? asks : Sum(asks, most_room_), available);
 }
 
 bool LineRules::IsBefore(const Client& waiting, const Client& admitted, absl::Time now) const {
@@ -137,7 +167,7 @@ bool LineRules::IsBefore(const Client& waiting, const Client& admitted, absl::Ti
   return tenants_[waiting.tenant].share + kMargin < shares_before_[admitted.tenant];
 }
 
-void LineRules::FindFirst(LiveClients clients, absl::Time now) {
+void LineRules::FindFirst(LiveClients clients, const RequestNeeds& available, absl::Time now) {
   Client* first = nullptr;
   bool is_certain = exact_;
   for (Client* const client : clients) {
@@ -154,21 +184,18 @@ void LineRules::FindFirst(LiveClients clients, absl::Time now) {
     if (is_before) first = client;
   }
   if (first == nullptr || first->first_since || !is_certain) return;
+  if (Fits(first->task->asks, available)) return;  // it leaves room for others
   if (has_one_tenant_ || !OthersMayBePatient(clients, *first, now)) first->first_since = now;
 }
 
-void LineRules::CheckIdle(LiveClients clients, const Reservations& reservations, absl::Time now) {
+void LineRules::CheckIdle(LiveClients clients, const RequestNeeds& available, absl::Time now) {
   const bool waits_in_vain = fitted_ != nullptr && fitted_->waits() && admitted_.empty() &&
                              !OthersMayBePatient(clients, *fitted_, now);
   verdict_.Require(!waits_in_vain, "a request waits that fits");
   fitted_ = nullptr;
   if (is_optimistic_) return;
   for (const Client* const client : clients) {
-    if (!client->waits()) continue;
-    const RequestNeeds& asks = client->task->asks;
-    const bool fits = asks.sequences <= reservations.num_available_sequences() &&
-                      asks.blocks <= reservations.blocks().num_available();
-    if (fits) fitted_ = client;
+    if (client->waits() && FitsWithRoomForOthers(*client, available)) fitted_ = client;
   }
 }
 
