@@ -233,7 +233,8 @@ void App::SetMetricsInfo() {
 
 absl::Status App::Serve() {
   RpcServerOptions options;
-  options.listen = config_.listen.ToString();
+  options.listen = config_.listen;
+  options.door = config_.door == "on";
   options.model_name = config_.model_name;
   options.version = kVersion;
   options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};
@@ -306,7 +307,7 @@ void App::Lose(const absl::Status& status) {
 }
 
 std::string App::ReadyLine() const {
-  return absl::StrCat("peerage-server ready grpc=", rpc_->address(),
+  return absl::StrCat("peerage-server ready grpc=", rpc_->address().ToString(),
                       " admin=", admin_->address().ToString(), " model=", config_.model_name);
 }
 

@@ -245,6 +245,14 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) {
        return config.kv_cache_mib ? absl::StrCat(*config.kv_cache_mib) : QuoteToml("auto");
      }},
+    {"door", "on|off",
+     "Whether connections come in by a door that keeps hostile ones away; off behind a proxy that "
+     "does so",
+     "on",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetOneOf(value, kOnOff, &config->door);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.door); }},
     {"prefix-cache", "on|off",
      "Whether computed blocks of the KV cache are kept for requests that begin alike", "on",
      [](absl::string_view value, ServerConfig* config) {

@@ -68,7 +68,7 @@ class Server {
                                        std::move(model), &tokenizer_, &Clock::Real(), &metrics_);
     usage_ = std::make_unique<ExpertUsageReader>(
         ExpertUsageParts{engine_.get(), {statistics_.get()}, &lane_, &Clock::Real()});
-    rpc_ = *RpcServer::Start({.listen = "127.0.0.1:0", .model_name = "instant", .version = "0"},
+    rpc_ = *RpcServer::Start({.listen = {"127.0.0.1", 0}, .model_name = "instant", .version = "0"},
                              {.engine = engine_.get(),
                               .tokenizer = &tokenizer_,
                               .clock = &Clock::Real(),
@@ -82,7 +82,7 @@ class Server {
     engine_->Stop();
   }
 
-  std::string address() const { return rpc_->address(); }
+  std::string address() const { return rpc_->address().ToString(); }
   uint64_t steps() const { return engine_->status().steps; }
 
  private:

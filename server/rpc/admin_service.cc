@@ -6,26 +6,14 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
+#include "server/rpc/client_address.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/request/field_errors.h"
 
 namespace peerage {
-
-bool IsLocalClient(absl::string_view address) {
-  if (absl::StartsWith(address, "unix:") || absl::StartsWith(address, "unix-abstract:"))
-    return true;
-  if (absl::ConsumePrefix(&address, "ipv4:")) return absl::StartsWith(address, "127.");
-  if (!absl::ConsumePrefix(&address, "ipv6:")) return false;
-  // gRPC writes the brackets as they are or percent-encoded, depending on its version.
-  const std::string plain = absl::StrReplaceAll(address, {{"%5B", "["}, {"%5D", "]"}});
-  return absl::StartsWith(plain, "[::1]") || absl::StartsWith(plain, "[::ffff:127.");
-}
 
 namespace {
 
@@ -81,8 +69,9 @@ void AddWorker(const WorkerStatus& status, v1::GetServerStatusResponse& response
 }
 
 // Of a call that changes the server, which is for whoever runs it.
-absl::Status CheckMayChange(grpc::CallbackServerContext& context, absl::string_view method) {
-  if (!IsLocalClient(context.peer())) {
+absl::Status CheckMayChange(grpc::CallbackServerContext& context, const Backend& backend,
+                            absl::string_view method) {
+  if (!IsLocalClient(ClientAddress(context, backend.door))) {
     return absl::PermissionDeniedError(
         absl::StrCat(method, " is for callers on the server's own machine"));
   }
@@ -141,7 +130,7 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
                                               v1::DrainResponse* response) {
   const std::shared_ptr<DrainReactor> reactor = Held(new DrainReactor);
   absl::Status status = ReadRequestId(*context).status();
-  status.Update(CheckMayChange(*context, "Drain"));
+  status.Update(CheckMayChange(*context, backend_, "Drain"));
   if (!status.ok()) {
     reactor->End(ToGrpcStatus(status, *context));
     return reactor.get();
@@ -154,7 +143,7 @@ grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext*
                                                     const v1::SetLogLevelRequest* request,
                                                     v1::SetLogLevelResponse* response) {
   absl::Status status = ReadRequestId(*context).status();
-  status.Update(CheckMayChange(*context, "SetLogLevel"));
+  status.Update(CheckMayChange(*context, backend_, "SetLogLevel"));
   const std::optional<LogLevel> level = FromProto(request->level());
   if (!level.has_value()) status.Update(FieldError("level", "must be a known LogLevel"));
   if (!status.ok()) return FinishUnary(status, context);

@@ -10,17 +10,12 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "peerage/v1/models.grpc.pb.h"
 #include "server/rpc/backend.h"
 
 namespace peerage {
-
-// Whether a gRPC peer's address ("ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "unix:...") is on this
-// machine by the address alone. What is not understood is not local.
-bool IsLocalClient(absl::string_view address);
 
 // How the server is doing, how to make it stop taking work, and how much it logs.
 //

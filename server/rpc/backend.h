@@ -1,5 +1,6 @@
 #pragma once
 
+#include "server/door/door.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
@@ -21,7 +22,8 @@ struct Backend {
   BackgroundLane* answers = nullptr;   // where answers are made that would hold up a worker
   TextPool* texts = nullptr;           // where what clients wrote is read
   Log* log = nullptr;
-  bool log_content = false;  // what requests hold is logged
+  const Door* door = nullptr;  // by which clients came, if by any
+  bool log_content = false;    // what requests hold is logged
 };
 
 }  // namespace peerage

@@ -6,12 +6,10 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
-#include <grpcpp/server_builder.h>
 
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
@@ -19,22 +17,12 @@
 #include "server/rpc/engine_call.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/read_json_request.h"
-#include "server/rpc/stop_listening.h"
 
 namespace peerage {
 namespace {
 
-// HOST:PORT, where the port is a number: gRPC would take a name of a service, or none at all.
-absl::Status CheckAddress(absl::string_view listen) {
-  const size_t colon = listen.rfind(':');
-  uint32_t port = 0;
-  if (colon == absl::string_view::npos || colon == 0 ||
-      !absl::SimpleAtoi(listen.substr(colon + 1), &port) || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", listen, "\" is not HOST:PORT with a port of 0 to 65535"));
-  }
-  return absl::OkStatus();
-}
+// What gRPC has written last, such as how a call ended, is on its way through the door.
+constexpr absl::Duration kLastBytesTimeout = absl::Seconds(1);
 
 // Limits against peers that are slow, gone or hostile; gRPC's defaults trust everybody.
 void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder& builder) {
@@ -86,15 +74,20 @@ void SetUpLibraries() {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptions& options,
                                                             const RpcServerParts& parts) {
-  RETURN_IF_ERROR(CheckAddress(options.listen));
-  std::unique_ptr<RpcServer> server(new RpcServer(options, parts));
-  RETURN_IF_ERROR(server->Listen(options));
+  std::unique_ptr<Door> door;
+  if (options.door) {
+    ASSIGN_OR_RETURN(door, Door::Open({.listen = options.listen, .clock = parts.clock}));
+  }
+  std::unique_ptr<RpcServer> server(new RpcServer(options, parts, std::move(door)));
+  RETURN_IF_ERROR(server->Serve(options));
   server->SetReady(true);
   return server;
 }
 
-RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts)
-    : grpc_log_(std::make_unique<GrpcLog>(parts.log)),
+RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& parts,
+                     std::unique_ptr<Door> door)
+    : door_(std::move(door)),
+      grpc_log_(std::make_unique<GrpcLog>(parts.log)),
       model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits},
       backend_{.engine = parts.engine,
                .expert_usage = parts.expert_usage,
@@ -104,6 +97,7 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
                .answers = parts.answers,
                .texts = &texts_,
                .log = parts.log,
+               .door = door_.get(),
                .log_content = options.log_content},
       inference_(backend_),
       models_(&model_),
@@ -113,13 +107,20 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
 
 RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
 
-absl::Status RpcServer::Listen(const RpcServerOptions& options) {
-  const std::string& listen = options.listen;
+absl::Status RpcServer::Serve(const RpcServerOptions& options) {
   SetUpLibraries();
   grpc::ServerBuilder builder;
   SetLimits(options, builder);
   UseFewSynchronousThreads(builder);
-  builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
+  address_ = options.listen;
+  if (door_ != nullptr) {
+    using Acceptors = grpc::ServerBuilder::experimental_type;
+    acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+        Acceptors::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+  } else {
+    builder.AddListeningPort(address_.ToString(), grpc::InsecureServerCredentials(),
+                             &address_.port);
+  }
   builder.RegisterService(&inference_);
   builder.RegisterService(&models_);
   builder.RegisterService(&experts_);
@@ -128,12 +129,21 @@ absl::Status RpcServer::Listen(const RpcServerOptions& options) {
   interceptors.push_back(InterceptCalls(backend_.observer, backend_.clock, &calls_));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port_ == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", listen, ": the port is in use or the host not ours"));
+  if (server_ == nullptr || (door_ == nullptr && address_.port == 0)) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen.ToString(),
+                                               ": the port is in use or the host not ours"));
   }
-  address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port_);
+  if (door_ != nullptr) OpenDoor();
   return absl::OkStatus();
+}
+
+void RpcServer::OpenDoor() {
+  address_ = door_->address();
+  door_->Start([this](Descriptor connection) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.fd = connection.Release();
+    acceptor_->HandleNewConnection(&parameters);
+  });
 }
 
 void RpcServer::SetReady(bool ready) {
@@ -144,11 +154,12 @@ void RpcServer::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   calls_.AwaitPresent(deadline);
   // A call that comes once gRPC's own shutdown has begun is CANCELLED, as if its client had wished
-  // that. So nobody is connected any more by then.
+  // that. So nobody connects any more by then.
   grpc_log_.reset();  // it complains of its listener
-  StopListening(port_);
+  if (door_ != nullptr) door_->StopListening();
   grpc_server_cancel_all_calls(server_->c_server());
   server_->Shutdown(absl::ToChronoTime(absl::InfinitePast()));
+  if (door_ != nullptr) door_->AwaitEnd(absl::Now() + kLastBytesTimeout);
 }
 
 absl::StatusOr<GenerateRequest> RpcServer::ReadGenerate(absl::string_view json,

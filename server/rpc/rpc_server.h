@@ -2,6 +2,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <memory>
 #include <string>
@@ -10,11 +11,13 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "model/tokenizer/tokenizer.h"
+#include "server/door/door.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
+#include "server/listen_address.h"
 #include "server/log/log.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
@@ -29,7 +32,9 @@
 namespace peerage {
 
 struct RpcServerOptions {
-  std::string listen = "127.0.0.1:50051";  // HOST:PORT; port 0 takes a free one
+  ListenAddress listen{"127.0.0.1", 50051};  // port 0 takes a free one
+  // Clients come in by a door; else gRPC listens itself, for who is behind a proxy that guards it.
+  bool door = true;
   std::string model_name;
   std::string version;
   TraceLimits trace_limits;
@@ -57,8 +62,8 @@ struct RpcServerParts {
 // Threads: Start and the destructor from one thread, the rest from any.
 class RpcServer {
  public:
-  // Listens and serves. INVALID_ARGUMENT for an address that is none, UNAVAILABLE when it cannot be
-  // listened on: the port is in use, or the host is not this machine's.
+  // Listens and serves. UNAVAILABLE when the address cannot be listened on: the port is in use, or
+  // the host is not this machine's.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcServerOptions& options,
                                                           const RpcServerParts& parts);
 
@@ -66,7 +71,7 @@ class RpcServer {
   ~RpcServer();
 
   // Where it listens, with the port that was taken.
-  const std::string& address() const { return address_; }
+  const ListenAddress& address() const { return address_; }
 
   // What health says of the model. Serving from the start; false on the way to a shutdown.
   void SetReady(bool ready);
@@ -88,10 +93,14 @@ class RpcServer {
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
  private:
-  RpcServer(const RpcServerOptions& options, const RpcServerParts& parts);
+  RpcServer(const RpcServerOptions& options, const RpcServerParts& parts,
+            std::unique_ptr<Door> door);
 
-  absl::Status Listen(const RpcServerOptions& options);
+  absl::Status Serve(const RpcServerOptions& options);
+  void OpenDoor();
 
+  // Null where gRPC listens. Outlives the services, which ask it who calls.
+  const std::unique_ptr<Door> door_;
   std::unique_ptr<GrpcLog> grpc_log_;
   const ServedModel model_;
   const Backend backend_;
@@ -101,8 +110,8 @@ class RpcServer {
   AdminService admin_;
   TextPool texts_;  // behind what its last tasks look at
   CallsInFlight calls_;
-  int port_ = 0;
-  std::string address_;
+  ListenAddress address_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;  // for the door
   std::unique_ptr<grpc::Server> server_;
 };
 

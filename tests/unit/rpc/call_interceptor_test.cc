@@ -25,7 +25,7 @@ class CallInterceptorTest : public ::testing::Test {
   // The code of a unary call of any method with any bytes.
   grpc::StatusCode Call(const std::string& method, const std::string& message) {
     const auto channel =
-        grpc::CreateChannel(server_.rpc().address(), grpc::InsecureChannelCredentials());
+        grpc::CreateChannel(server_.rpc().address().ToString(), grpc::InsecureChannelCredentials());
     return CallRaw(channel, method, message).status.error_code();
   }
 
@@ -107,7 +107,7 @@ TEST_F(CallInterceptorTest, AMessageThatIsNoneIsTheClientsFaultInEveryMethod) {
     if (!absl::StartsWith(method, "peerage.v1.")) continue;
     if (absl::EndsWith(method, "/ScoreStream")) continue;  // a stream of messages, not one
     const auto channel =
-        grpc::CreateChannel(server_.rpc().address(), grpc::InsecureChannelCredentials());
+        grpc::CreateChannel(server_.rpc().address().ToString(), grpc::InsecureChannelCredentials());
     const grpc::Status status = CallRaw(channel, absl::StrCat("/", method), "\xff\xff").status;
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
     EXPECT_THAT(status.error_message(), HasSubstr("not UTF-8")) << method;

@@ -1,9 +1,9 @@
+#include "server/rpc/client_address.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
-
-#include "server/rpc/admin_service.h"
 
 namespace peerage {
 namespace {

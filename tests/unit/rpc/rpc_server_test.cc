@@ -22,7 +22,7 @@ namespace {
 // Another server on the parts of the first.
 class RpcServerTest : public ::testing::Test {
  protected:
-  absl::Status StartAt(const std::string& listen) {
+  absl::Status StartAt(const ListenAddress& listen) {
     return RpcServer::Start({.listen = listen, .model_name = "fake", .version = "1"},
                             {.engine = &server_.engine(),
                              .tokenizer = &tokenizer_,
@@ -33,7 +33,8 @@ class RpcServerTest : public ::testing::Test {
   }
 
   std::shared_ptr<grpc::Channel> TcpChannel() {
-    return grpc::CreateChannel(server_.rpc().address(), grpc::InsecureChannelCredentials());
+    return grpc::CreateChannel(server_.rpc().address().ToString(),
+                               grpc::InsecureChannelCredentials());
   }
 
   // What grpc.health.v1.Health/Check says of a service: its ServingStatus, or minus the code.
@@ -56,8 +57,8 @@ class RpcServerTest : public ::testing::Test {
 };
 
 TEST_F(RpcServerTest, TellsThePortThatItTook) {
-  EXPECT_THAT(server_.rpc().address(), ::testing::StartsWith("127.0.0.1:"));
-  EXPECT_NE(server_.rpc().address(), "127.0.0.1:0");
+  EXPECT_EQ(server_.rpc().address().host, "127.0.0.1");
+  EXPECT_GT(server_.rpc().address().port, 0);
   grpc::ClientContext context;
   v1::GenerateResponse response;
   EXPECT_TRUE(v1::InferenceService::NewStub(TcpChannel())
@@ -109,14 +110,8 @@ TEST_F(RpcServerTest, EveryServiceTakesAndEchoesTheRequestId) {
 TEST_F(RpcServerTest, RefusesAPortThatIsInUse) {
   const absl::Status status = StartAt(server_.rpc().address());
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
-  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(server_.rpc().address()));
-}
-
-TEST_F(RpcServerTest, RefusesWhatIsNoAddress) {
-  for (const std::string listen : {"", "127.0.0.1", ":50051", "localhost:", "localhost:http",
-                                   "localhost:65536", "localhost:-1", "localhost:1e3"}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(StartAt(listen))) << listen;
-  }
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr(server_.rpc().address().ToString()));
 }
 
 TEST_F(RpcServerTest, HealthTellsAliveFromReady) {

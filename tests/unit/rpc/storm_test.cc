@@ -108,8 +108,9 @@ class StormTest : public ::testing::Test {
   Storm& Begin(StormOptions options) {
     options.seed = FromEnvironment("PEERAGE_STORM_SEED", 14);
     RecordProperty("seed", std::to_string(options.seed));
-    storm_.emplace(
-        grpc::CreateChannel(server_->rpc().address(), grpc::InsecureChannelCredentials()), options);
+    storm_.emplace(grpc::CreateChannel(server_->rpc().address().ToString(),
+                                       grpc::InsecureChannelCredentials()),
+                   options);
     if (options.timeout_unit > absl::ZeroDuration()) step_takes_ = options.timeout_unit;
     watch_.Begin(&*storm_, &server_->clock());
     watch_.metrics().Watch([this] { return server_->engine().status(); });

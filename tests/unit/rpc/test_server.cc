@@ -64,7 +64,7 @@ TestServer::TestServer(const TestServerOptions& options) {
   expert_usage_ = std::make_unique<ExpertUsageReader>(
       ExpertUsageParts{engine_.get(), {statistics_.get()}, &sums_, &clock_});
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
-      RpcServer::Start({.listen = "127.0.0.1:0",
+      RpcServer::Start({.listen = {"127.0.0.1", 0},
                         .model_name = "fake",
                         .version = "1.2.3",
                         .trace_limits = options.trace_limits,
@@ -85,7 +85,7 @@ TestServer::TestServer(const TestServerOptions& options) {
   experts_ = v1::ExpertService::NewStub(channel);
   // Some of its calls depend on where they come from, which in-process calls do not tell.
   admin_ = v1::AdminService::NewStub(
-      grpc::CreateChannel(rpc_->address(), grpc::InsecureChannelCredentials()));
+      grpc::CreateChannel(rpc_->address().ToString(), grpc::InsecureChannelCredentials()));
 }
 
 TestServer::~TestServer() {

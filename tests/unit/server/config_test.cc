@@ -153,8 +153,8 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"max-sequences", "99999999999999999999"}, Value{"threads", ""},
         Value{"max-request-mib", "0"}, Value{"max-request-mib", "257"},
         Value{"max-request-mib", ""}, Value{"min-ping-interval", "-1"},
-        Value{"min-ping-interval", ""}, Value{"drain-timeout", ""}, Value{"listen", ""},
-        Value{"kv-cache-mib", "0"}, Value{"kv-cache-mib", "16777217"},
+        Value{"min-ping-interval", ""}, Value{"door", "ajar"}, Value{"drain-timeout", ""},
+        Value{"listen", ""}, Value{"kv-cache-mib", "0"}, Value{"kv-cache-mib", "16777217"},
         Value{"kv-cache-mib", "99999999999999999999"}, Value{"expert-usage", "on"},
         Value{"expert-metrics", "all"}, Value{"expert-trace", "all"}, Value{"max-trace-mib", "0"},
         Value{"max-trace-mib", "4"}, Value{"drain-timeout", "-1"}, Value{"drain-timeout", "25h"},
@@ -185,12 +185,13 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"max-sequences", "1"}, Value{"max-sequences", "4096"},
         Value{"max-queued-requests", "1"}, Value{"max-queued-requests", "1000000"},
         Value{"kv-cache-mib", "1"}, Value{"kv-cache-mib", "16777216"},
-        Value{"kv-cache-mib", "auto"}, Value{"expert-usage", "off"}, Value{"expert-usage", "total"},
-        Value{"expert-metrics", "full"}, Value{"expert-baseline", "usage.npy"},
-        Value{"expert-trace", "none"}, Value{"expert-trace", "full"}, Value{"max-trace-mib", "1"},
-        Value{"max-trace-mib", "3"}, Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"},
-        Value{"step-timeout", "1s"}, Value{"log-level", "off"}, Value{"log-content", "true"},
-        Value{"log-content", "false"}, Value{"log-format", "json"}, Value{"log-rate", "1000000"}));
+        Value{"kv-cache-mib", "auto"}, Value{"door", "off"}, Value{"expert-usage", "off"},
+        Value{"expert-usage", "total"}, Value{"expert-metrics", "full"},
+        Value{"expert-baseline", "usage.npy"}, Value{"expert-trace", "none"},
+        Value{"expert-trace", "full"}, Value{"max-trace-mib", "1"}, Value{"max-trace-mib", "3"},
+        Value{"drain-timeout", "0"}, Value{"drain-timeout", "24h"}, Value{"step-timeout", "1s"},
+        Value{"log-level", "off"}, Value{"log-content", "true"}, Value{"log-content", "false"},
+        Value{"log-format", "json"}, Value{"log-rate", "1000000"}));
 
 TEST(ConfigTest, ReadsDurationsWithAndWithoutAUnit) {
   EXPECT_EQ(ParseOrDie({"--model=m", "--drain-timeout=500ms"}).drain_timeout,

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/door/connection_info.h"
+#include "server/door/descriptor.h"
+#include "server/door/event_loop.h"
+#include "server/door/listener.h"
+#include "server/engine/clock.h"
+#include "server/listen_address.h"
+
+namespace peerage {
+
+// Where strangers come in. It listens and accepts; for each connection it makes a pair of sockets,
+// gives one of them to whoever serves, and relays what is sent between the other and the client.
+// So who serves meets nobody who was not let in, and never runs out of descriptors by accepting.
+//
+// Threads: safe from many. It has a few of its own, which never wait.
+class Door {
+ public:
+  struct Options {
+    ListenAddress listen;
+    const Clock* clock = nullptr;
+  };
+  // Takes the server's end of a connection, on one of the door's threads. The name of the socket at
+  // its other end, in the abstract namespace of Unix sockets (unix(7)), is the connection's alone;
+  // see Find.
+  using Serve = std::function<void(Descriptor)>;
+
+  // Listens; who connects waits until Start. UNAVAILABLE, with the reason, when the address cannot
+  // be listened on.
+  static absl::StatusOr<std::unique_ptr<Door>> Open(const Options& options);
+
+  // Closes what is still open.
+  ~Door();
+
+  // Where it listens, with the port that was taken.
+  const ListenAddress& address() const { return address_; }
+
+  // Who is behind the abstract name ("peerage-4f..-17") of a connection that is open; nothing for
+  // any other.
+  std::optional<ConnectionInfo> Find(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Lets them in. Called at most once.
+  void Start(Serve serve);
+  // Nobody connects any more. Those who are connected stay.
+  void StopListening();
+  // Returns when all connections have ended, because their server or their client did, at the
+  // latest at `deadline` (of the system's clock). Whether they have.
+  bool AwaitEnd(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  class Room;
+
+  Door(const Options& options, std::unique_ptr<Listener> listener,
+       std::vector<std::unique_ptr<Room>> rooms);
+
+  void LetIn(Descriptor client, ConnectionInfo info);
+  void Forget(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
+
+  const Options options_;
+  const ListenAddress address_;
+  const std::unique_ptr<Listener> listener_;
+  // Of the listener's thread.
+  Serve serve_;
+  size_t next_room_ = 0;
+
+  mutable absl::Mutex mu_;
+  absl::flat_hash_map<std::string, ConnectionInfo> connections_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::unique_ptr<Room>> rooms_;  // the first has the listener
+};
+
+}  // namespace peerage

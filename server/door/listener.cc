@@ -1,0 +1,128 @@
+#include "server/door/listener.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace peerage {
+namespace {
+
+// So that a flood of connections does not hold up those that are open.
+constexpr int kMostAcceptedAtOnce = 16;
+
+union SocketAddress {
+  sockaddr any;
+  sockaddr_in ipv4;
+  sockaddr_in6 ipv6;
+  sockaddr_storage storage;
+};
+
+std::string AddressText(const SocketAddress& address) {
+  char host[INET6_ADDRSTRLEN] = "";
+  if (address.any.sa_family == AF_INET) {
+    inet_ntop(AF_INET, &address.ipv4.sin_addr, host, sizeof(host));
+    return absl::StrCat("ipv4:", host, ":", ntohs(address.ipv4.sin_port));
+  }
+  inet_ntop(AF_INET6, &address.ipv6.sin6_addr, host, sizeof(host));
+  return absl::StrCat("ipv6:[", host, "]:", ntohs(address.ipv6.sin6_port));
+}
+
+int BoundPort(int socket) {
+  SocketAddress address = {};
+  socklen_t size = sizeof(address);
+  if (getsockname(socket, &address.any, &size) != 0) return 0;
+  return ntohs(address.any.sa_family == AF_INET ? address.ipv4.sin_port : address.ipv6.sin6_port);
+}
+
+// A socket that listens; invalid, with errno, when there is none.
+Descriptor ListenOn(const addrinfo& found, int port) {
+  SocketAddress address = {};
+  std::memcpy(&address, found.ai_addr, found.ai_addrlen);
+  // At the same place in both.
+  address.ipv4.sin_port = htons(static_cast<uint16_t>(port));
+  Descriptor listening(socket(found.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!listening.valid()) return listening;
+  const int on = 1;
+  setsockopt(listening.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (bind(listening.get(), &address.any, found.ai_addrlen) != 0 ||
+      listen(listening.get(), SOMAXCONN) != 0) {
+    const int reason = errno;
+    listening.Reset();
+    errno = reason;
+  }
+  return listening;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const ListenAddress& address) {
+  const auto refuse = [&address](absl::string_view reason) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address.ToString(), ": ", reason));
+  };
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(address.host.c_str(), nullptr, &hints, &found);
+  if (error != 0) return refuse(gai_strerror(error));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> freed(found, &freeaddrinfo);
+  ListenAddress bound = address;
+  std::vector<Descriptor> sockets;
+  int reason = 0;
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    Descriptor listening = ListenOn(*one, bound.port);
+    if (!listening.valid()) {
+      reason = errno;
+      // A name's second address may be one that this machine has not, such as IPv6's loopback.
+      if (reason == EADDRNOTAVAIL || reason == EAFNOSUPPORT) continue;
+      return refuse(std::strerror(reason));
+    }
+    bound.port = BoundPort(listening.get());
+    sockets.push_back(std::move(listening));
+  }
+  if (sockets.empty()) return refuse(std::strerror(reason));
+  return std::unique_ptr<Listener>(new Listener(bound, std::move(sockets)));
+}
+
+Listener::Listener(ListenAddress address, std::vector<Descriptor> sockets)
+    : address_(std::move(address)), sockets_(std::move(sockets)) {}
+
+void Listener::Start(EventLoop& loop, Accept accept) {
+  accept_ = std::move(accept);
+  for (const Descriptor& socket : sockets_) {
+    auto watched = std::make_unique<Watched>();
+    watched->callback = [this, fd = socket.get()] { AcceptFrom(fd); };
+    watched->event = loop.Watch(socket.get(), EV_READ, &watched->callback);
+    event_add(watched->event.get(), nullptr);
+    watched_.push_back(std::move(watched));
+  }
+}
+
+void Listener::Stop() {
+  watched_.clear();
+  sockets_.clear();
+}
+
+void Listener::AcceptFrom(int socket) {
+  for (int i = 0; i < kMostAcceptedAtOnce; ++i) {
+    SocketAddress address = {};
+    socklen_t size = sizeof(address);
+    Descriptor accepted(accept4(socket, &address.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!accepted.valid()) return;
+    // A token goes out when it is there.
+    const int on = 1;
+    setsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    accept_(std::move(accepted), {.address = AddressText(address)});
+  }
+}
+
+}  // namespace peerage

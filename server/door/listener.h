@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/door/connection_info.h"
+#include "server/door/descriptor.h"
+#include "server/door/event_loop.h"
+#include "server/listen_address.h"
+
+namespace peerage {
+
+// The sockets that one address comes to (localhost may be two), and who connects to them.
+//
+// Threads: its loop's, but for Bind, and the destructor after StopListening or the loop's end.
+class Listener {
+ public:
+  // A socket that does not block, and who is at its other end.
+  using Accept = std::function<void(Descriptor, ConnectionInfo)>;
+
+  // Listens; port 0 takes a free one. UNAVAILABLE, with the reason, when the address cannot be
+  // listened on.
+  static absl::StatusOr<std::unique_ptr<Listener>> Bind(const ListenAddress& address);
+
+  // Where it listens, with the port that was taken.
+  const ListenAddress& address() const { return address_; }
+
+  // Accepts from now on.
+  void Start(EventLoop& loop, Accept accept);
+  // Nobody connects any more; who waits to be accepted is refused by the system.
+  void Stop();
+
+ private:
+  struct Watched {
+    std::function<void()> callback;
+    Event event;
+  };
+
+  Listener(ListenAddress address, std::vector<Descriptor> sockets);
+  void AcceptFrom(int socket);
+
+  ListenAddress address_;
+  std::vector<Descriptor> sockets_;
+  Accept accept_;
+  std::vector<std::unique_ptr<Watched>> watched_;
+};
+
+}  // namespace peerage

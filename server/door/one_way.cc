@@ -1,0 +1,80 @@
+#include "server/door/one_way.h"
+
+#include <array>
+#include <utility>
+
+namespace peerage {
+
+OneWay::OneWay(Parts parts)
+    : parts_(std::move(parts)),
+      waiting_(evbuffer_new()),
+      readable_callback_([this] { OnReadable(); }),
+      writable_callback_([this] { OnWritable(); }),
+      readable_(parts_.loop->Watch(parts_.from->fd(), EV_READ, &readable_callback_)),
+      writable_(parts_.loop->Watch(parts_.to->fd(), EV_WRITE, &writable_callback_)) {
+  event_add(readable_.get(), nullptr);
+}
+
+void OneWay::Close(absl::string_view last) {
+  if (closed_) return;
+  closed_ = true;
+  event_del(readable_.get());
+  if (!failed_ && !last.empty()) PassOn(last);
+  EndIfDone();
+}
+
+void OneWay::OnReadable() {
+  static thread_local std::array<char, kReadBytes> scratch;
+  const Transfer read = parts_.from->Read(absl::MakeSpan(scratch));
+  if (read.result == Transfer::kBlocked) return;
+  if (read.result == Transfer::kMoved) {
+    const absl::string_view bytes(scratch.data(), read.bytes);
+    parts_.judge(bytes);
+    if (!closed_) PassOn(bytes);
+  } else {
+    source_ended_ = true;
+    Close("");
+  }
+  if (ended_ || failed_) parts_.on_change();
+}
+
+void OneWay::OnWritable() {
+  const auto size = static_cast<ssize_t>(waiting_bytes());
+  const auto* bytes = reinterpret_cast<const char*>(evbuffer_pullup(waiting_.get(), size));
+  evbuffer_drain(waiting_.get(), WriteNow({bytes, static_cast<size_t>(size)}));
+  if (waiting_bytes() == 0 && !failed_) {
+    event_del(writable_.get());
+    if (!closed_) event_add(readable_.get(), nullptr);
+    EndIfDone();
+  }
+  if (ended_ || failed_) parts_.on_change();
+}
+
+void OneWay::PassOn(absl::string_view bytes) {
+  if (bytes.empty()) return;
+  if (waiting_bytes() == 0) bytes.remove_prefix(WriteNow(bytes));
+  if (bytes.empty() || failed_) return;
+  evbuffer_add(waiting_.get(), bytes.data(), bytes.size());
+  event_del(readable_.get());
+  event_add(writable_.get(), nullptr);
+}
+
+size_t OneWay::WriteNow(absl::string_view bytes) {
+  const Transfer written = parts_.to->Write(bytes);
+  if (written.result == Transfer::kFailed || written.result == Transfer::kEnded) {
+    failed_ = true;
+    event_del(readable_.get());
+    event_del(writable_.get());
+    return 0;
+  }
+  taken_bytes_ += written.bytes;
+  return written.bytes;
+}
+
+void OneWay::EndIfDone() {
+  if (!closed_ || ended_ || failed_ || waiting_bytes() != 0) return;
+  ended_ = true;
+  parts_.to->EndWriting();
+}
+
+}  // namespace peerage
