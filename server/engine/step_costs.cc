@@ -5,7 +5,7 @@
 namespace peerage {
 namespace {
 
-constexpr double kNews = 1.0 / 8;    // the weight of one step
+constexpr double kNews = 1.0 / 16;   // the weight of one step
 constexpr int32_t kManyTokens = 32;  // of which a step has enough to tell what one costs
 
 void Average(double seen, double& average) {
@@ -20,14 +20,15 @@ void StepCosts::Add(absl::Duration duration, int32_t decode_tokens, int32_t pref
   // What its decodes alone would have taken is known, or they are few beside so many tokens.
   const double decodes = decode_tokens > 0 ? decode_seconds_ : 0;
   if (prefill_tokens < kManyTokens && decodes == 0) return;
-  Average(std::max(seconds - decodes, 0.0) / prefill_tokens, prefill_token_seconds_);
+  Average(prefill_tokens, prefill_tokens_);
+  Average(seconds - decodes, prefill_seconds_);
 }
 
 int32_t StepCosts::PrefillBesideDecodes(int32_t limit) const {
-  if (decode_seconds_ == 0 || prefill_token_seconds_ == 0) return limit;
-  const double tokens = (kMostSlowdown - 1) * decode_seconds_ / prefill_token_seconds_;
-  if (tokens >= limit) return limit;
-  return std::clamp(static_cast<int32_t>(tokens), std::min(kFewest, limit), limit);
+  if (decode_seconds_ == 0 || prefill_tokens_ == 0) return limit;
+  const double more_seconds = (kMostSlowdown - 1) * decode_seconds_;
+  if (more_seconds * prefill_tokens_ >= prefill_seconds_ * limit) return limit;
+  return std::max(static_cast<int32_t>(more_seconds * prefill_tokens_ / prefill_seconds_), 1);
 }
 
 }  // namespace peerage

@@ -15,18 +15,21 @@ namespace peerage {
 class StepCosts {
  public:
   static constexpr double kMostSlowdown = 1.5;
-  static constexpr int32_t kFewest = 8;  // tokens that always may: prompts must go on
 
   // A step of so many tokens took `duration`.
   void Add(absl::Duration duration, int32_t decode_tokens, int32_t prefill_tokens);
 
-  // Of at most `limit`: all of them while the costs are not known.
+  // Of at most `limit`: all of them while the costs are not known, and one in any case, so that
+  // prompts go on.
   int32_t PrefillBesideDecodes(int32_t limit) const;
 
  private:
-  // Of steps that decode alone, and of a token of a prompt: averages of late; 0 is not known.
+  // Averages of late; 0 is not known. Of steps that decode alone; of the tokens of prompts in
+  // others, and of what these took longer than decodes alone would have. The latter are divided by
+  // each other only as averages: beside decodes a few tokens are lost in the noise of one step.
   double decode_seconds_ = 0;
-  double prefill_token_seconds_ = 0;
+  double prefill_tokens_ = 0;
+  double prefill_seconds_ = 0;
 };
 
 }  // namespace peerage

@@ -101,6 +101,19 @@ TEST_F(OverloadTest, AHugeScoreCostsACallOfOneTokenThreeStepsAtMost) {
   EXPECT_GT(StepsUntilEnd(score), 1024 * 128 / 512);
 }
 
+// What runs has half of the KV cache, and the first one that waits needs more than the rest.
+TEST_F(OverloadTest, SmallCallsPassALargeOneAsIfItWereNotThere) {
+  Generate(16 * 2000 - 1000, 1000);
+  for (int i = 0; i < 100; ++i) Step();
+  const int alone = StepsUntilEnd(Generate(10, 5));
+
+  const RequestHandle large = Generate(16 * 2500 - 1000, 1000);
+  for (int call = 0; call < 10; ++call) {
+    EXPECT_LE(StepsUntilEnd(Generate(10, 5)), alone) << "call " << call;
+  }
+  EXPECT_EQ(taken_.count(large), 0u) << "it fits";
+}
+
 // Four tenants ask at random for a fifth each of a part of what the slots can compute, a fifth one
 // for as much or for ten times as much; calls of equal length. The seed is fixed.
 class GreedyTenantTest : public OverloadTest {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -32,13 +33,32 @@ TEST(StepCostsTest, AllowsWhatMakesAStepHalfAsLongAgain) {
   EXPECT_EQ(costs.PrefillBesideDecodes(20), 20);
 }
 
-TEST(StepCostsTest, AllowsAFewTokensWhateverTheyCost) {
+TEST(StepCostsTest, AllowsATokenWhateverItCosts) {
   StepCosts costs;
   costs.Add(absl::Milliseconds(10), 1, 0);
   costs.Add(absl::Seconds(10), 1, 200);
 
-  EXPECT_EQ(costs.PrefillBesideDecodes(512), StepCosts::kFewest);
-  EXPECT_EQ(costs.PrefillBesideDecodes(3), 3);
+  EXPECT_EQ(costs.PrefillBesideDecodes(512), 1);
+}
+
+// Steps that decode take 8 to 12 ms, and a token of a prompt 1 ms: 5 may join.
+TEST(StepCostsTest, LearnsFromFewTokensInNoisySteps) {
+  StepCosts costs;
+  std::mt19937_64 random(3);
+  std::uniform_real_distribution<double> decode_ms(8, 12);
+  const auto step = [&](int32_t prefill_tokens) {
+    costs.Add(absl::Milliseconds(decode_ms(random) + prefill_tokens), 4, prefill_tokens);
+  };
+  for (int i = 0; i < 50; ++i) step(0);
+  step(32);
+
+  double sum = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const int32_t tokens = costs.PrefillBesideDecodes(512);
+    sum += tokens;
+    step(tokens);
+  }
+  EXPECT_NEAR(sum / 1000, 5, 1);
 }
 
 // Streams with a budget of 512 tokens, and a device that tells what its steps take.

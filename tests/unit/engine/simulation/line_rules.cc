@@ -133,16 +133,19 @@ void LineRules::CheckPassed(const Client& admitted, LiveClients clients,
     most = Sum(most, client->task->asks);
     if (client == &admitted) least = Sum(least, client->task->asks);
   }
+  const auto may_have_left_room = [&](const Client* waiting) {
+    return waiting->waits() && Fits(waiting->task->asks, most) &&
+           !FitsWithRoomForOthers(*waiting, least);
+  };
+  // Whoever was first before others were, and leaves room, lets them be passed as well.
+  const bool nobody_leaves_room = std::none_of(clients.begin(), clients.end(), may_have_left_room);
   for (const Client* const waiting : clients) {
-    if (!waiting->waits()) continue;
-    const bool may_have_left_room =
-        Fits(waiting->task->asks, most) && !FitsWithRoomForOthers(*waiting, least);
-    if (may_have_left_room) continue;
+    if (!waiting->waits() || may_have_left_room(waiting)) continue;
     verdict_.Require(!IsBefore(*waiting, admitted, now) || !AsksNoMore(*waiting, admitted),
                      "request ", admitted.arrival->handle, " passes request ",
                      waiting->arrival->handle);
-    const bool is_patient =
-        waiting->first_since && now - *waiting->first_since >= WaitingLine::kPassingLimit;
+    const bool is_patient = nobody_leaves_room && waiting->first_since &&
+                            now - *waiting->first_since >= WaitingLine::kPassingLimit;
     verdict_.Require(!is_patient || admitted.arrived <= *waiting->first_since, "request ",
                      admitted.arrival->handle, " passes request ", waiting->arrival->handle,
                      ", which was first for too long");
@@ -184,7 +187,7 @@ void LineRules::FindFirst(LiveClients clients, const RequestNeeds& available, ab
     if (is_before) first = client;
   }
   if (first == nullptr || first->first_since || !is_certain) return;
-  if (Fits(first->task->asks, available)) return;  // it leaves room for others
+  if (!has_one_tenant_ && Fits(first->task->asks, available)) return;  // it leaves room for others
   if (has_one_tenant_ || !OthersMayBePatient(clients, *first, now)) first->first_since = now;
 }
 
