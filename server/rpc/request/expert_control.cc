@@ -11,15 +11,14 @@
 #include "base/little_endian.h"
 #include "base/status_macros.h"
 #include "server/rpc/request/expert_layer_kind.h"
-#include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
 
 namespace peerage {
 namespace {
 
-using AddError = absl::FunctionRef<void(absl::string_view path, absl::string_view rule)>;
-
-std::string PathOf(int layer) { return absl::StrCat("expert_control.layers[", layer, "]"); }
+std::string PathOf(absl::string_view control, int layer) {
+  return absl::StrCat(control, ".layers[", layer, "]");
+}
 
 // Index among the model's expert layers, or their number.
 size_t Find(const v1::LayerControl& control, absl::Span<const ExpertLayer> layers) {
@@ -46,8 +45,8 @@ std::vector<uint32_t> SortedIds(const google::protobuf::RepeatedField<uint32_t>&
 // The checks of one layer's control.
 class LayerChecker {
  public:
-  LayerChecker(std::string path, const ExpertLayer& layer, AddError add)
-      : path_(std::move(path)), layer_(layer), add_(add) {}
+  LayerChecker(std::string path, const ExpertLayer& layer, FieldErrors& errors)
+      : path_(std::move(path)), layer_(layer), errors_(errors) {}
 
   void Check(const v1::LayerControl& control) const {
     CheckMask(control.masked_ids());
@@ -59,7 +58,7 @@ class LayerChecker {
 
  private:
   void Require(bool holds, absl::string_view field, absl::string_view rule) const {
-    if (!holds) add_(absl::StrCat(path_, field), rule);
+    if (!holds) errors_.Add(absl::StrCat(path_, field), rule);
   }
 
   bool IsExpert(uint32_t id) const { return id < layer_.num_experts; }
@@ -70,8 +69,9 @@ class LayerChecker {
 
   void CheckMask(const google::protobuf::RepeatedField<uint32_t>& ids) const {
     Require(ids.size() <= kMaxMaskedExperts, ".masked_ids", "must have at most 4096 ids");
-    for (int i = 0; i < ids.size(); ++i) {
-      Require(IsExpert(ids[i]), absl::StrCat(".masked_ids[", i, "]"), ExpertRule());
+    for (int i = 0; i < ids.size() && !errors_.full(); ++i) {
+      if (IsExpert(ids[i])) continue;
+      errors_.Add(absl::StrCat(path_, ".masked_ids[", i, "]"), ExpertRule());
     }
     std::vector<uint32_t> left(layer_.expert_sets, experts_of_set());
     for (const uint32_t id : SortedIds(ids)) {
@@ -88,8 +88,9 @@ class LayerChecker {
       if (!IsExpert(id) || !(std::abs(logit) <= kMaxExpertBias)) wrong.insert(id);
     }
     for (const uint32_t id : wrong) {
-      add_(absl::StrCat(path_, ".bias[", id, "]"),
-           IsExpert(id) ? "must be in [-100, 100]" : ExpertRule());
+      if (errors_.full()) return;
+      errors_.Add(absl::StrCat(path_, ".bias[", id, "]"),
+                  IsExpert(id) ? "must be in [-100, 100]" : ExpertRule());
     }
   }
 
@@ -126,7 +127,7 @@ class LayerChecker {
       };
       const bool foreign = std::any_of(picks.begin(), end, is_foreign);
       if (!foreign && std::adjacent_find(picks.begin(), end) == end) continue;
-      return add_(
+      return errors_.Add(
           absl::StrCat(path_, ".forced.expert_ids"),
           absl::StrCat(
               foreign ? "must be ids of the head's experts" : "must name an expert once in a head",
@@ -137,13 +138,13 @@ class LayerChecker {
   void CheckScores(const std::vector<uint32_t>& ids, const std::vector<float>& scores) const {
     for (size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] == kNoExpert || std::isfinite(scores[i])) continue;
-      return add_(absl::StrCat(path_, ".forced.scores"), "must be finite");
+      return errors_.Add(absl::StrCat(path_, ".forced.scores"), "must be finite");
     }
   }
 
   const std::string path_;
   const ExpertLayer& layer_;
-  const AddError add_;
+  FieldErrors& errors_;
 };
 
 // Moves what is no pick behind the picks of its head.
@@ -195,7 +196,7 @@ absl::Status CheckForcedTokens(const v1::ExpertControl& control, uint64_t tokens
     const v1::ForcedPicks& forced = control.layers(i).forced();
     if (uint64_t{forced.first_position()} + forced.tokens() <= tokens) continue;
     return FieldError(
-        absl::StrCat(prefix, PathOf(i), ".forced.tokens"),
+        absl::StrCat(PathOf(absl::StrCat(prefix, "expert_control"), i), ".forced.tokens"),
         absl::StrCat("must end at ", tokens, " at most, behind the last token that can be forced"));
   }
   return absl::OkStatus();
@@ -204,16 +205,19 @@ absl::Status CheckForcedTokens(const v1::ExpertControl& control, uint64_t tokens
 }  // namespace
 
 void CheckExpertControl(const v1::ExpertControl& control, absl::Span<const ExpertLayer> layers,
-                        AddError add) {
+                        absl::string_view path, FieldErrors& errors) {
   std::set<size_t> named;
-  for (int i = 0; i < control.layers_size(); ++i) {
+  for (int i = 0; i < control.layers_size() && !errors.full(); ++i) {
+    const std::string own_path = PathOf(path, i);
     const size_t index = Find(control.layers(i), layers);
     if (index == layers.size()) {
-      add(PathOf(i), "must name an expert layer of the model by layer and kind");
+      errors.Add(own_path, "must name an expert layer of the model by layer and kind");
       continue;
     }
-    if (!named.insert(index).second) add(PathOf(i), "must name a layer that none before it names");
-    LayerChecker(PathOf(i), layers[index], add).Check(control.layers(i));
+    if (!named.insert(index).second) {
+      errors.Add(own_path, "must name a layer that none before it names");
+    }
+    LayerChecker(own_path, layers[index], errors).Check(control.layers(i));
   }
 }
 

@@ -2,22 +2,21 @@
 
 #include <cstdint>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/experts/expert_control.h"
 #include "model/experts/expert_usage.h"
 #include "peerage/v1/experts.pb.h"
+#include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/served_model.h"
 
 namespace peerage {
 
-// Tells add(path, rule) of everything in a control that experts.proto does not allow for a model
-// with these layers. Paths begin with "expert_control".
-void CheckExpertControl(
-    const v1::ExpertControl& control, absl::Span<const ExpertLayer> layers,
-    absl::FunctionRef<void(absl::string_view path, absl::string_view rule)> add);
+// Adds what experts.proto does not allow in a control of a model with these layers. `path` leads to
+// the control.
+void CheckExpertControl(const v1::ExpertControl& control, absl::Span<const ExpertLayer> layers,
+                        absl::string_view path, FieldErrors& errors);
 
 // What the engine is to ask of the model's routers; nothing for no layers. `tokens` is how many of
 // the request's tokens may be forced, `prefix` leads to the request in error paths.

@@ -9,13 +9,15 @@
 namespace peerage {
 
 void FieldErrors::Add(absl::string_view path, absl::string_view rule) {
-  if (++total_ <= kMaxListed) listed_.push_back({std::string(path), std::string(rule)});
+  if (!full()) listed_.push_back({std::string(path), std::string(rule)});
 }
 
 absl::Status FieldErrors::ToStatus() const {
-  if (total_ == 0) return absl::OkStatus();
+  if (listed_.empty()) return absl::OkStatus();
   std::string message = absl::StrCat(listed_[0].path, " ", listed_[0].rule);
-  if (total_ > 1) absl::StrAppend(&message, " (and ", total_ - 1, " more)");
+  if (listed_.size() > 1) {
+    absl::StrAppend(&message, " (and ", full() ? "at least " : "", listed_.size() - 1, " more)");
+  }
 
   google::rpc::BadRequest bad_request;
   for (const Violation& violation : listed_) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -8,18 +9,22 @@
 
 namespace peerage {
 
-// Gathers everything that is wrong with a request, so that a caller can mend it in one go. Becomes
-// an INVALID_ARGUMENT status that carries a google.rpc.BadRequest.
+// Gathers what is wrong with a request, so that a caller can mend it in one go. Becomes an
+// INVALID_ARGUMENT status that carries a google.rpc.BadRequest.
 //
 // Threads: none.
 class FieldErrors {
  public:
   // Error details travel in trailers, where clients accept 8 KiB by default: only the first few
-  // violations are listed, the others are counted in the message.
-  static constexpr int kMaxListed = 16;
+  // violations are listed.
+  static constexpr size_t kMaxListed = 16;
+
+  // No more is listed: who looks through a list that may be long stops here, for a request may have
+  // a million mistakes.
+  bool full() const { return listed_.size() == kMaxListed; }
 
   // `path` leads to the field as in `sampling.top_p` or `continuations[2].text`; `rule` says what
-  // must hold, as in "must be in (0, 1]".
+  // must hold, as in "must be in (0, 1]". Nothing happens when it is full.
   void Add(absl::string_view path, absl::string_view rule);
 
   // OK when nothing was added.
@@ -31,7 +36,6 @@ class FieldErrors {
     std::string rule;
   };
   std::vector<Violation> listed_;
-  int total_ = 0;
 };
 
 // The status of one wrong field.

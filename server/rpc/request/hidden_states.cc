@@ -13,7 +13,7 @@ std::string Entry(absl::string_view path, absl::string_view field, int i) {
 
 void CheckAscending(const google::protobuf::RepeatedField<uint32_t>& numbers,
                     absl::string_view path, absl::string_view field, FieldErrors& errors) {
-  for (int i = 1; i < numbers.size(); ++i) {
+  for (int i = 1; i < numbers.size() && !errors.full(); ++i) {
     if (numbers[i - 1] < numbers[i]) continue;
     errors.Add(Entry(path, field, i), "must be above the one before it");
   }
@@ -27,7 +27,7 @@ void CheckHiddenStates(const v1::HiddenStatesRequest& request, uint32_t num_laye
     errors.Add(absl::StrCat(path, ".layers"), "must have at least one layer");
   }
   CheckAscending(request.layers(), path, "layers", errors);
-  for (int i = 0; i < request.layers_size(); ++i) {
+  for (int i = 0; i < request.layers_size() && !errors.full(); ++i) {
     if (request.layers(i) <= num_layers + 1) continue;
     errors.Add(Entry(path, "layers", i),
                absl::StrCat("must be at most ", num_layers + 1, ", which is after the final norm"));

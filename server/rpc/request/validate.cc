@@ -104,7 +104,7 @@ class Checker {
   }
 
   void CheckTokenIds(const google::protobuf::RepeatedField<uint32_t>& ids, absl::string_view path) {
-    for (int i = 0; i < ids.size(); ++i) {
+    for (int i = 0; i < ids.size() && !errors_.full(); ++i) {
       if (IsToken(ids[i])) continue;
       Add(absl::StrCat(path, "[", i, "]"), TokenRule());
     }
@@ -148,7 +148,7 @@ class Checker {
 
   void CheckChat(const v1::Chat& chat, absl::string_view path) {
     Require(chat.messages_size() > 0, path, "must have at least one message");
-    for (int i = 0; i < chat.messages_size(); ++i) {
+    for (int i = 0; i < chat.messages_size() && !errors_.full(); ++i) {
       const std::string& role = chat.messages(i).role();
       if (role == "system" || role == "user" || role == "assistant") continue;
       Add(absl::StrCat(path, "[", i, "].role"), "must be system, user or assistant");
@@ -184,6 +184,7 @@ class Checker {
     }
     std::sort(ids.begin(), ids.end());
     for (const uint32_t id : ids) {
+      if (errors_.full()) return;
       Add(absl::StrCat("sampling.logit_bias[", id, "]"),
           IsToken(id) ? "must be in [-100, 100]" : TokenRule());
     }
@@ -196,7 +197,7 @@ class Checker {
             "stopping.min_tokens", "must be at most max_tokens");
     Require(stopping.stop_size() <= kMaxStopStrings, "stopping.stop",
             "must have at most 16 strings");
-    for (int i = 0; i < stopping.stop_size(); ++i) {
+    for (int i = 0; i < stopping.stop_size() && !errors_.full(); ++i) {
       const size_t bytes = stopping.stop(i).size();
       if (bytes >= 1 && bytes <= kMaxStopBytes) continue;
       Add(absl::StrCat("stopping.stop[", i, "]"), "must have 1 to 256 bytes");
@@ -212,7 +213,7 @@ class Checker {
 
   void CheckControl(const v1::ExpertControl& control) {
     CheckExpertControl(control, model_.description.expert_layers,
-                       [this](absl::string_view path, absl::string_view rule) { Add(path, rule); });
+                       absl::StrCat(prefix_, "expert_control"), errors_);
   }
 
   void CheckScheduling(const v1::Scheduling& scheduling) {
@@ -233,7 +234,7 @@ class Checker {
   void CheckContinuations(const v1::ScoreRequest& request) {
     Require(request.continuations_size() >= 1 && request.continuations_size() <= kMaxContinuations,
             "continuations", "must have 1 to 1024 entries");
-    for (int i = 0; i < request.continuations_size(); ++i) {
+    for (int i = 0; i < request.continuations_size() && !errors_.full(); ++i) {
       const v1::Continuation& continuation = request.continuations(i);
       const std::string path = absl::StrCat("continuations[", i, "]");
       Require(continuation.input_case() != v1::Continuation::INPUT_NOT_SET, path,

@@ -42,14 +42,14 @@ TEST(GrpcStatusTest, CarriesEveryFieldViolation) {
 TEST(GrpcStatusTest, ListsSoManyViolationsAsTrailersHold) {
   FieldErrors errors;
   for (int i = 0; i < 100'000; ++i) {
+    EXPECT_EQ(errors.full(), i >= 16);
     errors.Add(absl::StrCat("stopping.stop_token_ids[", i, "]"), "must be below 32");
   }
 
   const google::rpc::Status status = ToRpcStatus(errors.ToStatus());
 
-  EXPECT_EQ(Detail<google::rpc::BadRequest>(status).field_violations_size(),
-            FieldErrors::kMaxListed);
-  EXPECT_THAT(status.message(), ::testing::EndsWith("(and 99999 more)"));
+  EXPECT_EQ(Detail<google::rpc::BadRequest>(status).field_violations_size(), 16);
+  EXPECT_THAT(status.message(), ::testing::EndsWith("(and at least 15 more)"));
   EXPECT_LT(status.ByteSizeLong(), 4096);
 }
 

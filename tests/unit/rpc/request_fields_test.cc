@@ -14,6 +14,7 @@ namespace peerage {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::IsEmpty;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -492,6 +493,27 @@ TEST(RequestFieldsTest, ReportsAllViolationsOfARequestAtOnce) {
 
   EXPECT_THAT(ViolatedFields(status), ElementsAre("sampling.temperature", "sampling.top_p",
                                                   "stopping.stop[0]", "scheduling.priority"));
+}
+
+// In every place where a request may have a million mistakes.
+TEST(RequestFieldsTest, ListsSixteenViolationsAndLooksNoFurther) {
+  TestServer server;
+  constexpr int kMany = 200'000;
+  std::vector<v1::GenerateRequest> requests(5, GreedyRequest(1));
+  for (int i = 0; i < kMany; ++i) {
+    requests[0].mutable_prompt()->mutable_token_ids()->add_ids(32);
+    requests[1].mutable_prompt()->mutable_chat()->add_messages();
+    requests[2].mutable_stopping()->add_stop();
+    requests[3].mutable_hidden_states()->add_positions(7);
+    requests[4].mutable_expert_control()->add_layers();
+  }
+  for (const v1::GenerateRequest& request : requests) {
+    grpc::ClientContext context;
+    v1::GenerateResponse response;
+    const grpc::Status status = server.inference().Generate(&context, request, &response);
+    EXPECT_EQ(ViolatedFields(status).size(), 16) << status.error_message();
+    EXPECT_THAT(status.error_message(), EndsWith("(and at least 15 more)"));
+  }
 }
 
 TEST(RequestFieldsTest, TellsTheObserverOfRefusedRequests) {
