@@ -1,7 +1,8 @@
 #include "server/rpc/request/call_metadata.h"
 
+#include <grpc/support/time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <random>
 #include <utility>
 
@@ -43,11 +44,15 @@ absl::StatusOr<std::string> ChooseRequestId(const grpc::CallbackServerContext& c
   return std::string(id);
 }
 
-// gRPC keeps deadlines on the system's clock; what is left of it carries over to ours.
+// What is left of gRPC's deadline carries over to our clock. As seconds: its std::chrono has a year
+// 2262 at most, and takes what is later for past.
 absl::Time ReadDeadline(const grpc::CallbackServerContext& context, absl::Time now) {
-  const auto deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
-  return now + absl::FromChrono(deadline - std::chrono::system_clock::now());
+  const gpr_timespec deadline = context.raw_deadline();
+  if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0) {
+    return absl::InfiniteFuture();
+  }
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  return now + absl::Seconds(left.tv_sec) + absl::Nanoseconds(left.tv_nsec);
 }
 
 }  // namespace

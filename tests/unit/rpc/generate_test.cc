@@ -228,6 +228,19 @@ TEST(GenerateTest, ADeadlineByTheEnginesClockEndsTheCall) {
   server.AwaitIdle();
 }
 
+// In std::chrono's clocks such a deadline is past.
+TEST(GenerateTest, ADeadlineInCenturiesIsStillToCome) {
+  TestServer server;
+  for (const int64_t hours : {int64_t{100} * 8766, int64_t{400} * 8766, int64_t{99'999'999}}) {
+    grpc::ClientContext context;
+    context.set_deadline(
+        gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_hours(hours, GPR_TIMESPAN)));
+    v1::GenerateResponse response;
+    const grpc::Status status = server.inference().Generate(&context, GreedyRequest(1), &response);
+    EXPECT_TRUE(status.ok()) << hours << " h: " << status.error_message();
+  }
+}
+
 TEST(GenerateTest, AFullQueueAsksTheClientToComeBackLater) {
   TestServer server({.engine = {.max_sequences = 1, .max_queued_requests = 1}});
   server.model().ShutGate();
