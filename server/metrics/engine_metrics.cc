@@ -63,9 +63,9 @@ void AddRequestsByMethod(std::vector<MetricRow<RequestEvent>>& rows) {
     }
     rows.push_back({kHistogram,
                     "peerage_request_e2e_seconds",
-                    "From a request's arrival to its end.",
+                    "From an admitted request's arrival to its end.",
                     [kind = method.kind](const RequestEvent& event) {
-                      return If(event.kind == kind, Seconds(event.total));
+                      return If(event.admitted && event.kind == kind, Seconds(event.total));
                     },
                     {{"method", method.name}},
                     kTotalSeconds});

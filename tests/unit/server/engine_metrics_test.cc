@@ -135,6 +135,7 @@ TEST(EngineMetricsTest, CountsRequestsByMethodAndCode) {
   has("peerage_request_prefill_seconds_count", "", "1");
   has("peerage_request_time_per_output_token_seconds_sum", "", "0.004");
   has("peerage_request_e2e_seconds_sum", ",method=\"generate\"", "2");
+  has("peerage_request_e2e_seconds_count", ",method=\"score\"", "0");
 }
 
 TEST(EngineMetricsTest, TellsWhereCancelledRequestsWere) {
