@@ -57,11 +57,11 @@ End Serve(const CommandLine& command_line) {
 }
 
 int Main(const std::vector<std::string>& arguments) {
+  // Who reads what is printed may go at any moment; that is no reason to end.
+  std::signal(SIGPIPE, SIG_IGN);
   LeaveLockOrderUnchecked();
   const absl::StatusOr<CommandLine> command_line =
       ParseCommandLine(arguments, ProcessEnvironment());
-  // Who reads the log may go; that is no reason to stop serving.
-  std::signal(SIGPIPE, SIG_IGN);
   if (command_line.ok() && command_line->print_config) {
     std::cout << PrintConfig(App::Resolve(command_line->config)) << std::flush;
     return kServed;
