@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "server/engine/admission.h"
 #include "server/engine/deadline.h"
+#include "server/engine/error_reason.h"
 
 namespace peerage {
 namespace {
@@ -16,7 +17,9 @@ absl::Status Lateness(const Task& task, absl::Time now) {
   if (now >= task.scheduling.deadline) {
     return absl::DeadlineExceededError("the deadline passed while the request was running");
   }
-  return absl::ResourceExhaustedError("the reader is too slow");
+  absl::Status slow = absl::ResourceExhaustedError("the reader is too slow");
+  SetErrorReason(slow, kSlowReader);
+  return slow;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "server/engine/error_reason.h"
 #include "server/rpc/expert_summary_call.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/reactors.h"
@@ -38,10 +39,12 @@ absl::StatusOr<int> FindLayer(const std::vector<ExpertLayer>& layers,
     if (layers[i].layer == request.layer() && kind == request.kind()) return static_cast<int>(i);
     if (known.size() < 16) known.push_back(Describe(layers[i].layer, kind));
   }
-  return absl::NotFoundError(absl::StrCat("the model has no expert ",
-                                          Describe(request.layer(), request.kind()), "; it has ",
-                                          known.empty() ? "no experts" : absl::StrJoin(known, ", "),
-                                          known.size() < layers.size() ? ", ..." : ""));
+  absl::Status unknown = absl::NotFoundError(
+      absl::StrCat("the model has no expert ", Describe(request.layer(), request.kind()),
+                   "; it has ", known.empty() ? "no experts" : absl::StrJoin(known, ", "),
+                   known.size() < layers.size() ? ", ..." : ""));
+  SetErrorReason(unknown, "EXPERT_LAYER_NOT_FOUND");
+  return unknown;
 }
 
 absl::StatusOr<ExpertUsageQuery> Prepare(const v1::GetExpertUsageRequest& request,

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "google/rpc/error_details.pb.h"
+#include "server/engine/error_reason.h"
 #include "server/engine/retry_delay.h"
 
 namespace peerage {
@@ -16,7 +17,7 @@ namespace {
 constexpr size_t kMaxMessageBytes = 1024;
 constexpr absl::Duration kElsewhere = absl::Seconds(1);  // until another server is found
 
-absl::string_view Reason(absl::StatusCode code) {
+absl::string_view UsualReason(absl::StatusCode code) {
   switch (code) {
     case absl::StatusCode::kInvalidArgument:
       return "INVALID_FIELD";
@@ -41,6 +42,11 @@ absl::string_view Reason(absl::StatusCode code) {
   }
 }
 
+std::string Reason(const absl::Status& status) {
+  const std::string own = ErrorReasonOf(status);
+  return own.empty() ? std::string(UsualReason(status.code())) : own;
+}
+
 std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
   const std::optional<absl::Duration> known = RetryDelayOf(status);
   return absl::IsUnavailable(status) ? std::optional(known.value_or(kElsewhere)) : known;
@@ -61,13 +67,13 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   result.set_code(static_cast<int>(status.code()));
   result.set_message(std::string(Truncated(status.message())));
   status.ForEachPayload([&result](absl::string_view type_url, const absl::Cord& payload) {
-    if (type_url == kRetryDelayUrl) return;
+    if (type_url == kRetryDelayUrl || type_url == kErrorReasonUrl) return;
     auto* detail = result.add_details();
     detail->set_type_url(std::string(type_url));
     detail->set_value(std::string(payload));
   });
   google::rpc::ErrorInfo info;
-  info.set_reason(std::string(Reason(status.code())));
+  info.set_reason(Reason(status));
   info.set_domain("peerage");
   result.add_details()->PackFrom(info);
   if (const std::optional<absl::Duration> delay = RetryDelay(status)) {

@@ -11,7 +11,8 @@ namespace peerage {
 // The one place where our absl::Status becomes what clients see (google.rpc.Status, AIP-193):
 //   * the message, cut to 1,024 bytes;
 //   * the status's payloads (FieldErrors' BadRequest);
-//   * ErrorInfo: an UPPER_SNAKE reason in the domain "peerage";
+//   * ErrorInfo: an UPPER_SNAKE reason in the domain "peerage", the status's own (error_reason.h)
+//     or that of its code;
 //   * RetryInfo for UNAVAILABLE and for whatever comes with a retry delay (retry_delay.h): nothing
 //     is wrong with such a request, it came at a bad time.
 

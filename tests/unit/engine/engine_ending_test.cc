@@ -8,6 +8,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "server/engine/deadline.h"
+#include "server/engine/error_reason.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {
@@ -306,7 +307,9 @@ TEST_F(EngineEndingTest, GivesUpOnAReaderThatStaysSlow) {
   model_->LetStepThrough();
 
   const absl::Status status = slow.sink->WaitDone();
-  EXPECT_EQ(status, absl::ResourceExhaustedError("the reader is too slow"));
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_EQ(status.message(), "the reader is too slow");
+  EXPECT_EQ(ErrorReasonOf(status), kSlowReader);
   model_->OpenGate();
   ExpectReference(Long(), *other.sink);
   ExpectNothingHeld();

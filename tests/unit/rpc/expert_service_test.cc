@@ -231,9 +231,12 @@ TEST(ExpertServiceTest, NamesTheLayersThatThereAre) {
   EXPECT_EQ(status.error_message(),
             "the model has no expert layer 7 of kind PEER; it has layer 1 of kind PEER, layer 1 of "
             "kind PRODUCT_KEY_MEMORY, layer 2 of kind PEER");
+  EXPECT_EQ(ErrorReason(status), "EXPERT_LAYER_NOT_FOUND");
 
   TestServer dense;
   EXPECT_THAT(GetUsage(dense, request).status.error_message(), HasSubstr("it has no experts"));
+  request.set_model("other");
+  EXPECT_EQ(ErrorReason(GetUsage(server, request).status), "MODEL_NOT_FOUND");
 }
 
 TEST(ExpertServiceTest, RefusesFieldsThatAreMissingOrOutOfRange) {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
+#include "server/engine/error_reason.h"
 #include "server/engine/retry_delay.h"
 #include "server/rpc/request/field_errors.h"
 
@@ -61,6 +62,16 @@ TEST(GrpcStatusTest, NamesAReasonInOurDomainForEveryError) {
     EXPECT_EQ(info.domain(), "peerage") << code;
     EXPECT_THAT(info.reason(), ::testing::MatchesRegex("[A-Z]+(_[A-Z]+)*")) << code;
   }
+}
+
+TEST(GrpcStatusTest, NamesTheReasonThatAStatusHasOfItsOwn) {
+  absl::Status slow = absl::ResourceExhaustedError("the reader is too slow");
+  SetErrorReason(slow, kSlowReader);
+
+  const google::rpc::Status status = ToRpcStatus(slow);
+
+  EXPECT_EQ(Detail<google::rpc::ErrorInfo>(status).reason(), "SLOW_READER");
+  EXPECT_EQ(status.details_size(), 1) << "nothing but the reason: no RetryInfo";
 }
 
 TEST(GrpcStatusTest, SaysTheDelayThatCameWithARefusal) {

@@ -111,6 +111,9 @@ v1::ScoreRequest SmallScoreRequest();
 // The field paths of the BadRequest in a status's details, in order.
 std::vector<std::string> ViolatedFields(const grpc::Status& status);
 
+// The reason of the ErrorInfo in a status's details.
+std::string ErrorReason(const grpc::Status& status);
+
 // The little-endian array that a bytes field holds.
 template <typename T>
 std::vector<T> Values(const std::string& bytes) {
