@@ -14,6 +14,10 @@ void Add(absl::Span<const uint64_t> more, std::vector<uint64_t>& sums) {
   for (size_t i = 0; i < more.size(); ++i) sums[i] += more[i];
 }
 
+void Subtract(absl::Span<const uint64_t> part, std::vector<uint64_t>& sums) {
+  for (size_t i = 0; i < part.size(); ++i) sums[i] -= part[i];
+}
+
 double ToScore(absl::uint128 units) { return static_cast<double>(units) * ExpertCount::kUnit; }
 
 }  // namespace
@@ -56,6 +60,26 @@ SubKeyBlocks& SubKeyBlocks::operator+=(const SubKeyBlocks& other) {
   return *this;
 }
 
+UsageSnapshot::Slice& UsageSnapshot::Slice::operator+=(const Slice& other) {
+  layer += other.layer;
+  for (size_t i = 0; i < experts.size(); ++i) {
+    experts[i].selections += other.experts[i].selections;
+    experts[i].score += other.experts[i].score;
+  }
+  Add(other.sub_keys, sub_keys);
+  return *this;
+}
+
+UsageSnapshot::Slice& UsageSnapshot::Slice::operator-=(const Slice& other) {
+  layer += -other.layer;
+  for (size_t i = 0; i < experts.size(); ++i) {
+    experts[i].selections -= other.experts[i].selections;
+    experts[i].score -= other.experts[i].score;
+  }
+  Subtract(other.sub_keys, sub_keys);
+  return *this;
+}
+
 UsageSnapshot UsageSnapshot::Join(absl::Span<const UsageSnapshot> snapshots) {
   UsageSnapshot joined = snapshots.front();
   for (const UsageSnapshot& other : snapshots.subspan(1)) {
@@ -70,6 +94,7 @@ UsageTotals UsageSnapshot::SumOfLayer() const {
   UsageTotals layer;
   for (const OfModel& model : models_) {
     layer += model.active->layer;
+    if (model.too_early != nullptr) layer += -model.too_early->layer;
     if (model.previous != nullptr) layer += model.previous->layer;
     if (model.totals != nullptr) layer += model.totals->layer;
   }
@@ -91,6 +116,10 @@ ExpertUsage UsageSnapshot::Sum() const {
         usage.selections[i] += slice->experts[i].selections;
         score += slice->experts[i].score;
       }
+      if (model.too_early != nullptr) {
+        usage.selections[i] -= model.too_early->experts[i].selections;
+        score -= model.too_early->experts[i].score;
+      }
       if (model.totals == nullptr) continue;
       usage.selections[i] += model.totals->selections[i];
       score += model.totals->scores[i];
@@ -101,6 +130,7 @@ ExpertUsage UsageSnapshot::Sum() const {
     Add(model.active->sub_keys, usage.sub_keys);
     if (model.previous != nullptr) Add(model.previous->sub_keys, usage.sub_keys);
     if (model.totals != nullptr) Add(model.totals->sub_keys, usage.sub_keys);
+    if (model.too_early != nullptr) Subtract(model.too_early->sub_keys, usage.sub_keys);
   }
   return usage;
 }
@@ -141,7 +171,7 @@ void ExpertStatistics::Advance(absl::Time now) {
     EndSlice(i);
     // Every step began in the slice that ended first: a later one passed without any.
     if (slices > 1) layers_[i].previous = nullptr;
-    layers_[i].replaced = nullptr;
+    layers_[i].set_aside = layers_[i].reset = nullptr;
   }
   if (model_ != nullptr) model_->ClearUsage();
   slice_start_ += slices * kSlice;
@@ -156,27 +186,22 @@ UsageSnapshot::Slice ExpertStatistics::ReadSlice(int expert_layer) {
     slice.layer = model_->ReadUsage(expert_layer, absl::MakeSpan(slice.experts));
     model_->ReadSubKeys(expert_layer, absl::MakeSpan(slice.sub_keys));
   }
-  const Slice* replaced = layers_[expert_layer].replaced.get();
-  if (replaced == nullptr) return slice;
-  slice.layer += replaced->layer;
-  for (size_t i = 0; i < slice.experts.size(); ++i) {
-    slice.experts[i].selections += replaced->experts[i].selections;
-    slice.experts[i].score += replaced->experts[i].score;
-  }
-  Add(replaced->sub_keys, slice.sub_keys);
+  const Slice* set_aside = layers_[expert_layer].set_aside.get();
+  if (set_aside == nullptr) return slice;
+  slice += *set_aside;
   return slice;
 }
 
 uint64_t ExpertStatistics::TokensOfSlice(int expert_layer) {
-  const Slice* replaced = layers_[expert_layer].replaced.get();
+  const Slice* set_aside = layers_[expert_layer].set_aside.get();
   const uint64_t counted = model_ == nullptr ? 0 : model_->ReadUsage(expert_layer, {}).tokens;
-  return counted + (replaced == nullptr ? 0 : replaced->layer.tokens);
+  return counted + (set_aside == nullptr ? 0 : set_aside->layer.tokens);
 }
 
 void ExpertStatistics::Replace(LanguageModel* model) {
   for (int i = 0; i < num_layers(); ++i) {
     if (TokensOfSlice(i) == 0) continue;
-    layers_[i].replaced = std::make_shared<const Slice>(ReadSlice(i));
+    layers_[i].set_aside = std::make_shared<const Slice>(ReadSlice(i));
   }
   model_ = model;
 }
@@ -186,6 +211,8 @@ void ExpertStatistics::EndSlice(int expert_layer) {
   layer.previous = nullptr;
   if (TokensOfSlice(expert_layer) == 0) return;
   Slice usage = ReadSlice(expert_layer);
+  if (mode_ == ExpertUsageMode::kRecent) layer.previous = std::make_shared<const Slice>(usage);
+  if (layer.reset != nullptr) usage -= *layer.reset;
   auto totals = layer.totals == nullptr ? std::make_shared<Totals>()
                                         : std::make_shared<Totals>(*layer.totals);
   totals->layer += usage.layer;
@@ -197,9 +224,6 @@ void ExpertStatistics::EndSlice(int expert_layer) {
   }
   Add(usage.sub_keys, totals->sub_keys);
   layer.totals = std::move(totals);
-  if (mode_ == ExpertUsageMode::kRecent) {
-    layer.previous = std::make_shared<const Slice>(std::move(usage));
-  }
 }
 
 UsageSnapshot ExpertStatistics::Snapshot(int expert_layer, UsageWindow window, absl::Time now) {
@@ -232,6 +256,7 @@ UsageSnapshot ExpertStatistics::SnapshotOf(int expert_layer, UsageWindow window,
     counts.previous = layer.previous;
   } else {
     snapshot.start_ = total_start_;
+    counts.too_early = layer.reset;
     counts.totals = layer.totals;
     counts.before_reset = layer.before_reset;
   }
@@ -268,17 +293,15 @@ void ExpertStatistics::Reset(absl::Time now) {
   Advance(now);
   total_start_ = now;
   for (int i = 0; i < num_layers(); ++i) {
-    const Slice usage = ReadSlice(i);
-    layers_[i].before_reset = SinceStart(i, usage);
-    auto totals = std::make_shared<Totals>();
-    totals->layer = -usage.layer;
-    for (const ExpertCount& count : usage.experts) {
-      totals->selections.push_back(-count.selections);
-      totals->scores.push_back(-absl::uint128(count.score));
-    }
-    for (const uint64_t count : usage.sub_keys) totals->sub_keys.push_back(-count);
-    layers_[i].totals = std::move(totals);
+    Layer& layer = layers_[i];
+    const auto usage = std::make_shared<const Slice>(ReadSlice(i));
+    Slice of_window = *usage;
+    if (layer.reset != nullptr) of_window -= *layer.reset;
+    layer.before_reset = SinceStart(i, of_window);
+    layer.totals = nullptr;
+    if (usage->layer.tokens > 0) layer.set_aside = layer.reset = usage;
   }
+  if (model_ != nullptr && !layers_.empty()) model_->ClearUsage();
 }
 
 uint64_t ExpertUsageBytes(absl::Span<const ExpertLayer> layers, ExpertUsageMode mode) {

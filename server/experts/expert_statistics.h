@@ -107,8 +107,7 @@ class UsageSnapshot {
 
   UsageTotals SumOfLayer() const;
 
-  // What the model counted before: sums of earlier slices. They are modulo their width, so that a
-  // reset can begin with minus what the current slice has counted.
+  // What was counted before: sums of earlier slices.
   struct Totals {
     UsageTotals layer;
     std::vector<uint64_t> selections;
@@ -120,10 +119,14 @@ class UsageSnapshot {
     UsageTotals layer;
     std::vector<ExpertCount> experts;
     std::vector<uint64_t> sub_keys;
+
+    Slice& operator+=(const Slice& other);
+    Slice& operator-=(const Slice& other);  // a part of it
   };
 
   struct OfModel {
     std::shared_ptr<const Slice> active;
+    std::shared_ptr<const Slice> too_early;      // of it, before the window; null: nothing
     std::shared_ptr<const Slice> previous;       // null: nothing
     std::shared_ptr<const Totals> totals;        // null: nothing
     std::shared_ptr<const Totals> before_reset;  // null: nothing
@@ -163,7 +166,8 @@ class ExpertStatistics {
   // Of every window that is kept, by UsageWindow, from one copy.
   std::array<std::optional<UsageSnapshot>, 2> Snapshots(int expert_layer, absl::Time now);
 
-  // The model is not to be looked at any more: what it counted in the current slice is lost.
+  // The model is not to be looked at any more: what it counted in the current slice, and since the
+  // last reset, is lost.
   void Forget() { model_ = nullptr; }
   // From here on `model` counts, which has counted nothing; null: nobody does. What the one before
   // it has counted stays.
@@ -177,7 +181,10 @@ class ExpertStatistics {
   using Totals = UsageSnapshot::Totals;
 
   struct Layer {
-    std::shared_ptr<const Slice> replaced;  // what earlier models counted in the current slice
+    // Of the current slice, what the model does not have: earlier ones counted it, or it did before
+    // the last reset. So whatever becomes of the model, no window loses more than it has.
+    std::shared_ptr<const Slice> set_aside;
+    std::shared_ptr<const Slice> reset;  // of that, what is before the total window
     std::shared_ptr<const Slice> previous;
     std::shared_ptr<const Totals> totals;
     std::shared_ptr<const Totals> before_reset;
@@ -189,7 +196,8 @@ class ExpertStatistics {
   uint64_t TokensOfSlice(int expert_layer);
   void EndSlice(int expert_layer);
   const ExpertLayer& shape(int expert_layer) const { return shapes_[expert_layer]; }
-  // What was counted since the start, if `active` is what counts now.
+  // What was counted since the start, if `active` is what the total window has of the current
+  // slice.
   std::shared_ptr<const Totals> SinceStart(int expert_layer, const Slice& active) const;
   UsageSnapshot SnapshotOf(int expert_layer, UsageWindow window, absl::Time now,
                            std::shared_ptr<const Slice> active) const;

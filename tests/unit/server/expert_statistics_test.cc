@@ -235,6 +235,27 @@ TEST_F(ExpertStatisticsTest, OfAModelThatIsForgottenEarlierSlicesStay) {
   EXPECT_THAT(Recent(kStart + 2 * kSlice).selections, ElementsAre(0, 0, 1));
 }
 
+// A model that hangs takes with it what it counted since the last reset, and nothing from before.
+TEST_F(ExpertStatisticsTest, AResetOutlivesTheModelThatHadCounted) {
+  PickAt(kStart, 0);
+  const absl::Time reset = kStart + absl::Seconds(1);
+  statistics_.Reset(reset);
+  PickAt(reset, 1);
+  statistics_.Reset(reset);
+  PickAt(reset, 1);
+  statistics_.Forget();
+  const absl::Time now = reset + absl::Seconds(1);
+  for (const absl::Time time : {now, kStart + kSlice}) {
+    const UsageSnapshot total = statistics_.Snapshot(0, UsageWindow::kTotal, time);
+    EXPECT_THAT(total.Sum().selections, Each(0));
+    EXPECT_THAT(total.Sum().score_sums, Each(0));
+    EXPECT_EQ(total.Sum().tokens, 0u);
+    EXPECT_THAT(total.SumSinceStart().selections, ElementsAre(1, 1, 0));
+    EXPECT_EQ(total.SumSinceStart().totals.tokens, 2u);
+    EXPECT_THAT(Recent(time).selections, ElementsAre(1, 1, 0));
+  }
+}
+
 // Sums of large numbers lose nothing by being divided.
 TEST_F(ExpertStatisticsTest, JoinedModelsAreCountedTogether) {
   CountingModel other_model;
@@ -243,7 +264,7 @@ TEST_F(ExpertStatisticsTest, JoinedModelsAreCountedTogether) {
   PickAt(kStart, 0);
   model_.SetCount(1, {.selections = 1, .score = kLarge});
   statistics_.Reset(kStart + absl::Seconds(2));
-  model_.SetCount(1, {.selections = 3, .score = 3 * kLarge});
+  model_.SetCount(1, {.selections = 2, .score = 2 * kLarge});
   other_model.Pick(0, 0.5f);
   other_model.SetCount(1, {.selections = 5, .score = kLarge});
   const absl::Time now = kStart + absl::Seconds(3);
