@@ -89,7 +89,7 @@ std::vector<uint64_t> Router::HashesOf(const Task& task) const {
   if (num_workers_ == 1) return {};  // there is nothing to choose
   const absl::Span<const TokenId> tokens = BeginningOf(task.work);
   // Prefixes whose hashes are equal by chance cost a request the better worker, and nothing else.
-  uint64_t hash = absl::HashOf(task.scheduling.cache_salt);
+  uint64_t hash = absl::HashOf(task.work.salt);
   std::vector<uint64_t> hashes;
   for (int32_t block = 1; block <= kMostPrefixBlocks; ++block) {
     if (tokens.size() / block_tokens_ < static_cast<size_t>(block)) break;

@@ -42,10 +42,9 @@ class RouterTest : public ::testing::Test {
   }
 
   std::unique_ptr<Task> MakeTask(const std::vector<TokenId>& prompt, const std::string& salt = "") {
-    Work work;
+    Work work{.salt = salt};
     work.branches.push_back({.tokens = prompt});
-    return std::make_unique<Task>(++last_handle_, SchedulingParams{.cache_salt = salt},
-                                  std::move(work), kBlock);
+    return std::make_unique<Task>(++last_handle_, SchedulingParams(), std::move(work), kBlock);
   }
 
   // The worker that gets the request.
