@@ -156,7 +156,10 @@ Mail Inbox::Take() {
 
 Mail Inbox::TakeRequests() {
   absl::MutexLock lock(&mu_);
-  return TakeRequestsLocked();
+  Mail taken = TakeRequestsLocked();
+  taken_and_waiting_ = 0;
+  waiting_prompt_tokens_ = 0;
+  return taken;
 }
 
 Mail Inbox::TakeRequestsLocked() {

@@ -88,7 +88,8 @@ class Inbox {
 
   // The worker's.
   Mail Take();
-  // All but the errands, which stay.
+  // All but the errands, which stay, and all that was taken before: nobody waits here any more, and
+  // not because anybody starts.
   Mail TakeRequests();
   // Of the requests that were taken, those that still wait.
   void SetWaiting(int32_t requests, int64_t prompt_tokens);

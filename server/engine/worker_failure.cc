@@ -37,7 +37,6 @@ std::vector<std::unique_ptr<Task>> Worker::GiveUpWaiting(const absl::Status& sta
   Mail mail = parts_.inbox->TakeRequests();
   std::vector<std::unique_ptr<Task>> waiting = scheduler_.TakeUnstarted(status, now);
   for (std::unique_ptr<Task>& task : mail.arrivals) waiting.push_back(std::move(task));
-  parts_.inbox->SetWaiting(0, 0);
   const std::unordered_set<RequestHandle> cancelled(mail.cancelled.begin(), mail.cancelled.end());
   std::vector<std::unique_ptr<Task>> left;
   for (std::unique_ptr<Task>& task : waiting) {

@@ -8,6 +8,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "server/engine/replica.h"
+#include "server/engine/retry_delay.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {
@@ -226,6 +227,24 @@ TEST_F(WorkersTest, WhatWaitsForTheOnlyWorkerWaitsUntilItHasAModel) {
   ExpectReference(small, *waiting.sink);
   ExpectReference(small, *meanwhile.sink);
   EXPECT_TRUE(engine_->status().ready());
+}
+
+// Nobody has started, so nobody may expect the queue to go on at that pace.
+TEST_F(WorkersTest, WhatGoesBackToTheQueueDoesNotCountAsStarted) {
+  StartRebuilt(1, {.max_sequences = 1, .max_queued_requests = 3});
+  const Call failing = Hold(0);
+  std::vector<Call> waiting;
+  for (int i = 0; i < 3; ++i) waiting.push_back(Submit(Long()));
+  clock_.Advance(absl::Seconds(4));
+  models_[0]->ThrowInNextStep();
+  models_[0]->OpenGate();
+  observer_.AwaitWorkerEvents(1);
+  EXPECT_EQ(failing.sink->WaitDone().code(), Code::kInternal);
+
+  const absl::Status refusal = Refusal(Long());
+
+  EXPECT_EQ(refusal.code(), Code::kResourceExhausted);
+  EXPECT_GE(RetryDelayOf(refusal), absl::Seconds(6)) << "one or two have started in four seconds";
 }
 
 TEST_F(WorkersTest, EachFailureThatFollowsSoonDoublesTheDelay) {
