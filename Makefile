@@ -5,6 +5,7 @@ MODEL ?= build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 FUZZ_SECONDS ?= 60
 LONG_SECONDS ?= 1500
+SOAK_MINUTES ?= 120
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -104,6 +105,11 @@ format: ## Formats every source with clang-format
 .PHONY: tidy
 tidy: setup ## Runs clang-tidy over every source of the product
 	@JOBS=$(JOBS) tools/tidy.sh base model model/nn/cuda server client
+
+.PHONY: soak
+soak: programs ## Serves clients and attackers for SOAK_MINUTES (120): does memory grow, does anything stay?
+	@PEERAGE_BIN=build/release/bin build/deps/venv/bin/python tests/integration/hostile/soak.py \
+	  --minutes $(SOAK_MINUTES)
 
 .PHONY: fuzz
 fuzz: setup ## Fuzzes every reader for FUZZ_SECONDS each (60); findings land in build/fuzz

@@ -51,12 +51,12 @@ class Attacker:
     """Comes from other addresses than the honest client, so that a limit for each address tells them
     apart. Leaving the `with` block ends what is still open."""
 
-    def __init__(self, server, name):
+    def __init__(self, server, name, longest_seconds=LONGEST_SECONDS):
         self.server = server
         self.grpc, self.admin = split(server.grpc), split(server.admin)
         self.random = random.Random(name)
         self.connections = []
-        self.end = time.monotonic() + LONGEST_SECONDS
+        self.end = time.monotonic() + longest_seconds
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):

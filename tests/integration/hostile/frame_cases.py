@@ -240,10 +240,10 @@ def broken_prefaces(attacker):
     attacker.hold(0.5)
 
 
-@case("500 connections of random frames", quick=True)
+@case("200 connections of random frames", quick=True)
 def random_frames(attacker):
     draw = attacker.random
-    for _ in range(500):
+    for _ in range(200):
         one = attacker.connect()
         one.send(b"".join(frame(draw.randrange(12), draw.randrange(256), draw.choice((0, 1, 3, 5)),
                                 draw.randbytes(draw.choice((0, 4, 5, 8, 100)))) for _ in range(20)))

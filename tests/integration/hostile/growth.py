@@ -1,0 +1,34 @@
+"""Whether memory grows for good, by what was measured every so often."""
+
+import statistics
+
+MOST_MIB_AN_HOUR = 1.0
+
+
+def of_windows(samples, seconds):
+    """The least of each window of so many seconds, as (middle of the window in hours, MiB): attacks and
+    bursts come and go, and what stays is what counts. `samples` are (seconds, MiB), in order."""
+    windows = {}
+    for when, mib in samples:
+        index = int((when - samples[0][0]) // seconds)
+        windows[index] = min(mib, windows.get(index, mib))
+    return [((index + 0.5) * seconds / 3600, mib) for index, mib in sorted(windows.items())]
+
+
+def slope(points):
+    """Of the line with the least squares, per unit of the first coordinate."""
+    return statistics.linear_regression(*zip(*points)).slope
+
+
+def resolvable(hours):
+    """The least growth, in MiB an hour, that windows of 12 s over so many hours tell from noise: windows
+    of a heap that does not grow differ by about 2 MiB, which gives a slope over T hours an error of
+    2 sqrt(12 * 12 s / T) / T, or 0.4 / T^1.5 in MiB and hours; two and a half times that is no chance."""
+    return max(MOST_MIB_AN_HOUR, hours ** -1.5)
+
+
+def in_second_half(samples, window_seconds):
+    """(MiB an hour, and how much is too much) of the second half of the samples."""
+    half = samples[0][0] + (samples[-1][0] - samples[0][0]) / 2
+    points = of_windows([sample for sample in samples if sample[0] >= half], window_seconds)
+    return slope(points), resolvable(points[-1][0] - points[0][0])
