@@ -1,0 +1,137 @@
+#include "server/identity/authorizer.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "server/engine/retry_delay.h"
+#include "server/identity/principal.h"
+
+namespace peerage {
+namespace {
+
+// Health, reflection and the server's own state are nobody's model.
+bool ConcernsModel(absl::string_view method) {
+  return absl::StartsWith(method, "peerage.v1.") &&
+         !absl::StartsWith(method, "peerage.v1.AdminService/");
+}
+
+// The token of "Bearer TOKEN" (RFC 6750, section 2.1; the scheme in any case, RFC 9110, section
+// 11.1); empty for anything else.
+absl::string_view BearerToken(absl::string_view authorization) {
+  constexpr absl::string_view kScheme = "Bearer ";
+  if (!absl::StartsWithIgnoreCase(authorization, kScheme)) return "";
+  return absl::StripAsciiWhitespace(authorization.substr(kScheme.size()));
+}
+
+Decision Judge(const Permissions& permissions, const std::string& principal, Wish& wish) {
+  const std::vector<std::string> own = {principal};
+  const std::vector<std::string>& tenants = permissions.tenants.empty() ? own : permissions.tenants;
+  if (wish.tenant.empty() && tenants.front() != "*") wish.tenant = tenants.front();
+  if (!Lists(tenants, wish.tenant)) return Decision::kTenant;
+  if (wish.priority < permissions.first_priority || wish.priority > permissions.last_priority) {
+    return Decision::kPriority;
+  }
+  if (wish.traces > permissions.traces) return Decision::kTraces;
+  if (wish.hidden_states && !permissions.hidden_states) return Decision::kHiddenStates;
+  if (wish.expert_control && !permissions.expert_control) return Decision::kExpertControl;
+  return Decision::kAllowed;
+}
+
+}  // namespace
+
+Admission::Admission(Authorizer* authorizer, std::string principal,
+                     std::shared_ptr<const Permissions> permissions)
+    : authorizer_(authorizer),
+      principal_(std::move(principal)),
+      permissions_(std::move(permissions)) {}
+
+Admission::~Admission() { authorizer_->Leave(principal_); }
+
+Verdict Admission::Ask(Wish& wish, absl::Time now) const {
+  const Decision decision = Judge(*permissions_, principal_, wish);
+  if (decision != Decision::kAllowed) return {decision};
+  return authorizer_->CountTokens(principal_, *permissions_, wish.tokens, now);
+}
+
+Authorizer::Authorizer(std::string model, Identities identities)
+    : model_(std::move(model)),
+      identities_(std::make_shared<const Identities>(std::move(identities))) {}
+
+void Authorizer::Replace(Identities identities) {
+  auto replacement = std::make_shared<const Identities>(std::move(identities));
+  absl::MutexLock lock(&mu_);
+  identities_.swap(replacement);
+}
+
+Verdict Authorizer::Enter(const Credentials& credentials, const std::string& method, absl::Time now,
+                          std::shared_ptr<const Admission>& admission) {
+  std::shared_ptr<const Identities> identities;
+  {
+    absl::MutexLock lock(&mu_);
+    identities = identities_;
+  }
+  std::string principal;
+  const Decision identified = Identify(*identities, credentials, now, principal);
+  if (identified != Decision::kAllowed) return {identified};
+  auto permissions = identities->policy.Find(principal);
+  const bool allowed = permissions != nullptr && permissions->methods.contains(method);
+  // Who has shown nothing may have forgotten to.
+  if (!allowed && principal == kAnonymous) return {Decision::kNoCredentials};
+  if (!allowed) return {Decision::kMethod};
+  if (ConcernsModel(method) && !Lists(permissions->models, model_)) return {Decision::kModel};
+  const Verdict counted = Count(principal, *permissions, now);
+  if (counted.decision == Decision::kAllowed) {
+    admission =
+        std::make_shared<const Admission>(this, std::move(principal), std::move(permissions));
+  }
+  return counted;
+}
+
+Decision Authorizer::Identify(const Identities& identities, const Credentials& credentials,
+                              absl::Time now, std::string& principal) const {
+  if (credentials.authorizations == 0) {
+    principal = credentials.certificate.empty() ? kAnonymous : credentials.certificate;
+    return Decision::kAllowed;
+  }
+  const absl::string_view token = BearerToken(credentials.authorization);
+  if (credentials.authorizations > 1 || token.empty()) return Decision::kBadCredentials;
+  FoundToken found = identities.tokens.Find(token, now);
+  if (found.state == TokenState::kUnknown) return Decision::kBadCredentials;
+  if (found.state == TokenState::kExpired) return Decision::kExpiredToken;
+  principal = std::move(found.name);
+  return Decision::kAllowed;
+}
+
+Verdict Authorizer::Count(const std::string& principal, const Permissions& permissions,
+                          absl::Time now) {
+  absl::MutexLock lock(&mu_);
+  Use& use = uses_[principal];
+  if (permissions.concurrency.has_value() && use.running >= *permissions.concurrency) {
+    return {Decision::kConcurrency, kRetrySoon};
+  }
+  if (permissions.requests_per_second.has_value()) {
+    const absl::Duration wait = use.requests.Take(1, *permissions.requests_per_second, now);
+    if (wait > absl::ZeroDuration()) return {Decision::kRequestRate, wait};
+  }
+  ++use.running;
+  return {};
+}
+
+Verdict Authorizer::CountTokens(const std::string& principal, const Permissions& permissions,
+                                double tokens, absl::Time now) {
+  if (!permissions.tokens_per_second.has_value()) return {};
+  absl::MutexLock lock(&mu_);
+  const absl::Duration wait =
+      uses_[principal].tokens.Take(tokens, *permissions.tokens_per_second, now);
+  if (wait > absl::ZeroDuration()) return {Decision::kTokenRate, wait};
+  return {};
+}
+
+void Authorizer::Leave(const std::string& principal) {
+  absl::MutexLock lock(&mu_);
+  --uses_[principal].running;
+}
+
+}  // namespace peerage

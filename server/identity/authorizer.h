@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/engine/expert_trace.h"
+#include "server/identity/decision.h"
+#include "server/identity/permissions.h"
+#include "server/identity/policy.h"
+#include "server/identity/token_bucket.h"
+#include "server/identity/tokens.h"
+
+namespace peerage {
+
+// Whom the server knows and what they may do.
+struct Identities {
+  Tokens tokens;
+  Policy policy;
+};
+
+// What a call shows of who makes it.
+struct Credentials {
+  int authorizations = 0;     // how many headers of that name there are
+  std::string authorization;  // the only one: "Bearer TOKEN"
+  std::string certificate;    // whom a verified certificate names; empty without one
+};
+
+// What a request asks for beside tokens.
+struct Wish {
+  int32_t priority = 0;
+  std::string tenant;  // the policy's where it is empty
+  ExpertTraceLevel traces = ExpertTraceLevel::kNone;
+  bool hidden_states = false;
+  bool expert_control = false;
+  double tokens = 0;  // read, and at most generated
+};
+
+class Authorizer;
+
+struct Verdict {
+  Decision decision = Decision::kAllowed;
+  absl::Duration retry;  // after it, where a limit says no
+
+  absl::Status ToStatus() const { return peerage::ToStatus(decision, retry); }
+};
+
+// A call that was let in; it counts as running until it is destroyed. Threads: safe from many.
+class Admission {
+ public:
+  Admission(Authorizer* authorizer, std::string principal,
+            std::shared_ptr<const Permissions> permissions);
+  ~Admission();
+
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
+
+  const std::string& principal() const { return principal_; }
+
+  // Whether one of the call's requests may have what it wishes, and its tokens are then counted.
+  // Names the tenant where the wish names none.
+  Verdict Ask(Wish& wish, absl::Time now) const;
+
+ private:
+  Authorizer* const authorizer_;
+  const std::string principal_;
+  const std::shared_ptr<const Permissions> permissions_;
+};
+
+// Decides who calls and whether he may. Says nothing to anybody: whoever asks tells and counts.
+//
+// Threads: safe from many; every call is short. Must outlive its admissions.
+class Authorizer {
+ public:
+  // `model` is what the server serves.
+  Authorizer(std::string model, Identities identities);
+
+  // From now on. Whoever is in stays, with what was allowed then; how much each has used is kept.
+  void Replace(Identities identities) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // A call of this method ("peerage.v1.InferenceService/Generate"). `admission` is set where it is
+  // allowed. A token that is shown decides, whatever certificate is there.
+  Verdict Enter(const Credentials& credentials, const std::string& method, absl::Time now,
+                std::shared_ptr<const Admission>& admission) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  friend class Admission;
+
+  // What a principal has used.
+  struct Use {
+    TokenBucket requests;
+    TokenBucket tokens;
+    int running = 0;
+  };
+
+  // The decision is kAllowed, or why nobody is identified.
+  Decision Identify(const Identities& identities, const Credentials& credentials, absl::Time now,
+                    std::string& principal) const;
+  Verdict Count(const std::string& principal, const Permissions& permissions, absl::Time now)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  Verdict CountTokens(const std::string& principal, const Permissions& permissions, double tokens,
+                      absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  void Leave(const std::string& principal) ABSL_LOCKS_EXCLUDED(mu_);
+
+  const std::string model_;
+
+  absl::Mutex mu_;
+  std::shared_ptr<const Identities> identities_ ABSL_GUARDED_BY(mu_);
+  // By principal: as many as tokens and certificates name.
+  std::map<std::string, Use> uses_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace peerage
