@@ -11,7 +11,8 @@ struct RequestOrigin {
   std::string request_id;  // empty when the client's was refused
   // Of W3C Trace Context, in hex; empty when the client told of no trace.
   std::string trace_id;
-  std::string span_id;  // the caller's
+  std::string span_id;    // the caller's
+  std::string principal;  // who called; empty where nobody asks for credentials
 };
 
 }  // namespace peerage

@@ -41,15 +41,15 @@ Decision Judge(const Permissions& permissions, const std::string& principal, Wis
 
 }  // namespace
 
-Admission::Admission(Authorizer* authorizer, std::string principal,
-                     std::shared_ptr<const Permissions> permissions)
+Visitor::Visitor(Authorizer* authorizer, std::string principal,
+                 std::shared_ptr<const Permissions> permissions)
     : authorizer_(authorizer),
       principal_(std::move(principal)),
       permissions_(std::move(permissions)) {}
 
-Admission::~Admission() { authorizer_->Leave(principal_); }
+Visitor::~Visitor() { authorizer_->Leave(principal_); }
 
-Verdict Admission::Ask(Wish& wish, absl::Time now) const {
+Verdict Visitor::Ask(Wish& wish, absl::Time now) const {
   const Decision decision = Judge(*permissions_, principal_, wish);
   if (decision != Decision::kAllowed) return {decision};
   return authorizer_->CountTokens(principal_, *permissions_, wish.tokens, now);
@@ -66,7 +66,7 @@ void Authorizer::Replace(Identities identities) {
 }
 
 Verdict Authorizer::Enter(const Credentials& credentials, const std::string& method, absl::Time now,
-                          std::shared_ptr<const Admission>& admission) {
+                          std::shared_ptr<const Visitor>& visitor) {
   std::shared_ptr<const Identities> identities;
   {
     absl::MutexLock lock(&mu_);
@@ -83,8 +83,7 @@ Verdict Authorizer::Enter(const Credentials& credentials, const std::string& met
   if (ConcernsModel(method) && !Lists(permissions->models, model_)) return {Decision::kModel};
   const Verdict counted = Count(principal, *permissions, now);
   if (counted.decision == Decision::kAllowed) {
-    admission =
-        std::make_shared<const Admission>(this, std::move(principal), std::move(permissions));
+    visitor = std::make_shared<const Visitor>(this, std::move(principal), std::move(permissions));
   }
   return counted;
 }

@@ -10,17 +10,17 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/engine/expert_trace.h"
+#include "server/identity/bearer_tokens.h"
 #include "server/identity/decision.h"
 #include "server/identity/permissions.h"
 #include "server/identity/policy.h"
 #include "server/identity/token_bucket.h"
-#include "server/identity/tokens.h"
 
 namespace peerage {
 
 // Whom the server knows and what they may do.
 struct Identities {
-  Tokens tokens;
+  BearerTokens tokens;
   Policy policy;
 };
 
@@ -50,15 +50,16 @@ struct Verdict {
   absl::Status ToStatus() const { return peerage::ToStatus(decision, retry); }
 };
 
-// A call that was let in; it counts as running until it is destroyed. Threads: safe from many.
-class Admission {
+// Who was let in with a call, which counts as running until this is destroyed. Threads: safe from
+// many.
+class Visitor {
  public:
-  Admission(Authorizer* authorizer, std::string principal,
-            std::shared_ptr<const Permissions> permissions);
-  ~Admission();
+  Visitor(Authorizer* authorizer, std::string principal,
+          std::shared_ptr<const Permissions> permissions);
+  ~Visitor();
 
-  Admission(const Admission&) = delete;
-  Admission& operator=(const Admission&) = delete;
+  Visitor(const Visitor&) = delete;
+  Visitor& operator=(const Visitor&) = delete;
 
   const std::string& principal() const { return principal_; }
 
@@ -74,7 +75,7 @@ class Admission {
 
 // Decides who calls and whether he may. Says nothing to anybody: whoever asks tells and counts.
 //
-// Threads: safe from many; every call is short. Must outlive its admissions.
+// Threads: safe from many; every call is short. Must outlive its visitors.
 class Authorizer {
  public:
   // `model` is what the server serves.
@@ -83,13 +84,13 @@ class Authorizer {
   // From now on. Whoever is in stays, with what was allowed then; how much each has used is kept.
   void Replace(Identities identities) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // A call of this method ("peerage.v1.InferenceService/Generate"). `admission` is set where it is
+  // A call of this method ("peerage.v1.InferenceService/Generate"). `visitor` is set where it is
   // allowed. A token that is shown decides, whatever certificate is there.
   Verdict Enter(const Credentials& credentials, const std::string& method, absl::Time now,
-                std::shared_ptr<const Admission>& admission) ABSL_LOCKS_EXCLUDED(mu_);
+                std::shared_ptr<const Visitor>& visitor) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  friend class Admission;
+  friend class Visitor;
 
   // What a principal has used.
   struct Use {

@@ -37,6 +37,7 @@ void AddText(absl::string_view key, const std::string& text, Fields& fields) {
 void AddOrigin(const RequestOrigin& origin, Fields& fields) {
   AddText("request_id", origin.request_id, fields);
   AddText("method", origin.method, fields);
+  AddText("principal", origin.principal, fields);
 }
 
 void AddTrace(const RequestOrigin& origin, Fields& fields) {

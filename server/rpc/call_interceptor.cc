@@ -15,6 +15,7 @@
 #include "peerage/v1/inference.grpc.pb.h"
 #include "peerage/v1/models.grpc.pb.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/request/call_context.h"
 #include "server/rpc/request/call_metadata.h"
 
 namespace peerage {
@@ -40,9 +41,10 @@ absl::Status NoSuchMessage() {
 
 class CallInterceptor final : public grpc::experimental::Interceptor {
  public:
-  CallInterceptor(ServerRpcInfo* info, EngineObserver* observer, const Clock* clock,
-                  CallsInFlight* calls)
+  CallInterceptor(ServerRpcInfo* info, const Gate* gate, EngineObserver* observer,
+                  const Clock* clock, CallsInFlight* calls)
       : info_(info),
+        gate_(gate),
         observer_(observer),
         clock_(clock),
         begin_(clock->Now()),
@@ -51,14 +53,21 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   ~CallInterceptor() override { calls_->End(generation_); }
 
   void Intercept(InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
+      refusal_ = gate_->Enter(*info_->server_context(), Method());
+    }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
       request_id_ = EchoedRequestId(*methods->GetSendInitialMetadata());
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       grpc::Status status = methods->GetSendStatus();
-      const std::string method(absl::StripPrefix(info_->method(), "/"));
+      const std::string method = Method();
+      absl::Status other = refusal_;
       if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && IsServed(method)) {
-        const google::rpc::Status told = ToRpcStatus(NoSuchMessage());
+        other.Update(NoSuchMessage());
+      }
+      if (!other.ok()) {
+        const google::rpc::Status told = ToRpcStatus(other);
         status = grpc::Status(static_cast<grpc::StatusCode>(told.code()), told.message(),
                               told.SerializeAsString());
         methods->ModifySendStatus(status);
@@ -69,10 +78,13 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   }
 
  private:
+  std::string Method() const { return std::string(absl::StripPrefix(info_->method(), "/")); }
+
   void Tell(const std::string& method, const grpc::Status& status) const {
     CallEvent event;
     event.origin = ReadTrace(info_->server_context()->client_metadata());
     event.origin.method = method;
+    event.origin.principal = PrincipalOf(PassageOf(*info_->server_context()));
     event.origin.request_id = request_id_;
     event.code = static_cast<absl::StatusCode>(status.error_code());
     event.error = status.error_message();
@@ -81,24 +93,28 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   }
 
   ServerRpcInfo* const info_;
+  const Gate* const gate_;
   EngineObserver* const observer_;
   const Clock* const clock_;
   const absl::Time begin_;
   CallsInFlight* const calls_;
   const uint64_t generation_;
+  absl::Status refusal_;  // the gate's
   std::string request_id_;
 };
 
 class CallInterceptors final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  CallInterceptors(EngineObserver* observer, const Clock* clock, CallsInFlight* calls)
-      : observer_(observer), clock_(clock), calls_(calls) {}
+  CallInterceptors(const Gate* gate, EngineObserver* observer, const Clock* clock,
+                   CallsInFlight* calls)
+      : gate_(gate), observer_(observer), clock_(clock), calls_(calls) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
-    return new CallInterceptor(info, observer_, clock_, calls_);
+    return new CallInterceptor(info, gate_, observer_, clock_, calls_);
   }
 
  private:
+  const Gate* const gate_;
   EngineObserver* const observer_;
   const Clock* const clock_;
   CallsInFlight* const calls_;
@@ -123,8 +139,8 @@ std::vector<std::string> ServedMethods() {
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> InterceptCalls(
-    EngineObserver* observer, const Clock* clock, CallsInFlight* calls) {
-  return std::make_unique<CallInterceptors>(observer, clock, calls);
+    const Gate* gate, EngineObserver* observer, const Clock* clock, CallsInFlight* calls) {
+  return std::make_unique<CallInterceptors>(gate, observer, clock, calls);
 }
 
 }  // namespace peerage

@@ -9,6 +9,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/observer.h"
 #include "server/rpc/calls_in_flight.h"
+#include "server/rpc/gate.h"
 
 namespace peerage {
 
@@ -16,13 +17,13 @@ namespace peerage {
 // gRPC's own services.
 std::vector<std::string> ServedMethods();
 
-// Counts calls, and tells the observer of each when its status is sent: of those that a service
-// answers, and of those that gRPC refuses itself because it cannot read the message or knows no
-// such method. Calls that HTTP/2 ends before they have a method are nobody's. All must outlive the
-// server.
+// Has every call pass the gate, counts calls, and tells the observer of each when its status is
+// sent: of those that a service answers, and of those that gRPC refuses itself because it cannot
+// read the message or knows no such method. Calls that HTTP/2 ends before they have a method are
+// nobody's. All must outlive the server.
 //
 // A served method's call whose message gRPC cannot read ends with INVALID_ARGUMENT.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> InterceptCalls(
-    EngineObserver* observer, const Clock* clock, CallsInFlight* calls);
+    const Gate* gate, EngineObserver* observer, const Clock* clock, CallsInFlight* calls);
 
 }  // namespace peerage

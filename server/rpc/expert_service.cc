@@ -74,7 +74,7 @@ absl::StatusOr<ExpertSummaryQuery> Prepare(const v1::WatchExpertSummaryRequest& 
 template <typename Request>
 auto PrepareCall(const Request& request, const ServedModel& model,
                  grpc::CallbackServerContext* context) -> decltype(Prepare(request, model)) {
-  RETURN_IF_ERROR(ReadRequestId(*context).status());
+  RETURN_IF_ERROR(BeginCall(*context));
   return Prepare(request, model);
 }
 
@@ -102,7 +102,7 @@ grpc::ServerWriteReactor<v1::WatchExpertSummaryResponse>* ExpertService::WatchEx
 grpc::ServerUnaryReactor* ExpertService::ResetExpertUsage(
     grpc::CallbackServerContext* context, const v1::ResetExpertUsageRequest* request,
     v1::ResetExpertUsageResponse* response) {
-  absl::Status status = ReadRequestId(*context).status();
+  absl::Status status = BeginCall(*context);
   status.Update(backend_.model->CheckName(request->model()));
   if (!status.ok()) return FinishUnary(status, context);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

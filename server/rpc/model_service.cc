@@ -37,7 +37,7 @@ v1::Model ToProto(const ServedModel& served) {
 grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* context,
                                                    const v1::ListModelsRequest* request,
                                                    v1::ListModelsResponse* response) {
-  const absl::Status status = ReadRequestId(*context).status();
+  const absl::Status status = BeginCall(*context);
   if (status.ok()) *response->add_models() = ToProto(*model_);
   return FinishUnary(status, context);
 }
@@ -45,7 +45,7 @@ grpc::ServerUnaryReactor* ModelService::ListModels(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* ModelService::GetModel(grpc::CallbackServerContext* context,
                                                  const v1::GetModelRequest* request,
                                                  v1::GetModelResponse* response) {
-  absl::Status status = ReadRequestId(*context).status();
+  absl::Status status = BeginCall(*context);
   status.Update(model_->CheckName(request->model()));
   if (status.ok()) *response->mutable_model() = ToProto(*model_);
   return FinishUnary(status, context);

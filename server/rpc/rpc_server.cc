@@ -103,7 +103,8 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
       models_(&model_),
       experts_(backend_),
       admin_(backend_, options.version, [this] { SetReady(false); }),
-      texts_(options.texts) {}
+      texts_(options.texts),
+      gate_(parts.authorizer, parts.clock) {}
 
 RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
 
@@ -121,12 +122,13 @@ absl::Status RpcServer::Serve(const RpcServerOptions& options) {
     builder.AddListeningPort(address_.ToString(), grpc::InsecureServerCredentials(),
                              &address_.port);
   }
+  builder.SetContextAllocator(Gate::NewContexts());
   builder.RegisterService(&inference_);
   builder.RegisterService(&models_);
   builder.RegisterService(&experts_);
   builder.RegisterService(&admin_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(InterceptCalls(backend_.observer, backend_.clock, &calls_));
+  interceptors.push_back(InterceptCalls(&gate_, backend_.observer, backend_.clock, &calls_));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || (door_ == nullptr && address_.port == 0)) {
@@ -164,7 +166,11 @@ void RpcServer::Shutdown(absl::Time deadline) {
 
 absl::StatusOr<GenerateRequest> RpcServer::ReadGenerate(absl::string_view json,
                                                         absl::string_view method) const {
-  const Call call = NewCall(*backend_.clock, method);
+  Call call = NewCall(*backend_.clock, method);
+  Passage passage = gate_.EnterWithoutCredentials("peerage.v1.InferenceService/GenerateStream");
+  call.status = std::move(passage.refusal);
+  call.origin.principal = PrincipalOf(passage);
+  call.visitor = std::move(passage.visitor);
   return TellRefusal<GenerateRequest>(ReadJsonRequest(json, model_, call), call, backend_);
 }
 

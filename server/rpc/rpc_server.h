@@ -23,6 +23,7 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/calls_in_flight.h"
 #include "server/rpc/expert_service.h"
+#include "server/rpc/gate.h"
 #include "server/rpc/grpc_log.h"
 #include "server/rpc/inference_service.h"
 #include "server/rpc/model_service.h"
@@ -53,6 +54,7 @@ struct RpcServerParts {
   EngineObserver* observer = nullptr;  // the engine's
   ExpertUsageReader* expert_usage = nullptr;
   BackgroundLane* answers = nullptr;  // Backend::answers
+  Authorizer* authorizer = nullptr;   // none: everybody may do everything
   Log* log = nullptr;                 // gRPC's own lines go there, too
 };
 
@@ -82,7 +84,8 @@ class RpcServer {
   void Shutdown(absl::Time deadline);
 
   // What the engine will run of a v1.GenerateRequest that came as JSON by another way, which the
-  // log calls `method`; see read_json_request.h.
+  // log calls `method`; see read_json_request.h. Its caller shows no credentials: he may what a
+  // GenerateStream without any may.
   absl::StatusOr<GenerateRequest> ReadGenerate(absl::string_view json,
                                                absl::string_view method) const;
 
@@ -109,6 +112,7 @@ class RpcServer {
   ExpertService experts_;
   AdminService admin_;
   TextPool texts_;  // behind what its last tasks look at
+  const Gate gate_;
   CallsInFlight calls_;
   ListenAddress address_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;  // for the door

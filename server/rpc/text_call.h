@@ -33,7 +33,9 @@ class TextCall final : public SharedReactor<grpc::ServerUnaryReactor> {
                          grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
                          grpc::ByteBuffer* out) {
     const auto reactor = Held(new TextCall(backend, std::move(call), context));
-    backend.texts->Run(in->Length(), [reactor, answer, in, out](absl::Status turn) {
+    // Of a refused one nothing is read: it takes nobody's turn.
+    const size_t bytes = reactor->call_.status.ok() ? in->Length() : 0;
+    backend.texts->Run(bytes, [reactor, answer, in, out](absl::Status turn) {
       turn.Update(reactor->CheckWanted());
       if (turn.ok()) turn = reactor->Make(answer, *in, *out);
       reactor->Finish(ToGrpcStatus(turn, *reactor->context_));

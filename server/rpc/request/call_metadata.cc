@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "server/engine/deadline.h"
+#include "server/rpc/request/call_context.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/trace_parent.h"
@@ -70,6 +71,13 @@ absl::StatusOr<std::string> ReadRequestId(grpc::CallbackServerContext& context) 
   return id;
 }
 
+absl::Status BeginCall(grpc::CallbackServerContext& context) {
+  const absl::Status id = ReadRequestId(context).status();
+  absl::Status status = PassageOf(context).refusal;
+  status.Update(id);
+  return status;
+}
+
 std::string EchoedRequestId(const std::multimap<std::string, std::string>& sent) {
   const auto found = sent.find(kRequestId);
   return found == sent.end() ? std::string() : found->second;
@@ -100,7 +108,11 @@ Call ReadCall(grpc::CallbackServerContext& context, const Clock& clock, absl::st
   call.origin = ReadTrace(context.client_metadata());
   call.origin.method = std::string(method);
   absl::StatusOr<std::string> id = ReadRequestId(context);
-  call.status = id.status();
+  Passage passage = PassageOf(context);
+  call.status = std::move(passage.refusal);
+  call.status.Update(id.status());
+  call.origin.principal = PrincipalOf(passage);
+  call.visitor = std::move(passage.visitor);
   if (id.ok()) call.origin.request_id = *std::move(id);
   return call;
 }

@@ -3,6 +3,7 @@
 #include <grpcpp/server_context.h>
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -10,6 +11,7 @@
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
 #include "server/engine/request_origin.h"
+#include "server/identity/authorizer.h"
 
 namespace peerage {
 
@@ -18,13 +20,19 @@ struct Call {
   RequestOrigin origin;
   absl::Time arrival;   // by the engine's clock
   absl::Time deadline;  // by the engine's clock; InfiniteFuture without one
-  // Not OK: its metadata is out of range, and it is refused for that.
+  // Not OK: it was not let in, or its metadata are out of range, and it is refused for that.
   absl::Status status;
+  // What it may ask for: everything where there is none.
+  std::shared_ptr<const Visitor> visitor = nullptr;
 };
 
 // `x-request-id` (1 to 128 printable ASCII characters, at most once, else INVALID_ARGUMENT) or a
 // fresh id. It is echoed in the initial metadata: to be read once, at the call's start.
 absl::StatusOr<std::string> ReadRequestId(grpc::CallbackServerContext& context);
+
+// Of a call whose messages say nothing of who it is: reads its request id as above. Why it is to be
+// refused, or OK.
+absl::Status BeginCall(grpc::CallbackServerContext& context);
 
 // The request id that is echoed in a call's initial metadata; empty when none is.
 std::string EchoedRequestId(const std::multimap<std::string, std::string>& sent);

@@ -127,6 +127,35 @@ absl::StatusOr<bool> IsOver(const GenerateRequest& request, const Tokenizer& tok
   return false;
 }
 
+// Of which a policy allows so many a second: those that are read, and the most that may come.
+double TokensOf(const GenerateRequest& request) {
+  return static_cast<double>(request.prompt.size()) +
+         static_cast<double>(request.candidates) * request.stopping.max_tokens;
+}
+
+double TokensOf(const ScoreRequest& request) {
+  size_t tokens = request.context.size();
+  for (const std::vector<TokenId>& continuation : request.continuations) {
+    tokens += continuation.size();
+  }
+  return static_cast<double>(tokens);
+}
+
+// Whether the caller may have what the request asks for. Fills in the tenant.
+template <typename Request>
+absl::Status Permit(const Call& call, bool has_control, Request& request) {
+  if (call.visitor == nullptr) return absl::OkStatus();
+  Wish wish{.priority = request.scheduling.priority,
+            .tenant = request.scheduling.tenant,
+            .traces = request.trace,
+            .hidden_states = request.hidden_states.wanted(),
+            .expert_control = has_control,
+            .tokens = TokensOf(request)};
+  const absl::Status status = call.visitor->Ask(wish, call.arrival).ToStatus();
+  request.scheduling.tenant = std::move(wish.tenant);
+  return status;
+}
+
 }  // namespace
 
 absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
@@ -212,6 +241,7 @@ absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateRequest& request,
   RETURN_IF_ERROR(Validate(request, model));
   ASSIGN_OR_RETURN(GenerateRequest result, Convert(request, model, call));
   RETURN_IF_ERROR(CheckAnswer(result, model));
+  RETURN_IF_ERROR(Permit(call, request.has_expert_control(), result));
   return result;
 }
 
@@ -221,6 +251,7 @@ absl::StatusOr<GenerateRequest> ReadRequest(const v1::GenerateStreamRequest& req
   RETURN_IF_ERROR(Validate(request, model));
   ASSIGN_OR_RETURN(GenerateRequest result, Convert(request.request(), model, call, "request."));
   RETURN_IF_ERROR(CheckStreamedAnswer(result, model));
+  RETURN_IF_ERROR(Permit(call, request.request().has_expert_control(), result));
   return result;
 }
 
@@ -230,6 +261,7 @@ absl::StatusOr<ScoreRequest> ReadRequest(const v1::ScoreRequest& request, const 
   RETURN_IF_ERROR(Validate(request, model, prefix));
   ASSIGN_OR_RETURN(ScoreRequest result, Convert(request, model, call, prefix));
   RETURN_IF_ERROR(CheckAnswer(result, model));
+  RETURN_IF_ERROR(Permit(call, request.has_expert_control(), result));
   return result;
 }
 

@@ -28,7 +28,7 @@ constexpr char kTokens[] =
     "alice 2daf0e6c79009f9234ed9baa5bb930898e2847810617e118518d88e4d3140a2e 2026-01-01T00:00:00Z\n";
 
 Identities IdentitiesOf(const std::string& policy, const std::string& tokens = kTokens) {
-  auto parsed_tokens = Tokens::Parse(tokens);
+  auto parsed_tokens = BearerTokens::Parse(tokens);
   auto parsed = Policy::Parse(policy, kMethods);
   EXPECT_TRUE(parsed_tokens.ok()) << parsed_tokens.status();
   EXPECT_TRUE(parsed.ok()) << parsed.status();
@@ -49,22 +49,22 @@ class AuthorizerTest : public ::testing::Test {
  protected:
   Verdict Enter(Authorizer& authorizer, const Credentials& credentials,
                 const std::string& method = kGenerate, absl::Time now = kNow) {
-    admission_.reset();
-    return authorizer.Enter(credentials, method, now, admission_);
+    visitor_.reset();
+    return authorizer.Enter(credentials, method, now, visitor_);
   }
 
   Decision Ask(const std::string& more, Wish wish) {
     Authorizer authorizer("llama", IdentitiesOf(Alice(more)));
     EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
     tenant_.clear();
-    if (admission_ == nullptr) return Decision::kNoCredentials;
-    const Decision decision = admission_->Ask(wish, kNow).decision;
+    if (visitor_ == nullptr) return Decision::kNoCredentials;
+    const Decision decision = visitor_->Ask(wish, kNow).decision;
     tenant_ = wish.tenant;
-    admission_.reset();
+    visitor_.reset();
     return decision;
   }
 
-  std::shared_ptr<const Admission> admission_;
+  std::shared_ptr<const Visitor> visitor_;
   std::string tenant_;
 };
 
@@ -110,7 +110,7 @@ TEST_F(AuthorizerTest, IdentifiesByWhatIsShown) {
   for (const Case& one : cases) {
     EXPECT_EQ(DecisionName(Enter(authorizer, one.credentials).decision), DecisionName(one.decision))
         << one.what;
-    EXPECT_EQ(admission_ != nullptr, one.decision == Decision::kAllowed) << one.what;
+    EXPECT_EQ(visitor_ != nullptr, one.decision == Decision::kAllowed) << one.what;
   }
   EXPECT_EQ(Enter(authorizer, {}, kCheck).decision, Decision::kAllowed);
   EXPECT_EQ(Enter(authorizer, Bearer("apple"), kCheck).decision, Decision::kMethod);
@@ -126,7 +126,7 @@ TEST_F(AuthorizerTest, HoldsModelsToThePolicyWhereOneIsConcerned) {
   EXPECT_EQ(Enter(authorizer, Bearer("apple"), kDrain).decision, Decision::kAllowed);
   Authorizer of_mixtral("mixtral", IdentitiesOf(policy));
   EXPECT_EQ(Enter(of_mixtral, Bearer("apple")).decision, Decision::kAllowed);
-  admission_.reset();
+  visitor_.reset();
 }
 
 TEST_F(AuthorizerTest, HoldsWishesToThePolicy) {
@@ -169,7 +169,7 @@ TEST_F(AuthorizerTest, HoldsWishesToThePolicy) {
 
 TEST_F(AuthorizerTest, LimitsCallsAtTheSameTime) {
   Authorizer authorizer("llama", IdentitiesOf(Alice(R"("concurrency": 2)")));
-  std::shared_ptr<const Admission> first, second, third;
+  std::shared_ptr<const Visitor> first, second, third;
   EXPECT_EQ(authorizer.Enter(Bearer("apple"), kGenerate, kNow, first).decision, Decision::kAllowed);
   EXPECT_EQ(authorizer.Enter(Bearer("apple"), kGenerate, kNow, second).decision,
             Decision::kAllowed);
@@ -197,18 +197,18 @@ TEST_F(AuthorizerTest, LimitsRatesOfEachPrincipalByItself) {
   EXPECT_EQ(Enter(authorizer, Bearer("banana")).decision, Decision::kAllowed);
 
   Wish wish{.tokens = 300};
-  EXPECT_EQ(admission_->Ask(wish, kNow).decision, Decision::kAllowed);
+  EXPECT_EQ(visitor_->Ask(wish, kNow).decision, Decision::kAllowed);
   wish.tokens = 1;
-  const Verdict later = admission_->Ask(wish, kNow);
+  const Verdict later = visitor_->Ask(wish, kNow);
   EXPECT_EQ(later.decision, Decision::kTokenRate);
-  EXPECT_EQ(admission_->Ask(wish, kNow + later.retry).decision, Decision::kAllowed);
-  admission_.reset();
+  EXPECT_EQ(visitor_->Ask(wish, kNow + later.retry).decision, Decision::kAllowed);
+  visitor_.reset();
 }
 
 TEST_F(AuthorizerTest, AReplacementIsForWhoComesLater) {
   Authorizer authorizer("llama", IdentitiesOf(Alice("")));
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
-  const std::shared_ptr<const Admission> before = admission_;
+  const std::shared_ptr<const Visitor> before = visitor_;
   authorizer.Replace(IdentitiesOf(R"({"principals": {}})", "# nobody\n"));
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kBadCredentials);
   Wish wish;

@@ -16,6 +16,7 @@ namespace peerage {
 void CountingObserver::OnRequestDone(const RequestEvent& event) {
   absl::MutexLock lock(&mu_);
   ++counts_[{event.kind, event.code}];
+  requests_.push_back(event);
 }
 
 void CountingObserver::OnCallDone(const CallEvent& event) {
@@ -26,6 +27,11 @@ void CountingObserver::OnCallDone(const CallEvent& event) {
 std::vector<CallEvent> CountingObserver::calls() const {
   absl::MutexLock lock(&mu_);
   return calls_;
+}
+
+std::vector<RequestEvent> CountingObserver::requests() const {
+  absl::MutexLock lock(&mu_);
+  return requests_;
 }
 
 int CountingObserver::count(RequestKind kind, absl::StatusCode code) const {
@@ -76,6 +82,7 @@ TestServer::TestServer(const TestServerOptions& options) {
                         .observer = observer,
                         .expert_usage = expert_usage_.get(),
                         .answers = &answers_,
+                        .authorizer = options.authorizer,
                         .log = log_.get()});
   if (!rpc.ok()) ADD_FAILURE() << rpc.status();
   rpc_ = *std::move(rpc);

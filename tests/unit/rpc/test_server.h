@@ -27,18 +27,20 @@
 
 namespace peerage {
 
-// Counts requests by kind and code, and keeps calls. Threads: safe from many.
+// Counts requests by kind and code, keeps them and calls. Threads: safe from many.
 class CountingObserver final : public EngineObserver {
  public:
   void OnRequestDone(const RequestEvent& event) override;
   void OnCallDone(const CallEvent& event) override;
   int count(RequestKind kind, absl::StatusCode code) const;
   std::vector<CallEvent> calls() const;
+  std::vector<RequestEvent> requests() const;
 
  private:
   mutable absl::Mutex mu_;
   std::map<std::pair<RequestKind, absl::StatusCode>, int> counts_ ABSL_GUARDED_BY(mu_);
   std::vector<CallEvent> calls_ ABSL_GUARDED_BY(mu_);
+  std::vector<RequestEvent> requests_ ABSL_GUARDED_BY(mu_);
 };
 
 // A unary call of any method with any bytes.
@@ -56,6 +58,7 @@ struct TestServerOptions {
   TraceLimits trace_limits = {.level = ExpertTraceLevel::kFull};
   TextPoolOptions texts;
   bool log_content = false;
+  Authorizer* authorizer = nullptr;    // none: everybody may do everything
   EngineObserver* observer = nullptr;  // instead of the server's own, which keeps every call
 };
 

@@ -1,4 +1,4 @@
-#include "server/identity/tokens.h"
+#include "server/identity/bearer_tokens.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -25,14 +25,14 @@ absl::Time TimeOf(const char* time) {
 }
 
 std::string ErrorOf(const std::string& text) {
-  const auto tokens = Tokens::Parse(text);
+  const auto tokens = BearerTokens::Parse(text);
   EXPECT_FALSE(tokens.ok()) << text;
   return std::string(tokens.status().message());
 }
 
-TEST(TokensTest, KnowsATokenByItsDigest) {
-  const auto tokens =
-      Tokens::Parse(absl::StrCat("# who may call\n\nalice ", kOfApple, "\r\nbob\t", kOfBanana));
+TEST(BearerTokensTest, KnowsATokenByItsDigest) {
+  const auto tokens = BearerTokens::Parse(
+      absl::StrCat("# who may call\n\nalice ", kOfApple, "\r\nbob\t", kOfBanana));
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   const absl::Time now = TimeOf("2026-01-01T00:00:00Z");
   EXPECT_EQ(tokens->Find("apple", now).state, TokenState::kValid);
@@ -44,8 +44,8 @@ TEST(TokensTest, KnowsATokenByItsDigest) {
   }
 }
 
-TEST(TokensTest, AnOldTokenGoesAfterTheNewOneCame) {
-  const auto tokens = Tokens::Parse(
+TEST(BearerTokensTest, AnOldTokenGoesAfterTheNewOneCame) {
+  const auto tokens = BearerTokens::Parse(
       absl::StrCat("alice ", kOfApple, " 2026-06-01T12:00:00+02:00\nalice ", kOfBanana));
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   EXPECT_EQ(tokens->Find("apple", TimeOf("2026-06-01T09:59:59Z")).state, TokenState::kValid);
@@ -53,7 +53,7 @@ TEST(TokensTest, AnOldTokenGoesAfterTheNewOneCame) {
   EXPECT_EQ(tokens->Find("banana", TimeOf("2026-06-01T10:00:00Z")).state, TokenState::kValid);
 }
 
-TEST(TokensTest, NamesTheLineAndDoesNotRepeatIt) {
+TEST(BearerTokensTest, NamesTheLineAndDoesNotRepeatIt) {
   const std::string good = absl::StrCat("alice ", kOfApple, "\n");
   for (const std::string& line :
        {std::string("hunter2"), std::string("bob hunter2"),

@@ -20,13 +20,13 @@ struct FoundToken {
 
 // The bearer tokens that a server knows, by their SHA-256: whoever reads the file cannot call with
 // what it says. Threads: immutable.
-class Tokens {
+class BearerTokens {
  public:
   // Reads `NAME DIGEST [EXPIRY]` from each line that is neither empty nor begins with #: 64 hex
   // digits, and a time of RFC 3339. A name may have several tokens, so that a new one is there
   // before the old one goes. Errors name the line and never repeat it: it may hold a secret by
   // mistake.
-  static absl::StatusOr<Tokens> Parse(absl::string_view text);
+  static absl::StatusOr<BearerTokens> Parse(absl::string_view text);
 
   // Takes the same time whether and wherever the token is known.
   FoundToken Find(absl::string_view token, absl::Time now) const;

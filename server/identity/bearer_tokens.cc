@@ -1,4 +1,4 @@
-#include "server/identity/tokens.h"
+#include "server/identity/bearer_tokens.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -17,8 +17,8 @@
 
 namespace peerage {
 
-absl::StatusOr<Tokens> Tokens::Parse(absl::string_view text) {
-  Tokens tokens;
+absl::StatusOr<BearerTokens> BearerTokens::Parse(absl::string_view text) {
+  BearerTokens tokens;
   std::set<Digest> digests;
   int number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -35,7 +35,7 @@ absl::StatusOr<Tokens> Tokens::Parse(absl::string_view text) {
   return tokens;
 }
 
-absl::StatusOr<Tokens::Record> Tokens::ParseLine(absl::string_view line) {
+absl::StatusOr<BearerTokens::Record> BearerTokens::ParseLine(absl::string_view line) {
   const std::vector<absl::string_view> words =
       absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
   if (words.size() < 2 || words.size() > 3) {
@@ -58,7 +58,7 @@ absl::StatusOr<Tokens::Record> Tokens::ParseLine(absl::string_view line) {
   return record;
 }
 
-FoundToken Tokens::Find(absl::string_view token, absl::Time now) const {
+FoundToken BearerTokens::Find(absl::string_view token, absl::Time now) const {
   Digest digest;
   SHA256(reinterpret_cast<const uint8_t*>(token.data()), token.size(), digest.data());
   const Record* found = nullptr;

@@ -1,0 +1,53 @@
+#include "server/rpc/gate.h"
+
+#include <grpc/grpc.h>
+
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/match.h"
+
+namespace peerage {
+namespace {
+
+class Contexts final : public grpc::ContextAllocator {
+ public:
+  grpc::CallbackServerContext* NewCallbackServerContext() override { return new CallContext; }
+  void Release(grpc::CallbackServerContext* context) override { delete context; }
+};
+
+Credentials CredentialsOf(const grpc::ServerContextBase& context) {
+  const auto [first, last] = context.client_metadata().equal_range("authorization");
+  Credentials credentials;
+  credentials.authorizations = static_cast<int>(std::distance(first, last));
+  if (credentials.authorizations == 1) {
+    credentials.authorization.assign(first->second.data(), first->second.size());
+  }
+  return credentials;
+}
+
+}  // namespace
+
+std::unique_ptr<grpc::ContextAllocator> Gate::NewContexts() { return std::make_unique<Contexts>(); }
+
+Passage Gate::Decide(const Credentials& credentials, const std::string& method) const {
+  Passage passage;
+  if (authorizer_ == nullptr) return passage;
+  const Verdict verdict = authorizer_->Enter(credentials, method, clock_->Now(), passage.visitor);
+  passage.refusal = verdict.ToStatus();
+  return passage;
+}
+
+absl::Status Gate::Enter(grpc::ServerContextBase& context, const std::string& method) const {
+  if (authorizer_ == nullptr) return absl::OkStatus();
+  Passage passage = Decide(CredentialsOf(context), method);
+  const absl::Status refusal = passage.refusal;
+  if (!refusal.ok() && !absl::StartsWith(method, "peerage.v1.")) {
+    grpc_call_cancel_with_status(context.c_call(), static_cast<grpc_status_code>(refusal.code()),
+                                 std::string(refusal.message()).c_str(), nullptr);
+  }
+  if (auto* ours = dynamic_cast<CallContext*>(&context)) ours->passage = std::move(passage);
+  return refusal;
+}
+
+}  // namespace peerage
