@@ -172,7 +172,8 @@ TEST(GateTest, TellsWhenThereIsRoomAgain) {
   const grpc::Status status = guarded.Call("peerage.v1.ModelService/ListModels", "apple");
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   google::rpc::RetryInfo retry;
-  for (const auto& detail : DetailsOf(status).details()) detail.UnpackTo(&retry);
+  const google::rpc::Status details = DetailsOf(status);
+  for (const auto& detail : details.details()) detail.UnpackTo(&retry);
   EXPECT_EQ(retry.retry_delay().seconds(), 2);
   EXPECT_EQ(guarded.Call("grpc.health.v1.Health/Check", "apple").error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);

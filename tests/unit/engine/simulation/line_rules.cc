@@ -49,6 +49,7 @@ LineRules::LineRules(const World& world, Verdict* verdict, Coverage* coverage)
     longest_answer = std::max<size_t>(longest_answer, request.stopping.max_tokens);
   }
   fairness_bound_ = static_cast<int64_t>(longest_prompt + 2 * world.max_sequences * longest_answer);
+  leaves_room_ = !has_one_tenant_ && most_room_.blocks + most_room_.sequences > 0;
 }
 
 void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservations,
@@ -66,8 +67,8 @@ void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservat
   Admit(clients, now);
   const RequestNeeds available = {.blocks = reservations.blocks().num_available(),
                                   .sequences = reservations.num_available_sequences()};
-  for (const Client* client : admitted_) CheckPassed(*client, clients, available, now);
-  FindFirst(clients, available, now);
+  for (const Client* client : admitted_) CheckPassed(*client, clients, now);
+  FindFirst(clients, now);
   CheckIdle(clients, available, now);
   CheckFairness(clients);
 }
@@ -122,40 +123,19 @@ void LineRules::Admit(LiveClients clients, absl::Time now) {
   }
 }
 
-// `available` is what was left at the end.
-void LineRules::CheckPassed(const Client& admitted, LiveClients clients,
-                            const RequestNeeds& available, absl::Time now) {
-  // Where promises are not firm, what was available is not known any more.
-  if (is_optimistic_ && !has_one_tenant_ && most_room_.blocks > 0) return;
-  RequestNeeds least = available, most = available;  // before it was admitted
-  for (const Client* const client : admitted_) {
-    if (client->reader->done()) continue;
-    most = Sum(most, client->task->asks);
-    if (client == &admitted) least = Sum(least, client->task->asks);
-  }
-  const auto may_have_left_room = [&](const Client* waiting) {
-    return waiting->waits() && Fits(waiting->task->asks, most) &&
-           !FitsWithRoomForOthers(*waiting, least);
-  };
-  // Whoever was first before others were, and leaves room, lets them be passed as well.
-  const bool nobody_leaves_room = std::none_of(clients.begin(), clients.end(), may_have_left_room);
+void LineRules::CheckPassed(const Client& admitted, LiveClients clients, absl::Time now) {
   for (const Client* const waiting : clients) {
-    if (!waiting->waits() || may_have_left_room(waiting)) continue;
+    if (!waiting->waits()) continue;
     verdict_.Require(!IsBefore(*waiting, admitted, now) || !AsksNoMore(*waiting, admitted),
                      "request ", admitted.arrival->handle, " passes request ",
                      waiting->arrival->handle);
-    const bool is_patient = nobody_leaves_room && waiting->first_since &&
+    const bool is_patient = !leaves_room_ && waiting->first_since &&
                             now - *waiting->first_since >= WaitingLine::kPassingLimit;
     verdict_.Require(!is_patient || admitted.arrived <= *waiting->first_since, "request ",
                      admitted.arrival->handle, " passes request ", waiting->arrival->handle,
                      ", which was first for too long");
     coverage_.patient += is_patient;
   }
-}
-
-bool LineRules::FitsWithRoomForOthers(const Client& waiting, const RequestNeeds& available) const {
-  const RequestNeeds& asks = waiting.task->asks;
-  return Fits(has_one_tenant_ ? asks : Sum(asks, most_room_), available);
 }
 
 bool LineRules::IsBefore(const Client& waiting, const Client& admitted, absl::Time now) const {
@@ -166,11 +146,11 @@ bool LineRules::IsBefore(const Client& waiting, const Client& admitted, absl::Ti
     return (always_waited || !may_be_patient) && waiting.order < admitted.order &&
            waiting.arrival->handle < admitted.arrival->handle;
   }
-  if (!exact_ || may_be_patient) return false;
+  if (!exact_ || may_be_patient || leaves_room_) return false;
   return tenants_[waiting.tenant].share + kMargin < shares_before_[admitted.tenant];
 }
 
-void LineRules::FindFirst(LiveClients clients, const RequestNeeds& available, absl::Time now) {
+void LineRules::FindFirst(LiveClients clients, absl::Time now) {
   Client* first = nullptr;
   bool is_certain = exact_;
   for (Client* const client : clients) {
@@ -187,7 +167,6 @@ void LineRules::FindFirst(LiveClients clients, const RequestNeeds& available, ab
     if (is_before) first = client;
   }
   if (first == nullptr || first->first_since || !is_certain) return;
-  if (!has_one_tenant_ && Fits(first->task->asks, available)) return;  // it leaves room for others
   if (has_one_tenant_ || !OthersMayBePatient(clients, *first, now)) first->first_since = now;
 }
 
@@ -198,7 +177,9 @@ void LineRules::CheckIdle(LiveClients clients, const RequestNeeds& available, ab
   fitted_ = nullptr;
   if (is_optimistic_) return;
   for (const Client* const client : clients) {
-    if (client->waits() && FitsWithRoomForOthers(*client, available)) fitted_ = client;
+    if (!client->waits()) continue;
+    const RequestNeeds& asks = client->task->asks;
+    if (Fits(leaves_room_ ? Sum(asks, most_room_) : asks, available)) fitted_ = client;
   }
 }
 

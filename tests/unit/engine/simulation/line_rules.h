@@ -26,7 +26,8 @@ namespace peerage {
 //   idleness  a task that fits does not wait, unless those that run may turn out to need more.
 //
 // Where an outsider cannot tell who is next (shares as good as equal, somebody that may have been
-// first for too long, or may have to leave room for another tenant), nothing is said.
+// first for too long, or may have to leave room for another tenant), nothing is said: in worlds of
+// ten KV blocks and more with several tenants, of who passes another tenant's task.
 class LineRules {
  public:
   LineRules(const World& world, Verdict* verdict, Coverage* coverage);
@@ -52,16 +53,15 @@ class LineRules {
   void ThrowOut(Client& client);
   void Serve(Tenant& tenant, int64_t tokens);
   void Admit(LiveClients clients, absl::Time now);
-  void CheckPassed(const Client& admitted, LiveClients clients, const RequestNeeds& available,
-                   absl::Time now);
+  void CheckPassed(const Client& admitted, LiveClients clients, absl::Time now);
   bool IsBefore(const Client& waiting, const Client& admitted, absl::Time now) const;
-  void FindFirst(LiveClients clients, const RequestNeeds& available, absl::Time now);
-  bool FitsWithRoomForOthers(const Client& waiting, const RequestNeeds& available) const;
+  void FindFirst(LiveClients clients, absl::Time now);
   void CheckIdle(LiveClients clients, const RequestNeeds& available, absl::Time now);
   void CheckFairness(LiveClients clients);
 
   const bool is_crowd_;
   const RequestNeeds most_room_;  // that a tenant may have to leave to others
+  bool leaves_room_ = false;      // there are others, and it may
   const bool is_optimistic_;
   Verdict& verdict_;
   Coverage& coverage_;
