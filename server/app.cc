@@ -15,6 +15,7 @@
 #include "model/nn/open_model.h"
 #include "server/config_options.h"
 #include "server/device_choice.h"
+#include "server/door/descriptor_limit.h"
 #include "server/experts/expert_baseline.h"
 #include "server/pages/static_files.h"
 #include "server/rpc/call_interceptor.h"
@@ -33,6 +34,18 @@ bool CountsDistinctExperts(const ServerConfig& config) {
   return UsageMode(config) != ExpertUsageMode::kOff &&
          TraceLevel(config) != ExpertTraceLevel::kNone &&
          *FindChoice(kExpertMetricsLevels, config.expert_metrics) >= ExpertMetricsLevel::kStandard;
+}
+
+// Of those that are wanted, as many as there are descriptors for.
+int32_t MostConnections(int32_t wanted, Log& log) {
+  const int64_t limit = RaiseDescriptorLimit();
+  const int64_t fitting = ConnectionsFor(limit);
+  if (wanted <= fitting) return wanted;
+  log.Write(LogLevel::kWarn,
+            absl::StrCat("--max-connections: the limit of ", limit, " file descriptors leaves ",
+                         fitting, " connections, at ", kDescriptorsPerConnection, " each beside ",
+                         kOtherDescriptors, " others, not ", wanted));
+  return static_cast<int32_t>(fitting);
 }
 
 void LogModels(const std::vector<std::unique_ptr<LanguageModel>>& models, Log& log) {
@@ -84,6 +97,7 @@ App::App(const ServerConfig& config, Log& log, std::function<void()> on_lost)
       process_metrics_(config.model_name),
       metrics_text_(&Clock::Real()),
       call_metrics_(config.model_name, ServedMethods()),
+      door_metrics_(config.model_name),
       request_log_(&log),
       figures_(&Clock::Real(), BackgroundLane::Priority::kLowest),
       sums_(&Clock::Real()),
@@ -235,6 +249,9 @@ absl::Status App::Serve() {
   RpcServerOptions options;
   options.listen = config_.listen;
   options.door = config_.door == "on";
+  options.connections = {.connections = MostConnections(config_.max_connections, log_),
+                         .peer_connections = config_.max_connections_per_peer,
+                         .calls = config_.max_calls};
   options.model_name = config_.model_name;
   options.version = kVersion;
   options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};
@@ -252,7 +269,8 @@ absl::Status App::Serve() {
                                         .observer = &observers_,
                                         .expert_usage = expert_usage_.get(),
                                         .answers = &answers_,
-                                        .log = &log_});
+                                        .log = &log_,
+                                        .door = &door_metrics_});
   RETURN_IF_ERROR(At("--listen", rpc.status()));
   rpc_ = *std::move(rpc);
   const auto read = [this](absl::string_view json) {
@@ -267,7 +285,8 @@ absl::Status App::Serve() {
 // Those of experts are there once the model is.
 std::vector<const prometheus::Collectable*> App::Collectables() const {
   std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_,
-                                                     &call_metrics_.collectable()};
+                                                     &call_metrics_.collectable(),
+                                                     &door_metrics_.collectable()};
   if (serving_ != nullptr) all.push_back(&*expert_metrics_);
   return all;
 }

@@ -20,6 +20,7 @@
 #include "server/log/log.h"
 #include "server/log/request_log.h"
 #include "server/metrics/call_metrics.h"
+#include "server/metrics/door_metrics.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/expert_metrics.h"
 #include "server/metrics/process_metrics.h"
@@ -84,6 +85,7 @@ class App {
   ProcessMetrics process_metrics_;
   YoungText metrics_text_;
   CallMetrics call_metrics_;
+  DoorMetrics door_metrics_;
   RequestLog request_log_;
   ObserverFanOut observers_{{&metrics_, &call_metrics_, &request_log_}};
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests

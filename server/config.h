@@ -36,7 +36,10 @@ struct ServerConfig {
   int32_t max_queued_tokens = 4'000'000;
   int32_t max_request_mib = 4;
   absl::Duration min_ping_interval = absl::Seconds(10);
-  std::string door = "on";                  // "on" or "off"
+  std::string door = "on";  // "on" or "off"
+  int32_t max_connections = 1024;
+  int32_t max_connections_per_peer = 256;
+  int32_t max_calls = 2048;
   std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
   std::string prefix_cache = "on";          // "on" or "off"
   std::string admission = "reserve";        // "reserve" or "optimistic"

@@ -253,6 +253,21 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kOnOff, &config->door);
      },
      [](const ServerConfig& config) { return QuoteToml(config.door); }},
+    {"max-connections", "N", "Connections at the same time; more are refused", "1024",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1'000'000}, &config->max_connections);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_connections); }},
+    {"max-connections-per-peer", "N", "Of one address, or IPv6 network of 64 bits", "256",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1'000'000}, &config->max_connections_per_peer);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_connections_per_peer); }},
+    {"max-calls", "N", "Calls at the same time, of all kinds; more are turned away", "2048",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1'000'000}, &config->max_calls);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_calls); }},
     {"prefix-cache", "on|off",
      "Whether computed blocks of the KV cache are kept for requests that begin alike", "on",
      [](absl::string_view value, ServerConfig* config) {

@@ -38,6 +38,7 @@ struct Options {
   int tokens = 512;  // of each call
   int tokens_per_message = 1;
   double seconds = 5;
+  bool door = true;
 };
 
 double CpuSeconds() {
@@ -68,14 +69,15 @@ class Server {
                                        std::move(model), &tokenizer_, &Clock::Real(), &metrics_);
     usage_ = std::make_unique<ExpertUsageReader>(
         ExpertUsageParts{engine_.get(), {statistics_.get()}, &lane_, &Clock::Real()});
-    rpc_ = *RpcServer::Start({.listen = {"127.0.0.1", 0}, .model_name = "instant", .version = "0"},
-                             {.engine = engine_.get(),
-                              .tokenizer = &tokenizer_,
-                              .clock = &Clock::Real(),
-                              .observer = &metrics_,
-                              .expert_usage = usage_.get(),
-                              .answers = &lane_,
-                              .log = &log_});
+    rpc_ = *RpcServer::Start(
+        {.listen = {"127.0.0.1", 0}, .door = options.door, .model_name = "instant", .version = "0"},
+        {.engine = engine_.get(),
+         .tokenizer = &tokenizer_,
+         .clock = &Clock::Real(),
+         .observer = &metrics_,
+         .expert_usage = usage_.get(),
+         .answers = &lane_,
+         .log = &log_});
   }
   ~Server() {
     rpc_.reset();
@@ -229,6 +231,7 @@ int Main(int argc, char** argv) {
   app.add_option("--tokens", options.tokens, "of each call");
   app.add_option("--tokens-per-message", options.tokens_per_message);
   app.add_option("--seconds", options.seconds);
+  app.add_flag("--door,!--no-door", options.door, "whether clients come by the door");
   CLI11_PARSE(app, argc, argv);
   // Apart before gRPC starts its threads.
   int to_client[2], to_server[2];

@@ -2,9 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "server/door/byte_stream.h"
-#include "server/door/relay.h"
+#include "server/door/listener.h"
+#include "server/door/room.h"
 #include "server/door/socket_pair.h"
 
 namespace peerage {
@@ -12,94 +13,36 @@ namespace {
 
 // A loop relays more than gRPC on its threads can serve; the second is for a moment when the first
 // is busy with something long, such as the signatures of many handshakes.
-constexpr int kLoops = 2;
-constexpr absl::Duration kTick = absl::Seconds(1);
+constexpr int kRooms = 2;
 
 }  // namespace
 
-// A loop and the connections on it.
-class Door::Room {
- public:
-  static absl::StatusOr<std::unique_ptr<Room>> Open(const Clock* clock) {
-    ASSIGN_OR_RETURN(std::unique_ptr<EventLoop> loop, EventLoop::Start());
-    return std::unique_ptr<Room>(new Room(clock, std::move(loop)));
-  }
-
-  // On its own thread, as everything that it looks at.
-  ~Room() {
-    loop_->Run([this] {
-      tick_.reset();
-      relays_.clear();
-    });
-    loop_.reset();
-  }
-
-  EventLoop& loop() { return *loop_; }
-
-  // From any thread. `on_end` is called on the loop's.
-  void Add(Descriptor client, SocketPair pair, std::function<void()> on_end) {
-    // Functions are copied, descriptors are not.
-    auto ends = std::make_shared<std::pair<Descriptor, Descriptor>>(std::move(client),
-                                                                    std::move(pair.ours));
-    loop_->Post([this, ends, name = std::move(pair.name), on_end = std::move(on_end)] {
-      relays_[name] = std::make_unique<Relay>(
-          Relay::Parts{.loop = loop_.get(),
-                       .client = std::make_unique<PlainStream>(std::move(ends->first)),
-                       .server = std::make_unique<PlainStream>(std::move(ends->second)),
-                       .on_end = [this, name, on_end] {
-                         loop_->Post([this, name, on_end] {
-                           relays_.erase(name);
-                           on_end();
-                         });
-                       }});
-    });
-  }
-
- private:
-  Room(const Clock* clock, std::unique_ptr<EventLoop> loop)
-      : clock_(clock), loop_(std::move(loop)) {
-    loop_->Post([this] { tick_ = loop_->Every(kTick, &on_tick_); });
-  }
-
-  const Clock* const clock_;
-  std::unique_ptr<EventLoop> loop_;
-  // Of the loop's thread.
-  absl::flat_hash_map<std::string, std::unique_ptr<Relay>> relays_;
-  const std::function<void()> on_tick_ = [this] {
-    for (const auto& [name, relay] : relays_) relay->OnTick(clock_->Now());
-  };
-  Event tick_;
-};
-
 absl::StatusOr<std::unique_ptr<Door>> Door::Open(const Options& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Bind(options.listen));
-  std::vector<std::unique_ptr<Room>> rooms;
-  for (int i = 0; i < kLoops; ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Room> room, Room::Open(options.clock));
-    rooms.push_back(std::move(room));
-  }
-  return std::unique_ptr<Door>(new Door(options, std::move(listener), std::move(rooms)));
+  std::unique_ptr<Door> door(new Door(options, std::move(listener)));
+  RETURN_IF_ERROR(door->OpenRooms());
+  return door;
 }
 
-Door::Door(const Options& options, std::unique_ptr<Listener> listener,
-           std::vector<std::unique_ptr<Room>> rooms)
+Door::Door(const Options& options, std::unique_ptr<Listener> listener)
     : options_(options),
       address_(listener->address()),
       listener_(std::move(listener)),
-      rooms_(std::move(rooms)) {}
+      limits_(options.limits, options.clock->Now()) {}
 
-Door::~Door() {
-  StopListening();
-  rooms_.clear();
+absl::Status Door::OpenRooms() {
+  for (int i = 0; i < kRooms; ++i) {
+    Room::Parts parts{.clock = options_.clock, .limits = options_.frames, .shared = &limits_};
+    if (i == 0) parts.on_tick = [this] { listener_->OnTick(); };
+    ASSIGN_OR_RETURN(std::unique_ptr<Room> room, Room::Open(std::move(parts)));
+    rooms_.push_back(std::move(room));
+  }
+  return absl::OkStatus();
 }
 
-void Door::Start(Serve serve) {
-  rooms_.front()->loop().Run([this, &serve] {
-    serve_ = std::move(serve);
-    listener_->Start(rooms_.front()->loop(), [this](Descriptor client, ConnectionInfo info) {
-      LetIn(std::move(client), std::move(info));
-    });
-  });
+Door::~Door() {
+  if (!rooms_.empty()) StopListening();
+  rooms_.clear();
 }
 
 std::optional<ConnectionInfo> Door::Find(absl::string_view name) const {
@@ -107,6 +50,19 @@ std::optional<ConnectionInfo> Door::Find(absl::string_view name) const {
   const auto found = connections_.find(name);
   if (found == connections_.end()) return std::nullopt;
   return found->second;
+}
+
+void Door::Start(Serve serve) {
+  EventLoop& loop = rooms_.front()->loop();
+  loop.Run([this, &serve, &loop] {
+    serve_ = std::move(serve);
+    listener_->Start(
+        loop,
+        [this](Descriptor client, ConnectionInfo info) {
+          LetIn(std::move(client), std::move(info));
+        },
+        [this](const ConnectionInfo& info) { OnRefusal(Refusal::kDescriptors, info.address); });
+  });
 }
 
 void Door::StopListening() {
@@ -120,20 +76,41 @@ bool Door::AwaitEnd(absl::Time deadline) {
 }
 
 void Door::LetIn(Descriptor client, ConnectionInfo info) {
+  const std::string address = info.address;
+  const std::string peer = PeerOf(address);
+  if (const std::optional<Refusal> refusal = limits_.Begin(peer)) {
+    return OnRefusal(*refusal, address);
+  }
   std::optional<SocketPair> pair = MakeSocketPair();
-  if (!pair.has_value()) return;
-  Descriptor theirs = std::move(pair->theirs);
-  const std::string name = pair->name;
+  if (!pair.has_value()) {
+    limits_.End(peer);
+    return OnRefusal(Refusal::kDescriptors, address);
+  }
   {
     absl::MutexLock lock(&mu_);
-    connections_[name] = std::move(info);
+    connections_[pair->name] = std::move(info);
   }
-  Room& room = *rooms_[next_room_++ % rooms_.size()];
-  room.Add(std::move(client), *std::move(pair), [this, name] { Forget(name); });
+  if (options_.observer != nullptr) options_.observer->OnConnected();
+  Descriptor theirs = std::move(pair->theirs);
+  rooms_[next_room_++ % rooms_.size()]->Add(
+      std::move(client), *std::move(pair),
+      [this, address](Refusal refusal) { OnRefusal(refusal, address); },
+      [this, peer, name = pair->name] {
+        limits_.End(peer);
+        OnEnd(name);
+      });
   serve_(std::move(theirs));
 }
 
-void Door::Forget(const std::string& name) {
+void Door::OnRefusal(Refusal refusal, const std::string& address) {
+  if (options_.observer != nullptr) options_.observer->OnRefusal(refusal);
+  const absl::string_view reason = TextOf(refusal).label;
+  options_.log->WriteLimited(absl::StrCat("door ", reason), LogLevel::kWarn, "refused at the door",
+                             {{"reason", std::string(reason)}, {"peer", address}});
+}
+
+void Door::OnEnd(const std::string& name) {
+  if (options_.observer != nullptr) options_.observer->OnDisconnected();
   absl::MutexLock lock(&mu_);
   connections_.erase(name);
 }

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <atomic>
-#include <cstdint>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,24 +14,34 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/door/connection_info.h"
+#include "server/door/connection_limits.h"
 #include "server/door/descriptor.h"
-#include "server/door/event_loop.h"
-#include "server/door/listener.h"
+#include "server/door/door_observer.h"
+#include "server/door/frame_limits.h"
 #include "server/engine/clock.h"
 #include "server/listen_address.h"
+#include "server/log/log.h"
 
 namespace peerage {
 
+class Listener;
+class Room;
+
 // Where strangers come in. It listens and accepts; for each connection it makes a pair of sockets,
-// gives one of them to whoever serves, and relays what is sent between the other and the client.
-// So who serves meets nobody who was not let in, and never runs out of descriptors by accepting.
+// gives one of them to whoever serves, and relays what is sent between the other and the client, as
+// long as that is within limits (FrameLimits, ConnectionLimits). So who serves HTTP/2 meets nobody
+// who was not let in, and nothing that would hurt.
 //
 // Threads: safe from many. It has a few of its own, which never wait.
 class Door {
  public:
   struct Options {
     ListenAddress listen;
+    ConnectionLimits::Limits limits;
+    FrameLimits frames;
     const Clock* clock = nullptr;
+    Log* log = nullptr;
+    DoorObserver* observer = nullptr;  // may be null, unlike clock and log
   };
   // Takes the server's end of a connection, on one of the door's threads. The name of the socket at
   // its other end, in the abstract namespace of Unix sockets (unix(7)), is the connection's alone;
@@ -62,17 +71,18 @@ class Door {
   bool AwaitEnd(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  class Room;
+  Door(const Options& options, std::unique_ptr<Listener> listener);
 
-  Door(const Options& options, std::unique_ptr<Listener> listener,
-       std::vector<std::unique_ptr<Room>> rooms);
-
+  absl::Status OpenRooms();
   void LetIn(Descriptor client, ConnectionInfo info);
-  void Forget(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
+  // Tells of it.
+  void OnRefusal(Refusal refusal, const std::string& address);
+  void OnEnd(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
 
   const Options options_;
   const ListenAddress address_;
   const std::unique_ptr<Listener> listener_;
+  ConnectionLimits limits_;
   // Of the listener's thread.
   Serve serve_;
   size_t next_room_ = 0;

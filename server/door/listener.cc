@@ -1,6 +1,7 @@
 #include "server/door/listener.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -34,6 +35,14 @@ std::string AddressText(const SocketAddress& address) {
   inet_ntop(AF_INET6, &address.ipv6.sin6_addr, host, sizeof(host));
   return absl::StrCat("ipv6:[", host, "]:", ntohs(address.ipv6.sin6_port));
 }
+
+// Invalid, with errno, when there is nobody or no descriptor.
+Descriptor AcceptOne(int socket, SocketAddress& from) {
+  socklen_t size = sizeof(from);
+  return Descriptor(accept4(socket, &from.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
+Descriptor OpenReserve() { return Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 int BoundPort(int socket) {
   SocketAddress address = {};
@@ -94,17 +103,23 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const ListenAddress& ad
 }
 
 Listener::Listener(ListenAddress address, std::vector<Descriptor> sockets)
-    : address_(std::move(address)), sockets_(std::move(sockets)) {}
+    : address_(std::move(address)), sockets_(std::move(sockets)), reserve_(OpenReserve()) {}
 
-void Listener::Start(EventLoop& loop, Accept accept) {
+void Listener::Start(EventLoop& loop, Accept accept, Refuse refuse) {
   accept_ = std::move(accept);
+  refuse_ = std::move(refuse);
   for (const Descriptor& socket : sockets_) {
     auto watched = std::make_unique<Watched>();
     watched->callback = [this, fd = socket.get()] { AcceptFrom(fd); };
     watched->event = loop.Watch(socket.get(), EV_READ, &watched->callback);
-    event_add(watched->event.get(), nullptr);
     watched_.push_back(std::move(watched));
   }
+  Watch(true);
+}
+
+void Listener::OnTick() {
+  if (!reserve_.valid()) reserve_ = OpenReserve();
+  if (paused_) Watch(true);
 }
 
 void Listener::Stop() {
@@ -115,13 +130,41 @@ void Listener::Stop() {
 void Listener::AcceptFrom(int socket) {
   for (int i = 0; i < kMostAcceptedAtOnce; ++i) {
     SocketAddress address = {};
-    socklen_t size = sizeof(address);
-    Descriptor accepted(accept4(socket, &address.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!accepted.valid()) return;
+    Descriptor accepted = AcceptOne(socket, address);
+    if (!accepted.valid()) {
+      const bool exhausted = errno == EMFILE || errno == ENFILE;
+      if (exhausted && RefuseFrom(socket)) continue;
+      // The socket stays readable: without a pause the loop would turn without end.
+      if (exhausted || errno == ENOBUFS || errno == ENOMEM) Watch(false);
+      return;
+    }
     // A token goes out when it is there.
     const int on = 1;
     setsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     accept_(std::move(accepted), {.address = AddressText(address)});
+  }
+}
+
+bool Listener::RefuseFrom(int socket) {
+  if (!reserve_.valid()) return false;
+  reserve_.Reset();
+  SocketAddress address = {};
+  Descriptor refused = AcceptOne(socket, address);
+  const bool accepted = refused.valid();
+  refused.Reset();
+  reserve_ = OpenReserve();
+  if (accepted) refuse_({.address = AddressText(address)});
+  return accepted;
+}
+
+void Listener::Watch(bool on) {
+  paused_ = !on;
+  for (const std::unique_ptr<Watched>& watched : watched_) {
+    if (on) {
+      event_add(watched->event.get(), nullptr);
+    } else {
+      event_del(watched->event.get());
+    }
   }
 }
 

@@ -19,6 +19,8 @@ class Listener {
  public:
   // A socket that does not block, and who is at its other end.
   using Accept = std::function<void(Descriptor, ConnectionInfo)>;
+  // Somebody connected, and there was no descriptor left for him.
+  using Refuse = std::function<void(const ConnectionInfo&)>;
 
   // Listens; port 0 takes a free one. UNAVAILABLE, with the reason, when the address cannot be
   // listened on.
@@ -28,7 +30,9 @@ class Listener {
   const ListenAddress& address() const { return address_; }
 
   // Accepts from now on.
-  void Start(EventLoop& loop, Accept accept);
+  void Start(EventLoop& loop, Accept accept, Refuse refuse);
+  // To be called about every second: tries again where accepting was impossible.
+  void OnTick();
   // Nobody connects any more; who waits to be accepted is refused by the system.
   void Stop();
 
@@ -40,10 +44,17 @@ class Listener {
 
   Listener(ListenAddress address, std::vector<Descriptor> sockets);
   void AcceptFrom(int socket);
+  // Makes place with the reserve, to turn one away who would else wait for ever. False when even
+  // that was impossible.
+  bool RefuseFrom(int socket);
+  void Watch(bool on);
 
   ListenAddress address_;
   std::vector<Descriptor> sockets_;
+  Descriptor reserve_;
   Accept accept_;
+  Refuse refuse_;
+  bool paused_ = false;
   std::vector<std::unique_ptr<Watched>> watched_;
 };
 

@@ -15,10 +15,31 @@ OneWay::OneWay(Parts parts)
   event_add(readable_.get(), nullptr);
 }
 
+void OneWay::Hold() {
+  held_ = true;
+  event_del(readable_.get());
+  event_del(writable_.get());
+}
+
+void OneWay::GoOn() {
+  held_ = false;
+  if (failed_) return;
+  if (waiting_bytes() > 0) {
+    event_add(writable_.get(), nullptr);
+  } else if (!closed_) {
+    event_add(readable_.get(), nullptr);
+  }
+}
+
+void OneWay::Insert(absl::string_view bytes) {
+  if (!closed_ && !failed_) PassOn(bytes);
+}
+
 void OneWay::Close(absl::string_view last) {
   if (closed_) return;
   closed_ = true;
   event_del(readable_.get());
+  if (held_) GoOn();
   if (!failed_ && !last.empty()) PassOn(last);
   EndIfDone();
 }
@@ -30,7 +51,10 @@ void OneWay::OnReadable() {
   if (read.result == Transfer::kMoved) {
     const absl::string_view bytes(scratch.data(), read.bytes);
     parts_.judge(bytes);
-    if (!closed_) PassOn(bytes);
+    if (!closed_) {
+      PassOn(bytes);
+      parts_.after();
+    }
   } else {
     source_ended_ = true;
     Close("");
@@ -52,11 +76,11 @@ void OneWay::OnWritable() {
 
 void OneWay::PassOn(absl::string_view bytes) {
   if (bytes.empty()) return;
-  if (waiting_bytes() == 0) bytes.remove_prefix(WriteNow(bytes));
+  if (waiting_bytes() == 0 && !held_) bytes.remove_prefix(WriteNow(bytes));
   if (bytes.empty() || failed_) return;
   evbuffer_add(waiting_.get(), bytes.data(), bytes.size());
   event_del(readable_.get());
-  event_add(writable_.get(), nullptr);
+  if (!held_) event_add(writable_.get(), nullptr);
 }
 
 size_t OneWay::WriteNow(absl::string_view bytes) {

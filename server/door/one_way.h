@@ -25,8 +25,11 @@ class OneWay {
     EventLoop* loop = nullptr;
     ByteStream* from = nullptr;
     ByteStream* to = nullptr;
-    // Sees what was read before it is passed on. It may close this way: then it is not.
+    // Sees what was read before it is passed on. It may close this way: then it is not; or hold it:
+    // then it waits.
     std::function<void(absl::string_view)> judge;
+    // It has been: what is inserted now follows it.
+    std::function<void()> after;
     std::function<void()> on_change;  // something in the following answers has changed
   };
 
@@ -42,6 +45,13 @@ class OneWay {
   size_t waiting_bytes() const { return evbuffer_get_length(waiting_.get()); }
   // So far, by the one it is for.
   size_t taken_bytes() const { return taken_bytes_; }
+
+  // Writes these, too, behind what has been read. Not once it is closed.
+  void Insert(absl::string_view bytes);
+
+  // Nothing is read or written until it goes on.
+  void Hold();
+  void GoOn();
 
   // Nothing more is read. What waits, and `last`, are still written, then the end.
   void Close(absl::string_view last);
@@ -66,6 +76,7 @@ class OneWay {
   const Event writable_;
   size_t taken_bytes_ = 0;
   bool closed_ = false;  // nothing more is read
+  bool held_ = false;
   bool source_ended_ = false;
   bool ended_ = false;
   bool failed_ = false;

@@ -1,33 +1,111 @@
 #include "server/door/relay.h"
 
 #include <array>
+#include <string>
 #include <utility>
+
+#include "server/door/own_frames.h"
 
 namespace peerage {
 namespace {
 
 constexpr absl::Duration kLinger = absl::Seconds(2);
 
+// Who takes less than this of what waits for him, beyond what the system holds, does not read: the
+// slowest modem was faster.
+constexpr absl::Duration kTakeInterval = absl::Seconds(20);
+constexpr size_t kLeastTaken = 16 << 10;
+
+// Calls turned away of which the server cannot be told, because the client never ends a frame.
+constexpr size_t kMostUntold = 100;
+
 }  // namespace
 
 Relay::Relay(Parts parts)
     : parts_(std::move(parts)),
+      guard_(parts_.limits, parts_.shared, parts_.clock->Now()),
       up_({.loop = parts_.loop,
            .from = parts_.client.get(),
            .to = parts_.server.get(),
-           .judge = [](absl::string_view) {},
+           .judge = [this](absl::string_view bytes) { FromClient(bytes); },
+           .after = [this] { InsertForTurnedAway(); },
            .on_change = [this] { OnChange(); }}),
       down_({.loop = parts_.loop,
              .from = parts_.server.get(),
              .to = parts_.client.get(),
-             .judge = [](absl::string_view) {},
+             .judge =
+                 [this](absl::string_view bytes) { guard_.FromServer(bytes, parts_.clock->Now()); },
+             .after =
+                 [this] {
+                   InsertForTurnedAway();
+                   SayGoodbyeIfPossible();
+                 },
              .on_change = [this] { OnChange(); }}),
       lingering_callback_([this] { OnLingering(); }) {}
 
 void Relay::OnTick(absl::Time now) {
-  if (lingering_ == nullptr) return;
-  if (linger_until_ == absl::InfiniteFuture()) linger_until_ = now + kLinger;
-  if (now >= linger_until_) End();
+  if (now >= end_by_) return End();
+  if (end_by_ != absl::InfiniteFuture()) return;
+  if (held_resets_ > 0 && PassResets(now)) up_.GoOn();
+  if (const std::optional<Refusal> refusal = guard_.AtTime(now)) Refuse(*refusal);
+  CheckReader(now);
+  OnChange();
+}
+
+void Relay::FromClient(absl::string_view bytes) {
+  const absl::Time now = parts_.clock->Now();
+  if (const auto refusal = guard_.FromClient(bytes, now)) return Refuse(*refusal);
+  held_resets_ = guard_.TakeResets();
+  if (!PassResets(now)) up_.Hold();
+  for (const uint32_t stream : guard_.TakeTurnedAway()) {
+    parts_.on_refusal(Refusal::kCalls);
+    untold_server_.push_back(stream);
+    untold_client_.push_back(stream);
+  }
+  if (untold_server_.size() > kMostUntold && !guard_.MayAddToServer()) Refuse(Refusal::kCalls);
+}
+
+bool Relay::PassResets(absl::Time now) {
+  if (held_resets_ == 0) return true;
+  if (!parts_.shared->PassResets(held_resets_, now)) return false;
+  held_resets_ = 0;
+  return true;
+}
+
+void Relay::InsertForTurnedAway() {
+  if (guard_.MayAddToServer()) {
+    for (const uint32_t stream : std::exchange(untold_server_, {})) up_.Insert(ResetFrame(stream));
+  }
+  if (guard_.MayAddToClient()) {
+    for (const uint32_t stream : std::exchange(untold_client_, {})) {
+      down_.Insert(TurnedAwayAnswer(stream));
+    }
+  }
+}
+
+// gRPC hears that the client is gone, and ends his calls.
+void Relay::Refuse(Refusal refusal) {
+  parts_.on_refusal(refusal);
+  end_by_ = parts_.clock->Now() + kLinger;
+  goodbye_ = GoAwayFrame(guard_.newest_stream(), refusal);
+  SayGoodbyeIfPossible();
+  up_.Close("");
+}
+
+void Relay::SayGoodbyeIfPossible() {
+  if (goodbye_.empty() || !guard_.MayAddToClient()) return;
+  down_.Close(std::exchange(goodbye_, ""));
+}
+
+void Relay::CheckReader(absl::Time now) {
+  const bool took = down_.taken_bytes() - taken_before_ >= kLeastTaken;
+  if (down_.waiting_bytes() == 0 || took || take_by_ == absl::InfiniteFuture()) {
+    taken_before_ = down_.taken_bytes();
+    take_by_ = down_.waiting_bytes() == 0 ? absl::InfiniteFuture() : now + kTakeInterval;
+  }
+  if (now < take_by_ || ended_) return;
+  Refuse(Refusal::kSlowReader);
+  End();  // it would read no goodbye either
 }
 
 // A server that is gone is no end: it may have left an answer.
@@ -40,6 +118,7 @@ void Relay::OnChange() {
 
 void Relay::Linger() {
   up_.Close("");
+  if (end_by_ == absl::InfiniteFuture()) end_by_ = parts_.clock->Now() + kLinger;
   lingering_ = parts_.loop->Watch(parts_.client->fd(), EV_READ, &lingering_callback_);
   event_add(lingering_.get(), nullptr);
 }

@@ -1,26 +1,35 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/door/byte_stream.h"
+#include "server/door/connection_limits.h"
 #include "server/door/event_loop.h"
+#include "server/door/frame_guard.h"
 #include "server/door/one_way.h"
+#include "server/engine/clock.h"
 
 namespace peerage {
 
 // A connection that has been let in: what the client sends goes to the server and back, until one
-// of them has ended and the other has heard all of it.
+// of them has ended and the other has heard all of it, or the guard refuses to go on.
 //
 // Threads: its loop's.
 class Relay {
  public:
   struct Parts {
     EventLoop* loop = nullptr;
+    const Clock* clock = nullptr;
+    FrameLimits limits;
+    ConnectionLimits* shared = nullptr;
     std::unique_ptr<ByteStream> client;
     std::unique_ptr<ByteStream> server;
+    std::function<void(Refusal)> on_refusal;
     // Told once, when nothing is left to do. The relay is still running then: destroy it later.
     std::function<void()> on_end;
   };
@@ -31,19 +40,38 @@ class Relay {
   void OnTick(absl::Time now);
 
  private:
+  void FromClient(absl::string_view bytes);
+  // Calls that were cancelled are passed on as fast as all connections together may; false: later.
+  bool PassResets(absl::Time now);
+  void InsertForTurnedAway();
+  void SayGoodbyeIfPossible();
+  void Refuse(Refusal refusal);
+  void CheckReader(absl::Time now);
   void OnChange();
   void Linger();
   void OnLingering();
   void End();
 
   const Parts parts_;
+  FrameGuard guard_;
   OneWay up_;    // to the server
   OneWay down_;  // to the client
+
+  int held_resets_ = 0;  // in what is held up
+  // Calls turned away, of which each side is still to be told.
+  std::vector<uint32_t> untold_server_;
+  std::vector<uint32_t> untold_client_;
+  std::string goodbye_;  // still to be said, between two frames
+
+  // How much the client had taken when the time for more began to run.
+  size_t taken_before_ = 0;
+  absl::Time take_by_ = absl::InfiniteFuture();
+
   // A socket that is closed while the client still sends resets the connection, and what was on its
   // way to the client, such as the reason, is lost. So the end waits a little for the client's.
   const std::function<void()> lingering_callback_;
   Event lingering_;
-  absl::Time linger_until_ = absl::InfiniteFuture();
+  absl::Time end_by_ = absl::InfiniteFuture();
   bool ended_ = false;
 };
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "server/door/door.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
@@ -11,6 +10,8 @@
 #include "server/rpc/text_pool.h"
 
 namespace peerage {
+
+class Door;
 
 // What the services stand on. All outlive the services.
 struct Backend {

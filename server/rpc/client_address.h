@@ -5,9 +5,10 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "server/door/door.h"
 
 namespace peerage {
+
+class Door;
 
 // Whose call this is, as gRPC writes addresses ("ipv4:127.0.0.1:4711"): the client's, also where he
 // came by a door. "" when he has left already. `door` may be null.

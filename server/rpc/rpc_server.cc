@@ -76,7 +76,12 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
                                                             const RpcServerParts& parts) {
   std::unique_ptr<Door> door;
   if (options.door) {
-    ASSIGN_OR_RETURN(door, Door::Open({.listen = options.listen, .clock = parts.clock}));
+    ASSIGN_OR_RETURN(door, Door::Open({.listen = options.listen,
+                                       .limits = options.connections,
+                                       .frames = {.streams = kMaxStreamsPerConnection},
+                                       .clock = &Clock::Real(),
+                                       .log = parts.log,
+                                       .observer = parts.door}));
   }
   std::unique_ptr<RpcServer> server(new RpcServer(options, parts, std::move(door)));
   RETURN_IF_ERROR(server->Serve(options));

@@ -36,6 +36,7 @@ struct RpcServerOptions {
   ListenAddress listen{"127.0.0.1", 50051};  // port 0 takes a free one
   // Clients come in by a door; else gRPC listens itself, for who is behind a proxy that guards it.
   bool door = true;
+  ConnectionLimits::Limits connections;
   std::string model_name;
   std::string version;
   TraceLimits trace_limits;
@@ -56,6 +57,7 @@ struct RpcServerParts {
   BackgroundLane* answers = nullptr;  // Backend::answers
   Authorizer* authorizer = nullptr;   // none: everybody may do everything
   Log* log = nullptr;                 // gRPC's own lines go there, too
+  DoorObserver* door = nullptr;       // may be null, unlike the rest
 };
 
 // The gRPC server: the services of peerage.v1, grpc.health.v1 ("" is alive, the model's name is

@@ -268,6 +268,38 @@ def make_pytorch():
     write("pytorch_fuzz", "no_torch", stored_zip({"other": b""}))
 
 
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def make_door():
+    """Pieces of what both sides of an HTTP/2 connection send; see door_fuzz.cc."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    settings, ack = frame(4, 0, 0), frame(4, 1, 0)
+
+    def pieces(*parts):
+        return b"".join(bytes([len(part) * 2 + (side == "server")]) + part for side, part in parts)
+
+    def call(stream, flags=4):
+        return frame(1, flags, stream, b"headers")
+
+    begin = [("client", preface + settings), ("server", settings + ack), ("client", ack)]
+    write("door_fuzz", "whole_call", pieces(*begin, ("client", call(1) + frame(0, 1, 1, b"request")),
+                                            ("server", call(1, 5))))
+    write("door_fuzz", "more_calls_than_fit", pieces(*begin, *[("client", call(i)) for i in range(1, 17, 2)]))
+    write("door_fuzz", "resets", pieces(*begin, *[("client", call(i) + frame(3, 0, i, bytes(4)))
+                                                  for i in range(1, 31, 2)]))
+    write("door_fuzz", "growing_block", pieces(*begin, ("client", call(1, 0)),
+                                               *[("client", frame(9, 0, 1, bytes(100)))] * 200))
+    write("door_fuzz", "every_frame", pieces(*begin, *[("client", frame(kind, 0, 1, b"12345678"))
+                                                       for kind in range(12)],
+                                             *[("server", frame(kind, 0, 1, b"12345678"))
+                                               for kind in range(12)]))
+    write("door_fuzz", "large_head", pieces(*begin, ("client", b"\xff\xff\xff\1\4\0\0\0\1")))
+    write("door_fuzz", "http1", pieces(("client", b"GET / HTTP/1.1\r\n\r\n")))
+
+
+make_door()
 make_safetensors()
 make_pytorch()
 make_gguf()

@@ -24,6 +24,17 @@ GO_AWAY, PING = 7, 6
 ACK = 1
 
 
+def literal(name, value):
+    """A header field that is in no table."""
+    return bytes([0, len(name)]) + name + bytes([len(value)]) + value
+
+
+# The headers of a call of Generate, without its message.
+CALL = (b"\x83\x86" + literal(b":path", b"/peerage.v1.InferenceService/Generate") +
+        literal(b":authority", b"a") + literal(b"te", b"trailers") +
+        literal(b"content-type", b"application/grpc"))
+
+
 def text_request(text, max_tokens=1):
     request = inference.GenerateRequest()
     request.prompt.text = text
@@ -49,8 +60,22 @@ class Http2:
         self.socket.close()
 
     @staticmethod
-    def frame(kind, flags, payload):
-        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + bytes(4) + payload
+    def frame(kind, flags, payload, stream=0):
+        head = struct.pack(">I", len(payload))[1:] + bytes([kind, flags])
+        return head + struct.pack(">I", stream) + payload
+
+    def send_to_the_end(self, frames):
+        """The text of the goodbye that ends the connection; None where it ends without one."""
+        goodbye = None
+        try:
+            self.socket.sendall(frames)
+            while head := self.reader.read(9):
+                payload = self.reader.read(int.from_bytes(head[:3], "big"))
+                if head[3] == GO_AWAY:
+                    goodbye = payload[8:].decode()
+        except ConnectionError:
+            pass  # closed before it had read everything
+        return goodbye
 
     def ping(self):
         """What comes back: True for its acknowledgement, else the text of the goodbye."""
@@ -91,6 +116,82 @@ class LimitsTest(unittest.TestCase):
             self.assertEqual({connection.ping() for _ in range(20)}, {True})
             self.assertEqual(self.code(server, text_request("a " * 1_000_000)),
                              grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+class GuardTest(unittest.TestCase):
+    """What is ended before gRPC meets it, while others are served."""
+
+    def refusals(self, server, reason):
+        return server.series()["peerage_door_refusals_total", (("reason", reason),)]
+
+    def assert_refused(self, frames, reason, text):
+        """These frames end their connection with this goodbye, and nobody else's."""
+        with Server(model=SMALL_MODEL) as server, grpc.insecure_channel(server.grpc) as channel:
+            stub = inference_pb2_grpc.InferenceServiceStub(channel)
+            self.assertTrue(stub.Generate(text_request("a"), timeout=LIMIT_SECONDS).candidates)
+            with Http2(server.grpc) as connection:
+                self.assertTrue(connection.ping())
+                self.assertEqual(connection.send_to_the_end(frames), text)
+            self.assertEqual(self.refusals(server, reason), 1)
+            self.assertTrue(stub.Generate(text_request("a"), timeout=LIMIT_SECONDS).candidates)
+            self.assertRegex(server.read_log(),
+                             rf"warn refused at the door reason={reason} peer=ipv4:127.0.0.1:\d+\n")
+
+    def test_a_header_that_grows_for_ever(self):
+        block = bytes([0x40, 1, ord("x"), 0x7f]) + b"\x80\xff\xff\x7f"  # x: of 256 MiB
+        frames = Http2.frame(1, 0, block, 1) + Http2.frame(9, 0, bytes(8000), 1) * 100
+        self.assert_refused(frames, "header_block", "a header block is too large")
+
+    def test_calls_that_are_reset_at_once(self):
+        frames = b"".join(Http2.frame(1, 5, CALL, stream) + Http2.frame(3, 0, bytes(4), stream)
+                          for stream in range(1, 6001, 2))
+        self.assert_refused(frames, "resets", "too many cancelled calls")
+
+    def test_more_streams_than_settings_allow(self):
+        frames = b"".join(Http2.frame(1, 4, CALL, stream) for stream in range(1, 2001, 2))
+        self.assert_refused(frames, "streams", "more streams than allowed")
+
+    def test_more_calls_than_may_run_are_turned_away_and_the_others_go_on(self):
+        options = ("--max-calls", "1")
+        with Server(*options) as server, grpc.insecure_channel(server.grpc) as channel:
+            stub = inference_pb2_grpc.InferenceServiceStub(channel)
+            request = inference.GenerateStreamRequest(request=text_request("Once", 300))
+            stream = stub.GenerateStream(request, timeout=LIMIT_SECONDS)
+            next(stream)
+            for _ in range(3):
+                with self.assertRaises(grpc.RpcError) as raised:
+                    stub.Generate(text_request("a"), timeout=LIMIT_SECONDS)
+                self.assertEqual(raised.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                self.assertEqual(raised.exception.details(), "too many calls run on this server")
+            *_, last = stream
+            self.assertEqual(stream.code(), grpc.StatusCode.OK)
+            self.assertTrue(stub.Generate(text_request("a"), timeout=LIMIT_SECONDS).candidates)
+            self.assertEqual(self.refusals(server, "calls"), 3)
+
+    def test_more_connections_than_may_be_open(self):
+        options = ("--max-connections-per-peer", "2")
+        with Server(*options, model=SMALL_MODEL) as server:
+            with Http2(server.grpc) as first, Http2(server.grpc) as second:
+                self.assertTrue(first.ping() and second.ping())
+                with Http2(server.grpc) as third:
+                    self.assertEqual(third.send_to_the_end(b""), None)
+                self.assertTrue(first.ping() and second.ping())
+            self.assertEqual(self.refusals(server, "peer_connections"), 1)
+
+    def test_few_descriptors_are_few_connections_and_a_line_says_so(self):
+        few = ("prlimit", "--nofile=520:520")
+        with Server(model=SMALL_MODEL, wrapper=few) as server:
+            self.assertIn("the limit of 520 file descriptors leaves 6 connections, at 3 each beside "
+                          "500 others, not 1024", server.read_log())
+
+    def test_without_the_door_grpc_listens_itself(self):
+        with Server("--door", "off", model=SMALL_MODEL) as server:
+            with grpc.insecure_channel(server.grpc) as channel:
+                stub = inference_pb2_grpc.InferenceServiceStub(channel)
+                self.assertTrue(stub.Generate(text_request("a"), timeout=LIMIT_SECONDS).candidates)
+            self.assertEqual(server.run("status").returncode, 0)
+            server.terminate()
+            self.assertEqual(server.wait(), 0)
 
 
 class StartTest(unittest.TestCase):

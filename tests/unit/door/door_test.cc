@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -15,11 +16,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/door/own_frames.h"
 #include "tests/support/fake_clock.h"
+#include "tests/unit/door/frames.h"
 
 namespace peerage {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::StartsWith;
 
 std::string ReadToEnd(int fd) {
@@ -48,18 +52,54 @@ std::string PeerName(int fd) {
   return std::string(address.sun_path + 1, size - offsetof(sockaddr_un, sun_path) - 1);
 }
 
+// What a client may send, with this text in it.
+std::string Said(const std::string& text) {
+  return kPreface + FrameOf(FrameType::kSettings, 0, 0) + FrameOf(FrameType::kData, 0, 1, text);
+}
+
+class Refusals final : public DoorObserver {
+ public:
+  void OnConnected() override {}
+  void OnDisconnected() override {}
+  void OnRefusal(Refusal refusal) override {
+    absl::MutexLock lock(&mu_);
+    seen_.push_back(refusal);
+  }
+  std::vector<Refusal> Await(size_t count) {
+    const auto are_there = [this, count]()
+                               ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return seen_.size() >= count; };
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(&are_there));
+    return seen_;
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::vector<Refusal> seen_ ABSL_GUARDED_BY(mu_);
+};
+
 // A door to a server of one connection at a time, which `serve` is.
 class DoorTest : public ::testing::Test {
  protected:
-  void Open(std::function<void(int)> serve) {
-    auto door = Door::Open({.listen = {"127.0.0.1", 0}, .clock = &clock_});
+  void Open(std::function<void(int)> serve, const ConnectionLimits::Limits& limits = {},
+            bool start = true) {
+    serve_ = std::move(serve);
+    auto door = Door::Open({.listen = {"127.0.0.1", 0},
+                            .limits = limits,
+                            .clock = &clock_,
+                            .log = log_.get(),
+                            .observer = &refusals_});
     ASSERT_TRUE(door.ok()) << door.status();
     door_ = *std::move(door);
-    door_->Start([this, serve](Descriptor connection) {
+    if (start) Start();
+  }
+
+  void Start() {
+    door_->Start([this](Descriptor connection) {
       auto owned = std::make_shared<Descriptor>(std::move(connection));
-      threads_.emplace_back([serve, owned] {
+      threads_.emplace_back([this, owned] {
         fcntl(owned->get(), F_SETFL, 0);  // it may wait
-        serve(owned->get());
+        serve_(owned->get());
         owned->Reset();
       });
     });
@@ -85,6 +125,10 @@ class DoorTest : public ::testing::Test {
   }
 
   FakeClock clock_;
+  std::ostringstream log_text_;
+  std::unique_ptr<Log> log_ = std::make_unique<Log>(LogOptions{}, &clock_, &log_text_);
+  Refusals refusals_;
+  std::function<void(int)> serve_;
   std::unique_ptr<Door> door_;
   std::vector<std::thread> threads_;
 };
@@ -92,25 +136,20 @@ class DoorTest : public ::testing::Test {
 TEST_F(DoorTest, RelaysBothWaysAndTheEnds) {
   Open([](int fd) { WriteAll(fd, "heard " + ReadToEnd(fd)); });
   const Descriptor client = Connect();
-  WriteAll(client.get(), "a word");
+  WriteAll(client.get(), Said("a word"));
   shutdown(client.get(), SHUT_WR);
-  EXPECT_EQ(ReadToEnd(client.get()), "heard a word");
+  EXPECT_EQ(ReadToEnd(client.get()), "heard " + Said("a word"));
   EXPECT_TRUE(door_->AwaitEnd(absl::InfiniteFuture()));
 }
 
 TEST_F(DoorTest, RelaysMoreThanAllBuffersHoldToAReaderWhoComesLate) {
   std::string long_text;
   for (int i = 0; i < 2'000'000; ++i) absl::StrAppend(&long_text, i, " ");
-  Open([](int fd) {
-    const std::string heard = ReadToEnd(fd);
-    WriteAll(fd, heard);
-  });
+  long_text = Said(long_text);
+  Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); });
   const Descriptor client = Connect();
-  std::thread writer([&] {
-    WriteAll(client.get(), long_text);
-    shutdown(client.get(), SHUT_WR);
-  });
-  writer.join();
+  WriteAll(client.get(), long_text);
+  shutdown(client.get(), SHUT_WR);
   EXPECT_EQ(ReadToEnd(client.get()), long_text);
 }
 
@@ -121,9 +160,9 @@ TEST_F(DoorTest, BringsWhatTheServerLeftBeforeItWent) {
 }
 
 TEST_F(DoorTest, TellsTheServerThatAClientIsGone) {
-  Open([](int fd) { EXPECT_EQ(ReadToEnd(fd), "half a w"); });
+  Open([](int fd) { EXPECT_EQ(ReadToEnd(fd), Said("half a word").substr(0, 50)); });
   Descriptor client = Connect();
-  WriteAll(client.get(), "half a w");
+  WriteAll(client.get(), Said("half a word").substr(0, 50));
   client.Reset();
   EXPECT_TRUE(door_->AwaitEnd(absl::InfiniteFuture()));
 }
@@ -156,14 +195,122 @@ TEST_F(DoorTest, KeepsWhoIsConnectedWhenItStopsToListen) {
   door_->StopListening();
   EXPECT_FALSE(Connect().valid());
   EXPECT_FALSE(door_->AwaitEnd(absl::InfinitePast()));
-  WriteAll(early.get(), "still here");
+  WriteAll(early.get(), Said("still here"));
   shutdown(early.get(), SHUT_WR);
-  EXPECT_EQ(ReadToEnd(early.get()), "still here");
+  EXPECT_EQ(ReadToEnd(early.get()), Said("still here"));
+}
+
+TEST_F(DoorTest, EndsWhatTheGuardRefusesWithAGoodbye) {
+  const std::string settings = FrameOf(FrameType::kSettings, 0, 0);
+  const std::string welcome = Said("welcome");
+  std::promise<std::string> before;
+  std::promise<std::string> after;
+  Open([&](int fd) {
+    WriteAll(fd, settings);
+    std::string heard(welcome.size(), ' ');
+    recv(fd, heard.data(), heard.size(), MSG_WAITALL);
+    before.set_value(heard);
+    after.set_value(ReadToEnd(fd));
+  });
+  const Descriptor client = Connect();
+  std::string sent(settings.size(), ' ');
+  ASSERT_EQ(recv(client.get(), sent.data(), sent.size(), MSG_WAITALL), ssize_t{9});
+  EXPECT_EQ(sent, settings);
+  WriteAll(client.get(), welcome);
+  EXPECT_EQ(before.get_future().get(), welcome);
+  WriteAll(client.get(), FrameOf(FrameType::kHeaders, 0, 1, std::string(20'000, 'h')));
+  EXPECT_EQ(ReadToEnd(client.get()), GoAwayFrame(0, Refusal::kHeaderBlock));
+  EXPECT_EQ(after.get_future().get(), "") << "nothing of what was refused";
+  EXPECT_THAT(refusals_.Await(1), ElementsAre(Refusal::kHeaderBlock));
+}
+
+TEST_F(DoorTest, LetsInSoManyAndOthersWhenTheyHaveGone) {
+  Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); }, {.connections = 2});
+  Descriptor first = Connect();
+  Descriptor second = Connect();
+  EXPECT_EQ(ReadToEnd(Connect().get()), "");
+  EXPECT_THAT(refusals_.Await(1), ElementsAre(Refusal::kConnections));
+  first.Reset();
+  second.Reset();
+  EXPECT_TRUE(door_->AwaitEnd(absl::InfiniteFuture()));
+  const Descriptor later = Connect();
+  WriteAll(later.get(), Said("me now"));
+  shutdown(later.get(), SHUT_WR);
+  EXPECT_EQ(ReadToEnd(later.get()), Said("me now"));
+}
+
+TEST_F(DoorTest, TurnsCallsAwayWhileTheOthersGoOn) {
+  const std::string settings = FrameOf(FrameType::kSettings, 0, 0);
+  const auto call = [](uint32_t stream) {
+    return FrameOf(FrameType::kHeaders, FrameHead::kEndHeaders, stream, "h");
+  };
+  Open(
+      [&](int fd) {
+        WriteAll(fd, settings);
+        WriteAll(fd, ReadToEnd(fd));
+      },
+      {.calls = 1});
+  const Descriptor client = Connect();
+  WriteAll(client.get(), Said("") + call(1) + call(3));
+  std::string told((settings + TurnedAwayAnswer(3)).size(), ' ');
+  recv(client.get(), told.data(), told.size(), MSG_WAITALL);
+  EXPECT_EQ(told, settings + TurnedAwayAnswer(3));
+  shutdown(client.get(), SHUT_WR);
+  EXPECT_EQ(ReadToEnd(client.get()), Said("") + call(1) + call(3) + ResetFrame(3));
+  EXPECT_THAT(refusals_.Await(1), ElementsAre(Refusal::kCalls));
+}
+
+TEST_F(DoorTest, TurnsAwayWhoComesWhenDescriptorsHaveRunOutAndRecovers) {
+  Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); }, {}, /*start=*/false);
+  std::vector<Descriptor> waiting;  // to be let in
+  for (int i = 0; i < 40; ++i) waiting.push_back(Connect());
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const Descriptor lowest_free(dup(0));
+  const rlimit none_left = {.rlim_cur = static_cast<rlim_t>(lowest_free.get()) + 1,
+                            .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none_left), 0);
+  Start();
+  for (const Descriptor& client : waiting) EXPECT_EQ(ReadToEnd(client.get()), "");
+  EXPECT_EQ(refusals_.Await(40), std::vector<Refusal>(40, Refusal::kDescriptors));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  const Descriptor later = Connect();
+  WriteAll(later.get(), Said("me now"));
+  shutdown(later.get(), SHUT_WR);
+  EXPECT_EQ(ReadToEnd(later.get()), Said("me now"));
+}
+
+TEST_F(DoorTest, HoldsUpCancelledCallsThatAllConnectionsTogetherMayNotPass) {
+  const std::string bytes = Said("") + FrameOf(FrameType::kReset, 0, 1, "code");
+  Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); }, {.resets = {.at_once = 1, .per_second = 1}});
+  const Descriptor first = Connect();
+  WriteAll(first.get(), bytes);
+  shutdown(first.get(), SHUT_WR);
+  EXPECT_EQ(ReadToEnd(first.get()), bytes);
+  const Descriptor second = Connect();
+  WriteAll(second.get(), bytes);
+  shutdown(second.get(), SHUT_WR);
+  char byte;
+  EXPECT_EQ(recv(second.get(), &byte, 1, MSG_DONTWAIT), -1);
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(ReadToEnd(second.get()), bytes);
+}
+
+TEST_F(DoorTest, WritesALineOfEveryRefusal) {
+  Open([](int fd) { ReadToEnd(fd); });
+  const Descriptor client = Connect();
+  WriteAll(client.get(), "GET / HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(ReadToEnd(client.get()), "");
+  door_.reset();
+  log_.reset();
+  EXPECT_THAT(
+      log_text_.str(),
+      ::testing::HasSubstr("warn refused at the door reason=not_http2 peer=ipv4:127.0.0.1"));
 }
 
 TEST_F(DoorTest, RefusesAPortThatIsInUse) {
   Open([](int) {});
-  const auto second = Door::Open({.listen = door_->address(), .clock = &clock_});
+  const auto second = Door::Open({.listen = door_->address(), .clock = &clock_, .log = log_.get()});
   EXPECT_TRUE(absl::IsUnavailable(second.status())) << second.status();
   EXPECT_THAT(std::string(second.status().message()),
               ::testing::HasSubstr(door_->address().ToString()));

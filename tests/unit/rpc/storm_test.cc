@@ -168,6 +168,7 @@ class StormTest : public ::testing::Test {
   std::unique_ptr<TestServer> server_ = std::make_unique<TestServer>(TestServerOptions{
       .model = {.at_step = [this](const auto& sequences) { TellStep(sequences); }},
       .engine = {.max_batch_tokens = 16},  // so that prompts take a few steps
+      .door = false,                       // which would end connections that storm
       .observer = &watch_});
   std::optional<Storm> storm_;
 };

@@ -71,6 +71,7 @@ TestServer::TestServer(const TestServerOptions& options) {
       ExpertUsageParts{engine_.get(), {statistics_.get()}, &sums_, &clock_});
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start({.listen = {"127.0.0.1", 0},
+                        .door = options.door,
                         .model_name = "fake",
                         .version = "1.2.3",
                         .trace_limits = options.trace_limits,

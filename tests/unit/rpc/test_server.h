@@ -58,6 +58,7 @@ struct TestServerOptions {
   TraceLimits trace_limits = {.level = ExpertTraceLevel::kFull};
   TextPoolOptions texts;
   bool log_content = false;
+  bool door = true;
   Authorizer* authorizer = nullptr;    // none: everybody may do everything
   EngineObserver* observer = nullptr;  // instead of the server's own, which keeps every call
 };

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/door/allowance.h"
+#include "server/door/refusal.h"
+
+namespace peerage {
+
+// Who counts as one peer: the host of an address ("ipv4:10.0.0.1:4711"), of IPv6 the network of 64
+// bits that one customer gets. Everybody on a Unix socket is one.
+std::string PeerOf(absl::string_view address);
+
+// What all connections may use together.
+//
+// Threads: safe from many; every call is short.
+class ConnectionLimits {
+ public:
+  struct Limits {
+    int connections = 1024;
+    int peer_connections = 256;
+    int calls = 2048;
+    Allowance::Limits resets{.at_once = 2000, .per_second = 500};
+  };
+
+  ConnectionLimits(const Limits& limits, absl::Time now)
+      : limits_(limits), resets_(limits.resets, now) {}
+
+  // A connection begins, unless it may not: then why.
+  std::optional<Refusal> Begin(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
+  // One that has begun ends.
+  void End(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Whether one more call may run. If so, it does.
+  bool BeginCall() ABSL_LOCKS_EXCLUDED(mu_);
+  // So many of them have ended.
+  void EndCalls(size_t calls) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Whether a connection may pass on so many cancelled calls now, or has to wait.
+  bool PassResets(int resets, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+
+  int connections() const ABSL_LOCKS_EXCLUDED(mu_);
+  int calls() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  const Limits limits_;
+
+  mutable absl::Mutex mu_;
+  int connections_ ABSL_GUARDED_BY(mu_) = 0;
+  int calls_ ABSL_GUARDED_BY(mu_) = 0;
+  Allowance resets_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, int> of_peer_ ABSL_GUARDED_BY(mu_);  // all above 0
+};
+
+}  // namespace peerage

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/door/allowance.h"
+#include "server/door/connection_limits.h"
+#include "server/door/frame_limits.h"
+#include "server/door/frame_reader.h"
+#include "server/door/open_streams.h"
+#include "server/door/refusal.h"
+
+namespace peerage {
+
+// Judges what one connection's client sends, by its frames. It sees what both sides send, decodes
+// nothing of it, and asks no clock.
+//
+// Threads: one.
+class FrameGuard {
+ public:
+  // `shared` counts this connection's calls, and outlives the guard.
+  FrameGuard(const FrameLimits& limits, ConnectionLimits* shared, absl::Time now);
+  ~FrameGuard();
+
+  FrameGuard(const FrameGuard&) = delete;
+  FrameGuard& operator=(const FrameGuard&) = delete;
+
+  // What each side has sent. A refusal: the connection is to be ended, and of these bytes the
+  // server is to get none.
+  std::optional<Refusal> FromClient(absl::string_view bytes, absl::Time now);
+  void FromServer(absl::string_view bytes, absl::Time now);
+  // Whether time is up for something. To be asked now and then.
+  std::optional<Refusal> AtTime(absl::Time now) const;
+
+  // Calls in flight.
+  size_t calls() const { return streams_.size(); }
+  uint32_t newest_stream() const { return streams_.newest(); }
+  // The streams that were opened while too many calls ran, since this was last asked: to be reset
+  // at both ends.
+  std::vector<uint32_t> TakeTurnedAway();
+
+  // How many calls the client has cancelled since this was last asked.
+  int TakeResets() { return std::exchange(new_resets_, 0); }
+
+  // Whether a frame may be added now to what the client, or the server, is sent.
+  bool MayAddToClient() const;
+  bool MayAddToServer() const;
+
+ private:
+  std::optional<Refusal> Judge(const FrameHead& head, absl::Time now);
+  std::optional<Refusal> JudgeHeaders(const FrameHead& head, absl::Time now);
+  std::optional<Refusal> JudgeSettings(const FrameHead& head, absl::Time now);
+  std::optional<Refusal> JudgePing(const FrameHead& head, absl::Time now);
+  std::optional<Refusal> AddToBlock(const FrameHead& head);
+  void Hear(const FrameHead& head, absl::Time now);
+  void CountCalls(size_t before, absl::Time now);
+
+  const FrameLimits limits_;
+  ConnectionLimits* const shared_;
+  const absl::Time start_;
+  FrameReader client_{FrameReader::Begin::kWithPreface};
+  FrameReader server_{FrameReader::Begin::kWithFrame};
+  OpenStreams streams_;
+  std::vector<uint32_t> turned_away_;
+
+  int new_resets_ = 0;
+  size_t block_bytes_ = 0;          // of the client's last header block
+  bool client_block_open_ = false;  // CONTINUATION is to follow
+  bool server_block_open_ = false;
+  absl::Time unfinished_since_;  // what is begun of the client's frames and header blocks
+  bool client_settings_seen_ = false;
+  bool server_settings_seen_ = false;
+  int unacked_settings_ = 0;  // of the server
+  absl::Time unacked_since_;
+  int unacked_pings_ = 0;  // of the server
+  absl::Time idle_since_;
+
+  Allowance resets_;
+  Allowance settings_;
+  Allowance pings_;
+  Allowance window_updates_;
+  Allowance priorities_;
+  Allowance empty_data_;
+  Allowance stray_frames_;
+  Allowance calls_turned_away_;
+};
+
+}  // namespace peerage

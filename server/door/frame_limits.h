@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+
+#include "absl/time/time.h"
+#include "server/door/allowance.h"
+
+namespace peerage {
+
+// What one connection may do. The numbers are far above what gRPC's clients in any language do, and
+// far below what hurts.
+struct FrameLimits {
+  // With the heads of its frames. gRPC 1.51 takes 8 KiB of headers, and reads a string that grows
+  // over many frames from its start each time.
+  size_t header_block_bytes = 16 << 10;
+  size_t streams = 512;  // what the server's SETTINGS allow; see kMaxStreamsPerConnection
+  // Clients cancel calls in the ordinary course of things, such as all they have when they stop.
+  // Each costs gRPC 20 kB that it does not give back soon.
+  Allowance::Limits resets{.at_once = 600, .per_second = 100};
+  // Clients that measure the bandwidth set their window anew.
+  Allowance::Limits settings{.at_once = 100, .per_second = 10};
+  // They do so with pings, about one each round trip while data comes, and credit data as it comes:
+  // so what the server sends allows more of both.
+  Allowance::Limits pings{.at_once = 1000, .per_second = 20};
+  double pings_per_frame = 1;
+  Allowance::Limits window_updates{.at_once = 4000, .per_second = 100};
+  double window_updates_per_frame = 4;
+  // gRPC's clients have no use for the rest.
+  Allowance::Limits priorities{.at_once = 200, .per_second = 10};
+  Allowance::Limits empty_data{.at_once = 200, .per_second = 10};
+  Allowance::Limits stray_frames{.at_once = 200, .per_second = 10};
+  // Calls turned away, each of which costs gRPC a little.
+  Allowance::Limits calls_turned_away{.at_once = 1000, .per_second = 100};
+
+  absl::Duration handshake = absl::Seconds(5);
+  absl::Duration acknowledgement = absl::Seconds(20);
+  absl::Duration first_call = absl::Minutes(1);
+  // Of a frame, or a header block of several.
+  absl::Duration frame = absl::Seconds(20);
+  absl::Duration idle = absl::Minutes(20);  // gRPC itself says goodbye after 15
+};
+
+}  // namespace peerage
