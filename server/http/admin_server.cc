@@ -2,27 +2,28 @@
 
 #include <httplib.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cerrno>
-#include <chrono>
-#include <cstring>
+#include <algorithm>
 #include <map>
-#include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "base/status_macros.h"
+#include "server/door/event_loop.h"
+#include "server/door/listener.h"
+#include "server/http/admin_connection.h"
+#include "server/http/http_library.h"
 #include "server/http/post_check.h"
 
 namespace peerage {
 namespace {
 
 constexpr int kThreads = 2;  // for what is not streamed
-constexpr auto kBodyTimeout = std::chrono::seconds(2);
+constexpr size_t kMostConnections = 256;
+constexpr absl::Duration kTick = absl::Milliseconds(250);
 
 void NotFound(httplib::Response& response) { response.status = 404; }
 
@@ -32,14 +33,13 @@ AdminRequest ToAdminRequest(const httplib::Request& request) {
           .known_tag = request.get_header_value("If-None-Match")};
 }
 
-// Whether all of a body came in time. The library limits what the headers say of it, and sets a
+// Whether there is all of a body. The library limits what the headers say of it, and sets a
 // status for what it does not like, but limits neither chunks nor what they decompress to.
 bool ReadBody(const httplib::ContentReader& reader, std::string& body,
               httplib::Response& response) {
-  const auto deadline = std::chrono::steady_clock::now() + kBodyTimeout;
   const bool complete = reader([&](const char* part, size_t size) {
     body.append(part, size);
-    return body.size() <= AdminServer::kMaxBodyBytes && std::chrono::steady_clock::now() < deadline;
+    return body.size() <= AdminServer::kMaxBodyBytes;
   });
   if (body.size() > AdminServer::kMaxBodyBytes) response.status = 413;
   return complete;
@@ -73,26 +73,34 @@ void Write(const AdminResponse& answer, httplib::Response& response) {
 
 }  // namespace
 
-// The library's server, with our limits and our routes.
+// The loop has the sockets, a few threads make the answers.
 class AdminServer::Port {
  public:
   Port() {
-    Configure();
-    // One pattern for all: the library's own routes are fixed once it listens.
-    server_.Get(".*", [this](const httplib::Request& request, httplib::Response& response) {
+    library_.set_payload_max_length(kMaxBodyBytes);
+    // One pattern for all: the library's own routes are fixed.
+    library_.Get(".*", [this](const httplib::Request& request, httplib::Response& response) {
       const AdminRoute route = FindRoute(request);
       if (route == nullptr) return NotFound(response);
       Write(route(ToAdminRequest(request)), response);
     });
-    server_.Post(".*", [this](const httplib::Request& request, httplib::Response& response,
-                              const httplib::ContentReader& reader) {
+    library_.Post(".*", [this](const httplib::Request& request, httplib::Response& response,
+                               const httplib::ContentReader& reader) {
       AnswerPost(request, reader, response);
     });
   }
 
+  // Nothing is answered any more before the routes go.
   ~Port() {
-    server_.stop();
-    if (thread_.joinable()) thread_.join();
+    if (loop_ == nullptr) return;
+    library_.EndStreams();
+    loop_->Run([this] {
+      listener_->Stop();
+      tick_.reset();
+      connections_.clear();
+    });
+    answerers_->shutdown();
+    loop_.reset();
   }
 
   void Handle(absl::string_view method, absl::string_view path, AdminRoute route) {
@@ -100,44 +108,62 @@ class AdminServer::Port {
     routes_[absl::StrCat(method, " ", path)] = std::move(route);
   }
 
-  bool Bind(const ListenAddress& address) {
-    address_ = address;
-    if (address.port == 0) {
-      address_.port = server_.bind_to_any_port(address.host);
-      return address_.port > 0;
-    }
-    return server_.bind_to_port(address.host, address.port);
-  }
-
-  void Serve() {
-    thread_ = std::thread([this] {
-      // The threads that answer have what this one has: about a tenth of a core beside an engine
-      // that wants all of it, so that scrapes take no time from steps. On Linux priorities are
-      // threads'; a failure costs nothing but the priority.
-      setpriority(PRIO_PROCESS, gettid(), 10);
-      server_.listen_after_bind();
-      ended_ = true;
+  absl::Status Listen(const ListenAddress& address) {
+    ASSIGN_OR_RETURN(listener_, Listener::Bind(address));
+    ASSIGN_OR_RETURN(loop_, EventLoop::Start());
+    address_ = listener_->address();
+    answerers_ = std::make_unique<httplib::ThreadPool>(kThreads + kMaxStreams);
+    loop_->Run([this] {
+      tick_ = loop_->Every(kTick, &tick_callback_);
+      listener_->Start(
+          *loop_, [this](Descriptor client, const ConnectionInfo&) { LetIn(std::move(client)); },
+          [](const ConnectionInfo&) {});
     });
-    // stop() has no effect on a server whose loop has not begun.
-    while (!server_.is_running() && !ended_) std::this_thread::yield();
+    return absl::OkStatus();
   }
 
   const ListenAddress& address() const { return address_; }
 
  private:
-  void Configure() {
-    server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads + kMaxStreams); };
-    // Not the library's SO_REUSEPORT, which shares a busy port without a word.
-    server_.set_socket_options([](socket_t socket) {
-      const int on = 1;
-      setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  // The oldest of those who have not asked yet makes place: who asks at once always gets in.
+  void LetIn(Descriptor client) {
+    if (connections_.size() >= kMostConnections) {
+      const auto idle = std::find_if(connections_.begin(), connections_.end(),
+                                     [](const auto& one) { return !one.second->asked(); });
+      if (idle == connections_.end()) return;
+      connections_.erase(idle);
+    }
+    const uint64_t id = next_id_++;
+    const auto on_loop = [this, id](void (AdminConnection::*what)()) {
+      loop_->Post([this, id, what] {
+        const auto found = connections_.find(id);
+        if (found != connections_.end()) (found->second.get()->*what)();
+      });
+    };
+    connections_[id] = std::make_unique<AdminConnection>(AdminConnection::Parts{
+        .loop = loop_.get(),
+        .clock = &Clock::Real(),
+        .client = std::make_unique<PlainStream>(std::move(client)),
+        .max_body_bytes = kMaxBodyBytes,
+        .answer = [this](std::string request,
+                         std::shared_ptr<AnswerBuffer> answer) { Answer(request, answer); },
+        .buffer = std::make_shared<AnswerBuffer>([on_loop] { on_loop(&AdminConnection::Send); }),
+        .on_end = [this, id] { loop_->Post([this, id] { connections_.erase(id); }); }});
+  }
+
+  void Answer(const std::string& request, const std::shared_ptr<AnswerBuffer>& answer) {
+    answerers_->enqueue([this, request, answer] {
+      // About a tenth of a core beside an engine that wants all of it, so that scrapes take no time
+      // from steps. On Linux priorities are threads'; a failure costs nothing but the priority.
+      setpriority(PRIO_PROCESS, gettid(), 10);
+      library_.Answer(request, *answer);
+      answer->Finish();
     });
-    // A connection holds a thread: one request each, and a second to send it.
-    server_.set_keep_alive_max_count(1);
-    server_.set_keep_alive_timeout(1);
-    server_.set_read_timeout(1);
-    server_.set_write_timeout(2);
-    server_.set_payload_max_length(kMaxBodyBytes);
+  }
+
+  void Tick() {
+    for (const auto& [id, connection] : connections_) connection->OnTick();
+    listener_->OnTick();
   }
 
   AdminRoute FindRoute(const httplib::Request& request) {
@@ -160,9 +186,15 @@ class AdminServer::Port {
   }
 
   ListenAddress address_;
-  httplib::Server server_;
-  std::atomic<bool> ended_ = false;
-  std::thread thread_;
+  HttpLibrary library_;
+  std::unique_ptr<Listener> listener_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<httplib::ThreadPool> answerers_;
+  // Of the loop's thread; by age.
+  std::map<uint64_t, std::unique_ptr<AdminConnection>> connections_;
+  uint64_t next_id_ = 0;
+  const std::function<void()> tick_callback_ = [this] { Tick(); };
+  Event tick_;
 
   absl::Mutex mu_;
   std::map<std::string, AdminRoute> routes_ ABSL_GUARDED_BY(mu_);  // by "GET /metrics"
@@ -180,16 +212,7 @@ void AdminServer::HandlePost(absl::string_view path, AdminRoute route) {
   port_->Handle("POST", path, std::move(route));
 }
 
-absl::Status AdminServer::Listen(const ListenAddress& address) {
-  errno = 0;
-  if (!port_->Bind(address)) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", address.ToString(),
-                     errno == 0 ? std::string() : absl::StrCat(": ", std::strerror(errno))));
-  }
-  port_->Serve();
-  return absl::OkStatus();
-}
+absl::Status AdminServer::Listen(const ListenAddress& address) { return port_->Listen(address); }
 
 const ListenAddress& AdminServer::address() const { return port_->address(); }
 

@@ -45,9 +45,9 @@ struct AdminResponse {
 // Called from the port's own threads, several at a time.
 using AdminRoute = std::function<AdminResponse(const AdminRequest&)>;
 
-// The admin port: GET and POST of the paths that are handled; everything else is 404. A few threads
-// of its own, and short time limits, so that idle or slow connections do not keep scrapes waiting
-// for long.
+// The admin port: GET and POST of the paths that are handled; everything else is 404. A
+// thread of its own has the connections, so that slow ones hold up nobody; there are short time
+// limits, and idle connections make place for others. A few more threads make the answers.
 //
 // Nothing here asks for a name or a password, so that a page of somebody else, in the browser of
 // one who can reach the port, must not do anything in their name: a POST is answered only when it

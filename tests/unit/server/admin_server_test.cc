@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <functional>
@@ -15,6 +17,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "server/door/descriptor.h"
 
 namespace peerage {
 namespace {
@@ -89,23 +92,64 @@ TEST_F(AdminServerTest, HandlesRoutesThatComeWhileItServes) {
   EXPECT_EQ(response->get_header_value("Location"), "/experts");
 }
 
-TEST_F(AdminServerTest, AnswersWhileMoreConnectionsAreIdleThanItHasThreads) {
-  std::vector<int> idle;
-  for (int i = 0; i < 4; ++i) {
-    const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+class SlowClientsTest : public AdminServerTest {
+ protected:
+  // Connects, and sends this much.
+  Descriptor Send(const std::string& text) {
+    Descriptor client(socket(AF_INET, SOCK_STREAM, 0));
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<uint16_t>(server_->address().port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ASSERT_EQ(connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-    idle.push_back(socket);
+    EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    send(client.get(), text.data(), text.size(), MSG_NOSIGNAL);
+    return client;
   }
-  auto client = Connect();
-  client.set_read_timeout(30);
-  const auto response = client.Get("/metrics");
-  for (int socket : idle) close(socket);
-  ASSERT_TRUE(response);
-  EXPECT_EQ(response->status, 200);
+
+  void ExpectPromptAnswer() {
+    auto client = Connect();
+    client.set_read_timeout(30);
+    const auto response = client.Get("/metrics");
+    ASSERT_TRUE(response);
+    EXPECT_EQ(response->status, 200);
+  }
+
+  static std::string ReadToEnd(const Descriptor& client) {
+    std::string all;
+    char part[1024];
+    for (ssize_t size; (size = recv(client.get(), part, sizeof(part), 0)) > 0;) {
+      all.append(part, static_cast<size_t>(size));
+    }
+    return all;
+  }
+};
+
+TEST_F(SlowClientsTest, HoldUpNobodyWhetherIdleOrInTheMiddleOfSomething) {
+  std::vector<Descriptor> slow;
+  for (const char* begin : {"", "GET /healthz HTTP/1.1\r\nX-Dri",
+                            "POST /healthz HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{"}) {
+    for (int i = 0; i < 20; ++i) slow.push_back(Send(begin));
+  }
+  ExpectPromptAnswer();
+}
+
+// The oldest goes first: its end is the sign that there were more than the port takes.
+TEST_F(SlowClientsTest, MakePlaceForOthersWhenTheyAreMany) {
+  std::vector<Descriptor> idle;
+  for (int i = 0; i < 600; ++i) idle.push_back(Send(""));
+  ExpectPromptAnswer();
+  EXPECT_EQ(ReadToEnd(idle.front()), "");
+}
+
+TEST_F(SlowClientsTest, AreNotWaitedForLong) { EXPECT_EQ(ReadToEnd(Send("GET /hea")), ""); }
+
+TEST_F(SlowClientsTest, AreAnsweredInPiecesOfAnySize) {
+  const std::string request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+  const Descriptor client = Send("");
+  for (const char byte : request) ASSERT_EQ(send(client.get(), &byte, 1, MSG_NOSIGNAL), 1);
+  const std::string answer = ReadToEnd(client);
+  EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(answer, ::testing::EndsWith("\r\n\r\nok\n"));
 }
 
 // Sends more and more; each part is let through by the test.
