@@ -14,6 +14,11 @@ class Contexts final : public grpc::ContextAllocator {
  public:
   grpc::CallbackServerContext* NewCallbackServerContext() override { return new CallContext; }
   void Release(grpc::CallbackServerContext* context) override { delete context; }
+  // Of calls of methods that nobody answers.
+  grpc::GenericCallbackServerContext* NewGenericCallbackServerContext() override {
+    return new grpc::GenericCallbackServerContext;
+  }
+  void Release(grpc::GenericCallbackServerContext* context) override { delete context; }
 };
 
 Credentials CredentialsOf(const grpc::ServerContextBase& context) {

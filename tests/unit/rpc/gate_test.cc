@@ -22,7 +22,6 @@ namespace peerage {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 // Of "apple" and "banana".
 constexpr char kTokens[] =
@@ -86,7 +85,7 @@ google::rpc::Status DetailsOf(const grpc::Status& status) {
 
 TEST(GateTest, RefusesEveryMethodToWhoShowsNothing) {
   GuardedServer guarded("{}");
-  ASSERT_GE(ServedMethods().size(), 19);
+  ASSERT_GE(ServedMethods().size(), 17);
   for (const std::string& method : ServedMethods()) {
     const grpc::Status status = guarded.Call(method, "");
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED) << method;
@@ -192,20 +191,6 @@ TEST(GateTest, ACallCountsUntilItsEnd) {
                     .ok())
         << i;
     guarded.server.AwaitIdle();
-  }
-}
-
-TEST(GateTest, LogsWhoCalledAndNoToken) {
-  GuardedServer guarded(R"({"alice": {"methods": ["*"]}})");
-  guarded.Call("peerage.v1.ModelService/ListModels", "apple");
-  guarded.Call("peerage.v1.ModelService/ListModels", "a-secret");
-  guarded.Call("peerage.v1.AdminService/Drain", "banana");
-  const std::string log = guarded.server.EndAndReadLog();
-  EXPECT_THAT(log, HasSubstr("alice"));
-  EXPECT_THAT(log, HasSubstr("UNAUTHENTICATED"));
-  EXPECT_THAT(log, HasSubstr("PERMISSION_DENIED"));
-  for (const char* secret : {"apple", "a-secret", "banana", "Bearer"}) {
-    EXPECT_THAT(log, Not(HasSubstr(secret))) << secret;
   }
 }
 
