@@ -121,12 +121,13 @@ def windows_of_a_byte(attacker):
     attacker.hold(0.3)
 
 
-@case("8 clients of peerage that are stopped while they stream")
+@case("16 clients of peerage that are stopped when they have begun to read long answers", model=PEER)
 def stopped_clients(attacker):
     clients = [attacker.stack.enter_context(attacker.server.start(
-        "generate", "--token-ids", "1,2,3", "--max-tokens", "250", "--ignore-eos")) for _ in range(8)]
+        "generate", "In the beginning", "--max-tokens", "1000", "--ignore-eos", "--logprobs", "20"))
+        for _ in range(16)]
     for client in clients:
         attacker.stack.callback(client.kill)
-        client.stdout.read(1)
+        assert client.stdout.read(1), "a client has nothing to read"
         client.send_signal(signal.SIGSTOP)
     attacker.hold(2)

@@ -3,6 +3,7 @@
 import collections
 import selectors
 import socket
+import struct
 import time
 
 import frames
@@ -125,7 +126,8 @@ class Connection:
 
     def hang_up(self):
         """Ends it without a goodbye: the peer gets a TCP reset."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        if self.socket.fileno() >= 0:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def close(self):

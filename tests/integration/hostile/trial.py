@@ -55,9 +55,9 @@ def name_of(thread):
 
 
 def mib_of(pid, what):
-    """VmRSS is what there is now, VmHWM the most that there was."""
+    """VmRSS is what there is now, VmHWM the most that there was; 0 of a process that has ended."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(dict(line.split(":", 1) for line in lines)[what].split()[0]) / 1024
+    return int(dict(line.split(":", 1) for line in lines).get(what, "0 kB").split()[0]) / 1024
 
 
 class HonestProcess:
@@ -171,7 +171,7 @@ class Trial:
         self.result.peak_mib = mib_of(self.server.process.pid, "VmHWM") - self.idle.mib
         begin = time.monotonic()
         lacks = self.lacks(attacker)
-        while lacks and time.monotonic() - begin < self.recovery_seconds:
+        while lacks and time.monotonic() - begin < self.recovery_seconds and self.server.process.poll() is None:
             lacks = self.lacks(attacker)
         self.result.recovery_seconds = time.monotonic() - begin
         self.result.faults += lacks

@@ -52,11 +52,12 @@ def tokenize(text):
 
 
 def expert_usage():
-    return experts_pb2.GetExpertUsageRequest(layer=1, kind=experts_pb2.EXPERT_LAYER_KIND_PEER)
+    return experts_pb2.GetExpertUsageRequest(layer=1, kind=experts_pb2.EXPERT_LAYER_KIND_PEER,
+                                             window=experts_pb2.USAGE_WINDOW_TOTAL)
 
 
 def watch_summary():
-    return experts_pb2.WatchExpertSummaryRequest()
+    return experts_pb2.WatchExpertSummaryRequest(window=experts_pb2.USAGE_WINDOW_TOTAL)
 
 
 def reset_usage():
