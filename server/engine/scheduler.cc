@@ -70,8 +70,14 @@ std::vector<std::unique_ptr<Task>> Scheduler::TakeUnstarted(const absl::Status& 
 }
 
 void Scheduler::SetParked(Task& task, bool parked, absl::Time now) {
-  if (parked == task.parked()) return;
-  task.parked_since = parked ? std::optional(now) : std::nullopt;
+  if (!parked) task.behind_since.reset();
+  if (parked && !task.behind_since) task.behind_since = now;
+  Park(task, parked);
+}
+
+void Scheduler::Park(Task& task, bool parked) {
+  if (parked == task.parked) return;
+  task.parked = parked;
   UpdateExpiry(task);
 }
 
@@ -120,7 +126,7 @@ void Scheduler::ExpireLate(absl::Time now) {
 void Scheduler::MakeRoom(absl::Time now) {
   if (options_.admission == Admission::kReserve) return;
   const auto is_stuck = [this](const auto& task) {
-    return !task->parked() && !reservations_.LetGoOn(*task);
+    return !task->parked && !reservations_.LetGoOn(*task);
   };
   while (std::any_of(running_.begin(), running_.end(), is_stuck)) {
     const auto last =
@@ -138,7 +144,8 @@ void Scheduler::Preempt(Task& task, absl::Time now) {
   room_.GiveBack(task, now);
   reservations_.Preempt(task);
   ++num_preemptions_;
-  SetParked(task, false, now);  // where it waits, nobody looks at its reader
+  // Where it waits, nobody looks at its reader.
+  Park(task, false);
   line_.Return(TakeFromRunning(task));
 }
 
@@ -157,7 +164,7 @@ absl::Time Scheduler::NextExpiry() const {
 void Scheduler::UpdateExpiry(Task& task) {
   absl::Time expiry = task.scheduling.deadline;
   if (!task.started) expiry = std::min(expiry, task.scheduling.queue_deadline);
-  if (task.parked()) expiry = std::min(expiry, *task.parked_since + options_.slow_reader_timeout);
+  if (task.parked) expiry = std::min(expiry, *task.behind_since + options_.slow_reader_timeout);
   if (expiry == task.expiry) return;
   expiries_.erase({task.expiry, task.handle});
   if (expiry != absl::InfiniteFuture()) expiries_.emplace(expiry, task.handle);
@@ -179,6 +186,7 @@ void Scheduler::AdmitWaiting(absl::Time now) {
         std::upper_bound(running_.begin(), running_.end(), task,
                          [](const auto& a, const auto& b) { return a->order < b->order; });
     Task& admitted = **running_.insert(place, std::move(task));
+    if (admitted.behind_since) Park(admitted, true);  // until somebody has looked at its reader
     if (admitted.done()) End(admitted, absl::OkStatus(), now);  // there is nothing to compute
   }
 }
@@ -208,16 +216,16 @@ void Scheduler::End(Task& task, absl::Status status, absl::Time now) {
 
 void Scheduler::StartSequences() {
   for (const auto& task : running_) {
-    if (task->parked()) continue;
+    if (task->parked) continue;
     while (reservations_.Start(*task, /*as_extra=*/false, batch_)) continue;
   }
   const bool more = std::any_of(running_.begin(), running_.end(), [](const auto& task) {
-    return !task->parked() && task->has_more_to_start();
+    return !task->parked && task->has_more_to_start();
   });
   if (line_.size() > 0 || !more) return;
   CollectWork();
   for (const auto& task : running_) {
-    if (task->parked()) continue;
+    if (task->parked) continue;
     while (prefill_tokens_ < options_.max_batch_tokens &&
            reservations_.Start(*task, /*as_extra=*/true, batch_)) {
       prefill_tokens_ += task->sequences.back()->pending();
@@ -242,7 +250,7 @@ void Scheduler::CollectWork() {
   for (auto* work : {&decodes_, &prefills_, &throughput_, &extras_}) work->clear();
   prefill_tokens_ = throughput_tokens_ = 0;
   for (const auto& task : running_) {
-    if (task->parked()) continue;
+    if (task->parked) continue;
     if (task->trunk != nullptr) Collect(*task->trunk);
     for (const auto& sequence : task->sequences) Collect(*sequence);
   }

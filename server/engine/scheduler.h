@@ -63,8 +63,8 @@ class Scheduler {
   // Hands over the waiting tasks that have not started: another scheduler may take them. Those that
   // wait again end with `status`, and what runs goes on.
   std::vector<std::unique_ptr<Task>> TakeUnstarted(const absl::Status& status, absl::Time now);
-  // Whether the task's reader keeps up: while not, the task is not scheduled, and ends when that
-  // takes too long.
+  // Whether the task's reader is behind: while it is, the task is not scheduled, and ends when that
+  // takes too long, whether it is put back meanwhile or not.
   void SetParked(Task& task, bool parked, absl::Time now);
 
   // Ends what is late, admits what fits, starts sequences and fills the next step; empty when there
@@ -102,6 +102,7 @@ class Scheduler {
 
  private:
   void ExpireLate(absl::Time now);
+  void Park(Task& task, bool parked);
   void MakeRoom(absl::Time now);
   void Preempt(Task& task, absl::Time now);
   void AdmitWaiting(absl::Time now);

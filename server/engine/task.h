@@ -110,11 +110,11 @@ struct Task {
   bool started = false;                        // a step of it was scheduled
   std::optional<absl::Time> passed_since;      // it was first in line, and did not fit
   std::optional<absl::Time> held_back_since;   // likewise, or it was to leave room for others
-  std::optional<absl::Time> parked_since;      // its reader is behind: it is not scheduled
+  bool parked = false;                         // its reader is behind: it is not scheduled
+  std::optional<absl::Time> behind_since;      // its reader is, also while nobody looks
   absl::Time expiry = absl::InfiniteFuture();  // when it ends if nothing else changes
   absl::Status failure;                        // not OK: it ends with that
 
-  bool parked() const { return parked_since.has_value(); }
   size_t branches_to_start() const { return preempted.size() + work.branches.size() - num_started; }
   bool trunk_is_next() const {
     return !work.trunk.empty() && trunk == nullptr &&

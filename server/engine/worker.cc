@@ -181,7 +181,7 @@ void Worker::ReportStep(const StepEvent& event) {
 void Worker::PublishCounts() {
   parts_.inbox->SetWaiting(scheduler_.num_waiting(), scheduler_.waiting_prompt_tokens());
   int32_t parked = 0;
-  for (const auto& task : scheduler_.running()) parked += task->parked() ? 1 : 0;
+  for (const auto& task : scheduler_.running()) parked += task->parked ? 1 : 0;
   absl::MutexLock lock(&mu_);
   status_.requests_running = static_cast<int32_t>(scheduler_.running().size());
   status_.requests_parked = parked;

@@ -276,6 +276,39 @@ TEST_F(SchedulerTest, EndsWhatIsLateOrWhoseReaderIsTooSlow) {
   EXPECT_EQ(scheduler.NextExpiry(), absl::InfiniteFuture());
 }
 
+TEST_F(SchedulerTest, WhoIsPutBackIsStillAsFarBehind) {
+  SchedulerOptions options = Options(64);
+  options.num_blocks = 60;
+  options.admission = Admission::kOptimistic;
+  Scheduler scheduler(options);
+  const auto in = [](int seconds) { return kNow + absl::Seconds(seconds); };
+  // One that ends at once has it expect as little of those that follow.
+  Add(scheduler, 4);
+  for (const auto& [sequence, tokens] : scheduler.Schedule(kNow).chunks) {
+    sequence->computed += tokens;
+  }
+  scheduler.Settle(kNow);
+  Add(scheduler, 4);
+  prompts_.push_back(std::make_unique<std::vector<TokenId>>(100, 1));
+  Task& slow =
+      AddWork(scheduler, {.branches = {{.tokens = *prompts_.back(), .positions = 100 + 30}}});
+  Step(scheduler);
+  ASSERT_THAT(scheduler.running(), SizeIs(2));
+  scheduler.SetParked(slow, true, kNow);
+  while (slow.preemptions == 0) Step(scheduler);
+  Ended(scheduler);
+  EXPECT_EQ(scheduler.NextExpiry(), absl::InfiniteFuture()) << "nobody looks at its reader";
+
+  scheduler.Cancel(last_handle_ - 1, kNow);
+  EXPECT_THAT(Step(scheduler), IsEmpty()) << "it runs, and nobody has looked yet";
+  EXPECT_EQ(scheduler.NextExpiry(), in(5));
+  scheduler.SetParked(slow, true, in(4));
+  scheduler.Schedule(in(5));
+  EXPECT_THAT(Ended(scheduler),
+              ElementsAre(Pair(last_handle_ - 1, absl::StatusCode::kCancelled),
+                          Pair(last_handle_, absl::StatusCode::kResourceExhausted)));
+}
+
 TEST_F(SchedulerTest, EndsWhatWaitsAsWell) {
   Scheduler scheduler(Options(8));
   for (int i = 0; i < 10; ++i) Add(scheduler, 4, {.deadline = kNow + absl::Seconds(1)});

@@ -245,7 +245,7 @@ class Simulation {
 
   void CheckNothingToDo() {
     for (const auto& task : worker_.scheduler().running()) {
-      verdict_.Require(task->parked(), "nothing is computed, and request ", task->handle,
+      verdict_.Require(task->parked, "nothing is computed, and request ", task->handle,
                        " could be");
     }
     const bool waits = worker_.scheduler().num_waiting() > 0;
@@ -265,7 +265,7 @@ class Simulation {
     for (const auto& task : worker_.scheduler().running()) {
       slots += task->trunk != nullptr && task->trunk->slot >= 0;
       slots += static_cast<int64_t>(task->sequences.size());
-      parked += task->parked();
+      parked += task->parked;
     }
     const WorkerStatus status = worker_.status();
     verdict_.Require(inbox_.num_waiting() == waiting, waiting, " requests wait, ",

@@ -28,7 +28,7 @@ void StepRules::Check(const StepInput& input, const Scheduler& scheduler,
   for (const auto& task : scheduler.running()) {
     if (task->trunk != nullptr) Look(*task->trunk);
     for (const auto& sequence : task->sequences) Look(*sequence);
-    coverage_.parked += task->parked();
+    coverage_.parked += task->parked;
   }
   checked_ = {.sequences = static_cast<int32_t>(input.chunks.size())};
   for (const Chunk& chunk : input.chunks) {
@@ -69,7 +69,7 @@ void StepRules::CheckChunk(const Chunk& chunk, const Client& client, absl::Time 
                    "request ", client.arrival->handle, " is in a step after its deadline");
   verdict_.Require(!client.reader->done(), "request ", client.arrival->handle,
                    " is in a step after its end");
-  verdict_.Require(!sequence.task->parked(), "request ", client.arrival->handle,
+  verdict_.Require(!sequence.task->parked, "request ", client.arrival->handle,
                    " is in a step while its reader is behind");
 }
 
@@ -82,7 +82,7 @@ void StepRules::CheckTurns() {
   std::array<bool, 3> waits = {}, has = {};
   for (size_t slot = 0; slot < running_.size(); ++slot) {
     const Sequence* const sequence = running_[slot];
-    const bool could = sequence != nullptr && !sequence->task->parked() && sequence->pending() > 0;
+    const bool could = sequence != nullptr && !sequence->task->parked && sequence->pending() > 0;
     const Work work = could ? WorkOf(*sequence) : kDecode;
     if (could) (in_step_[slot] ? has : waits)[work] = true;
     const bool decode_waits = could && work == kDecode && !in_step_[slot];
