@@ -4,6 +4,7 @@
 #include <climits>
 #include <utility>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "server/engine/engine.h"
 #include "tests/support/fake_clock.h"
@@ -34,33 +35,34 @@ class TallyingObserver final : public EngineObserver {
 
   void OnStep(const StepEvent& event) override {
     if (tally_ == nullptr) return;
+    absl::MutexLock lock(&mu_);
     ++tally_->steps;
     if (event.decode_tokens > 0 && event.prefill_tokens > 0) ++tally_->mixed_steps;
     tally_->most_sequences = std::max<int>(tally_->most_sequences, event.sequences);
   }
 
  private:
+  absl::Mutex mu_;
   StepTally* const tally_;
 };
 
 class Crowd {
  public:
-  Crowd(std::unique_ptr<LanguageModel> model, const EngineShape& shape,
+  Crowd(std::vector<std::unique_ptr<LanguageModel>> models, const EngineShape& shape,
         const std::vector<Arrival>& arrivals, StepTally* tally)
       : observer_(tally),
-        tokenizer_(static_cast<int>(model->description().vocabulary_size)),
+        tokenizer_(static_cast<int>(models.front()->description().vocabulary_size)),
         engine_({.max_batch_tokens = shape.max_batch_tokens,
                  .max_sequences = shape.max_sequences,
                  .max_queued_requests = INT_MAX,
                  .prefix_cache = shape.prefix_cache,
                  .admission = shape.admission},
-                std::move(model), &tokenizer_, &clock_, &observer_) {
+                std::move(models), &tokenizer_, &clock_, &observer_) {
     for (const Arrival& arrival : arrivals) guests_.push_back({.arrival = arrival});
   }
 
   std::vector<Served> Serve() {
-    absl::Status posted = engine_.RunOnWorkers([this](int, absl::Time) { Turn(); });
-    if (posted.ok()) everybody_came_.WaitForNotification();
+    if (PostTurn()) everybody_came_.WaitForNotification();
     std::vector<Served> served;
     for (const Guest& guest : guests_) {
       served.push_back({.status = guest.refusal.ok() ? guest.sink->WaitDone() : guest.refusal,
@@ -72,6 +74,12 @@ class Crowd {
     return served;
   }
 
+  bool all_workers_stepped() const {
+    const std::vector<WorkerStatus> workers = engine_.status().workers;
+    return std::all_of(workers.begin(), workers.end(),
+                       [](const WorkerStatus& worker) { return worker.steps > 0; });
+  }
+
  private:
   struct Guest {
     Arrival arrival;
@@ -80,7 +88,14 @@ class Crowd {
     absl::Status refusal = {};
   };
 
-  // Between two steps, on the worker's thread.
+  bool PostTurn() {
+    const auto of_first = [this](int worker, absl::Time) {
+      if (worker == 0) Turn();
+    };
+    return engine_.RunOnWorkers(of_first).ok();
+  }
+
+  // Between two steps, on the first worker's thread.
   void Turn() {
     clock_.Advance(kTurn);
     bool more_to_come = false, busy = false;
@@ -92,7 +107,7 @@ class Crowd {
     }
     if (!more_to_come) return everybody_came_.Notify();
     turn_ = busy ? turn_ + 1 : NextEvent();  // nothing happens in between
-    if (!engine_.RunOnWorkers([this](int, absl::Time) { Turn(); }).ok()) everybody_came_.Notify();
+    if (!PostTurn()) everybody_came_.Notify();
   }
 
   void Submit(Guest& guest) {
@@ -127,9 +142,13 @@ class Crowd {
 
 }  // namespace
 
-std::vector<Served> Serve(std::unique_ptr<LanguageModel> model, const EngineShape& shape,
-                          const std::vector<Arrival>& arrivals, StepTally* tally) {
-  return Crowd(std::move(model), shape, arrivals, tally).Serve();
+std::vector<Served> Serve(std::vector<std::unique_ptr<LanguageModel>> models,
+                          const EngineShape& shape, const std::vector<Arrival>& arrivals,
+                          StepTally* tally) {
+  Crowd crowd(std::move(models), shape, arrivals, tally);
+  std::vector<Served> served = crowd.Serve();
+  if (tally != nullptr && shape.workers > 1) tally->shared_crowds += crowd.all_workers_stepped();
+  return served;
 }
 
 }  // namespace peerage

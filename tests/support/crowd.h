@@ -14,7 +14,8 @@
 
 namespace peerage {
 
-// A request that comes to an engine at one of its worker's turns, and may be cancelled at another.
+// A request that comes to an engine at one of its first worker's turns, and may be cancelled at
+// another.
 struct Arrival {
   std::variant<GenerateRequest, ScoreRequest> request;
   int turn = 0;
@@ -26,6 +27,7 @@ struct StepTally {
   uint64_t steps = 0;
   uint64_t mixed_steps = 0;    // with prompts beside decodes
   int most_sequences = 0;      // of one step
+  uint64_t shared_crowds = 0;  // that several workers served, each a part
   uint64_t cached_tokens = 0;  // of needles, as the next
   uint64_t preemptions = 0;
 };
@@ -39,9 +41,10 @@ struct Served {
 };
 
 // Serves all of them with one engine on a fake clock; what comes of each, in their order. What
-// comes when is decided on the worker's thread, so the same arrivals give the same steps, which
-// `tally`, if there is one, adds up.
-std::vector<Served> Serve(std::unique_ptr<LanguageModel> model, const EngineShape& shape,
-                          const std::vector<Arrival>& arrivals, StepTally* tally = nullptr);
+// comes when is decided on the first worker's thread, so the same arrivals give the same steps,
+// which `tally`, if there is one, adds up. Of several workers, the others go at their own pace.
+std::vector<Served> Serve(std::vector<std::unique_ptr<LanguageModel>> models,
+                          const EngineShape& shape, const std::vector<Arrival>& arrivals,
+                          StepTally* tally = nullptr);
 
 }  // namespace peerage

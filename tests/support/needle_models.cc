@@ -100,14 +100,20 @@ NeedleModel StoredNeedleModel(const std::string& path) {
               {"", nn::WeightsDtype::kAuto, nn::ExpertDtype::kAuto});
 }
 
-std::unique_ptr<LanguageModel> Load(const NeedleModel& model, const EngineShape& shape) {
+std::vector<std::unique_ptr<LanguageModel>> Load(const NeedleModel& model,
+                                                 const EngineShape& shape) {
   nn::LoadOptions options{.weights_dtype = model.weights,
                           .expert_dtype = model.experts,
                           .threads = shape.threads,
                           .num_slots = shape.max_sequences,
                           .max_step_tokens = shape.max_batch_tokens};
   options.kv_cache_bytes = static_cast<int64_t>(model.block_bytes) * shape.kv_blocks;
-  return OrDie(nn::LoadModel(*model.checkpoint, options), model.name);
+  nn::ModelFamily family(model.checkpoint.get(), options);
+  std::vector<std::unique_ptr<LanguageModel>> models;
+  for (int i = 0; i < shape.workers; ++i) {
+    models.push_back(OrDie(family.Load(shape.threads), model.name));
+  }
+  return models;
 }
 
 }  // namespace peerage

@@ -30,6 +30,7 @@ NeedleModel StoredNeedleModel(const std::string& path);
 
 // How an engine and its model are made.
 struct EngineShape {
+  int workers = 1;  // the rest is of each
   int threads = 1;
   int max_batch_tokens = 512;
   int max_sequences = 64;
@@ -38,6 +39,8 @@ struct EngineShape {
   Admission admission = Admission::kReserve;
 };
 
-std::unique_ptr<LanguageModel> Load(const NeedleModel& model, const EngineShape& shape);
+// By worker.
+std::vector<std::unique_ptr<LanguageModel>> Load(const NeedleModel& model,
+                                                 const EngineShape& shape);
 
 }  // namespace peerage

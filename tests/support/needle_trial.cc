@@ -122,7 +122,8 @@ EngineShape RandomShape(Dice& dice, const std::vector<Asked>& asked, Scarce scar
     needs.blocks = std::max(needs.blocks, own.blocks);
     needs.sequences = std::max(needs.sequences, own.sequences);
   }
-  EngineShape shape{.threads = dice.OneOf({1, 1, 1, 2, 2, 3}),
+  EngineShape shape{.workers = dice.OneOf({1, 1, 2, 3}),
+                    .threads = dice.OneOf({1, 1, 1, 2, 2, 3}),
                     .max_batch_tokens = dice.OneOf({1, 2, 3, 7, 16, 31, 33, 64, 200, 512}),
                     .max_sequences = dice.OneOf({1, 2, 3, 5, 8, 17, 33}),
                     .kv_blocks = dice.OneOf({0, 1, 4, 16, 64, 200}),
@@ -193,8 +194,9 @@ Guests RandomGuests(Dice& dice, const GenerateRequest& needle, const std::vector
 std::string Describe(uint64_t seed, const NeedleModel& model, const EngineShape& shape,
                      size_t requests) {
   return absl::StrCat("seed ", seed, ", model ", model.name, ", ", requests, " requests, ",
-                      shape.threads, " threads, ", shape.max_batch_tokens, " tokens a step, ",
-                      shape.max_sequences, " sequences, ", shape.kv_blocks, " blocks",
+                      shape.workers, " workers, ", shape.threads, " threads, ",
+                      shape.max_batch_tokens, " tokens a step, ", shape.max_sequences,
+                      " sequences, ", shape.kv_blocks, " blocks",
                       shape.prefix_cache ? ", prefix cache" : "",
                       shape.admission == Admission::kOptimistic ? ", optimistic: " : ": ");
 }
