@@ -330,18 +330,18 @@ std::string App::ReadyLine() const {
                       " admin=", admin_->address().ToString(), " model=", config_.model_name);
 }
 
-bool App::Drain(absl::Duration drain_timeout) {
+App::Drained App::Drain(absl::Duration drain_timeout) {
   engine_->StopAdmission();
-  rpc_->SetReady(false);
   const EngineStatus status = engine_->status();
   log_.Write(LogLevel::kInfo,
              absl::StrCat("draining: ", status.requests_running, " requests running, ",
                           status.requests_waiting, " waiting"));
-  if (!engine_->Drain(Clock::Real().Now() + drain_timeout)) return false;
+  if (!engine_->Drain(Clock::Real().Now() + drain_timeout)) return Drained::kHangs;
   playground_->Drain(kFlushTimeout);
   rpc_->Shutdown(absl::Now() + kFlushTimeout);
   log_.Write(LogLevel::kInfo, "drained");
-  return !engine_->status().hangs;
+  const EngineStatus end = engine_->status();
+  return end.hangs ? Drained::kHangs : end.loads ? Drained::kLoads : Drained::kWholly;
 }
 
 }  // namespace peerage

@@ -56,9 +56,11 @@ class App {
 
   // Stops admission, is no longer ready, and returns when every call has ended; after
   // `drain_timeout` the rest is cancelled.
-  // False when a step hangs, also one that was ended: then the process has to end without
-  // destroying the app.
-  bool Drain(absl::Duration drain_timeout);
+  // kHangs: a step does, also one that was ended. kLoads: every call has ended, and a model is
+  // being loaded. Either way the process has to end without destroying the app, which would wait
+  // for that.
+  enum class Drained { kWholly, kLoads, kHangs };
+  Drained Drain(absl::Duration drain_timeout);
 
   // UNAVAILABLE, with the reason, once every device is lost.
   absl::Status CheckDevice() const { return engine_->status().lost; }

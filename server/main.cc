@@ -48,9 +48,14 @@ End Serve(const CommandLine& command_line) {
   signals.SetServing();
   std::cout << (*app)->ReadyLine() << std::endl;
   signals.Wait();
-  if (!(*app)->Drain(command_line.config.drain_timeout)) {
+  const App::Drained drained = (*app)->Drain(command_line.config.drain_timeout);
+  if (drained == App::Drained::kHangs) {
     std::cerr << "peerage-server: a step of the model does not end: left without it" << std::endl;
     std::_Exit(kModelHangs);  // whatever waits for the model's thread would wait for ever
+  }
+  if (drained == App::Drained::kLoads) {
+    std::cerr << "peerage-server: a model is still being loaded: left without it" << std::endl;
+    std::_Exit(kServed);  // some worker's next one, which nobody needs any more
   }
   const absl::Status device = (*app)->CheckDevice();
   return {device.ok() ? kServed : kDeviceLost, device};

@@ -193,22 +193,30 @@ std::vector<ExpertStatistics*> WorkerModels::statistics() const {
   return all;
 }
 
-absl::StatusOr<std::unique_ptr<LanguageModel>> WorkerModels::Rebuild(
-    int worker, std::unique_ptr<LanguageModel> failed) {
-  const Worker& own = workers_[worker];
-  // Where a step has never ended, the device is not to be had either.
-  if (own.is_gone && own.device != "cpu") {
-    return absl::UnavailableError(absl::StrCat(own.device, ": a step does not end"));
-  }
+void WorkerModels::OnTurn(int worker, absl::Time now) {
+  LanguageModel* const next = std::exchange(workers_[worker].next_model, nullptr);
+  if (next != nullptr) statistics_[worker]->Replace(next);
+  statistics_[worker]->Advance(now);
+}
+
+LoadModel WorkerModels::Rebuild(int worker, std::unique_ptr<LanguageModel> failed) {
   try {
     statistics_[worker]->Replace(nullptr);  // the last look at what failed
   } catch (const std::bad_alloc&) {
     statistics_[worker]->Forget();  // there is no memory for a copy: its slice is lost
   }
   failed = nullptr;  // its memory is the next one's
-  ASSIGN_OR_RETURN(std::unique_ptr<LanguageModel> model, own.family->Load(own.threads));
-  statistics_[worker]->Replace(model.get());
-  return model;
+  Worker& own = workers_[worker];
+  // What it loads is the worker's by the time of its next turn with a model.
+  return [&own]() -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
+    // Where a step has never ended, the device is not to be had either.
+    if (own.is_gone && own.device != "cpu") {
+      return absl::UnavailableError(absl::StrCat(own.device, ": a step does not end"));
+    }
+    ASSIGN_OR_RETURN(std::unique_ptr<LanguageModel> model, own.family->Load(own.threads));
+    own.next_model = model.get();
+    return model;
+  };
 }
 
 }  // namespace peerage

@@ -58,22 +58,22 @@ class WorkerModels {
   const std::vector<MemoryPlan>& memory() const { return memory_; }  // by device
 
   std::vector<ExpertStatistics*> statistics() const;
-  void OnTurn(int worker, absl::Time now) { statistics_[worker]->Advance(now); }
+  void OnTurn(int worker, absl::Time now);
   void OnGone(int worker) {
     workers_[worker].is_gone = true;
     statistics_[worker]->Forget();
   }
   // As RebuildModel: over the same weights on the CPU, loaded anew on another device, of which a
   // model that hangs leaves nothing.
-  absl::StatusOr<std::unique_ptr<LanguageModel>> Rebuild(int worker,
-                                                         std::unique_ptr<LanguageModel> failed);
+  LoadModel Rebuild(int worker, std::unique_ptr<LanguageModel> failed);
 
  private:
   struct Worker {
     nn::ModelFamily* family = nullptr;
     std::string device;
     int threads = 1;
-    bool is_gone = false;  // a step of its model does not end
+    bool is_gone = false;                 // a step of its model does not end
+    LanguageModel* next_model = nullptr;  // loaded, and nothing has counted it yet
   };
 
   WorkerModels() = default;

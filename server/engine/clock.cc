@@ -20,6 +20,10 @@ class SteadyClock final : public Clock {
 
 }  // namespace
 
+void Clock::Wait(absl::CondVar& signal, absl::Mutex& mu, absl::Time until) const {
+  signal.WaitWithTimeout(&mu, until - Now());
+}
+
 const Clock& Clock::Real() {
   static const SteadyClock clock;
   return clock;

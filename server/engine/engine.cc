@@ -132,7 +132,6 @@ class Engine::Core {
 
   void Wake() {
     for (const auto& replica : replicas_) replica->inbox().Wake();
-    if (watchdog_.has_value()) watchdog_->Wake();
   }
 
   absl::Status RunOnWorkers(const WorkerTask& task) {
@@ -142,6 +141,15 @@ class Engine::Core {
 
   void CloseAll() {
     for (const auto& replica : replicas_) replica->inbox().Close();
+    TellReadiness();
+  }
+
+  void WatchReadiness(std::function<void(bool)> told) {
+    {
+      absl::MutexLock lock(&readiness_mu_);
+      told_of_readiness_ = std::move(told);
+    }
+    TellReadiness();
   }
 
   void Stop() {
@@ -186,7 +194,8 @@ class Engine::Core {
                                  PartOf(options.max_queued_tokens, worker, workers)},
                        .rebuild = options.rebuild,
                        .on_model_gone = options.on_model_gone,
-                       .on_all_lost = options.on_lost};
+                       .on_all_lost = options.on_lost,
+                       .on_state = [this] { TellReadiness(); }};
     return std::make_unique<Replica>(std::move(model), parts, std::move(own), &router_);
   }
 
@@ -198,6 +207,12 @@ class Engine::Core {
       }
     } while (!router_.AllDone());
     return true;
+  }
+
+  // What holds last is told last.
+  void TellReadiness() {
+    absl::MutexLock lock(&readiness_mu_);
+    if (told_of_readiness_) told_of_readiness_(status().ready());
   }
 
   static void Add(const WorkerStatus& worker, EngineStatus& sum) {
@@ -218,6 +233,7 @@ class Engine::Core {
     sum.preemptions += worker.preemptions;
     sum.steps += worker.steps;
     sum.hangs = sum.hangs || worker.hangs;
+    sum.loads = sum.loads || worker.loads;
     sum.last_turn = std::min(sum.last_turn, worker.last_turn);
   }
 
@@ -227,6 +243,8 @@ class Engine::Core {
   const Clock* const clock_;
   EngineObserver* const observer_;
   std::atomic<RequestHandle> last_handle_ = 0;
+  absl::Mutex readiness_mu_;
+  std::function<void(bool)> told_of_readiness_ ABSL_GUARDED_BY(readiness_mu_);
   Router router_;
   std::vector<std::unique_ptr<Replica>> replicas_;
   std::optional<Watchdog> watchdog_;  // ends before what it watches
@@ -263,6 +281,10 @@ bool Engine::Drain(absl::Time deadline) { return core_->Drain(deadline); }
 void Engine::StopAdmission() { core_->CloseAll(); }
 
 void Engine::Stop() { core_->Stop(); }
+
+void Engine::WatchReadiness(std::function<void(bool)> told) {
+  core_->WatchReadiness(std::move(told));
+}
 
 int Engine::num_workers() const { return core_->num_workers(); }
 

@@ -67,8 +67,8 @@ class Engine {
   // The request leaves within one step, its sink gets CANCELLED. Nothing happens when it is gone.
   void Cancel(RequestHandle handle);
 
-  // To be called when a sink has room again: its request may then go on. Whoever waits for a time
-  // looks at the clock, too.
+  // To be called when a sink has room again: its request may then go on. Workers look at the clock,
+  // too.
   void Wake();
 
   // Runs `task` on the thread of each worker, which alone touches its model, between two steps, at
@@ -86,9 +86,14 @@ class Engine {
   // Stops admission and returns at once.
   void StopAdmission();
 
-  // Ends every request with UNAVAILABLE, runs the tasks that were accepted, and joins the workers:
-  // afterwards the engine calls nobody, but may still be called. Idempotent; from one thread.
+  // Ends every request with UNAVAILABLE, runs the tasks that were accepted, and joins the workers,
+  // after the model that one of them may be loading (EngineStatus::loads): afterwards the engine
+  // calls nobody, but may still be called. Idempotent; from one thread.
   void Stop();
+
+  // `told` is whether status().ready(), at once and after each change, one call at a time; must not
+  // block. Null: nobody is told any more, nor still being told.
+  void WatchReadiness(std::function<void(bool ready)> told);
 
   int num_workers() const;
   EngineStatus status() const;

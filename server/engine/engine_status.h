@@ -35,6 +35,7 @@ struct EngineStatus {
   // and the process is to be started anew.
   absl::Status lost;
   bool hangs = false;  // some worker does: the process cannot end as others do
+  bool loads = false;  // some worker does: to stop the engine is to wait for that
   std::vector<WorkerStatus> workers;
 
   // Requests are let in, and some worker has a model.

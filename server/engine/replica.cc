@@ -9,11 +9,9 @@ namespace {
 
 bool IsLost(const absl::Status& status) { return status.code() == absl::StatusCode::kUnavailable; }
 
-absl::StatusOr<std::unique_ptr<LanguageModel>> TryRebuild(const RebuildModel& rebuild, int worker,
-                                                          std::unique_ptr<LanguageModel> failed,
-                                                          absl::Time now) {
+absl::StatusOr<std::unique_ptr<LanguageModel>> TryLoad(const LoadModel& load) {
   try {
-    return rebuild(worker, std::move(failed), now);
+    return load();
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
   }
@@ -21,10 +19,41 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> TryRebuild(const RebuildModel& re
 
 }  // namespace
 
+// A model on its way.
+class Replica::Loading {
+ public:
+  Loading(LoadModel load, std::function<void()> on_end, bool has_thread) {
+    auto run = [this, load = std::move(load), on_end = std::move(on_end)] {
+      model_ = TryLoad(load);
+      on_end();
+    };
+    if (has_thread) {
+      thread_ = std::thread(std::move(run));
+    } else {
+      run();
+    }
+  }
+  ~Loading() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+  // Waits for it.
+  absl::StatusOr<std::unique_ptr<LanguageModel>> Take() {
+    if (thread_.joinable()) thread_.join();
+    return std::move(model_);
+  }
+
+ private:
+  absl::StatusOr<std::unique_ptr<LanguageModel>> model_ = absl::UnknownError("still loading");
+  std::thread thread_;
+};
+
 // What a thread keeps alive, wherever it hangs: nobody else may end it.
 struct Replica::Life {
-  std::unique_ptr<LanguageModel> model;  // null while it is yet to be had
-  std::shared_ptr<Worker> worker;        // ends before its model
+  std::unique_ptr<LanguageModel> model;          // null while it is yet to be had
+  std::shared_ptr<Worker> worker;                // ends before its model
+  std::unique_ptr<Loading> loading;              // the next model
+  absl::Time next_try = absl::InfiniteFuture();  // to have one
 };
 
 Replica::Replica(std::unique_ptr<LanguageModel> model, const WorkerParts& parts,
@@ -47,6 +76,9 @@ void Replica::Stop() {
   inbox_.EndAll(absl::UnavailableError("the server is stopping"));
   inbox_.Shutdown();
   thread_.join();
+  std::unique_ptr<Loading> loading;  // which ends here
+  absl::MutexLock lock(&mu_);
+  if (life_ != nullptr) loading = std::move(life_->loading);
 }
 
 void Replica::StartThread(std::unique_ptr<LanguageModel> model) {
@@ -61,26 +93,46 @@ void Replica::StartThread(std::unique_ptr<LanguageModel> model) {
   } else {
     AwaitModel(*life);
   }
-  thread_ = std::thread([this, life] { Run(*life); });
+  if (options_.has_thread) thread_ = std::thread([this, life] { Run(*life); });
 }
 
 void Replica::Run(Life& life) {
   while (true) {
-    life.worker->Run();
+    life.worker->Run(life.next_try);
     if (life.worker->abandoned()) return;  // the replica may be gone
     if (inbox_.finished()) return;
-    if (life.worker->failed()) {
-      AwaitModel(life);
-    } else {
-      Rebuild(life);
-    }
+    GoOn(life);
   }
+}
+
+void Replica::GoOn(Life& life) {
+  if (life.worker->failed()) {
+    AwaitModel(life);
+  } else if (life.loading == nullptr) {
+    StartLoading(life);
+  } else {
+    EndLoading(life);
+  }
+}
+
+bool Replica::Turn() {
+  std::shared_ptr<Life> life;
+  {
+    absl::MutexLock lock(&mu_);
+    life = life_;
+  }
+  const bool computed = life->worker->Turn();
+  if (life->worker->abandoned()) return false;
+  const bool is_time = parts_.clock->Now() >= life->next_try;
+  if (life->worker->failed() || life->loading != nullptr || is_time) GoOn(*life);
+  return computed;
 }
 
 void Replica::DriveModel(Life& life) {
   WorkerParts parts = parts_;
   parts.model = life.model.get();
   parts.ends_at_failure = options_.rebuild != nullptr;
+  life.next_try = absl::InfiniteFuture();
   parts.on_failed = [this, &life](const absl::Status& status) {
     const bool is_lost = IsLost(status);
     if (is_lost && options_.on_model_gone) options_.on_model_gone(parts_.index);
@@ -91,11 +143,11 @@ void Replica::DriveModel(Life& life) {
 
 // Whoever waits is heard, but nothing fits.
 void Replica::AwaitModel(Life& life) {
-  const bool is_lost = status().state == WorkerState::kLost;
   WorkerParts parts = parts_;
-  parts.until = is_lost ? absl::InfiniteFuture() : parts_.clock->Now() + NextDelay();
+  parts.every_turn = [this, &life](int, absl::Time now) { LeaveToOthers(*life.worker, now); };
   SchedulerOptions options = options_.scheduler;
   options.max_sequences = options.num_blocks = 0;
+  life.next_try = NextTry();
   Drive(life, parts, options);
 }
 
@@ -108,16 +160,32 @@ void Replica::Drive(Life& life, const WorkerParts& parts, const SchedulerOptions
   worker_ = life.worker;
 }
 
-void Replica::Rebuild(Life& life) {
+void Replica::StartLoading(Life& life) {
   const absl::Time now = parts_.clock->Now();
-  // Whoever waits does so in the inbox until the next worker looks there.
-  router_->MoveAway(parts_.index,
-                    [&] { return life.worker->GiveUpWaiting(absl::OkStatus(), now); });
-  life.worker->AnnounceEnded(now);
+  if (inbox_.closed() && inbox_.load().requests == 0) {  // nobody needs it, unless one moves here
+    life.next_try = now + kFirstDelay;
+    return;
+  }
   SetLoading(true);
-  auto model = TryRebuild(options_.rebuild, parts_.index, std::move(life.model), now);
+  life.next_try = absl::InfiniteFuture();
+  life.loading = std::make_unique<Loading>(
+      options_.rebuild(parts_.index, std::move(life.model), now),
+      [this, worker = life.worker] {
+        // Refused once nobody waits for it any more.
+        (void)inbox_.Run([worker](int, absl::Time) { worker->EndRun(); });
+      },
+      options_.has_thread);
+}
+
+void Replica::EndLoading(Life& life) {
+  auto model = std::exchange(life.loading, nullptr)->Take();
   SetLoading(false);
+  const absl::Time now = parts_.clock->Now();
   if (model.ok()) {
+    // Whoever waits does so in the inbox until the next worker looks there.
+    router_->MoveAway(parts_.index,
+                      [&] { return life.worker->GiveUpWaiting(absl::OkStatus(), now); });
+    life.worker->AnnounceEnded(now);
     life.model = *std::move(model);
     DriveModel(life);
     SetState(WorkerState::kReady, absl::OkStatus());
@@ -125,12 +193,18 @@ void Replica::Rebuild(Life& life) {
   }
   if (IsLost(model.status())) {
     Fail(*life.worker, WorkerState::kLost, model.status());
-    life.worker->AnnounceEnded(parts_.clock->Now());  // what was cancelled meanwhile
+    life.worker->AnnounceEnded(now);  // what was cancelled meanwhile
     inbox_.Fail(model.status());
   } else {
     parts_.observer->OnWorkerState({parts_.index, WorkerState::kRebuilding, model.status()});
   }
-  AwaitModel(life);
+  life.next_try = NextTry();
+}
+
+// Another worker may have become better off.
+void Replica::LeaveToOthers(Worker& worker, absl::Time now) {
+  if (inbox_.num_waiting() == 0 || !router_->HasBetterThan(parts_.index)) return;
+  router_->MoveAway(parts_.index, [&] { return worker.GiveUpWaiting(absl::OkStatus(), now); });
 }
 
 void Replica::EndStepBegunBy(absl::Time begin) {
@@ -149,7 +223,7 @@ void Replica::EndStepBegunBy(absl::Time begin) {
   Fail(*hung, rebuilds ? WorkerState::kRebuilding : WorkerState::kLost, status);
   if (!rebuilds) inbox_.Fail(status);
   hung->EndAbandoned(status, parts_.clock->Now());
-  thread_.detach();
+  if (thread_.joinable()) thread_.detach();
   StartThread(nullptr);
 }
 
@@ -173,6 +247,7 @@ void Replica::SetState(WorkerState state, const absl::Status& reason) {
   }
   parts_.observer->OnWorkerState({parts_.index, state, reason});
   const bool all_lost = router_->SetState(parts_.index, state);
+  if (options_.on_state) options_.on_state();
   if (all_lost && options_.on_all_lost) options_.on_all_lost(reason);
 }
 
@@ -181,10 +256,11 @@ void Replica::SetLoading(bool is_loading) {
   is_loading_ = is_loading;
 }
 
-absl::Duration Replica::NextDelay() {
+absl::Time Replica::NextTry() {
   absl::MutexLock lock(&mu_);
+  if (state_ == WorkerState::kLost) return absl::InfiniteFuture();
   const int doublings = std::min(failures_++, 16);
-  return std::min(kFirstDelay * (1 << doublings), kLongestDelay);
+  return parts_.clock->Now() + std::min(kFirstDelay * (1 << doublings), kLongestDelay);
 }
 
 std::shared_ptr<Worker> Replica::worker() const {
@@ -205,7 +281,7 @@ WorkerStatus Replica::status() const {
   if (state_ == WorkerState::kRebuilding) status.kv_blocks_free = status.kv_blocks_total;
   status += before_;
   if (!lost_.ok()) status.lost = lost_;
-  if (is_loading_) status.last_turn = parts_.clock->Now();
+  status.loads = is_loading_;
   status.hangs = !aside_.expired();
   if (status.hangs) status.last_turn = std::min(status.last_turn, hung_turn_);
   return status;

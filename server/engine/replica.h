@@ -21,11 +21,15 @@
 
 namespace peerage {
 
-// Another model in the place of one that failed, which it is given, or which hangs: null, it is
-// still there. UNAVAILABLE when there can be none on this device; after other errors it is asked
-// again later. Told which worker it is, on the worker's thread.
-using RebuildModel = std::function<absl::StatusOr<std::unique_ptr<LanguageModel>>(
-    int worker, std::unique_ptr<LanguageModel> failed, absl::Time now)>;
+// Loads a model. UNAVAILABLE when there can be none on this device any more; after other errors
+// somebody asks again later.
+using LoadModel = std::function<absl::StatusOr<std::unique_ptr<LanguageModel>>()>;
+
+// How to have another model in the place of one that failed, which it is given, or which hangs:
+// null, it is still there. Told which worker it is, on the worker's thread; what it returns is run
+// once, on a thread of its own, while the worker goes on without a model.
+using RebuildModel =
+    std::function<LoadModel(int worker, std::unique_ptr<LanguageModel> failed, absl::Time now)>;
 
 struct ReplicaOptions {
   SchedulerOptions scheduler;
@@ -34,13 +38,16 @@ struct ReplicaOptions {
   // The worker's model hangs or is lost, and is not to be looked at any more.
   std::function<void(int worker)> on_model_gone = nullptr;
   std::function<void(const absl::Status&)> on_all_lost = nullptr;  // of the router's workers
+  std::function<void()> on_state = nullptr;                        // after each change of it
+  bool has_thread = true;  // false: whoever made it calls Turn
 };
 
 // One of an engine's models with everything that drives it: inbox, scheduler, worker and thread. A
 // model that fails a step, or hangs, is replaced after a while, which doubles with each failure
 // that follows soon, from kFirstDelay to kLongestDelay. Until then requests that have not started
-// move to other workers, or wait here. A thread that hangs is put aside with all that it may touch:
-// when its step ends, the thread does, too. While it does not, the worker has no second one.
+// move to other workers as soon as one is ready, or wait here. A thread that hangs is put aside
+// with all that it may touch: when its step ends, the thread does, too. While it does not, the
+// worker has no second one.
 //
 // Threads: safe from many threads; Stop and the destructor are for one.
 class Replica {
@@ -62,26 +69,35 @@ class Replica {
   // When the step that runs has begun; InfiniteFuture while none does.
   absl::Time step_since() const { return worker()->step_since(); }
 
+  // Of a replica without a thread: a turn of its worker, and what comes of it. What its thread
+  // would wait for has happened by the next turn. False when there was nothing to compute.
+  bool Turn();
+  // The latest one, for whoever calls Turn.
+  std::shared_ptr<Worker> worker() const;
+
   // Ends every request with UNAVAILABLE, runs the errands that were accepted, and joins the thread,
-  // unless it was put aside. Idempotent.
+  // unless it was put aside, and the one that loads a model (WorkerStatus::loads). Idempotent.
   void Stop();
 
  private:
   // A thread with its model and its workers, one after the other.
   struct Life;
+  class Loading;
 
-  std::shared_ptr<Worker> worker() const;
   void StartThread(std::unique_ptr<LanguageModel> model);
   void Run(Life& life);
+  void GoOn(Life& life);
   void DriveModel(Life& life);
   void AwaitModel(Life& life);
   void Drive(Life& life, const WorkerParts& parts, const SchedulerOptions& options);
-  void Rebuild(Life& life);
+  void StartLoading(Life& life);
+  void EndLoading(Life& life);
+  void LeaveToOthers(Worker& worker, absl::Time now);
   // The worker's requests end with `status`, or are another one's.
   void Fail(Worker& worker, WorkerState state, const absl::Status& status);
   void SetState(WorkerState state, const absl::Status& reason);
   void SetLoading(bool is_loading);
-  absl::Duration NextDelay();
+  absl::Time NextTry();
 
   const WorkerParts parts_;
   const ReplicaOptions options_;
@@ -96,10 +112,10 @@ class Replica {
   WorkerState state_ ABSL_GUARDED_BY(mu_) = WorkerState::kReady;
   absl::Status lost_ ABSL_GUARDED_BY(mu_);
   uint32_t restarts_ ABSL_GUARDED_BY(mu_) = 0;
-  WorkerStatus before_ ABSL_GUARDED_BY(mu_);      // what earlier workers have counted
-  absl::Time hung_turn_ ABSL_GUARDED_BY(mu_);     // the last one of what was put aside
-  bool is_loading_ ABSL_GUARDED_BY(mu_) = false;  // the next model: a turn of its own length
-  int failures_ ABSL_GUARDED_BY(mu_) = 0;         // one soon after the other
+  WorkerStatus before_ ABSL_GUARDED_BY(mu_);   // what earlier workers have counted
+  absl::Time hung_turn_ ABSL_GUARDED_BY(mu_);  // the last one of what was put aside
+  bool is_loading_ ABSL_GUARDED_BY(mu_) = false;
+  int failures_ ABSL_GUARDED_BY(mu_) = 0;  // one soon after the other
   absl::Time ready_since_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   std::weak_ptr<Life> aside_ ABSL_GUARDED_BY(mu_);
 };

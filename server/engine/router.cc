@@ -49,6 +49,9 @@ bool Router::SetState(int worker, WorkerState state) {
   absl::MutexLock lock(&mu_);
   workers_[worker].state = state;
   for (Prefix& prefix : prefixes_) prefix.workers &= ~(uint64_t{1} << worker);
+  for (const Worker& each : workers_) {
+    if (each.state > state) each.inbox->Wake();
+  }
   return std::all_of(workers_.begin(), workers_.end(),
                      [](const Worker& each) { return each.state == WorkerState::kLost; });
 }
@@ -67,6 +70,13 @@ void Router::MoveAway(int worker, absl::FunctionRef<std::vector<std::unique_ptr<
     workers_[other].inbox->TakeOver(std::move(task));
     Remember(hashes, other);
   }
+}
+
+bool Router::HasBetterThan(int worker) const {
+  absl::MutexLock lock(&mu_);
+  return moves_ && std::any_of(workers_.begin(), workers_.end(), [&](const Worker& each) {
+           return each.state < workers_[worker].state;
+         });
 }
 
 void Router::StopMoving() {

@@ -46,11 +46,14 @@ class Router {
   // Nothing happens when the request is gone.
   void Cancel(RequestHandle handle);
 
-  // A worker that is not ready has forgotten all prefixes. Whether all workers are lost now.
+  // A worker that is not ready has forgotten all prefixes. Those that are worse off are woken, for
+  // what waits there may move. Whether all workers are lost now.
   bool SetState(int worker, WorkerState state);
   // Gives what `take` returns, requests of this worker, to those that are ready, from a lost one
   // also to those that will be. What nobody takes goes back to the worker's inbox.
   void MoveAway(int worker, absl::FunctionRef<std::vector<std::unique_ptr<Task>>()> take);
+  // Whether MoveAway would move what waits at this worker.
+  bool HasBetterThan(int worker) const;
   // Nothing is moved any more: workers are about to end.
   void StopMoving();
 

@@ -15,15 +15,9 @@ Watchdog::~Watchdog() {
   {
     absl::MutexLock lock(&mu_);
     ends_ = true;
-    woken_.Signal();
+    end_.Signal();
   }
   thread_.join();
-}
-
-void Watchdog::Wake() {
-  absl::MutexLock lock(&mu_);
-  wakes_ = true;
-  woken_.Signal();
 }
 
 void Watchdog::Run() {
@@ -33,22 +27,19 @@ void Watchdog::Run() {
 
 absl::Time Watchdog::EndLateSteps() {
   const absl::Time now = clock_->Now();
-  absl::Time next = now + timeout_;
+  const absl::Duration look = timeout_ / kLooks;
+  if (now - next_look_ >= look) resumed_ = now;
+  next_look_ = now + look;
   for (Replica* replica : replicas_) {
-    replica->EndStepBegunBy(now - timeout_);
-    next = std::min(next, replica->step_since() + timeout_);
+    if (now - timeout_ >= resumed_) replica->EndStepBegunBy(now - timeout_);
+    next_look_ = std::min(next_look_, std::max(replica->step_since(), resumed_) + timeout_);
   }
-  return next;
+  return next_look_;
 }
 
 bool Watchdog::SleepUntil(absl::Time time) {
   absl::MutexLock lock(&mu_);
-  while (!wakes_ && !ends_) {
-    const absl::Duration left = time - clock_->Now();
-    if (left <= absl::ZeroDuration()) break;
-    woken_.WaitWithTimeout(&mu_, left);
-  }
-  wakes_ = false;
+  while (!ends_ && clock_->Now() < time) clock_->Wait(end_, mu_, time);
   return !ends_;
 }
 

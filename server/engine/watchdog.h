@@ -11,33 +11,37 @@
 
 namespace peerage {
 
-// Ends steps that take as long as a timeout (Replica::EndStepBegunBy). It sleeps until the first
-// step that runs may be late, or for one timeout while none runs: none that begins meanwhile can be
-// late before that.
+// Ends steps that take as long as a timeout (Replica::EndStepBegunBy). It looks kLooks times in a
+// timeout, and when the first step that runs may be late. When it comes late itself, by as much as
+// from one look to the next, the process was stopped, or its machine was: no step could go on
+// meanwhile, so all that run have their time anew.
 //
-// Threads: safe from many.
+// Threads: one; it has one of its own.
 class Watchdog {
  public:
+  static constexpr int kLooks = 8;
+
   // Clock and replicas must outlive the watchdog.
   Watchdog(const Clock* clock, absl::Duration timeout, std::vector<Replica*> replicas);
   ~Watchdog();
-
-  // Looks at the clock again.
-  void Wake();
 
  private:
   void Run();
   // The next time at which one may be late.
   absl::Time EndLateSteps();
+  // False when it is to end.
   bool SleepUntil(absl::Time time);
 
   const Clock* const clock_;
   const absl::Duration timeout_;
   const std::vector<Replica*> replicas_;
 
+  // Its thread's.
+  absl::Time next_look_ = absl::InfiniteFuture();
+  absl::Time resumed_ = absl::InfinitePast();  // since when the process runs without a pause
+
   absl::Mutex mu_;
-  absl::CondVar woken_;
-  bool wakes_ ABSL_GUARDED_BY(mu_) = false;
+  absl::CondVar end_;
   bool ends_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

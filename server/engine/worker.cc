@@ -39,21 +39,20 @@ Worker::Worker(const WorkerParts& parts, const SchedulerOptions& options)
   status_.last_turn = parts.clock->Now();
 }
 
-void Worker::Run() {
-  while (!parts_.inbox->finished() && parts_.clock->Now() < parts_.until) {
+void Worker::Run(absl::Time until) {
+  ends_run_ = false;
+  while (!parts_.inbox->finished() && parts_.clock->Now() < until) {
     const bool computed = Turn();
-    if (failed() || abandoned()) return;
+    if (failed() || abandoned() || ends_run_) return;
     if (computed) continue;
-    const absl::Time next_beat = std::min(parts_.clock->Now() + kHeartbeat, parts_.until);
+    const absl::Time next_beat = std::min(parts_.clock->Now() + kHeartbeat, until);
     parts_.inbox->WaitForMail(std::min(scheduler_.NextExpiry(), next_beat));
   }
 }
 
 bool Worker::Turn() {
   const absl::Time now = parts_.clock->Now();
-  if (parts_.every_turn && parts_.model != nullptr && failure_.ok()) {
-    parts_.every_turn(parts_.index, now);
-  }
+  if (parts_.every_turn && failure_.ok()) parts_.every_turn(parts_.index, now);
   TakeMail(now);
   LookAtReaders(now);
   const Batch& batch = scheduler_.Schedule(now);

@@ -29,13 +29,12 @@ struct WorkerParts {
   const Clock* clock = nullptr;
   EngineObserver* observer = nullptr;
   Inbox* inbox = nullptr;
-  WorkerTask every_turn = nullptr;  // EngineOptions'
+  WorkerTask every_turn = nullptr;  // at the beginning of each turn, until the model fails
   // Told by the worker, once, that its model is not asked for another step (UNAVAILABLE: lost; or
   // failed, where `ends_at_failure`), before anybody hears of the requests that end with that.
   std::function<void(const absl::Status&)> on_failed = nullptr;
   // Whether a step that fails ends all that runs, and Run. Else it ends its own requests.
   bool ends_at_failure = false;
-  absl::Time until = absl::InfiniteFuture();  // when Run ends, whatever is to be done
   bool count_distinct_experts = false;
 };
 
@@ -51,8 +50,9 @@ class Worker {
   Worker(const WorkerParts& parts, const SchedulerOptions& options);
 
   // Returns once the inbox is shut down and everything in it is done, or earlier: failed,
-  // abandoned, or until its time.
-  void Run();
+  // abandoned, or when an errand has called EndRun; at most until its time. May be called again.
+  void Run(absl::Time until);
+  void EndRun() { ends_run_ = true; }
 
   // One round without waiting: take, schedule, step, deliver. False when there was nothing to
   // compute.
@@ -111,6 +111,7 @@ class Worker {
 
   Scheduler scheduler_;
   StepBuilder step_;
+  bool ends_run_ = false;
   absl::Status failure_;  // of a model that is not asked for another step
   TokensEvent tokens_;    // not reported yet
   int64_t reported_preemptions_ = 0;

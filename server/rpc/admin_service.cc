@@ -96,12 +96,8 @@ class AdminService::DrainReactor final : public SharedReactor<grpc::ServerUnaryR
   std::atomic<bool> ended_ = false;
 };
 
-AdminService::AdminService(const Backend& backend, std::string version,
-                           std::function<void()> on_drain)
-    : backend_(backend),
-      version_(std::move(version)),
-      on_drain_(std::move(on_drain)),
-      start_(backend.clock->Now()) {}
+AdminService::AdminService(const Backend& backend, std::string version)
+    : backend_(backend), version_(std::move(version)), start_(backend.clock->Now()) {}
 
 AdminService::~AdminService() {
   std::thread drain;
@@ -164,8 +160,6 @@ bool AdminService::WaitForDrain(std::shared_ptr<DrainReactor> reactor) {
 }
 
 void AdminService::RunDrain() {
-  backend_.engine->StopAdmission();
-  on_drain_();
   backend_.engine->Drain(absl::InfiniteFuture());
   std::vector<std::shared_ptr<DrainReactor>> waiting;
   {

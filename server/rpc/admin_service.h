@@ -3,7 +3,6 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -23,8 +22,7 @@ namespace peerage {
 // the destructor joins it, so by then the engine's requests must have ended or been cancelled.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
-  // `on_drain` is called once, when draining begins.
-  AdminService(const Backend& backend, std::string version, std::function<void()> on_drain);
+  AdminService(const Backend& backend, std::string version);
   ~AdminService() override;
 
   grpc::ServerUnaryReactor* GetServerStatus(grpc::CallbackServerContext* context,
@@ -46,7 +44,6 @@ class AdminService final : public v1::AdminService::CallbackService {
 
   const Backend backend_;
   const std::string version_;
-  const std::function<void()> on_drain_;
   const absl::Time start_;
 
   absl::Mutex mu_;

@@ -85,7 +85,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   }
   std::unique_ptr<RpcServer> server(new RpcServer(options, parts, std::move(door)));
   RETURN_IF_ERROR(server->Serve(options));
-  server->SetReady(true);
+  server->TellHealth();
   return server;
 }
 
@@ -107,7 +107,7 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
       inference_(backend_),
       models_(&model_),
       experts_(backend_),
-      admin_(backend_, options.version, [this] { SetReady(false); }),
+      admin_(backend_, options.version),
       texts_(options.texts),
       gate_(parts.authorizer, parts.clock) {}
 
@@ -153,8 +153,10 @@ void RpcServer::OpenDoor() {
   });
 }
 
-void RpcServer::SetReady(bool ready) {
-  server_->GetHealthCheckService()->SetServingStatus(model_.name, ready);
+void RpcServer::TellHealth() {
+  backend_.engine->WatchReadiness([this](bool ready) {
+    server_->GetHealthCheckService()->SetServingStatus(model_.name, ready);
+  });
 }
 
 void RpcServer::Shutdown(absl::Time deadline) {
@@ -162,6 +164,7 @@ void RpcServer::Shutdown(absl::Time deadline) {
   calls_.AwaitPresent(deadline);
   // A call that comes once gRPC's own shutdown has begun is CANCELLED, as if its client had wished
   // that. So nobody connects any more by then.
+  backend_.engine->WatchReadiness(nullptr);
   grpc_log_.reset();  // it complains of its listener
   if (door_ != nullptr) door_->StopListening();
   grpc_server_cancel_all_calls(server_->c_server());

@@ -61,7 +61,7 @@ struct RpcServerParts {
 };
 
 // The gRPC server: the services of peerage.v1, grpc.health.v1 ("" is alive, the model's name is
-// ready) and reflection, with the limits that a server facing strangers needs.
+// ready while the engine is) and reflection, with the limits that a server facing strangers needs.
 //
 // Threads: Start and the destructor from one thread, the rest from any.
 class RpcServer {
@@ -76,9 +76,6 @@ class RpcServer {
 
   // Where it listens, with the port that was taken.
   const ListenAddress& address() const { return address_; }
-
-  // What health says of the model. Serving from the start; false on the way to a shutdown.
-  void SetReady(bool ready);
 
   // Returns when the calls that run have ended, or at `deadline` (of the system's clock), with all
   // connections closed: a call that comes meanwhile or does not end is UNAVAILABLE to its client.
@@ -103,6 +100,8 @@ class RpcServer {
 
   absl::Status Serve(const RpcServerOptions& options);
   void OpenDoor();
+  // Health follows the engine's readiness from here on.
+  void TellHealth();
 
   // Null where gRPC listens. Outlives the services, which ask it who calls.
   const std::unique_ptr<Door> door_;

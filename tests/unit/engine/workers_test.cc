@@ -33,6 +33,7 @@ class WorkersTest : public EngineTest {
   }
 
   void StartWorkers(int workers, EngineOptions options = {}) {
+    has_watchdog_ = options.step_timeout != absl::InfiniteDuration();
     std::vector<std::unique_ptr<LanguageModel>> models;
     for (int i = 0; i < workers; ++i) models.push_back(NewModel(i));
     engine_ =
@@ -42,11 +43,14 @@ class WorkersTest : public EngineTest {
   // With models that are replaced after a failure, unless the next ones fail to be.
   void StartRebuilt(int workers, EngineOptions options = {}) {
     options.rebuild = [this](int worker, std::unique_ptr<LanguageModel> failed,
-                             absl::Time now) -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
+                             absl::Time now) -> LoadModel {
       rebuilt_at_.push_back(now);
       if (failed != nullptr) models_[worker] = nullptr;  // it ends here
-      if (!rebuild_status_.ok()) return rebuild_status_;
-      return NewModel(worker);
+      return [this, worker]() -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
+        if (worker == stuck_) load_goes_on_.WaitForNotification();
+        if (!rebuild_status_.ok()) return rebuild_status_;
+        return NewModel(worker);
+      };
     };
     StartWorkers(workers, options);
   }
@@ -60,9 +64,15 @@ class WorkersTest : public EngineTest {
     return model;
   }
 
-  // So much later, and everybody has heard of it.
+  // So much later, and everybody has heard of it. Time passes steadily: the watchdog, if there is
+  // one, looks at each of its times.
   void Pass(absl::Duration duration) {
-    clock_.Advance(duration);
+    while (duration > absl::ZeroDuration()) {
+      const absl::Duration step = has_watchdog_ ? std::min(duration, absl::Seconds(1)) : duration;
+      clock_.Advance(step);
+      if (has_watchdog_) clock_.AwaitSleeper();
+      duration -= step;
+    }
     engine_->Wake();
   }
 
@@ -93,6 +103,9 @@ class WorkersTest : public EngineTest {
   std::shared_ptr<void> goes_with_models_;
   std::vector<absl::Time> rebuilt_at_;  // of one worker at a time
   absl::Status rebuild_status_;
+  int stuck_ = -1;  // the worker whose next model is not loaded until the load goes on
+  absl::Notification load_goes_on_;
+  bool has_watchdog_ = false;
 };
 
 TEST_F(WorkersTest, AllAnswerAsOneAloneWould) {
@@ -268,13 +281,95 @@ TEST_F(WorkersTest, EachFailureThatFollowsSoonDoublesTheDelay) {
   }
 }
 
+TEST_F(WorkersTest, WhatWaitsForOneMovesToTheFirstThatIsReady) {
+  StartRebuilt(2, {.max_sequences = 1});
+  stuck_ = 1;
+  const Call first = Hold(0), second = Hold(1);
+  const GenerateRequest small = Generate({1, 2}, 3);
+  const Call waiting = Submit(small), another = Submit(small);
+  FakeModel* const last = models_[1];
+  models_[0]->ThrowInNextStep();
+  models_[0]->OpenGate();
+  observer_.AwaitWorkerEvents(1);
+  last->ThrowInNextStep();
+  last->OpenGate();
+  observer_.AwaitWorkerEvents(2);
+  const Call late = Submit(small);
+
+  const WorkerEvent ready = PassUntilEvents(3, Replica::kFirstDelay / 4)[2];
+  EXPECT_EQ(ready.worker, 0);
+  EXPECT_EQ(ready.state, State::kReady);
+  for (const Call& call : {waiting, another, late}) ExpectReference(small, *call.sink);
+  EXPECT_THAT(States(), ElementsAre(State::kReady, State::kRebuilding));
+  load_goes_on_.Notify();
+}
+
+// A model that takes long to load holds up nobody.
+TEST_F(WorkersTest, WhoWaitsIsHeardWhileAModelIsLoaded) {
+  StartRebuilt(1, {.max_sequences = 1});
+  stuck_ = 0;
+  const Call failing = Hold(0);
+  GenerateRequest hasty = Long();
+  hasty.scheduling.deadline = clock_.Now() + absl::Minutes(5);
+  const Call late = Submit(hasty), cancelled = Submit(Long()), patient = Submit(Long());
+  models_[0]->ThrowInNextStep();
+  models_[0]->OpenGate();
+  while (!engine_->status().loads) Pass(Replica::kFirstDelay / 4);
+
+  engine_->Cancel(cancelled.handle);
+  EXPECT_EQ(cancelled.sink->WaitDone().code(), Code::kCancelled);
+  Pass(absl::Minutes(5));
+  EXPECT_EQ(late.sink->WaitDone().code(), Code::kDeadlineExceeded);
+  EXPECT_TRUE(engine_->Drain(clock_.Now()));
+  EXPECT_EQ(patient.sink->WaitDone().code(), Code::kUnavailable);
+  EXPECT_TRUE(engine_->status().loads);
+  EXPECT_FALSE(engine_->status().hangs);
+  load_goes_on_.Notify();
+}
+
+TEST_F(WorkersTest, NoModelIsLoadedOnceNobodyNeedsIt) {
+  StartRebuilt(1);
+  const Call failing = Hold(0);
+  models_[0]->ThrowInNextStep();
+  engine_->StopAdmission();
+  models_[0]->OpenGate();
+  EXPECT_EQ(failing.sink->WaitDone().code(), Code::kInternal);
+  observer_.AwaitWorkerEvents(1);
+  for (int i = 0; i < 3; ++i) {
+    Pass(Replica::kFirstDelay);
+    absl::Notification turned;
+    ASSERT_TRUE(engine_->RunOnWorkers([&](int, absl::Time) { turned.Notify(); }).ok());
+    turned.WaitForNotification();
+  }
+  EXPECT_THAT(rebuilt_at_, SizeIs(0));
+  EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture()));
+}
+
+TEST_F(WorkersTest, TellsOfEveryChangeOfReadiness) {
+  StartRebuilt(1);
+  std::vector<bool> told;
+  engine_->WatchReadiness([&](bool ready) {
+    if (told.empty() || told.back() != ready) told.push_back(ready);
+  });
+  const Call failing = Hold(0);
+  models_[0]->ThrowInNextStep();
+  models_[0]->OpenGate();
+  EXPECT_EQ(failing.sink->WaitDone().code(), Code::kInternal);
+  PassUntilEvents(2, Replica::kFirstDelay / 4);
+  while (!engine_->status().ready()) std::this_thread::yield();
+  engine_->StopAdmission();
+  engine_->WatchReadiness(nullptr);
+  EXPECT_THAT(told, ElementsAre(true, false, true, false));
+}
+
 TEST_F(WorkersTest, WhatIsCancelledWhileItsModelCannotBeHadAgainIsToldSo) {
   std::atomic<RequestHandle> handle = 0;
   StartWorkers(1, {.max_sequences = 1,
-                   .rebuild = [&](int, std::unique_ptr<LanguageModel>,
-                                  absl::Time) -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
-                     engine_->Cancel(handle);
-                     return absl::UnavailableError("the device is gone");
+                   .rebuild = [&](int, std::unique_ptr<LanguageModel>, absl::Time) -> LoadModel {
+                     return [&]() -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
+                       engine_->Cancel(handle);
+                       return absl::UnavailableError("the device is gone");
+                     };
                    }});
   const Call failing = Hold(0);
   const Call waiting = Submit(Generate({1, 2}, 3)), other = Submit(Generate({1, 2}, 3));
@@ -387,6 +482,37 @@ TEST_F(HungWorkerTest, ItsRequestsEndAndItIsReplaced) {
 
   EXPECT_TRUE(engine_->Drain(absl::InfiniteFuture())) << "nobody waits for what hangs";
   EndAll(hung);
+}
+
+// All that ran was stopped as well, and could not end.
+TEST_F(HungWorkerTest, AProcessThatWasStoppedForLongerDoesNotHang) {
+  StartRebuilt(1, {.step_timeout = kTimeout});
+  const Call slow = Hold(0);
+  Pass(absl::Seconds(1));
+  clock_.Advance(10 * kTimeout);
+  clock_.AwaitSleeper();
+  EXPECT_THAT(States(), ElementsAre(State::kReady));
+  Pass(kTimeout - absl::Nanoseconds(1));
+  EXPECT_THAT(States(), ElementsAre(State::kReady));
+  models_[0]->LetStepThrough();
+  models_[0]->AwaitStep();
+  FakeModel* const hung = models_[0];
+  Pass(kTimeout);
+  EXPECT_EQ(slow.sink->WaitDone().code(), Code::kUnavailable);
+  EndAll(hung);
+}
+
+// Whoever reads on may say so at any time.
+TEST_F(HungWorkerTest, MayBeWokenWhileItStops) {
+  StartRebuilt(1, {.step_timeout = kTimeout});
+  std::atomic<bool> stopped = false;
+  std::thread reader([&] {
+    while (!stopped) engine_->Wake();
+  });
+  EXPECT_EQ(Submit(Generate({1, 2}, 3)).sink->WaitDone(), absl::OkStatus());
+  engine_->Stop();
+  stopped = true;
+  reader.join();
 }
 
 // What comes back is nobody's.

@@ -51,7 +51,12 @@ class RpcServerTest : public ::testing::Test {
   static constexpr int kServing = 1;
   static constexpr int kNotServing = 2;
 
-  TestServer server_;
+  std::unique_ptr<LanguageModel> failed_;
+  TestServer server_{{.engine = {.rebuild = [this](int, std::unique_ptr<LanguageModel> failed,
+                                                   absl::Time) -> LoadModel {
+                        failed_ = std::move(failed);  // its usage is still looked at
+                        return [] { return std::make_unique<FakeModel>(); };
+                      }}}};
   FakeTokenizer tokenizer_;
   CountingObserver observer_;
 };
@@ -119,9 +124,27 @@ TEST_F(RpcServerTest, HealthTellsAliveFromReady) {
   EXPECT_EQ(Health("fake"), kServing);
   EXPECT_EQ(Health("other"), -grpc::StatusCode::NOT_FOUND);
 
-  server_.rpc().SetReady(false);
+  server_.engine().StopAdmission();
   EXPECT_EQ(Health(""), kServing);
   EXPECT_EQ(Health("fake"), kNotServing);
+}
+
+TEST_F(RpcServerTest, HealthFollowsItsOnlyWorker) {
+  EXPECT_EQ(Health("fake"), kServing);
+  server_.model().FailNextStep(absl::InternalError("a bad step"));
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  EXPECT_EQ(server_.inference().Generate(&context, GreedyRequest(1), &response).error_code(),
+            grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(Health("fake"), kNotServing);
+  EXPECT_EQ(Health(""), kServing) << "there is no reason to start it anew";
+
+  while (!server_.engine().status().ready()) {
+    server_.clock().Advance(Replica::kFirstDelay / 4);
+    server_.engine().Wake();
+  }
+  while (Health("fake") != kServing) std::this_thread::yield();
+  server_.ExpectHealthy();
 }
 
 TEST_F(RpcServerTest, RefusesMessagesOverItsLimit) {
