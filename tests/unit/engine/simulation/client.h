@@ -34,8 +34,10 @@ struct Client {
   // What has happened to it.
   bool cancelled = false;
   bool was_slow = false;
-  bool may_fail = false;   // it was started for a step that failed
-  bool must_fail = false;  // it was in it
+  bool may_fail = false;     // it was started for a step that failed
+  bool must_fail = false;    // it was in it
+  bool may_be_lost = false;  // its worker was lost or hung
+  int worker = 0;            // where it was last seen
   bool runs = false;
   uint32_t preemptions = 0;
   bool ended = false;

@@ -67,7 +67,7 @@ bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, absl::
     case absl::StatusCode::kInternal:
       return client.may_fail;
     case absl::StatusCode::kUnavailable:
-      return stops;
+      return stops || client.may_be_lost;
     default:
       return false;
   }

@@ -60,6 +60,7 @@ class Shrinker {
 
   bool Simplify() {
     bool simpler = Try([](World& world) { return std::exchange(world.optimistic, false); });
+    simpler |= Try([](World& world) { return world.workers > 1 && --world.workers > 0; });
     simpler |= Try([](World& world) { return std::exchange(world.prefix_cache, false); });
     simpler |= Try([](World& world) { return std::exchange(world.poisoned, false); });
     return simpler;

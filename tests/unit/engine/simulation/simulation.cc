@@ -3,49 +3,27 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "base/status_macros.h"
-#include "server/engine/admission.h"
-#include "server/engine/generate_delivery.h"
 #include "server/engine/inbox.h"
-#include "server/engine/score_delivery.h"
 #include "server/engine/worker.h"
 #include "tests/support/fake_tokenizer.h"
 #include "tests/unit/engine/simulation/block_rules.h"
 #include "tests/unit/engine/simulation/client.h"
+#include "tests/unit/engine/simulation/door.h"
 #include "tests/unit/engine/simulation/ending_rules.h"
 #include "tests/unit/engine/simulation/hash_model.h"
 #include "tests/unit/engine/simulation/line_rules.h"
 #include "tests/unit/engine/simulation/step_rules.h"
+#include "tests/unit/engine/simulation/stepped_clock.h"
 #include "tests/unit/engine/simulation/watcher.h"
+#include "tests/unit/engine/simulation/worker_rules.h"
+#include "tests/unit/engine/simulation/workers_simulation.h"
 
 namespace peerage {
 namespace {
-
-// Time is what the simulation says.
-class SteppedClock final : public Clock {
- public:
-  absl::Time Now() const override { return now_; }
-  void Advance(absl::Duration duration) { now_ += duration; }
-
- private:
-  absl::Time now_ = absl::FromUnixSeconds(1'000'000);
-};
-
-EngineCapacity CapacityOf(const World& world) {
-  return {.model = {.block_tokens = world.block_tokens,
-                    .num_blocks = world.num_blocks,
-                    .num_slots = world.max_sequences,
-                    .max_step_tokens = world.max_batch_tokens},
-          .context_length = kContextLength,
-          .max_sequences = world.max_sequences};
-}
-
-constexpr uint32_t kMostPreemptions = 50;
 
 class Simulation {
  public:
@@ -58,13 +36,7 @@ class Simulation {
         model_(capacity_.model, &verdict_, [this](const StepInput& input) { BeforeStep(input); }),
         inbox_(world.queue, &clock_),
         worker_({.model = &model_, .clock = &clock_, .observer = &watcher_, .inbox = &inbox_},
-                {.max_batch_tokens = world.max_batch_tokens,
-                 .max_sequences = world.max_sequences,
-                 .num_blocks = world.num_blocks,
-                 .block_tokens = world.block_tokens,
-                 .slow_reader_timeout = world.slow_reader_timeout,
-                 .prefix_cache = world.prefix_cache,
-                 .admission = world.optimistic ? Admission::kOptimistic : Admission::kReserve}),
+                SchedulerOptionsOf(world)),
         step_rules_(world, &verdict_, &coverage),
         block_rules_(world, &verdict_, &coverage),
         line_rules_(world, &verdict_, &coverage),
@@ -98,8 +70,7 @@ class Simulation {
   void Arrive(const Arrival& arrival) {
     Client& client = clients_[arrival.handle - 1];
     client = Client(arrival, world_.tick, {&tokenizer_, &ledger_, &verdict_}, clock_.Now());
-    const absl::Status status =
-        std::visit([&](const auto& request) { return Submit(client, request); }, arrival.request);
+    const absl::Status status = Submit(client);
     ending_rules_.CheckDoor(client, status, live_, stopped_);
     ledger_.Log(static_cast<uint64_t>(status.code()));
     if (!status.ok()) return;
@@ -110,26 +81,10 @@ class Simulation {
   }
 
   // As the engine's door does.
-  template <typename Request>
-  absl::Status Submit(Client& client, Request request) {
-    using RequestDelivery = std::conditional_t<std::is_same_v<Request, GenerateRequest>,
-                                               GenerateDelivery, ScoreDelivery>;
-    const RequestHandle handle = client.arrival->handle;
-    request.origin.request_id = std::to_string(handle);
-    request.scheduling.arrival = client.arrived;
-    request.scheduling.deadline = client.deadline;
-    request.scheduling.queue_deadline = client.queue_deadline;
-    auto delivery = std::make_unique<RequestDelivery>(
-        std::move(request), client.reader,
-        ModelFacts{&tokenizer_, model_.description().expert_layers});
+  absl::Status Submit(Client& client) {
     RETURN_IF_ERROR(inbox_.CheckOpen());
-    RETURN_IF_ERROR(CheckFits(delivery->request(), capacity_));
-    auto task = std::make_unique<Task>(handle, delivery->request().scheduling,
-                                       WorkOf(delivery->request()), world_.block_tokens);
-    client.task = task.get();
-    RETURN_IF_ERROR(CheckFits(task->needs, capacity_));
-    task->prompt_tokens = client.prompt_tokens;
-    task->delivery = std::move(delivery);
+    ASSIGN_OR_RETURN(std::unique_ptr<Task> task,
+                     TaskOf(client, capacity_, {&tokenizer_, model_.description().expert_layers}));
     return inbox_.Add(std::move(task));
   }
 
@@ -161,6 +116,10 @@ class Simulation {
         stopped_ = true;
         inbox_.Close();
         return inbox_.EndAll(absl::UnavailableError("the server stops"));
+      case Kind::kStepHangs:
+      case Kind::kLoadFails:
+      case Kind::kDeviceIsGone:
+        return;  // there is nobody else to take over
     }
   }
 
@@ -178,7 +137,7 @@ class Simulation {
     } else {
       AfterAdmission();
       step_rules_.Pause();
-      CheckNothingToDo();
+      CheckNothingToDo(worker_.scheduler(), verdict_);
     }
     if (!verdict_.ok()) return;
     line_rules_.AfterTurn(live_, now_);
@@ -213,75 +172,30 @@ class Simulation {
 
   void AfterAdmission() {
     for (Client* const client : live_) client->runs = false;
-    for (const auto& task : worker_.scheduler().running()) {
-      clients_[task->handle - 1].runs = true;
-      for (const auto& sequence : task->sequences) SetSalt(*sequence);
-      if (task->trunk != nullptr) SetSalt(*task->trunk);
-    }
+    MarkRunning(worker_.scheduler(), model_, absl::MakeSpan(clients_));
     for (Client* const client : live_) {
-      if (!client->reader->done()) CountPreemptions(*client);
+      if (client->reader->done()) continue;
+      const uint32_t more = CountPreemptions(*client, world_, ledger_, verdict_);
+      coverage_.preemptions += more;
+      if (more > 0) ExpectEnd(client->most_tokens);
     }
     line_rules_.AfterAdmission(live_, worker_.scheduler().reservations(), now_);
-  }
-
-  void SetSalt(const Sequence& sequence) {
-    if (sequence.slot < 0) return;
-    model_.SetSalt(sequence.slot, sequence.task->scheduling.cache_salt.size());
-  }
-
-  // Whoever is thrown out is computed anew; who is so again and again never ends.
-  void CountPreemptions(Client& client) {
-    const uint32_t more = client.task->preemptions - client.preemptions;
-    if (more == 0) return;
-    verdict_.Require(world_.optimistic, "request ", client.arrival->handle, " is thrown out");
-    client.preemptions += more;
-    client.reader->ExpectPreemptions(client.preemptions);
-    ledger_.preemptions += more;
-    coverage_.preemptions += more;
-    ExpectEnd(client.most_tokens);
-    verdict_.Require(client.preemptions <= kMostPreemptions, "request ", client.arrival->handle,
-                     " is thrown out again and again");
-  }
-
-  void CheckNothingToDo() {
-    for (const auto& task : worker_.scheduler().running()) {
-      verdict_.Require(task->parked, "nothing is computed, and request ", task->handle,
-                       " could be");
-    }
-    const bool waits = worker_.scheduler().num_waiting() > 0;
-    verdict_.Require(!waits || !worker_.scheduler().running().empty(),
-                     "nothing runs, and a request waits");
   }
 
   // How things stand, to whoever asks.
   void CheckCounts() {
     int32_t waiting = 0;
-    int64_t prompt_tokens = 0, slots = 0, parked = 0;
+    int64_t prompt_tokens = 0;
     for (const Client* const client : live_) {
       if (client->admitted || client->reader->done()) continue;
       ++waiting;
       prompt_tokens += client->prompt_tokens;
     }
-    for (const auto& task : worker_.scheduler().running()) {
-      slots += task->trunk != nullptr && task->trunk->slot >= 0;
-      slots += static_cast<int64_t>(task->sequences.size());
-      parked += task->parked;
-    }
-    const WorkerStatus status = worker_.status();
     verdict_.Require(inbox_.num_waiting() == waiting, waiting, " requests wait, ",
                      inbox_.num_waiting(), " are said to");
     verdict_.Require(inbox_.waiting_prompt_tokens() == prompt_tokens, "prompts of ", prompt_tokens,
                      " tokens wait, of ", inbox_.waiting_prompt_tokens(), " are said to");
-    verdict_.Require(
-        status.requests_running == static_cast<int>(worker_.scheduler().running().size()) &&
-            status.requests_parked == parked && status.preemptions == ledger_.preemptions &&
-            status.kv_blocks_cached ==
-                std::min(worker_.scheduler().reservations().blocks().num_kept(),
-                         status.kv_blocks_free) &&
-            status.kv_blocks_free == worker_.scheduler().reservations().blocks().num_available(),
-        "the status is not how things stand");
-    verdict_.Require(model_.num_open_slots() == slots, slots, " sequences have slots, ",
-                     model_.num_open_slots(), " are open");
+    CheckStatus(worker_, model_, verdict_);
   }
 
   // Every turn computes something of somebody, unless all that run have readers that are behind,
@@ -323,6 +237,7 @@ class Simulation {
 }  // namespace
 
 Outcome Simulate(const World& world, Coverage& coverage) {
+  if (world.workers > 0) return SimulateWorkers(world, coverage);
   return Simulation(world, coverage).Run();
 }
 

@@ -21,6 +21,7 @@ class WorldMaker {
       ArriveOneByOne();
     }
     Disturb();
+    if (dice_.OneIn(8)) DivideAmongWorkers();
     return std::move(world_);
   }
 
@@ -198,8 +199,36 @@ class WorldMaker {
       world_.disturbances.push_back({.turn = dice_.Between(0, last),
                                      .kind = dice_.OneIn(2) ? Kind::kModelIsLost : Kind::kStop});
     }
+    SortDisturbances();
+  }
+
+  void SortDisturbances() {
     std::stable_sort(world_.disturbances.begin(), world_.disturbances.end(),
                      [](const auto& a, const auto& b) { return a.turn < b.turn; });
+  }
+
+  // Everything happens at the beginning of a turn, which all workers take.
+  void DivideAmongWorkers() {
+    using Kind = Disturbance::Kind;
+    world_.workers = dice_.Between(1, 3);
+    world_.step = absl::ZeroDuration();
+    world_.tick = std::max(world_.tick, absl::Milliseconds(10));
+    world_.is_crowd = false;
+    const int last = world_.arrivals.back().turn + 40;
+    for (int faults = dice_.Between(0, 6); faults > 0; --faults) {
+      const Kind kind = dice_.OneOf({Kind::kStepFails, Kind::kStepThrows, Kind::kStepHangs,
+                                     Kind::kStepHangs, Kind::kLoadFails});
+      world_.disturbances.push_back({.turn = dice_.Between(0, last), .kind = kind});
+    }
+    for (const Kind kind : {Kind::kModelIsLost, Kind::kDeviceIsGone}) {
+      if (dice_.OneIn(8)) {
+        world_.disturbances.push_back({.turn = dice_.Between(0, last), .kind = kind});
+      }
+    }
+    for (Disturbance& disturbance : world_.disturbances) {
+      disturbance.worker = dice_.Between(0, world_.workers - 1);
+    }
+    SortDisturbances();
   }
 
   void DisturbEach(Disturbance::Kind kind, int one_in, int longest_after) {

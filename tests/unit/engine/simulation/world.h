@@ -31,16 +31,23 @@ struct Disturbance {
     kStepFails,
     kStepThrows,
     kModelIsLost,
-    kStop  // everything ends
+    kStop,          // everything ends
+    kStepHangs,     // this one, and the next two, of worlds with workers
+    kLoadFails,     // the next model of the worker
+    kDeviceIsGone,  // the worker gets no model any more
   };
   int turn = 0;
   Kind kind = Kind::kCancel;
   RequestHandle handle = 0;  // of the first three
+  int worker = 0;            // of the others, in worlds with workers
 };
 
 // Everything that a run depends on.
 struct World {
   uint64_t seed = 0;
+  // 0: one alone, of which everything is looked at. Else so many behind a router, whose models are
+  // replaced when they fail or hang; the limits are each one's.
+  int workers = 0;
   int32_t max_batch_tokens = 64;
   int32_t max_sequences = 8;
   int32_t block_tokens = 4;

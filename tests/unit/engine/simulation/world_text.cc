@@ -60,9 +60,13 @@ std::string Describe(const Disturbance& disturbance) {
                                           "the step fails",
                                           "the step throws",
                                           "the model is lost",
-                                          "stop"};
+                                          "stop",
+                                          "the step hangs",
+                                          "the next model fails to load",
+                                          "there is no device for the next model"};
   return absl::StrCat("turn ", disturbance.turn, ": ", kWhat[static_cast<int>(disturbance.kind)],
-                      Unless<RequestHandle>(0, "request", disturbance.handle), "\n");
+                      Unless<RequestHandle>(0, "request", disturbance.handle),
+                      Unless(0, "worker", disturbance.worker), "\n");
 }
 
 }  // namespace
@@ -75,7 +79,7 @@ std::string ToText(const World& world) {
       Unless<int64_t>(INT64_MAX, "of prompt tokens", world.queue.prompt_tokens), ", tick ",
       absl::FormatDuration(world.tick), ", step ", absl::FormatDuration(world.step),
       ", slow_reader_timeout ", absl::FormatDuration(world.slow_reader_timeout),
-      Unless(false, "prefix cache", world.prefix_cache),
+      Unless(false, "prefix cache", world.prefix_cache), Unless(0, "workers", world.workers),
       Unless(false, "optimistic", world.optimistic), Unless(false, "poisoned", world.poisoned),
       Unless(false, "a crowd", world.is_crowd), "\n");
   for (const Arrival& arrival : world.arrivals) text += Describe(arrival);
