@@ -35,6 +35,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
 
 void Scheduler::Add(std::unique_ptr<Task> task, absl::Time now) {
   tasks_.emplace(task->handle, task.get());
+  task->patience = options_.slow_reader_timeout;
   UpdateExpiry(*task);
   line_.Add(std::move(task), now);
 }
@@ -70,6 +71,7 @@ std::vector<std::unique_ptr<Task>> Scheduler::TakeUnstarted(const absl::Status& 
 }
 
 void Scheduler::SetParked(Task& task, bool parked, absl::Time now) {
+  if (!parked && task.behind_since) task.patience -= now - *task.behind_since;
   if (!parked) task.behind_since.reset();
   if (parked && !task.behind_since) task.behind_since = now;
   Park(task, parked);
@@ -164,7 +166,7 @@ absl::Time Scheduler::NextExpiry() const {
 void Scheduler::UpdateExpiry(Task& task) {
   absl::Time expiry = task.scheduling.deadline;
   if (!task.started) expiry = std::min(expiry, task.scheduling.queue_deadline);
-  if (task.parked) expiry = std::min(expiry, *task.behind_since + options_.slow_reader_timeout);
+  if (task.parked) expiry = std::min(expiry, *task.behind_since + task.patience);
   if (expiry == task.expiry) return;
   expiries_.erase({task.expiry, task.handle});
   if (expiry != absl::InfiniteFuture()) expiries_.emplace(expiry, task.handle);
@@ -298,6 +300,8 @@ void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
   sequence.last_turn = ++last_turn_;
   reservations_.TakeBlocks(sequence, sequence.computed + tokens);
   batch_.chunks.push_back({.sequence = &sequence, .tokens = tokens});
+  absl::Duration& patience = sequence.task->patience;
+  patience = std::min(options_.slow_reader_timeout, patience + tokens * kTokenPatience);
   if (sequence.decodes()) line_.Charge(*sequence.task, tokens);
   if (sequence.is_extra) extras_had_a_turn_ = true;
   if (sequence.task->started) return;

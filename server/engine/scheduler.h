@@ -26,7 +26,7 @@ struct SchedulerOptions {
   int32_t max_sequences = 0;     // computed at the same time, each in a slot of its own
   int32_t num_blocks = 0;
   int32_t block_tokens = 0;
-  absl::Duration slow_reader_timeout;
+  absl::Duration slow_reader_timeout;  // Scheduler::SetParked
   bool prefix_cache = true;
   Admission admission = Admission::kReserve;
 };
@@ -63,8 +63,11 @@ class Scheduler {
   // Hands over the waiting tasks that have not started: another scheduler may take them. Those that
   // wait again end with `status`, and what runs goes on.
   std::vector<std::unique_ptr<Task>> TakeUnstarted(const absl::Status& status, absl::Time now);
-  // Whether the task's reader is behind: while it is, the task is not scheduled, and ends when that
-  // takes too long, whether it is put back meanwhile or not.
+  // Whether the task's reader is behind: while it is, the task is not scheduled. It ends when that
+  // takes too long, whether it is put back meanwhile or not: slow_reader_timeout at a time, less
+  // what it took before, and kTokenPatience more for each token since. So a reader that takes a
+  // token now and then comes to an end, too.
+  static constexpr absl::Duration kTokenPatience = absl::Milliseconds(500);
   void SetParked(Task& task, bool parked, absl::Time now);
 
   // Ends what is late, admits what fits, starts sequences and fills the next step; empty when there

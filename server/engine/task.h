@@ -112,6 +112,7 @@ struct Task {
   std::optional<absl::Time> held_back_since;   // likewise, or it was to leave room for others
   bool parked = false;                         // its reader is behind: it is not scheduled
   std::optional<absl::Time> behind_since;      // its reader is, also while nobody looks
+  absl::Duration patience;                     // how long it may be so from now on
   absl::Time expiry = absl::InfiniteFuture();  // when it ends if nothing else changes
   absl::Status failure;                        // not OK: it ends with that
 

@@ -309,6 +309,26 @@ TEST_F(SchedulerTest, WhoIsPutBackIsStillAsFarBehind) {
                           Pair(last_handle_, absl::StatusCode::kResourceExhausted)));
 }
 
+// Its reader makes room for a token each second, long before it would be given up for a pause.
+TEST_F(SchedulerTest, EndsWhoseReaderTakesADropNowAndThen) {
+  Scheduler scheduler(Options(8));
+  Task& task = Add(scheduler, 4);
+  Step(scheduler);
+  absl::Time now = kNow;
+  int tokens = 0;
+  while (true) {
+    scheduler.SetParked(task, true, now);
+    now += absl::Seconds(1);
+    scheduler.Schedule(now);
+    if (!Ended(scheduler).empty()) break;
+    scheduler.SetParked(task, false, now);
+    Step(scheduler);
+    ASSERT_LT(++tokens, 100);
+  }
+  // Of 5 s, each second takes half a second: the other half comes back with the token.
+  EXPECT_EQ(tokens, 8);
+}
+
 TEST_F(SchedulerTest, EndsWhatWaitsAsWell) {
   Scheduler scheduler(Options(8));
   for (int i = 0; i < 10; ++i) Add(scheduler, 4, {.deadline = kNow + absl::Seconds(1)});
