@@ -135,6 +135,7 @@ class Engine::Core {
   }
 
   absl::Status RunOnWorkers(const WorkerTask& task) {
+    for (const auto& replica : replicas_) RETURN_IF_ERROR(replica->inbox().CheckErrandRoom());
     for (const auto& replica : replicas_) RETURN_IF_ERROR(replica->inbox().Run(task));
     return absl::OkStatus();
   }

@@ -99,9 +99,18 @@ void Inbox::Wake() {
 absl::Status Inbox::Run(WorkerTask errand) {
   absl::MutexLock lock(&mu_);
   if (shut_down_) return absl::UnavailableError("the server is stopping");
-  mail_.errands.push_back(std::move(errand));
+  errands_.push_back(std::move(errand));
   Notify();
   return absl::OkStatus();
+}
+
+absl::Status Inbox::CheckErrandRoom() const {
+  absl::MutexLock lock(&mu_);
+  if (errands_.size() < kMostErrands) return absl::OkStatus();
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrCat(kMostErrands, " reads and resets of expert usage wait already"));
+  SetRetryDelay(status, kRetrySoon);
+  return status;
 }
 
 void Inbox::Close() {
@@ -148,9 +157,12 @@ absl::Status Inbox::CheckOpen() const {
 
 Mail Inbox::Take() {
   absl::MutexLock lock(&mu_);
-  has_mail_ = false;
   Mail taken = TakeRequestsLocked();
-  taken.errands.swap(mail_.errands);
+  if (!errands_.empty()) {
+    taken.errand = std::move(errands_.front());
+    errands_.pop_front();
+  }
+  has_mail_ = !errands_.empty();
   return taken;
 }
 
@@ -215,7 +227,7 @@ void Inbox::CloseLocked() {
 }
 
 bool Inbox::IsFinished() const {
-  return shut_down_ && unfinished_.requests == 0 && mail_.errands.empty();
+  return shut_down_ && unfinished_.requests == 0 && errands_.empty();
 }
 
 void Inbox::Notify() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -19,7 +20,7 @@ struct Mail {
   std::vector<std::unique_ptr<Task>> arrivals;
   std::vector<RequestHandle> cancelled;
   absl::Status end_all;  // not OK: everything ends with it, now and whatever comes later
-  std::vector<WorkerTask> errands;
+  WorkerTask errand;     // or none
 };
 
 // How much is to be done: what was added and has not ended.
@@ -69,9 +70,13 @@ class Inbox {
   // follows.
   void EndAll(absl::Status status);
   void Wake();
-  // At the worker's next turn, which begins at once when it sleeps. Once accepted, an errand is
-  // run, whatever else ends. UNAVAILABLE when shut down.
+  // At a turn of the worker, which begins at once when it sleeps, one errand a turn: however many
+  // there are, requests go on beside them. Once accepted, an errand is run, whatever else ends.
+  // UNAVAILABLE when shut down.
   absl::Status Run(WorkerTask errand);
+  // RESOURCE_EXHAUSTED, with a retry delay, where kMostErrands wait already.
+  absl::Status CheckErrandRoom() const;
+  static constexpr size_t kMostErrands = 64;
   // No more Add. Idempotent.
   void Close();
   // Close and EndAll, with a `status` of its own for what comes later, too.
@@ -125,9 +130,10 @@ class Inbox {
   const Clock* const clock_;
 
   mutable absl::Mutex mu_;
-  absl::CondVar mail_arrived_;  // for the worker
-  absl::CondVar progressed_;    // for WaitUntilAllDone
-  Mail mail_ ABSL_GUARDED_BY(mu_);
+  absl::CondVar mail_arrived_;      // for the worker
+  absl::CondVar progressed_;        // for WaitUntilAllDone
+  Mail mail_ ABSL_GUARDED_BY(mu_);  // but errands
+  std::deque<WorkerTask> errands_ ABSL_GUARDED_BY(mu_);
   int32_t taken_and_waiting_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t waiting_prompt_tokens_ ABSL_GUARDED_BY(mu_) = 0;  // of all
   Drain drain_ ABSL_GUARDED_BY(mu_);

@@ -71,7 +71,7 @@ bool Worker::Turn() {
 
 void Worker::TakeMail(absl::Time now) {
   Mail mail = parts_.inbox->Take();
-  for (const WorkerTask& errand : mail.errands) errand(parts_.index, now);
+  if (mail.errand != nullptr) mail.errand(parts_.index, now);
   for (std::unique_ptr<Task>& task : mail.arrivals) scheduler_.Add(std::move(task), now);
   for (RequestHandle handle : mail.cancelled) scheduler_.Cancel(handle, now);
   if (!mail.end_all.ok()) scheduler_.EndAll(mail.end_all, now);

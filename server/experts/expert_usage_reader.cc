@@ -144,6 +144,16 @@ void ExpertUsageReader::Reset(StatusCallback done) {
   if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
+  {
+    absl::MutexLock lock(&mu_);
+    if (resetting_) return next_reset_.push_back(std::move(done));
+    resetting_ = true;
+  }
+  StartReset({std::move(done)});
+}
+
+void ExpertUsageReader::StartReset(std::vector<StatusCallback> done) {
+  const auto all = std::make_shared<const std::vector<StatusCallback>>(std::move(done));
   ReadWorkers<std::monostate>(
       [](ExpertStatistics& statistics, absl::Time now) {
         statistics.Reset(now);
@@ -151,9 +161,22 @@ void ExpertUsageReader::Reset(StatusCallback done) {
       },
       [=, this](absl::Span<const std::monostate>) {
         summaries(UsageWindow::kTotal).latest = nullptr;
-        done(absl::OkStatus());
+        EndReset(*all, absl::OkStatus());
       },
-      done);
+      [=, this](const absl::Status& status) { EndReset(*all, status); });
+}
+
+// The next one begins first: whoever hears of this one may ask for another.
+void ExpertUsageReader::EndReset(const std::vector<StatusCallback>& done,
+                                 const absl::Status& status) {
+  std::vector<StatusCallback> next;
+  {
+    absl::MutexLock lock(&mu_);
+    next.swap(next_reset_);
+    resetting_ = !next.empty();
+  }
+  if (!next.empty()) StartReset(std::move(next));
+  for (const StatusCallback& tell : done) tell(status);
 }
 
 }  // namespace peerage

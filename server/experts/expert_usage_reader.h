@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "model/experts/expert_figures.h"
 #include "server/engine/clock.h"
@@ -49,9 +51,10 @@ struct ExpertUsageParts {
 // between two steps of its own, a background lane does the sums.
 //
 // Threads: safe from many. Each callback is called once, by the lane or, with an error, by the
-// caller. FAILED_PRECONDITION for a window that is not kept, UNAVAILABLE when the engine stops or
-// has lost its models, whose counters are gone then. Stop the engine before the lane goes, and keep
-// the reader until then: what the lane still runs may ask the reader for the next layer.
+// caller. FAILED_PRECONDITION for a window that is not kept, RESOURCE_EXHAUSTED when the workers
+// have too many reads to do already, UNAVAILABLE when the engine stops or has lost its models,
+// whose counters are gone then. Stop the engine before the lane goes, and keep the reader until
+// then: what the lane still runs may ask the reader for the next layer.
 class ExpertUsageReader {
  public:
   using UsageCallback = std::function<void(absl::StatusOr<ExpertUsage>)>;
@@ -70,8 +73,9 @@ class ExpertUsageReader {
   // The figures of all layers. Computed at most once a second, however many ask.
   void Summarize(UsageWindow window, SummaryCallback done);
 
-  // Starts a new total window.
-  void Reset(StatusCallback done);
+  // Starts a new total window. Those that come while one is being started are answered together by
+  // the one behind it, however many they are.
+  void Reset(StatusCallback done) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   // The latest summary of a window, and the next one while it is being made. Touched by the lane
@@ -92,10 +96,18 @@ class ExpertUsageReader {
   void Publish(UsageWindow window);
   void Fail(UsageWindow window, const absl::Status& status);
 
+  void StartReset(std::vector<StatusCallback> done);
+  void EndReset(const std::vector<StatusCallback>& done, const absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
   Summaries& summaries(UsageWindow window) { return summaries_[static_cast<int>(window)]; }
 
   const ExpertUsageParts parts_;
   std::array<Summaries, 2> summaries_;  // by UsageWindow
+
+  absl::Mutex mu_;
+  bool resetting_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<StatusCallback> next_reset_ ABSL_GUARDED_BY(mu_);  // who waits for the next one
 };
 
 }  // namespace peerage

@@ -55,9 +55,26 @@ TEST_F(InboxTest, HandsOutErrandsUntilItIsShutDown) {
   EXPECT_EQ(inbox_.Run(errand).code(), absl::StatusCode::kUnavailable);
 
   EXPECT_FALSE(inbox_.finished()) << "two errands wait";
-  for (const WorkerTask& taken : inbox_.Take().errands) taken(0, clock_.Now());
+  inbox_.Take().errand(0, clock_.Now());
+  EXPECT_EQ(runs, 1) << "one a turn";
+  EXPECT_FALSE(inbox_.finished());
+  inbox_.WaitForMail(absl::InfiniteFuture());  // the other one is mail still
+  inbox_.Take().errand(0, clock_.Now());
   EXPECT_EQ(runs, 2);
+  EXPECT_EQ(inbox_.Take().errand, nullptr);
   EXPECT_TRUE(inbox_.finished());
+}
+
+TEST_F(InboxTest, HasRoomForSoManyErrands) {
+  for (size_t i = 0; i < Inbox::kMostErrands; ++i) {
+    EXPECT_TRUE(inbox_.CheckErrandRoom().ok());
+    ASSERT_TRUE(inbox_.Run([](int, absl::Time) {}).ok());
+  }
+  const absl::Status full = inbox_.CheckErrandRoom();
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(RetryDelayOf(full).has_value());
+  inbox_.Take();
+  EXPECT_TRUE(inbox_.CheckErrandRoom().ok());
 }
 
 // Those that the worker took and that still wait count, too.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -183,6 +184,27 @@ TEST_F(ExpertUsageReaderTest, ReadsNothingOfALostModel) {
 
   EXPECT_THAT(answers, ElementsAre(absl::UnavailableError("gone")));
   EXPECT_EQ(Read(0, UsageWindow::kTotal).status(), absl::UnavailableError("gone"));
+}
+
+// Each would hold the worker for as long as its counters take.
+TEST_F(ExpertUsageReaderTest, ResetsThatWaitAreOne) {
+  StartWithExperts();
+  const Call call = SubmitAndHold(Long());
+  constexpr int kResets = 500;
+  std::atomic<int> answers = 0;
+  absl::Notification all;
+  for (int i = 0; i < kResets; ++i) {
+    reader_->Reset([&](const absl::Status& status) {
+      EXPECT_TRUE(status.ok()) << status;
+      if (++answers == kResets) all.Notify();
+    });
+  }
+  EXPECT_TRUE(engine_->RunOnWorkers([](int, absl::Time) {}).ok()) << "there is room for others";
+  clock_.Advance(absl::Seconds(1));
+  model_->OpenGate();
+  all.WaitForNotification();
+  EXPECT_EQ(call.sink->WaitDone().code(), Code::kOk);
+  EXPECT_EQ(Read(0, UsageWindow::kTotal)->start, clock_.Now());
 }
 
 TEST_F(ExpertUsageReaderTest, AnswersEveryReadWhenItStops) {
