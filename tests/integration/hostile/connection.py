@@ -28,8 +28,11 @@ class Connection:
         try:
             if receive_buffer is not None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
             self.socket.bind((source, 0))
-            self.socket.settimeout(max(0.001, min(PATIENCE_SECONDS, end - time.monotonic())))
+            self.socket.settimeout(min(PATIENCE_SECONDS, left))
             self.socket.connect(address)
         except OSError as error:
             self.socket.close()

@@ -19,7 +19,6 @@ from peerage.v1 import inference_pb2 as inference, inference_pb2_grpc  # noqa: E
 
 LONGEST_SECONDS = 5
 PAUSE_SECONDS = 0.002  # it does not compete with the attack
-CALLS_BY_CONNECTION = 5
 KINDS = ("old", "fresh", "healthz")  # the methods of Honest that are measured
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]  # a channel is a connection
 
@@ -76,8 +75,7 @@ class Honest:
 
     def fresh(self):
         with grpc.insecure_channel(self.grpc, OPTIONS) as channel:
-            for _ in range(CALLS_BY_CONNECTION):
-                self.call(channel)
+            self.call(channel)
 
     def call(self, channel):
         inference_pb2_grpc.InferenceServiceStub(channel).Generate(one_token(), timeout=LONGEST_SECONDS)
