@@ -50,6 +50,11 @@ class DocumentsTest(unittest.TestCase):
         documented = set(re.findall(r"`(--[a-z][\w-]*)", (ROOT / "docs/serve.md").read_text()))
         self.assertEqual(known - documented - {"--help", "--version", "--config"}, set())
 
+    def test_the_page_of_all_options_is_what_the_server_says(self):
+        made = subprocess.run([sys.executable, ROOT / "tools/make_configuration.py", BIN / "peerage-server", "--check"],
+                              capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+        self.assertEqual((made.returncode, made.stderr), (0, ""))
+
     def test_hidden_states_are_read_by_the_lines_of_the_page(self):
         (write,) = [b for b in blocks("experts", "sh") if "--hidden-states" in b]
         (read,) = [b for b in blocks("experts", "python") if "rows.npy" in b]
