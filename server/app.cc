@@ -248,6 +248,7 @@ void App::SetMetricsInfo() {
 absl::Status App::Serve() {
   RpcServerOptions options;
   options.listen = config_.listen;
+  options.listen_mode = static_cast<unsigned>(std::stoul(config_.listen_mode, nullptr, 8));
   options.door = config_.door == "on";
   options.connections = {.connections = MostConnections(config_.max_connections, log_),
                          .peer_connections = config_.max_connections_per_peer,

@@ -21,6 +21,7 @@ struct ServerConfig {
   std::string model;       // a .gguf file or a model directory
   std::string model_name;  // [A-Za-z0-9._-]; default: from `model`
   ListenAddress listen{"127.0.0.1", 50051};
+  std::string listen_mode = "600";  // of a Unix socket: three octal digits
   ListenAddress admin_listen{"127.0.0.1", 9091};
   std::string device = "auto";            // "auto", "cpu" or "cuda:0,cuda:1,..."
   int workers = 1;                        // on the CPU; else one a device

@@ -45,6 +45,24 @@ absl::Status SetAddress(absl::string_view value, ListenAddress* field) {
   return absl::OkStatus();
 }
 
+absl::Status SetAdminAddress(absl::string_view value, ListenAddress* field) {
+  ListenAddress address;
+  RETURN_IF_ERROR(SetAddress(value, &address));
+  if (address.is_unix()) return absl::InvalidArgumentError("must be HOST:PORT: it is for browsers");
+  *field = address;
+  return absl::OkStatus();
+}
+
+// Of a file: three octal digits.
+absl::Status SetMode(absl::string_view value, std::string* field) {
+  const bool octal = value.find_first_not_of("01234567") == absl::string_view::npos;
+  if (value.size() != 3 || !octal) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be three octal digits such as 660, got '", value, "'"));
+  }
+  return SetText(value, field);
+}
+
 absl::Status SetOneOf(absl::string_view value, absl::Span<const absl::string_view> names,
                       std::string* field) {
   if (absl::c_linear_search(names, value)) return SetText(value, field);
@@ -138,15 +156,21 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) { return QuoteToml(config.model); }},
     {"model-name", "NAME", "What clients call the model", "the base name of --model without .gguf",
      SetModelName, [](const ServerConfig& config) { return QuoteToml(config.model_name); }},
-    {"listen", "ADDRESS", "HOST:PORT of gRPC; port 0 takes a free one", "127.0.0.1:50051",
+    {"listen", "ADDRESS", "HOST:PORT of gRPC, 0: any, or unix:PATH",
+     "127.0.0.1:50051",
      [](absl::string_view value, ServerConfig* config) {
        return SetAddress(value, &config->listen);
      },
      [](const ServerConfig& config) { return QuoteToml(config.listen.ToString()); }},
+    {"listen-mode", "MODE", "Who may connect to a Unix socket of --listen: its file's mode", "600",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetMode(value, &config->listen_mode);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.listen_mode); }},
     {"admin-listen", "ADDRESS", "HOST:PORT of probes, /metrics and pages, by HTTP",
      "127.0.0.1:9091",
      [](absl::string_view value, ServerConfig* config) {
-       return SetAddress(value, &config->admin_listen);
+       return SetAdminAddress(value, &config->admin_listen);
      },
      [](const ServerConfig& config) { return QuoteToml(config.admin_listen.ToString()); }},
     {"device", "DEVICE",

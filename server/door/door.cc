@@ -18,7 +18,8 @@ constexpr int kRooms = 2;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Door>> Door::Open(const Options& options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Bind(options.listen));
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
+                   Listener::Bind(options.listen, options.listen_mode));
   std::unique_ptr<Door> door(new Door(options, std::move(listener)));
   RETURN_IF_ERROR(door->OpenRooms());
   return door;

@@ -37,6 +37,7 @@ class Door {
  public:
   struct Options {
     ListenAddress listen;
+    unsigned listen_mode = 0600;  // of the file of a Unix socket
     ConnectionLimits::Limits limits;
     FrameLimits frames;
     const Clock* clock = nullptr;

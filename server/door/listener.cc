@@ -6,12 +6,16 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 
 namespace peerage {
 namespace {
@@ -23,11 +27,13 @@ union SocketAddress {
   sockaddr any;
   sockaddr_in ipv4;
   sockaddr_in6 ipv6;
+  sockaddr_un file;
   sockaddr_storage storage;
 };
 
 std::string AddressText(const SocketAddress& address) {
   char host[INET6_ADDRSTRLEN] = "";
+  if (address.any.sa_family == AF_UNIX) return "unix:";
   if (address.any.sa_family == AF_INET) {
     inet_ntop(AF_INET, &address.ipv4.sin_addr, host, sizeof(host));
     return absl::StrCat("ipv4:", host, ":", ntohs(address.ipv4.sin_port));
@@ -70,19 +76,22 @@ Descriptor ListenOn(const addrinfo& found, int port) {
   return listening;
 }
 
+absl::Status CannotListen(const ListenAddress& address, absl::string_view reason) {
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", address.ToString(), ": ", reason));
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const ListenAddress& address) {
-  const auto refuse = [&address](absl::string_view reason) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", address.ToString(), ": ", reason));
-  };
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const ListenAddress& address,
+                                                         unsigned mode) {
+  if (address.is_unix()) return BindFile(address, mode);
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
   const int error = getaddrinfo(address.host.c_str(), nullptr, &hints, &found);
-  if (error != 0) return refuse(gai_strerror(error));
+  if (error != 0) return CannotListen(address, gai_strerror(error));
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> freed(found, &freeaddrinfo);
   ListenAddress bound = address;
   std::vector<Descriptor> sockets;
@@ -93,14 +102,35 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const ListenAddress& ad
       reason = errno;
       // A name's second address may be one that this machine has not, such as IPv6's loopback.
       if (reason == EADDRNOTAVAIL || reason == EAFNOSUPPORT) continue;
-      return refuse(std::strerror(reason));
+      return CannotListen(address, std::strerror(reason));
     }
     bound.port = BoundPort(listening.get());
     sockets.push_back(std::move(listening));
   }
-  if (sockets.empty()) return refuse(std::strerror(reason));
+  if (sockets.empty()) return CannotListen(address, std::strerror(reason));
   return std::unique_ptr<Listener>(new Listener(bound, std::move(sockets)));
 }
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::BindFile(const ListenAddress& address,
+                                                             unsigned mode) {
+  RETURN_IF_ERROR(CheckCanListen(address));
+  unlink(address.path.c_str());  // of a server that was killed
+  SocketAddress name = {};
+  name.file.sun_family = AF_UNIX;
+  address.path.copy(name.file.sun_path, sizeof(name.file.sun_path) - 1);
+  Descriptor listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // The file never has more than this mode, whatever the process's mask is.
+  if (!listening.valid() || fchmod(listening.get(), mode) != 0 ||
+      bind(listening.get(), &name.any, sizeof(name.file)) != 0 ||
+      chmod(address.path.c_str(), mode) != 0 || listen(listening.get(), SOMAXCONN) != 0) {
+    return CannotListen(address, std::strerror(errno));
+  }
+  std::vector<Descriptor> sockets;
+  sockets.push_back(std::move(listening));
+  return std::unique_ptr<Listener>(new Listener(address, std::move(sockets)));
+}
+
+Listener::~Listener() { Stop(); }
 
 Listener::Listener(ListenAddress address, std::vector<Descriptor> sockets)
     : address_(std::move(address)), sockets_(std::move(sockets)), reserve_(OpenReserve()) {}
@@ -124,6 +154,7 @@ void Listener::OnTick() {
 
 void Listener::Stop() {
   watched_.clear();
+  if (address_.is_unix() && !sockets_.empty()) unlink(address_.path.c_str());
   sockets_.clear();
 }
 

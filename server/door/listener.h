@@ -22,9 +22,11 @@ class Listener {
   // Somebody connected, and there was no descriptor left for him.
   using Refuse = std::function<void(const ConnectionInfo&)>;
 
-  // Listens; port 0 takes a free one. UNAVAILABLE, with the reason, when the address cannot be
-  // listened on.
-  static absl::StatusOr<std::unique_ptr<Listener>> Bind(const ListenAddress& address);
+  // Listens; port 0 takes a free one, and the file of a Unix socket gets this mode. UNAVAILABLE,
+  // with the reason, when the address cannot be listened on.
+  static absl::StatusOr<std::unique_ptr<Listener>> Bind(const ListenAddress& address,
+                                                        unsigned mode = 0600);
+  ~Listener();
 
   // Where it listens, with the port that was taken.
   const ListenAddress& address() const { return address_; }
@@ -42,6 +44,8 @@ class Listener {
     Event event;
   };
 
+  static absl::StatusOr<std::unique_ptr<Listener>> BindFile(const ListenAddress& address,
+                                                            unsigned mode);
   Listener(ListenAddress address, std::vector<Descriptor> sockets);
   void AcceptFrom(int socket);
   // Makes place with the reserve, to turn one away who would else wait for ever. False when even

@@ -47,8 +47,11 @@ void Relay::OnTick(absl::Time now) {
   if (now >= end_by_) return End();
   if (end_by_ != absl::InfiniteFuture()) return;
   if (held_resets_ > 0 && PassResets(now)) up_.GoOn();
-  if (const std::optional<Refusal> refusal = guard_.AtTime(now)) Refuse(*refusal);
-  CheckReader(now);
+  if (const std::optional<Refusal> refusal = guard_.AtTime(now)) {
+    Refuse(*refusal);
+  } else {
+    CheckReader(now);
+  }
   OnChange();
 }
 

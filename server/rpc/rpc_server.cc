@@ -77,6 +77,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   std::unique_ptr<Door> door;
   if (options.door) {
     ASSIGN_OR_RETURN(door, Door::Open({.listen = options.listen,
+                                       .listen_mode = options.listen_mode,
                                        .limits = options.connections,
                                        .frames = {.streams = kMaxStreamsPerConnection},
                                        .clock = &Clock::Real(),

@@ -20,7 +20,8 @@ READY = re.compile(r"peerage-server ready grpc=(\S+) admin=(\S+) model=(\S+)\n")
 
 
 def server_command(*options, model=MODEL, bin=BIN, wrapper=()):
-    return [*map(str, wrapper), str(bin / "peerage-server"), "--model", str(model), "--listen", "127.0.0.1:0",
+    listen = () if "--listen" in options else ("--listen", "127.0.0.1:0")
+    return [*map(str, wrapper), str(bin / "peerage-server"), "--model", str(model), *listen,
             "--admin-listen", "127.0.0.1:0", *options]
 
 

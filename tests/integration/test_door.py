@@ -6,8 +6,10 @@ import pathlib
 import re
 import signal
 import socket
+import stat
 import struct
 import subprocess
+import tempfile
 import unittest
 
 import grpc
@@ -183,6 +185,24 @@ class GuardTest(unittest.TestCase):
         with Server(model=SMALL_MODEL, wrapper=few) as server:
             self.assertIn("the limit of 520 file descriptors leaves 6 connections, at 3 each beside "
                           "500 others, not 1024", server.read_log())
+
+    def test_a_unix_socket_with_the_mode_that_was_asked_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "grpc.sock")
+            options = ("--listen", f"unix:{path}", "--listen-mode", "640")
+            with Server(*options, model=SMALL_MODEL) as killed:
+                self.assertEqual(killed.grpc, f"unix:{path}")
+                self.assertEqual(stat.filemode(path.stat().st_mode), "srw-r-----")
+                refused = run_server_to_its_end("--model", SMALL_MODEL, *options, "--admin-listen", "127.0.0.1:0")
+                self.assertIn("Address already in use", refused.stderr)
+            self.assertTrue(path.exists())
+            with Server(*options, model=SMALL_MODEL) as server:
+                self.assertEqual(server.run("status").returncode, 0)
+                changed = server.run("log-level", "debug")  # for who is on the machine
+                self.assertEqual(changed.returncode, 0, changed.stderr)
+                server.terminate()
+                self.assertEqual(server.wait(), 0)
+            self.assertFalse(path.exists())
 
     def test_without_the_door_grpc_listens_itself(self):
         with Server("--door", "off", model=SMALL_MODEL) as server:
