@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "server/rpc/call_interceptor.h"
 #include "server/rpc/engine_call.h"
+#include "server/rpc/request/answer_size.h"
 #include "server/rpc/request/limits.h"
 #include "server/rpc/request/read_json_request.h"
 
@@ -94,7 +95,8 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
                      std::unique_ptr<Door> door)
     : door_(std::move(door)),
       grpc_log_(std::make_unique<GrpcLog>(parts.log)),
-      model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits},
+      model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits,
+             MostTextBytes(*parts.tokenizer)},
       backend_{.engine = parts.engine,
                .expert_usage = parts.expert_usage,
                .model = &model_,

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "server/rpc/request/limits.h"
 
 namespace peerage {
@@ -104,7 +105,33 @@ absl::StatusOr<uint64_t> CheckRecords(const Request& request, const ServedModel&
   return trace + hidden;
 }
 
+// What log-probabilities take; alternatives as CheckAnswerSize has them.
+uint64_t ReportedBytes(uint64_t tokens, int32_t alternatives) {
+  return alternatives < 0 ? 0 : tokens * LogprobBytes(static_cast<uint32_t>(alternatives));
+}
+
+// Of text and ids, beside the `rest` of an answer.
+absl::Status CheckTextSize(uint64_t tokens, uint64_t bytes_of_token, uint64_t rest) {
+  const uint64_t bytes = tokens * bytes_of_token;
+  if (bytes + rest <= kMaxResponseBytes) return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrCat(
+      "the text of ", tokens, " tokens could take ", bytes, " bytes",
+      rest > 0 ? absl::StrCat(", beside ", rest, " of what else is asked for") : "",
+      ", the limit of an answer is ", kMaxResponseBytes, ": ask for fewer tokens, or as a stream"));
+}
+
 }  // namespace
+
+uint64_t MostTextBytes(const Tokenizer& tokenizer) {
+  // What is not UTF-8 by itself may become U+FFFD, of three bytes, for each byte.
+  constexpr uint64_t kReplacement = 3;
+  uint64_t most = kReplacement;
+  for (int id = 0; id < tokenizer.vocab_size(); ++id) {
+    const absl::string_view bytes = tokenizer.Bytes(static_cast<TokenId>(id));
+    most = std::max<uint64_t>(most, bytes.size() * (IsValidUtf8(bytes) ? 1 : kReplacement));
+  }
+  return most;
+}
 
 uint64_t ComputedTokens(const GenerateRequest& request) {
   return request.prompt.size() + uint64_t{request.candidates} * (request.stopping.max_tokens - 1);
@@ -122,9 +149,12 @@ absl::Status CheckAnswer(const GenerateRequest& request, const ServedModel& mode
   ASSIGN_OR_RETURN(const uint64_t record_bytes, CheckRecords(request, model));
   const int32_t prompt_alternatives =
       request.prompt_logprobs ? std::max(request.alternatives, 0) : -1;
+  const uint64_t generated = uint64_t{request.candidates} * request.stopping.max_tokens;
   RETURN_IF_ERROR(CheckAnswerSize(request.prompt.size(), prompt_alternatives, record_bytes));
-  return CheckAnswerSize(uint64_t{request.candidates} * request.stopping.max_tokens,
-                         request.alternatives, record_bytes);
+  RETURN_IF_ERROR(CheckAnswerSize(generated, request.alternatives, record_bytes));
+  const uint64_t rest = ReportedBytes(request.prompt.size(), prompt_alternatives) +
+                        ReportedBytes(generated, request.alternatives) + record_bytes;
+  return CheckTextSize(generated, kTokenIdBytes + model.token_text_bytes, rest);
 }
 
 absl::Status CheckAnswer(const ScoreRequest& request, const ServedModel& model) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "model/tokenizer/tokenizer.h"
 #include "server/engine/request.h"
 #include "server/rpc/request/served_model.h"
 
@@ -13,11 +14,15 @@ namespace peerage {
 uint64_t ComputedTokens(const GenerateRequest& request);
 uint64_t ComputedTokens(const ScoreRequest& request);
 
+// The most bytes of text that a generated token adds to an answer.
+uint64_t MostTextBytes(const Tokenizer& tokenizer);
+
 // Whether a request's answer can be given, before anything is computed for it.
 // FAILED_PRECONDITION for an expert trace above the server's level, OUT_OF_RANGE for a full one and
 // hidden states that together might outgrow the server's limit.
 //
-// A unary answer is one message: OUT_OF_RANGE for one that might be larger than a message.
+// A unary answer is one message: OUT_OF_RANGE for one that might be larger than a message, were all
+// its tokens the longest that there are.
 absl::Status CheckAnswer(const GenerateRequest& request, const ServedModel& model);
 absl::Status CheckAnswer(const ScoreRequest& request, const ServedModel& model);
 

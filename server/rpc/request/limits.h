@@ -36,6 +36,7 @@ inline constexpr uint64_t LogprobBytes(uint32_t alternatives) {
   return 20 + 9 * uint64_t{alternatives};
 }
 inline constexpr size_t kTokenizedTokenBytes = 8;
+inline constexpr size_t kTokenIdBytes = 5;
 
 // What is read at once, on gRPC's threads: takes less than half a millisecond, whatever it holds.
 inline constexpr size_t kBytesReadAtOnce = 4 << 10;

@@ -24,6 +24,8 @@ struct ServedModel {
   ModelDescription description;
   const Tokenizer* tokenizer = nullptr;
   TraceLimits trace_limits = {};
+  // The longest text that one generated token may add to an answer; answer_size.h computes it.
+  uint64_t token_text_bytes = 0;
 
   // Resolves a request's `model`: empty means this one, any other name is NOT_FOUND.
   absl::Status CheckName(absl::string_view requested) const;

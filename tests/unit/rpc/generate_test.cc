@@ -148,6 +148,26 @@ TEST(GenerateTest, ATraceOfADenseModelHasNoLayers) {
   EXPECT_THAT(response.expert_trace().layers(), IsEmpty());
 }
 
+// It would be lost after all the work.
+TEST(GenerateTest, RefusesATextThatMayBecomeLargerThanAMessage) {
+  TestServer server({.model = {.capacity = {.block_tokens = 64,
+                                            .num_blocks = 8192,
+                                            .num_slots = 16,
+                                            .max_step_tokens = 64},
+                               .context_length = 32'768}});
+  v1::GenerateRequest request = GreedyRequest(30'000);
+  request.mutable_sampling()->set_candidates(16);
+
+  grpc::ClientContext context;
+  v1::GenerateResponse response;
+  const grpc::Status status = server.inference().Generate(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::OUT_OF_RANGE);
+  EXPECT_EQ(status.error_message(),
+            "the text of 480000 tokens could take 5280000 bytes, the limit of an answer is "
+            "4194304: ask for fewer tokens, or as a stream");
+  EXPECT_EQ(server.model().num_computed_tokens(), 0);
+}
+
 TEST(GenerateTest, RefusesAnAnswerThatNoClientWouldAccept) {
   TestServer server({.model = {.capacity = {.block_tokens = 64,
                                             .num_blocks = 8192,

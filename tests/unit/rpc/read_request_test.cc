@@ -177,5 +177,32 @@ TEST_F(ReadRequestTest, KeepsScoresWithinWhatAnAnswerHolds) {
   EXPECT_TRUE(absl::IsOutOfRange(ReadRequest(score, model_, call_).status()));
 }
 
+TEST(AnswerSizeTest, OfATextIsTogetherWithWhatElseIsAskedFor) {
+  constexpr uint32_t kLimit = 4 << 20;
+  const ServedModel model{.token_text_bytes = 100};  // and five of the id
+  GenerateRequest request;
+  const auto fits = [&](uint32_t max_tokens) {
+    request.stopping.max_tokens = max_tokens;
+    const absl::Status status = CheckAnswer(request, model);
+    EXPECT_TRUE(status.ok() || absl::IsOutOfRange(status)) << status;
+    return status.ok();
+  };
+  EXPECT_TRUE(fits(kLimit / 105));
+  EXPECT_FALSE(fits(kLimit / 105 + 1));
+  request.alternatives = 2;  // 38 bytes
+  EXPECT_TRUE(fits(kLimit / 143));
+  EXPECT_FALSE(fits(kLimit / 143 + 1));
+  request.prompt.assign(1000, 1);
+  request.prompt_logprobs = true;
+  EXPECT_TRUE(fits((kLimit - 38'000) / 143));
+  EXPECT_FALSE(fits((kLimit - 38'000) / 143 + 1));
+  request.candidates = 2;
+  EXPECT_FALSE(fits((kLimit - 38'000) / 143));
+}
+
+TEST(AnswerSizeTest, KnowsTheLongestTextOfAToken) {
+  EXPECT_EQ(MostTextBytes(FakeTokenizer()), 6) << "<user>";
+}
+
 }  // namespace
 }  // namespace peerage
