@@ -66,8 +66,10 @@ std::vector<ExpertTally> PickLog::Tallies() const {
 uint64_t TraceBytes(absl::Span<const ExpertLayer> layers) {
   uint64_t bytes = 0;
   for (const ExpertLayer& layer : layers) {
-    bytes += PickLog::kMaxLoosePicks * (sizeof(uint32_t) + sizeof(float)) +
-             std::min<uint64_t>(layer.num_experts, PickLog::kMaxLoosePicks) * sizeof(ExpertTally);
+    const uint64_t tallies =
+        std::min<uint64_t>(layer.num_experts, PickLog::kMaxLoosePicks) * sizeof(ExpertTally);
+    const uint64_t log = PickLog::kMaxLoosePicks * (sizeof(uint32_t) + sizeof(float)) + tallies;
+    bytes += 2 * log + tallies;
   }
   return bytes;
 }

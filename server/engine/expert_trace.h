@@ -64,7 +64,9 @@ struct ExpertTrace {
   std::vector<PickLog> layers;  // [the model's expert layers]; none when nothing is traced
 };
 
-// Bytes that one request's log of these layers takes before it outgrows kMaxLoosePicks.
+// Bytes that a running request's sums of these layers take, however many parts it has, while they
+// have no more than kMaxLoosePicks experts: the logs of its prompt and of a part, and the sums of
+// the parts that are complete. A branch more takes another log, but is a sequence of its own.
 uint64_t TraceBytes(absl::Span<const ExpertLayer> layers);
 
 }  // namespace peerage

@@ -71,7 +71,9 @@ class EngineCall : public ResponseSink {
 
   // ResponseSink:
   void OnStarted(uint32_t cached_tokens) override { trace_.SetCached(cached_tokens); }
-  void OnPromptTrace(ExpertTrace trace) override { trace_.AddPrompt(std::move(trace)); }
+  void OnPromptTrace(ExpertTrace trace) override {
+    AddTrace([this, trace = std::move(trace)]() mutable { trace_.AddPrompt(std::move(trace)); });
+  }
   void OnHiddenStates(HiddenStates states) override { hidden_.Add(std::move(states)); }
 
  protected:
@@ -87,6 +89,14 @@ class EngineCall : public ResponseSink {
     backend_.answers->Run(std::move(part));
   }
 
+  // To be called with every part's, before it is Answered. It becomes sums behind the worker's
+  // back.
+  void AddPartTrace(uint32_t part, ExpertTrace trace) {
+    AddTrace([this, part, trace = std::move(trace)]() mutable {
+      trace_.AddPart(part, std::move(trace));
+    });
+  }
+
   // To be called by Read: the trace tells of the message's control.
   template <typename Message>
   void KeepControl(const Message& message) {
@@ -99,6 +109,11 @@ class EngineCall : public ResponseSink {
   HiddenAnswer& hidden() { return hidden_; }
 
  private:
+  // The call is alive when its turn comes: its end is answered behind this.
+  void AddTrace(std::function<void()> add) {
+    if (trace_.wanted()) Answer(std::move(add));
+  }
+
   template <typename Request>
   void Submit(Request request, std::shared_ptr<ResponseSink> self) {
     const ModelDescription& model = backend_.model->description;
@@ -131,9 +146,8 @@ class EngineCall : public ResponseSink {
   const Backend backend_;
   const Call call_;
   std::optional<v1::ExpertControl> control_;  // of the message, from Read to Submit
-  // The engine's alone, then the answering lane's.
-  TraceAnswer trace_;
-  HiddenAnswer hidden_;
+  TraceAnswer trace_;    // the engine's until its first part, then the answering lane's
+  HiddenAnswer hidden_;  // the engine's alone, then the answering lane's
 
   mutable absl::Mutex mu_;
   std::optional<RequestHandle> handle_ ABSL_GUARDED_BY(mu_);

@@ -67,10 +67,12 @@ void GenerateStreamCall::Flush(uint32_t candidate) {
 
 void GenerateStreamCall::OnFinished(CandidateFinish finish) {
   Flush(finish.candidate);
-  trace().AddPart(finish.candidate, std::move(finish.trace));
-  Answer([self = shared_from_this(), finished = ToFinished(finish), trace = trace().Cut(),
+  AddPartTrace(finish.candidate, std::move(finish.trace));
+  Answer([self = shared_from_this(), finished = ToFinished(finish),
           hidden = hidden().Cut()]() mutable {
-    if (trace.wanted()) *finished.mutable_expert_trace() = trace.ToProto();
+    if (self->trace().wanted()) {
+      *finished.mutable_expert_trace() = self->trace().Cut().ToProto();
+    }
     hidden.MoveTo(*finished.mutable_hidden_states());
     self->PushFinished(std::move(finished));
   });

@@ -40,15 +40,15 @@ class ScoreStreamCall::Item final : public EngineCall, public std::enable_shared
 
   void OnScore(ContinuationScore score) override {
     AddScore(score, *backend().model->tokenizer, *response_.mutable_response());
-    trace().AddPart(score.continuation, std::move(score.trace));
+    AddPartTrace(score.continuation, std::move(score.trace));
   }
 
   void OnDone(absl::Status status, const Timings& timings) override {
-    if (!status.ok()) return Refused(status);
     *response_.mutable_response()->mutable_timings() = ToProto(timings);
-    Answer([self = shared_from_this()] {
+    Answer([self = shared_from_this(), status = std::move(status)] {
+      if (!status.ok()) return self->Refused(status);
       if (self->trace().wanted()) {
-        *self->response_.mutable_response()->mutable_expert_trace() = self->trace().ToProto();
+        *self->response_.mutable_response()->mutable_expert_trace() = self->trace().Cut().ToProto();
       }
       self->hidden().MoveTo(*self->response_.mutable_response()->mutable_hidden_states());
       self->stream_->Answer(self, self->response_);

@@ -40,6 +40,11 @@ void AddTop(std::vector<ExpertTally> tallies, double sum, v1::LayerTrace& result
 
 void TraceAnswer::Add(size_t part, ExpertTrace trace) {
   if (trace.layers.empty()) return;
+  sums_.resize(layers_.size());
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    sums_[i] = MergeTallies(sums_[i], trace.layers[i].Tallies());
+  }
+  if (level_ != ExpertTraceLevel::kFull) return;
   if (parts_.size() <= part) parts_.resize(part + 1);
   parts_[part] = std::move(trace);
 }
@@ -47,6 +52,7 @@ void TraceAnswer::Add(size_t part, ExpertTrace trace) {
 TraceAnswer TraceAnswer::Cut() {
   TraceAnswer cut(level_, layers_);
   cut.cached_tokens_ = cached_tokens_;
+  cut.sums_.swap(sums_);
   cut.parts_.swap(parts_);
   cut.control_ = std::exchange(control_, std::nullopt);
   return cut;
@@ -69,10 +75,7 @@ v1::ExpertTrace TraceAnswer::ToProto() const {
 
 void TraceAnswer::AddSums(size_t layer, v1::LayerTrace& result) const {
   std::vector<ExpertTally> tallies;
-  for (const ExpertTrace& part : parts_) {
-    if (part.layers.empty()) continue;
-    tallies = MergeTallies(tallies, part.layers[layer].Tallies());
-  }
+  if (!sums_.empty()) tallies = sums_[layer];
   uint64_t selections = 0;
   uint64_t score = 0;
   for (const ExpertTally& tally : tallies) {

@@ -13,9 +13,10 @@
 namespace peerage {
 
 // Gathers the expert traces of a request's parts as the engine delivers them, in any order, and
-// makes the answer of them: the prompt or context first, then the others by index.
+// makes the answer of them: the prompt or context first, then the others by index. Of a summary it
+// keeps the sums alone, whatever the number of parts.
 //
-// Threads: one at a time.
+// Threads: one at a time. Adding a part sorts and sums what it has: not for a worker's thread.
 class TraceAnswer {
  public:
   // `layers`, the model's, must outlive the answer.
@@ -34,10 +35,11 @@ class TraceAnswer {
   // What was added since the last call, as an answer of its own; the control is in the first.
   TraceAnswer Cut();
 
-  // Sorts and sums: not for a worker's thread.
   v1::ExpertTrace ToProto() const;
 
  private:
+  using Sums = std::vector<std::vector<ExpertTally>>;  // [layers][experts that were picked]
+
   void Add(size_t part, ExpertTrace trace);
   void AddSums(size_t layer, v1::LayerTrace& result) const;
   void AddPicks(size_t layer, v1::LayerTrace& result) const;
@@ -46,7 +48,8 @@ class TraceAnswer {
   absl::Span<const ExpertLayer> layers_;
   std::optional<v1::ExpertControl> control_;
   uint32_t cached_tokens_ = 0;
-  std::vector<ExpertTrace> parts_;  // in order; a part that was not added has no layers
+  Sums sums_;                       // none before the first part
+  std::vector<ExpertTrace> parts_;  // of a full trace, in order; one that was not added is empty
 };
 
 }  // namespace peerage

@@ -28,7 +28,7 @@ void GenerateCall::OnFinished(CandidateFinish finish) {
   *response().mutable_candidates(finish.candidate)->mutable_finish() = ToProto(finish);
   v1::Usage& usage = *response().mutable_usage();
   usage.set_completion_tokens(usage.completion_tokens() + finish.completion_tokens);
-  trace().AddPart(finish.candidate, std::move(finish.trace));
+  AddPartTrace(finish.candidate, std::move(finish.trace));
 }
 
 absl::StatusOr<ScoreRequest> ScoreCall::Read() {
@@ -41,7 +41,7 @@ absl::StatusOr<ScoreRequest> ScoreCall::Read() {
 
 void ScoreCall::OnScore(ContinuationScore score) {
   AddScore(score, *backend().model->tokenizer, response());
-  trace().AddPart(score.continuation, std::move(score.trace));
+  AddPartTrace(score.continuation, std::move(score.trace));
 }
 
 }  // namespace peerage

@@ -45,7 +45,7 @@ class UnaryCall : public SharedReactor<grpc::ServerUnaryReactor>,
     *response_.mutable_timings() = ToProto(timings);
     Answer([self = this->shared_from_this(), status = std::move(status)] {
       if (status.ok() && self->trace().wanted()) {
-        *self->response_.mutable_expert_trace() = self->trace().ToProto();
+        *self->response_.mutable_expert_trace() = self->trace().Cut().ToProto();
       }
       self->hidden().MoveTo(*self->response_.mutable_hidden_states());
       self->End(status);

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +12,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "model/experts/expert_usage.h"
+#include "server/rpc/trace_answer.h"
 #include "tests/unit/rpc/test_server.h"
 
 namespace peerage {
@@ -210,6 +212,35 @@ TEST(ExpertTraceLaneTest, DoesNotWaitForASumOverManyExperts) {
 
   EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(response.expert_trace().layers_size(), 2);
+}
+
+// Of a thousand continuations nothing is kept but their sums. (Some sanitizers' allocators do not
+// tell what is in use.)
+TEST(ExpertTraceMemoryTest, OfASummaryIsWhatWasPlannedHoweverManyParts) {
+  const std::vector<ExpertLayer> layers = {
+      {.layer = 1, .kind = ExpertLayerKind::kPeer, .num_experts = 4096, .heads = 8, .top_k = 16},
+      {.layer = 5, .kind = ExpertLayerKind::kPeer, .num_experts = 4096, .heads = 8, .top_k = 16}};
+  constexpr int kParts = 1024;
+  constexpr int kPicks = 4096;
+  std::vector<uint32_t> ids(kPicks);
+  for (int i = 0; i < kPicks; ++i) ids[i] = static_cast<uint32_t>(i);
+  const std::vector<float> weights(kPicks, 0.5f);
+  TraceAnswer answer(ExpertTraceLevel::kSummary, layers);
+
+  const size_t before = mallinfo2().uordblks;
+  for (int part = 0; part < kParts; ++part) {
+    ExpertTrace trace{.tokens = kPicks / 128,
+                      .layers = std::vector<PickLog>(2, PickLog(/*keep_all=*/false))};
+    for (PickLog& log : trace.layers) log.Append({.ids = ids, .weights = weights});
+    answer.AddPart(part, std::move(trace));
+  }
+  const size_t held = mallinfo2().uordblks - before;
+
+  EXPECT_LE(held, TraceBytes(layers));
+  const v1::ExpertTrace trace = answer.ToProto();
+  ASSERT_EQ(trace.layers_size(), 2);
+  EXPECT_EQ(trace.layers(1).selections(), uint64_t{kParts} * kPicks);
+  EXPECT_EQ(trace.layers(1).distinct_experts(), 4096);
 }
 
 TEST(ExpertTraceLimitsTest, IsEmptyWhereNothingWasComputed) {
