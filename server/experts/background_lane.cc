@@ -32,10 +32,26 @@ void BackgroundLane::Run(std::function<void()> task) {
   changed_.Signal();
 }
 
-void BackgroundLane::RunAt(absl::Time when, std::function<void()> task) {
+BackgroundLane::Timer BackgroundLane::RunAt(absl::Time when, std::function<void()> task) {
   absl::MutexLock lock(&mu_);
-  later_.emplace(when, std::move(task));
+  const Timer timer(when, ++last_timer_);
+  later_.emplace(timer, std::move(task));
   changed_.Signal();
+  return timer;
+}
+
+void BackgroundLane::Forget(const Timer& timer) {
+  std::function<void()> forgotten;  // what it holds may call back
+  absl::MutexLock lock(&mu_);
+  const auto found = later_.find(timer);
+  if (found == later_.end()) return;
+  forgotten = std::move(found->second);
+  later_.erase(found);
+}
+
+size_t BackgroundLane::num_timers() const {
+  absl::MutexLock lock(&mu_);
+  return later_.size();
 }
 
 void BackgroundLane::Wake() {
@@ -53,7 +69,7 @@ std::function<void()> BackgroundLane::Next() {
   absl::MutexLock lock(&mu_);
   while (true) {
     const absl::Duration left =
-        later_.empty() ? absl::InfiniteDuration() : later_.begin()->first - clock_->Now();
+        later_.empty() ? absl::InfiniteDuration() : later_.begin()->first.first - clock_->Now();
     if (left <= absl::ZeroDuration()) {
       ready_.push_back(std::move(later_.begin()->second));
       later_.erase(later_.begin());

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -36,7 +39,14 @@ class BackgroundLane {
   BackgroundLane& operator=(const BackgroundLane&) = delete;
 
   void Run(std::function<void()> task);
-  void RunAt(absl::Time when, std::function<void()> task);
+  // Returns what Forget takes.
+  using Timer = std::pair<absl::Time, uint64_t>;
+  Timer RunAt(absl::Time when, std::function<void()> task);
+  // The task does not run, unless its time has come already. What it holds is let go of.
+  void Forget(const Timer& timer);
+
+  // Of tasks that wait for their time.
+  size_t num_timers() const;
 
   // Looks at the clock again: for clocks that jump.
   void Wake();
@@ -49,10 +59,11 @@ class BackgroundLane {
   const Clock* const clock_;
   const Priority priority_;
 
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   absl::CondVar changed_;
   std::deque<std::function<void()>> ready_ ABSL_GUARDED_BY(mu_);
-  std::multimap<absl::Time, std::function<void()>> later_ ABSL_GUARDED_BY(mu_);
+  std::map<Timer, std::function<void()>> later_ ABSL_GUARDED_BY(mu_);
+  uint64_t last_timer_ ABSL_GUARDED_BY(mu_) = 0;
   bool ending_ ABSL_GUARDED_BY(mu_) = false;
 
   std::thread thread_;

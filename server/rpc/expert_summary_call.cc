@@ -60,12 +60,13 @@ void ExpertSummaryCall::Ask() {
     absl::MutexLock lock(&mu_);
     if (cancelled_) return;
     asking_ = true;
+    // The timer first: who reads a summary knows that the next one will come. It runs on the lane
+    // of answers, where nothing takes long.
+    next_ =
+        backend_.answers->RunAt(backend_.clock->Now() + query_.interval, [weak = weak_from_this()] {
+          if (const auto self = weak.lock()) self->OnTime();
+        });
   }
-  // The timer first: who reads a summary knows that the next one will come. It runs on the lane of
-  // answers, where nothing takes long.
-  backend_.answers->RunAt(backend_.clock->Now() + query_.interval, [weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->OnTime();
-  });
   backend_.expert_usage->Summarize(
       query_.window,
       [self = shared_from_this()](const Summary& summary) { self->Answer(summary); });
@@ -79,7 +80,7 @@ void ExpertSummaryCall::Answer(const Summary& summary) {
     writing_ = true;
     if (cancelled_) status = absl::CancelledError("the call was cancelled");
   }
-  if (!status.ok()) return Do(queue_.Close(std::move(status)));
+  if (!status.ok()) return End(std::move(status));
   v1::WatchExpertSummaryResponse message;
   *message.mutable_time() = peerage::ToProto((*summary)->time);
   const std::vector<ExpertLayer>& layers = backend_.model->description.expert_layers;
@@ -107,7 +108,18 @@ void ExpertSummaryCall::OnCancel() {
     cancelled_ = true;
     if (asking_) return;
   }
-  Do(queue_.Close(absl::CancelledError("the call was cancelled")));
+  End(absl::CancelledError("the call was cancelled"));
+}
+
+// With the timer, which would outlive the call by up to a day.
+void ExpertSummaryCall::End(absl::Status status) {
+  BackgroundLane::Timer next;
+  {
+    absl::MutexLock lock(&mu_);
+    next = next_;
+  }
+  backend_.answers->Forget(next);
+  Do(queue_.Close(std::move(status)));
 }
 
 }  // namespace peerage

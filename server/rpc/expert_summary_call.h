@@ -48,6 +48,8 @@ class ExpertSummaryCall final
   // It is time for the next summary.
   void OnTime();
   void Answer(const Summary& summary);
+  // Ends the call as soon as nobody delivers to it.
+  void End(absl::Status status);
 
   const Backend backend_;
   const ExpertSummaryQuery query_;
@@ -58,6 +60,7 @@ class ExpertSummaryCall final
   // The next summary is due as soon as the last one is written.
   bool due_ ABSL_GUARDED_BY(mu_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  BackgroundLane::Timer next_ ABSL_GUARDED_BY(mu_);  // when the next summary is due
 };
 
 }  // namespace peerage

@@ -410,6 +410,23 @@ TEST(ExpertServiceTest, GivesOutOneSummaryForASecond) {
   EXPECT_EQ(tokens(), 2);
 }
 
+// Its next summary is due in a day.
+TEST(ExpertServiceTest, AWatchLeavesNoTimerBehind) {
+  TestServer server(WithExperts());
+  const size_t before = server.answers().num_timers();
+  v1::WatchExpertSummaryRequest request;
+  request.set_window(v1::USAGE_WINDOW_TOTAL);
+  request.mutable_interval()->set_seconds(86'400);
+  grpc::ClientContext context;
+  const auto reader = server.experts().WatchExpertSummary(&context, request);
+  v1::WatchExpertSummaryResponse summary;
+  ASSERT_TRUE(reader->Read(&summary));
+  EXPECT_EQ(server.answers().num_timers(), before + 1);
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  while (server.answers().num_timers() > before) std::this_thread::yield();
+}
+
 TEST(ExpertServiceTest, WatchersDoNotKeepTheServerFromStopping) {
   auto server = std::make_unique<TestServer>(WithExperts());
   v1::WatchExpertSummaryRequest request;

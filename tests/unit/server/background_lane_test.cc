@@ -51,6 +51,28 @@ TEST(BackgroundLaneTest, RunsATaskAtItsTime) {
   EXPECT_THAT(order, ElementsAre(1, 2));
 }
 
+TEST(BackgroundLaneTest, ForgetsATask) {
+  FakeClock clock;
+  BackgroundLane side(&clock);
+  auto held = std::make_shared<int>();
+  const std::weak_ptr<int> seen = held;
+  bool ran = false;
+  const auto timer =
+      side.RunAt(clock.Now() + absl::Hours(1), [&ran, held = std::move(held)] { ran = true; });
+  EXPECT_EQ(side.num_timers(), 1);
+  side.Forget(timer);
+  side.Forget(timer);
+  EXPECT_TRUE(seen.expired());
+  EXPECT_EQ(side.num_timers(), 0);
+
+  absl::Notification later;
+  side.RunAt(clock.Now() + absl::Hours(2), [&] { later.Notify(); });
+  clock.Advance(absl::Hours(2));
+  side.Wake();
+  later.WaitForNotification();
+  EXPECT_FALSE(ran);
+}
+
 TEST(BackgroundLaneTest, DropsWhatWaitsForItsTime) {
   FakeClock clock;
   const auto held = std::make_shared<int>();
