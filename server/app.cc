@@ -283,6 +283,11 @@ absl::Status App::Serve() {
   return absl::OkStatus();
 }
 
+  idle_memory_.emplace(&sums_, &Clock::Real(), IdleMemory::ThisProcess([this] {
+    const EngineStatus status = engine_->status();
+    return status.requests_running + status.requests_waiting == 0;
+  }));
+  idle_memory_->Start();
 // Those of experts are there once the model is.
 std::vector<const prometheus::Collectable*> App::Collectables() const {
   std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_,

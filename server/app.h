@@ -17,6 +17,7 @@
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
+#include "server/idle_memory.h"
 #include "server/log/log.h"
 #include "server/log/request_log.h"
 #include "server/metrics/call_metrics.h"
@@ -102,6 +103,7 @@ class App {
   std::optional<Playground> playground_;
   std::optional<ExpertMetrics> expert_metrics_;
   std::optional<ExpertMetricsUpdates> expert_metrics_updates_;
+  std::optional<IdleMemory> idle_memory_;
   BackgroundLane figures_;  // for metrics, which nobody waits for
   BackgroundLane sums_;     // over all experts
   BackgroundLane answers_;  // that would hold up the worker

@@ -15,6 +15,7 @@
 #include "server/app.h"
 #include "server/config.h"
 #include "server/engine/clock.h"
+#include "server/idle_memory.h"
 #include "server/log/log.h"
 #include "server/shutdown_signals.h"
 
@@ -65,6 +66,7 @@ int Main(const std::vector<std::string>& arguments) {
   // Who reads what is printed may go at any moment; that is no reason to end.
   std::signal(SIGPIPE, SIG_IGN);
   LeaveLockOrderUnchecked();
+  BoundArenas();
   const absl::StatusOr<CommandLine> command_line =
       ParseCommandLine(arguments, ProcessEnvironment());
   if (command_line.ok() && command_line->print_config) {
