@@ -23,7 +23,8 @@
 namespace peerage {
 namespace {
 
-// After the engine is drained, results may still be on their way to slow clients.
+// Once the engine is drained, results may still be on their way to slow clients, until the drain's
+// deadline; when that is past, so long. So long has everybody else, who may never be done.
 constexpr absl::Duration kFlushTimeout = absl::Seconds(1);
 
 // Texts are read beside the model's threads, and a megabyte takes a tenth of a second.
@@ -260,6 +261,8 @@ absl::Status App::Serve() {
                    .max_waiting = config_.max_queued_requests};
   options.max_request_bytes = config_.max_request_mib << 20;
   options.min_ping_interval = config_.min_ping_interval;
+  options.slow_readers = {.patience = config_.slow_reader_timeout,
+                          .max_unsent_bytes = int64_t{config_.max_unsent_mib} << 20};
   options.log_content = config_.log_content;
   if (options.log_content) {
     log_.Write(LogLevel::kWarn, "--log-content: prompts and answers are logged");
@@ -280,14 +283,14 @@ absl::Status App::Serve() {
   playground_.emplace(engine_.get(), tokenizer_.get(), read);
   playground_->AddTo(*admin_);
   serving_ = engine_.get();
-  return absl::OkStatus();
-}
-
   idle_memory_.emplace(&sums_, &Clock::Real(), IdleMemory::ThisProcess([this] {
     const EngineStatus status = engine_->status();
     return status.requests_running + status.requests_waiting == 0;
   }));
   idle_memory_->Start();
+  return absl::OkStatus();
+}
+
 // Those of experts are there once the model is.
 std::vector<const prometheus::Collectable*> App::Collectables() const {
   std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_,
@@ -342,9 +345,12 @@ App::Drained App::Drain(absl::Duration drain_timeout) {
   log_.Write(LogLevel::kInfo,
              absl::StrCat("draining: ", status.requests_running, " requests running, ",
                           status.requests_waiting, " waiting"));
-  if (!engine_->Drain(Clock::Real().Now() + drain_timeout)) return Drained::kHangs;
-  playground_->Drain(kFlushTimeout);
-  rpc_->Shutdown(absl::Now() + kFlushTimeout);
+  const absl::Time deadline = Clock::Real().Now() + drain_timeout;
+  if (!engine_->Drain(deadline)) return Drained::kHangs;
+  const absl::Duration left = std::max(deadline - Clock::Real().Now(), kFlushTimeout);
+  const absl::Time answers_deadline = absl::Now() + left;
+  playground_->Drain(left);
+  rpc_->Shutdown(answers_deadline, absl::Now() + kFlushTimeout);
   log_.Write(LogLevel::kInfo, "drained");
   const EngineStatus end = engine_->status();
   return end.hangs ? Drained::kHangs : end.loads ? Drained::kLoads : Drained::kWholly;

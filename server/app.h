@@ -55,8 +55,8 @@ class App {
 
   ~App();
 
-  // Stops admission, is no longer ready, and returns when every call has ended; after
-  // `drain_timeout` the rest is cancelled.
+  // Stops admission, is no longer ready, and returns when every call has ended, and what was
+  // computed for it is with its client; after `drain_timeout` the rest is cancelled.
   // kHangs: a step does, also one that was ended. kLoads: every call has ended, and a model is
   // being loaded. Either way the process has to end without destroying the app, which would wait
   // for that.

@@ -41,6 +41,8 @@ struct ServerConfig {
   int32_t max_connections = 1024;
   int32_t max_connections_per_peer = 256;
   int32_t max_calls = 2048;
+  absl::Duration slow_reader_timeout = absl::Minutes(1);
+  int32_t max_unsent_mib = 256;
   std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
   std::string prefix_cache = "on";          // "on" or "off"
   std::string admission = "reserve";        // "reserve" or "optimistic"

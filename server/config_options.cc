@@ -262,6 +262,24 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) {
        return QuoteToml(absl::FormatDuration(config.min_ping_interval));
      }},
+    {"slow-reader-timeout", "DURATION",
+     "How long a call waits for a client that does not take its answer, less what it has waited "
+     "before, more as the client goes on",
+     "1m",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetDuration(value, absl::Milliseconds(1), &config->slow_reader_timeout);
+     },
+     [](const ServerConfig& config) {
+       return QuoteToml(absl::FormatDuration(config.slow_reader_timeout));
+     }},
+    {"max-unsent-mib", "MIB",
+     "Answers that clients have not taken, of all calls; at half of it the slowest readers' calls "
+     "are ended, beyond it requests are refused",
+     "256",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1000000}, &config->max_unsent_mib);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_unsent_mib); }},
     {"kv-cache-mib", "MIB",
      "Memory of the KV cache, or auto: what max-sequences full contexts need, at most a quarter of "
      "the available memory, or nine tenths of what is left on a CUDA device",

@@ -7,6 +7,7 @@
 #include "server/experts/expert_usage_reader.h"
 #include "server/log/log.h"
 #include "server/rpc/request/served_model.h"
+#include "server/rpc/slow_readers.h"
 #include "server/rpc/text_pool.h"
 
 namespace peerage {
@@ -22,6 +23,7 @@ struct Backend {
   EngineObserver* observer = nullptr;  // the engine's; told of what never reaches the engine
   BackgroundLane* answers = nullptr;   // where answers are made that would hold up a worker
   TextPool* texts = nullptr;           // where what clients wrote is read
+  SlowReaders* readers = nullptr;      // of the answers
   Log* log = nullptr;
   const Door* door = nullptr;  // by which clients came, if by any
   bool log_content = false;    // what requests hold is logged

@@ -1,13 +1,17 @@
 #include "server/rpc/call_interceptor.h"
 
 #include <google/protobuf/descriptor.h>
+#include <grpcpp/support/byte_buffer.h>
 
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
@@ -33,6 +37,22 @@ bool IsServed(const std::string& method) {
   return served.contains(method);
 }
 
+bool IsInference(absl::string_view method) {
+  const absl::string_view service = v1::InferenceService::service_full_name();
+  return absl::ConsumePrefix(&method, service) && absl::StartsWith(method, "/");
+}
+
+// Of a message that is about to be sent, as gRPC has it: calls of inference make bytes of theirs
+// themselves (message_bytes.h). Of the other methods, one has messages that are not small.
+size_t BytesOf(const void* message, absl::string_view method) {
+  if (message == nullptr) return 0;
+  if (IsInference(method)) return static_cast<const grpc::ByteBuffer*>(message)->Length();
+  if (method == "peerage.v1.ExpertService/GetExpertUsage") {
+    return static_cast<const v1::GetExpertUsageResponse*>(message)->ByteSizeLong();
+  }
+  return 0;
+}
+
 // gRPC's word for it would be UNIMPLEMENTED, as if the method were not there, and no reason.
 absl::Status NoSuchMessage() {
   return absl::InvalidArgumentError(
@@ -41,29 +61,43 @@ absl::Status NoSuchMessage() {
 
 class CallInterceptor final : public grpc::experimental::Interceptor {
  public:
-  CallInterceptor(ServerRpcInfo* info, const Gate* gate, EngineObserver* observer,
-                  const Clock* clock, CallsInFlight* calls)
+  CallInterceptor(ServerRpcInfo* info, const CallParts& parts)
       : info_(info),
-        gate_(gate),
-        observer_(observer),
-        clock_(clock),
-        begin_(clock->Now()),
-        calls_(calls),
-        generation_(calls->Begin()) {}
-  ~CallInterceptor() override { calls_->End(generation_); }
+        parts_(parts),
+        begin_(parts.clock->Now()),
+        generation_(parts.calls->all.Begin()),
+        method_(absl::StripPrefix(info->method(), "/")),
+        reader_(parts.readers, method_) {
+    const bool ends_by_itself = info->type() == ServerRpcInfo::Type::UNARY ||
+                                info->type() == ServerRpcInfo::Type::SERVER_STREAMING;
+    if (IsInference(method_) && ends_by_itself) {
+      answer_generation_ = parts.calls->answers.Begin();
+    }
+  }
+  ~CallInterceptor() override {
+    if (answer_generation_.has_value()) parts_.calls->answers.End(*answer_generation_);
+    parts_.calls->all.End(generation_);
+  }
 
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
-      refusal_ = gate_->Enter(*info_->server_context(), Method());
+      refusal_ = parts_.gate->Enter(*info_->server_context(), method_);
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
       request_id_ = EchoedRequestId(*methods->GetSendInitialMetadata());
     }
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_SEND_MESSAGE)) {
+      reader_.OnWritten();
+    }
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
+      reader_.OnWrite(info_->server_context()->c_call(),
+                      BytesOf(methods->GetSendMessage(), method_));
+    }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      reader_.OnWrite(info_->server_context()->c_call(), 0);
       grpc::Status status = methods->GetSendStatus();
-      const std::string method = Method();
       absl::Status other = refusal_;
-      if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && IsServed(method)) {
+      if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && IsServed(method_)) {
         other.Update(NoSuchMessage());
       }
       if (!other.ok()) {
@@ -72,52 +106,46 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
                               told.SerializeAsString());
         methods->ModifySendStatus(status);
       }
-      Tell(method, status);
+      Tell(status);
     }
     methods->Proceed();
   }
 
  private:
-  std::string Method() const { return std::string(absl::StripPrefix(info_->method(), "/")); }
-
-  void Tell(const std::string& method, const grpc::Status& status) const {
+  void Tell(const grpc::Status& status) const {
     CallEvent event;
     event.origin = ReadTrace(info_->server_context()->client_metadata());
-    event.origin.method = method;
+    event.origin.method = method_;
     event.origin.principal = PrincipalOf(PassageOf(*info_->server_context()));
     event.origin.request_id = request_id_;
-    event.code = static_cast<absl::StatusCode>(status.error_code());
+    event.code = reader_.ended() ? absl::StatusCode::kResourceExhausted
+                                 : static_cast<absl::StatusCode>(status.error_code());
     event.error = status.error_message();
-    event.duration = clock_->Now() - begin_;
-    observer_->OnCallDone(event);
+    event.duration = parts_.clock->Now() - begin_;
+    parts_.observer->OnCallDone(event);
   }
 
   ServerRpcInfo* const info_;
-  const Gate* const gate_;
-  EngineObserver* const observer_;
-  const Clock* const clock_;
+  const CallParts parts_;
   const absl::Time begin_;
-  CallsInFlight* const calls_;
   const uint64_t generation_;
-  absl::Status refusal_;  // the gate's
+  absl::Status refusal_;                       // the gate's
+  std::optional<uint64_t> answer_generation_;  // where it counts among the answers
+  const std::string method_;
+  SlowReaders::Call reader_;
   std::string request_id_;
 };
 
 class CallInterceptors final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  CallInterceptors(const Gate* gate, EngineObserver* observer, const Clock* clock,
-                   CallsInFlight* calls)
-      : gate_(gate), observer_(observer), clock_(clock), calls_(calls) {}
+  explicit CallInterceptors(CallParts parts) : parts_(std::move(parts)) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
-    return new CallInterceptor(info, gate_, observer_, clock_, calls_);
+    return new CallInterceptor(info, parts_);
   }
 
  private:
-  const Gate* const gate_;
-  EngineObserver* const observer_;
-  const Clock* const clock_;
-  CallsInFlight* const calls_;
+  const CallParts parts_;
 };
 
 }  // namespace
@@ -139,8 +167,8 @@ std::vector<std::string> ServedMethods() {
 }
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> InterceptCalls(
-    const Gate* gate, EngineObserver* observer, const Clock* clock, CallsInFlight* calls) {
-  return std::make_unique<CallInterceptors>(gate, observer, clock, calls);
+    CallParts parts) {
+  return std::make_unique<CallInterceptors>(std::move(parts));
 }
 
 }  // namespace peerage

@@ -44,4 +44,12 @@ class CallsInFlight {
   std::map<uint64_t, int64_t> running_ ABSL_GUARDED_BY(mu_);  // by generation, all above 0
 };
 
+// The calls of a server.
+struct RunningCalls {
+  CallsInFlight all;
+  // Those that end by themselves, with results that clients wait for: not streams whose clients
+  // decide how long they watch or go on asking.
+  CallsInFlight answers;
+};
+
 }  // namespace peerage

@@ -44,11 +44,13 @@ absl::StatusOr<Request> TellRefusal(absl::StatusOr<Request> read, const Call& ca
 // from its own. The object must live until all have let go of it.
 class EngineCall : public ResponseSink {
  public:
-  // Reads the request and submits it, unless it has no `turn` or nobody waits for it any more. A
-  // refusal ends the call. `self` is this object; its Read() returns what the engine will run.
+  // Reads the request and submits it, unless it has no `turn`, nobody waits for it any more, or
+  // there is no room for its answer. A refusal ends the call. `self` is this object; its Read()
+  // returns what the engine will run.
   template <typename Derived>
   void ReadAndSubmit(absl::Status turn, std::shared_ptr<Derived> self) {
     turn.Update(CheckWanted(call_, cancelled(), backend_.clock->Now()));
+    turn.Update(backend_.readers->CheckRoom());
     auto request = turn.ok() ? self->Read() : decltype(self->Read())(turn);
     request = TellRefusal(std::move(request), call_, backend_);
     if (!request.ok()) return Refused(request.status());

@@ -57,7 +57,7 @@ class GenerateStreamCall final
   void Refused(const absl::Status& status) override { Do(queue_.Close(status)); }
 
   void Push(const v1::GenerateStreamResponse& message, int tokens) {
-    Do(queue_.Push(SerializeMessage(message), tokens));
+    Do(queue_.Push(SerializeMessage(message, backend().readers->unsent()), tokens));
   }
   v1::Finished ToFinished(const CandidateFinish& finish);
   void PushFinished(v1::Finished finished);

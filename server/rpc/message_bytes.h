@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "server/rpc/unsent_bytes.h"
 
 namespace peerage {
 
@@ -26,12 +27,8 @@ absl::StatusOr<Message> ParseMessage(const grpc::ByteBuffer& bytes, absl::string
 }
 
 template <typename Message>
-grpc::ByteBuffer SerializeMessage(const Message& message) {
-  grpc::ByteBuffer bytes;
-  bool owned = false;
-  // Fails for no message that is complete, and proto3's are.
-  (void)grpc::SerializationTraits<Message>::Serialize(message, &bytes, &owned);
-  return bytes;
+grpc::ByteBuffer SerializeMessage(const Message& message, const UnsentBytes& unsent) {
+  return unsent.Hold(message.SerializeAsString());
 }
 
 }  // namespace peerage

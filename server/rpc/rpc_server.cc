@@ -87,6 +87,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   }
   std::unique_ptr<RpcServer> server(new RpcServer(options, parts, std::move(door)));
   RETURN_IF_ERROR(server->Serve(options));
+  server->readers_->Start(parts.answers);
   server->TellHealth();
   return server;
 }
@@ -97,6 +98,8 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
       grpc_log_(std::make_unique<GrpcLog>(parts.log)),
       model_{options.model_name, parts.engine->model(), parts.tokenizer, options.trace_limits,
              MostTextBytes(*parts.tokenizer)},
+      readers_(std::make_shared<SlowReaders>(options.slow_readers, UnsentBytes(), parts.clock,
+                                             parts.log)),
       backend_{.engine = parts.engine,
                .expert_usage = parts.expert_usage,
                .model = &model_,
@@ -104,6 +107,7 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
                .observer = parts.observer,
                .answers = parts.answers,
                .texts = &texts_,
+               .readers = readers_.get(),
                .log = parts.log,
                .door = door_.get(),
                .log_content = options.log_content},
@@ -114,7 +118,10 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
       texts_(options.texts),
       gate_(parts.authorizer, parts.clock) {}
 
-RpcServer::~RpcServer() { Shutdown(absl::InfinitePast()); }
+RpcServer::~RpcServer() {
+  Shutdown(absl::InfinitePast(), absl::InfinitePast());
+  readers_->Stop();
+}
 
 absl::Status RpcServer::Serve(const RpcServerOptions& options) {
   SetUpLibraries();
@@ -136,7 +143,11 @@ absl::Status RpcServer::Serve(const RpcServerOptions& options) {
   builder.RegisterService(&experts_);
   builder.RegisterService(&admin_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(InterceptCalls(&gate_, backend_.observer, backend_.clock, &calls_));
+  interceptors.push_back(InterceptCalls({.gate = &gate_,
+                                         .observer = backend_.observer,
+                                         .clock = backend_.clock,
+                                         .calls = &calls_,
+                                         .readers = readers_}));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || (door_ == nullptr && address_.port == 0)) {
@@ -162,9 +173,10 @@ void RpcServer::TellHealth() {
   });
 }
 
-void RpcServer::Shutdown(absl::Time deadline) {
+void RpcServer::Shutdown(absl::Time answers_deadline, absl::Time deadline) {
   if (server_ == nullptr) return;
-  calls_.AwaitPresent(deadline);
+  calls_.answers.AwaitPresent(answers_deadline);
+  calls_.all.AwaitPresent(deadline);
   // A call that comes once gRPC's own shutdown has begun is CANCELLED, as if its client had wished
   // that. So nobody connects any more by then.
   backend_.engine->WatchReadiness(nullptr);

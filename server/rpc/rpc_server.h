@@ -28,6 +28,7 @@
 #include "server/rpc/inference_service.h"
 #include "server/rpc/model_service.h"
 #include "server/rpc/request/served_model.h"
+#include "server/rpc/slow_readers.h"
 #include "server/rpc/text_pool.h"
 
 namespace peerage {
@@ -42,6 +43,7 @@ struct RpcServerOptions {
   std::string version;
   TraceLimits trace_limits;
   TextPoolOptions texts;
+  SlowReaderLimits slow_readers;
   int max_request_bytes = kMaxRequestBytes;
   // A connection that is pinged more often without data is ended; 0 allows everything.
   absl::Duration min_ping_interval = absl::Seconds(10);
@@ -72,16 +74,17 @@ class RpcServer {
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcServerOptions& options,
                                                           const RpcServerParts& parts);
 
-  // As after Shutdown(InfinitePast).
+  // As after Shutdown(InfinitePast, InfinitePast).
   ~RpcServer();
 
   // Where it listens, with the port that was taken.
   const ListenAddress& address() const { return address_; }
 
-  // Returns when the calls that run have ended, or at `deadline` (of the system's clock), with all
-  // connections closed: a call that comes meanwhile or does not end is UNAVAILABLE to its client.
+  // Returns when the calls that run have ended, with all connections closed: those with results on
+  // their way to clients, or at `answers_deadline`; then the others, or at `deadline` (both of the
+  // system's clock). A call that comes meanwhile or does not end is UNAVAILABLE to its client.
   // Drain the engine first, or beside it.
-  void Shutdown(absl::Time deadline);
+  void Shutdown(absl::Time answers_deadline, absl::Time deadline);
 
   // What the engine will run of a v1.GenerateRequest that came as JSON by another way, which the
   // log calls `method`; see read_json_request.h. Its caller shows no credentials: he may what a
@@ -91,6 +94,9 @@ class RpcServer {
 
   // Where what clients wrote is read.
   TextPool& texts() { return texts_; }
+
+  // Who looks after those who do not take their answers.
+  const SlowReaders& readers() const { return *readers_; }
 
   // A channel without sockets.
   std::shared_ptr<grpc::Channel> InProcessChannel();
@@ -108,6 +114,7 @@ class RpcServer {
   const std::unique_ptr<Door> door_;
   std::unique_ptr<GrpcLog> grpc_log_;
   const ServedModel model_;
+  const std::shared_ptr<SlowReaders> readers_;
   const Backend backend_;
   InferenceService inference_;
   ModelService models_;
@@ -115,7 +122,7 @@ class RpcServer {
   AdminService admin_;
   TextPool texts_;  // behind what its last tasks look at
   const Gate gate_;
-  CallsInFlight calls_;
+  RunningCalls calls_;
   ListenAddress address_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;  // for the door
   std::unique_ptr<grpc::Server> server_;

@@ -120,7 +120,7 @@ void ScoreStreamCall::EndReading(absl::Status status) {
 
 void ScoreStreamCall::Answer(const std::shared_ptr<Item>& item,
                              const v1::ScoreStreamResponse& response) {
-  Do(queue_.Push(SerializeMessage(response), 1));
+  Do(queue_.Push(SerializeMessage(response, backend_.readers->unsent()), 1));
   {
     absl::MutexLock lock(&mu_);
     items_.erase(item);

@@ -50,13 +50,14 @@ class TextCall final : public SharedReactor<grpc::ServerUnaryReactor> {
       : backend_(backend), call_(std::move(call)), context_(context) {}
 
   absl::Status CheckWanted() const {
+    RETURN_IF_ERROR(backend_.readers->CheckRoom());
     return peerage::CheckWanted(call_, cancelled_, backend_.clock->Now());
   }
 
   absl::Status Make(Answer answer, const grpc::ByteBuffer& in, grpc::ByteBuffer& out) const {
     ASSIGN_OR_RETURN(const Message message, ParseMessage<Message>(in, "the request"));
     ASSIGN_OR_RETURN(const Response response, answer(message, *backend_.model));
-    out = SerializeMessage(response);
+    out = SerializeMessage(response, backend_.readers->unsent());
     return absl::OkStatus();
   }
 

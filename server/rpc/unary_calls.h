@@ -62,8 +62,11 @@ class UnaryCall : public SharedReactor<grpc::ServerUnaryReactor>,
   Response& response() { return response_; }
 
  private:
-  void End(const absl::Status& status) {
-    if (status.ok()) *out_ = SerializeMessage(response_);
+  void End(absl::Status status) {
+    if (status.ok()) status = backend().readers->CheckRoom();
+    if (status.ok()) *out_ = SerializeMessage(response_, backend().readers->unsent());
+    // Its bytes may wait for long, and it takes a multiple of them.
+    Response().Swap(&response_);
     Finish(ToGrpcStatus(status, *context_));
   }
 

@@ -435,7 +435,7 @@ TEST(ExpertServiceTest, WatchersDoNotKeepTheServerFromStopping) {
   const auto reader = server->experts().WatchExpertSummary(&context, request);
   v1::WatchExpertSummaryResponse summary;
   ASSERT_TRUE(reader->Read(&summary));
-  server->rpc().Shutdown(absl::InfinitePast());
+  server->rpc().Shutdown(absl::InfinitePast(), absl::InfinitePast());
   EXPECT_FALSE(reader->Finish().ok());
 }
 

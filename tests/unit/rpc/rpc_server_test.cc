@@ -333,6 +333,33 @@ TEST_F(RpcServerTest, ADrainCallMayBeCancelledWhileTheDrainGoesOn) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+// Whoever watches is cut off, whoever waits for results gets them all, however slowly.
+TEST_F(RpcServerTest, ShutdownWaitsForResultsThatAreOnTheirWay) {
+  v1::GenerateStreamRequest request;
+  *request.mutable_request() = GreedyRequest(20);
+  grpc::ClientContext stream_context;
+  const auto stream = server_.inference().GenerateStream(&stream_context, request);
+  v1::WatchExpertSummaryRequest watch_request;
+  watch_request.set_window(v1::USAGE_WINDOW_TOTAL);
+  grpc::ClientContext watch_context;
+  const auto watch = server_.experts().WatchExpertSummary(&watch_context, watch_request);
+  v1::WatchExpertSummaryResponse summary;
+  ASSERT_TRUE(watch->Read(&summary));
+  v1::GenerateStreamResponse message;
+  ASSERT_TRUE(stream->Read(&message));
+  server_.AwaitIdle();
+
+  std::thread shutdown(
+      [&] { server_.rpc().Shutdown(absl::InfiniteFuture(), absl::InfinitePast()); });
+  int tokens = 0;
+  while (stream->Read(&message)) tokens += message.delta().token_ids_size();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(tokens, 20);
+  shutdown.join();
+  EXPECT_FALSE(watch->Read(&summary));
+  EXPECT_FALSE(watch->Finish().ok());
+}
+
 TEST_F(RpcServerTest, ShutdownCancelsWhatRunsAtItsDeadline) {
   server_.model().ShutGate();
   v1::GenerateStreamRequest request;
@@ -341,7 +368,7 @@ TEST_F(RpcServerTest, ShutdownCancelsWhatRunsAtItsDeadline) {
   const auto stream = server_.inference().GenerateStream(&stream_context, request);
   server_.model().AwaitStep();
 
-  std::thread shutdown([&] { server_.rpc().Shutdown(absl::InfinitePast()); });
+  std::thread shutdown([&] { server_.rpc().Shutdown(absl::InfinitePast(), absl::InfinitePast()); });
   v1::GenerateStreamResponse message;
   while (stream->Read(&message)) continue;
   EXPECT_FALSE(stream->Finish().ok());

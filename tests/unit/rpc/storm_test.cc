@@ -128,7 +128,7 @@ class StormTest : public ::testing::Test {
 
   // Every call has ended, nothing is held, and all sums fit together.
   void EndAndExpectIdle() {
-    server_->rpc().Shutdown(absl::InfiniteFuture());
+    server_->rpc().Shutdown(absl::InfiniteFuture(), absl::InfiniteFuture());
     server_->AwaitIdle();
     EXPECT_EQ(server_->model().num_open_slots(), 0);
     EXPECT_EQ(watch_.calls(), watch_.requests());

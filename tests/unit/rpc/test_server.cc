@@ -76,6 +76,7 @@ TestServer::TestServer(const TestServerOptions& options) {
                         .version = "1.2.3",
                         .trace_limits = options.trace_limits,
                         .texts = options.texts,
+                        .slow_readers = options.slow_readers,
                         .log_content = options.log_content},
                        {.engine = engine_.get(),
                         .tokenizer = &tokenizer_,

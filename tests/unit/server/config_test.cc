@@ -63,6 +63,8 @@ TEST(ConfigTest, GivesEveryOptionItsDefault) {
   EXPECT_EQ(config.max_queued_tokens, 4'000'000);
   EXPECT_EQ(config.max_request_mib, 4);
   EXPECT_EQ(config.min_ping_interval, absl::Seconds(10));
+  EXPECT_EQ(config.slow_reader_timeout, absl::Minutes(1));
+  EXPECT_EQ(config.max_unsent_mib, 256);
   EXPECT_EQ(config.kv_cache_mib, std::nullopt);
   EXPECT_EQ(config.expert_usage, "recent");
   EXPECT_EQ(config.expert_trace, "summary");
@@ -156,6 +158,7 @@ INSTANTIATE_TEST_SUITE_P(
         Value{"max-sequences", "99999999999999999999"}, Value{"threads", ""},
         Value{"max-request-mib", "0"}, Value{"max-request-mib", "257"},
         Value{"max-request-mib", ""}, Value{"min-ping-interval", "-1"},
+        Value{"slow-reader-timeout", "0"}, Value{"max-unsent-mib", "0"},
         Value{"min-ping-interval", ""}, Value{"door", "ajar"}, Value{"max-connections", "0"},
         Value{"max-connections-per-peer", "0"}, Value{"max-calls", "1000001"},
         Value{"drain-timeout", ""}, Value{"listen", ""}, Value{"kv-cache-mib", "0"},
