@@ -21,7 +21,7 @@ def each(attacker, contents, seconds=0.5):
 
 @case("three requests that come byte by byte", quick=True, without_door=False)
 def three_dripped_requests(attacker):
-    drip(attacker, [attacker.raw(admin=True) for _ in range(3)], b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100, 4)
+    drip(attacker, [attacker.raw(admin=True) for _ in range(3)], b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100, 2)
 
 
 @case("100 requests that come byte by byte, of one who stays", stays=True, ended=True, without_door=False)
@@ -73,7 +73,7 @@ def large_form(attacker):
     attacker.hold(0.5)
 
 
-@case("no HTTP: random bytes, a TLS hello, HTTP/2, zeros", quick=True)
+@case("no HTTP: random bytes, a TLS hello, HTTP/2, zeros")
 def not_http(attacker):
     each(attacker, [attacker.random.randbytes(1000) for _ in range(20)] +
          [b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(154), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", bytes(1000),

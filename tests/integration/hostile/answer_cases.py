@@ -17,7 +17,7 @@ NO_WINDOW = (INITIAL_WINDOW, 0)
 @case("40 streams of a reader without a window, who answers pings and stays", quick=True, stays=True)
 def unread_streams(attacker):
     calls(attacker.connect(NO_WINDOW), 40, stream(250), GENERATE_STREAM)
-    attacker.hold(2)
+    attacker.hold(1)
 
 
 @case("500 streams of a reader without a window, who answers pings", without_door=False)

@@ -74,7 +74,7 @@ def beyond_the_stream_limit(attacker):
     attacker.hold(0.3)
 
 
-@case("100,000 SETTINGS", quick=True, without_door=False)
+@case("100,000 SETTINGS", without_door=False)
 def settings_flood(attacker):
     flood(attacker, settings(), 100_000)
 
@@ -179,7 +179,7 @@ def broken_settings(attacker):
                     settings((6, 0)) + call(1, one_token()), settings((6, 2**32 - 1))])
 
 
-@case("frames of wrong lengths: SETTINGS of 5 bytes, PING of 7, RST_STREAM of 3...", quick=True)
+@case("frames of wrong lengths: SETTINGS of 5 bytes, PING of 7, RST_STREAM of 3...")
 def broken_lengths(attacker):
     opened = headers(1, call_fields())
     each(attacker, [frame(SETTINGS, payload=bytes(5)), frame(SETTINGS, ACK, payload=bytes(6)),
@@ -207,7 +207,7 @@ def oversized_frames(attacker):
          opened)
 
 
-@case("streams of even numbers, of number 0, backwards, twice, over", quick=True)
+@case("streams of even numbers, of number 0, backwards, twice, over")
 def broken_stream_numbers(attacker):
     block = call_fields()
     each(attacker, [headers(2, block), headers(0, block), headers(5, block) + headers(3, block),

@@ -46,7 +46,7 @@ def long_header_in_crumbs(attacker):
     attacker.hold(1)
 
 
-@case("a header block of 64 KiB in whole fields", quick=True)
+@case("a header block of 64 KiB in whole fields")
 def large_header_block(attacker):
     one = attacker.connect()
     one.send(frame(HEADERS, stream=1, payload=call_fields()))

@@ -14,7 +14,7 @@ from server_process import LIMIT_SECONDS, Server
 LONGEST_SECONDS = 1.0  # an honest call in the attack (99 %) and the next one after it, and on a busy
 LONGEST_ALONE = 5  # machine so many times what it takes without an attack
 MOST_MIB_LEFT = 32
-WARM_UP_SECONDS = 0.7
+WARM_UP_SECONDS = 0.5
 LOOK_SECONDS = 0.25
 BY_CONNECTION = 3  # descriptors: the client's, and the two of a relay to gRPC
 SHORTEST_SECONDS = 0.5  # of an attack, for the honest client to notice it
