@@ -10,6 +10,7 @@ exit code 0 says that this was found, and nothing else."""
 import argparse
 import contextlib
 import json
+import math
 import pathlib
 import random
 import subprocess
@@ -74,37 +75,44 @@ def fitting(case):
 class Soak:
 
     def __init__(self, server, minutes, cases):
-        self.server, self.minutes, self.cases = server, minutes, cases
-        self.random = random.Random(SEED)
+        self.server, self.minutes = server, minutes
+        # What an attack makes a heap grow by the first time is no leak: each comes in the first half, and
+        # again in the second.
+        cycles = int(60 * minutes / CYCLE_SECONDS)
+        self.cases = random.Random(SEED).sample(cases, max(1, min(len(cases), cycles // 2 - 1)))
         self.samples = []
         self.faults = []
         self.grows = False
-        self.attacks = 0
+        self.attacks = []  # their names, and how much more memory there was after each than before
 
     def play(self):
         load = subprocess.Popen([sys.executable, str(HERE / "load.py"), self.server.grpc, str(SEED)],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        time.sleep(CYCLE_SECONDS / 2)
         begin = time.monotonic()
+        self.sample(begin, CYCLE_SECONDS)
         while (since := time.monotonic() - begin) < 60 * self.minutes:
-            self.attack()
+            name = self.attack()
+            before = self.least
             self.sample(begin, since + CYCLE_SECONDS)
+            self.attacks.append((self.least - before, name))
         codes = json.loads(load.communicate(timeout=LIMIT_SECONDS)[0])
         self.check(load.returncode == 0, "a client got what it must not get (above)")
         return codes
 
     def attack(self):
-        if not self.cases:
-            return
-        case = self.random.choice(self.cases)
-        with attack.Attacker(self.server, f"{case.name} {self.attacks}", LONGEST_ATTACK_SECONDS) as attacker:
+        case = self.cases[len(self.attacks) % len(self.cases)]
+        with attack.Attacker(self.server, f"{case.name} {len(self.attacks)}",
+                             LONGEST_ATTACK_SECONDS) as attacker:
             case.attack(attacker)
-        self.attacks += 1
+        return case.name
 
     def sample(self, begin, end):
         """Resident memory until the cycle ends."""
+        self.least = math.inf
         while (now := time.monotonic() - begin) < end:
-            self.samples.append((now, trial.mib_of(self.server.process.pid, "VmRSS")))
+            mib = trial.mib_of(self.server.process.pid, "VmRSS")
+            self.least = min(self.least, mib)
+            self.samples.append((now, mib))
             time.sleep(0.2)
 
     def check(self, holds, fault):
@@ -116,6 +124,9 @@ class Soak:
         print(f"memory: {self.samples[0][1]:.1f} MiB at first, {self.samples[-1][1]:.1f} at last, "
               f"{slope:+.2f} MiB/h in the second half (at most {most:.2f} in this time)")
         self.grows = slope > most
+        if self.grows:
+            print("most of it after", ", ".join(f"{name} ({mib:+.1f} MiB)"
+                                                for mib, name in sorted(self.attacks, reverse=True)[:5]))
         end = time.monotonic() + RECOVERY_SECONDS
         while (left := self.left(idle)) and time.monotonic() < end:
             time.sleep(0.2)
@@ -149,7 +160,7 @@ def main():
         idle = trial.State.of(server.process.pid)
         soak = Soak(server, arguments.minutes, played)
         codes = soak.play()
-        print(f"{sum(codes.values())} calls, {codes}; {soak.attacks} attacks of {len(played)} kinds")
+        print(f"{sum(codes.values())} calls, {codes}; {len(soak.attacks)} attacks of {len(soak.cases)} kinds")
         soak.judge(idle)
         server.terminate()
         soak.check(server.wait() == 0, "SIGTERM does not end it with 0")
