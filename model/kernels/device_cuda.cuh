@@ -119,6 +119,11 @@ __device__ __forceinline__ float WarpSum(float x) {
   for (int m = 16; m > 0; m >>= 1) x += __shfl_xor_sync(kWarp, x, m);
   return x;
 }
+__device__ __forceinline__ float WarpMax(float x) {
+#pragma unroll
+  for (int m = 16; m > 0; m >>= 1) x = fmaxf(x, __shfl_xor_sync(kWarp, x, m));
+  return x;
+}
 // Of a block of kThreads; the same in every thread. `scratch` holds kThreads / 32 floats.
 template <int kThreads>
 __device__ __forceinline__ float BlockSum(float x, float* scratch) {

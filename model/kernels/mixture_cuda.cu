@@ -1,6 +1,7 @@
 #include "model/kernels/elements_cuda.cuh"
 #include "model/kernels/mixture_cuda.h"
 #include "model/kernels/product_keys_cuda.h"
+#include "model/kernels/router_control_cuda.cuh"
 
 namespace peerage::kernels::cuda {
 namespace {
@@ -12,12 +13,6 @@ constexpr int BlocksFor(int64_t threads) {
 }
 
 // ---- ChooseExperts: a warp has a token; lane l has experts l, l + 32 and so on
-
-__device__ __forceinline__ float WarpMax(float x) {
-#pragma unroll
-  for (int m = 16; m > 0; m >>= 1) x = fmaxf(x, __shfl_xor_sync(kWarp, x, m));
-  return x;
-}
 
 __device__ __forceinline__ uint64_t WarpMax(uint64_t x) {
 #pragma unroll
@@ -39,39 +34,110 @@ __device__ __forceinline__ void SoftmaxOfWarp(float* logits, int count, int lane
   for (int i = lane; i < count; i += 32) logits[i] /= sum;
 }
 
-// The best expert that ranks behind `previous`, the same in every lane.
+// The best expert that ranks behind `previous` and is not left out, the same in every lane; 0: none
+// is left.
+template <typename IsLeftOut>
 __device__ __forceinline__ uint64_t NextBest(const float* gates, int count, int lane,
-                                             uint64_t previous) {
+                                             uint64_t previous, const IsLeftOut& is_left_out) {
   uint64_t best = 0;
   for (int i = lane; i < count; i += 32) {
     const uint64_t ranked = RankedKey(OrderedKey(gates[i]), i);
-    if (ranked < previous) best = max(best, ranked);
+    if (ranked < previous && !is_left_out(i)) best = max(best, ranked);
   }
   return WarpMax(best);
 }
 
+// A token's places, filled from the first on by a whole warp. Lane l writes places l, l + 32 and so
+// on.
+class Places {
+ public:
+  __device__ Places(const ChooseExpertsArgs& args, int token, int lane)
+      : ids_(args.ids + size_t(token) * args.top_k),
+        weights_(args.weights + size_t(token) * args.top_k),
+        top_k_(args.top_k),
+        lane_(lane) {}
+
+  __device__ void Add(uint32_t id, float weight) {
+    sum_ += weight;
+    if (lane_ == filled_ % 32) ids_[filled_] = id, weights_[filled_] = weight;
+    ++filled_;
+  }
+  __device__ void LeaveRest() const {
+    for (int k = lane_; k < top_k_; k += 32) {
+      if (k >= filled_) ids_[k] = kNoExpert, weights_[k] = 0;
+    }
+  }
+  __device__ void Normalize() const {
+    for (int k = lane_; k < filled_; k += 32) weights_[k] /= sum_;
+  }
+
+ private:
+  uint32_t* ids_;
+  float* weights_;
+  int top_k_, lane_;
+  int filled_ = 0;
+  float sum_ = 0;
+};
+
+template <typename IsLeftOut>
+__device__ __forceinline__ void KeepBest(const float* gates, int experts, int wanted, int lane,
+                                         const IsLeftOut& is_left_out, Places& places) {
+  uint64_t ranked = ~uint64_t{0};
+  for (int k = 0; k < wanted; ++k) {
+    ranked = NextBest(gates, experts, lane, ranked, is_left_out);
+    if (ranked == 0) return;
+    places.Add(IdOf(ranked), FromOrderedKey(KeyOf(ranked)));  // NaN where the gate is NaN
+  }
+}
+
+// Whether the weights are still to be normalized, if weights are.
+__device__ bool ChooseUnderControl(const ChooseExpertsArgs& args, const RouterControl& control,
+                                   float* gates, int lane, Places& places) {
+  const RouterControls& controls = args.controls;
+  const bool forced = control.first_forced >= 0;
+  for (int i = lane; !forced && i < control.biases; i += 32) {
+    const ExpertBias& bias = controls.biases[control.first_bias + i];
+    gates[bias.id] += bias.logit;
+  }
+  __syncwarp();
+  SoftmaxOfWarp(gates, args.experts, lane);
+  __syncwarp();
+  if (!forced) {
+    KeepBest(
+        gates, args.experts, control.top_k, lane,
+        [&](int id) { return IsMasked(controls, control, id); }, places);
+    return true;
+  }
+  const uint32_t* ids = controls.forced_ids + control.first_forced;
+  const bool weighted = control.first_weight >= 0;
+  for (int k = 0; k < args.top_k && ids[k] != kNoExpert; ++k) {
+    places.Add(ids[k],
+               weighted ? controls.forced_weights[control.first_weight + k] : gates[ids[k]]);
+  }
+  return !weighted;
+}
+
+template <bool kControlled>
 __global__ void __launch_bounds__(kThreads) ChooseExpertsKernel(ChooseExpertsArgs args) {
   const int lane = threadIdx.x % 32, token = blockIdx.x * (kThreads / 32) + threadIdx.x / 32;
   if (token >= args.count) return;
-  uint32_t* ids = args.ids + size_t(token) * args.top_k;
-  float* weights = args.weights + size_t(token) * args.top_k;
-  if (args.positions[token] < 0) {
-    for (int k = lane; k < args.top_k; k += 32) ids[k] = kNoExpert, weights[k] = 0;
-    return;
-  }
+  Places places(args, token, lane);
+  if (args.positions[token] < 0) return places.LeaveRest();
   float* gates = args.logits + token * args.stride;
-  SoftmaxOfWarp(gates, args.experts, lane);
-  __syncwarp();
-  uint64_t ranked = ~uint64_t{0};
-  float sum = 0;
-  for (int k = 0; k < args.top_k; ++k) {
-    ranked = NextBest(gates, args.experts, lane, ranked);
-    const float gate = FromOrderedKey(KeyOf(ranked));  // NaN where the gate is NaN
-    sum += gate;
-    if (lane == k % 32) ids[k] = IdOf(ranked), weights[k] = gate;
+  bool normalize = args.normalize;
+  const RouterControl* control = nullptr;
+  if constexpr (kControlled) control = ControlOf(args.controls, token);
+  if (control != nullptr) {
+    normalize &= ChooseUnderControl(args, *control, gates, lane, places);
+    places.LeaveRest();
+  } else {
+    SoftmaxOfWarp(gates, args.experts, lane);
+    __syncwarp();
+    KeepBest(
+        gates, args.experts, args.top_k, lane, [](int) { return false; }, places);
   }
-  if (!args.normalize) return;
-  for (int k = lane; k < args.top_k; k += 32) weights[k] /= sum;
+  __syncwarp();
+  if (normalize) places.Normalize();
 }
 
 // ---- rows and gates that only move
@@ -115,8 +181,9 @@ cudaError_t Gather(const GatherRowsArgs& args, size_t row_bytes, cudaStream_t st
 
 cudaError_t ChooseExperts(const ChooseExpertsArgs& args, cudaStream_t stream) {
   if (args.count == 0) return cudaSuccess;
-  return LaunchKernel(ChooseExpertsKernel, BlocksFor(int64_t{args.count} * 32), kThreads, 0, stream,
-                      args);
+  const auto kernel =
+      args.controls.empty() ? ChooseExpertsKernel<false> : ChooseExpertsKernel<true>;
+  return LaunchKernel(kernel, BlocksFor(int64_t{args.count} * 32), kThreads, 0, stream, args);
 }
 
 cudaError_t SpreadGates(const SpreadGatesArgs& args, cudaStream_t stream) {

@@ -6,11 +6,14 @@
 #include <cuda_runtime_api.h>
 
 #include "model/kernels/device_float_cuda.h"
+#include "model/kernels/router_control_cuda.h"
 
 namespace peerage::kernels::cuda {
 
 // Softmax over all experts, then the top k, best first, lower ids first among equals, their gates
-// divided by their sum if `normalize`. NaN spreads as in arithmetic; ids stay below `experts`.
+// divided by their sum if `normalize`. NaN spreads as in arithmetic; ids stay below `experts`. What
+// a request asks comes first: biases before the softmax, masked experts are passed over, what is
+// forced is taken; places without an expert have kNoExpert and 0.
 struct ChooseExpertsArgs {
   float* logits = nullptr;  // [count][stride], replaced by the gates of all experts
   size_t stride = 0;        // at least `experts`
@@ -18,8 +21,9 @@ struct ChooseExpertsArgs {
   int top_k = 0;
   bool normalize = false;
   const int32_t* positions = nullptr;  // [count], -1: padding
-  uint32_t* ids = nullptr;             // [count][top_k]; kNoExpert for padding
-  float* weights = nullptr;            // likewise; 0 for padding
+  RouterControls controls;
+  uint32_t* ids = nullptr;   // [count][top_k]; kNoExpert for padding
+  float* weights = nullptr;  // likewise; 0 for padding
   int count = 0;
 };
 cudaError_t ChooseExperts(const ChooseExpertsArgs& args, cudaStream_t stream);

@@ -21,11 +21,9 @@ struct SelectPass {
   float* exponentials = nullptr;  // [count][heads][2][chunks]
 };
 
-// What is taken from scores before they become exponentials: the best, unless it is minus infinity,
-// from which nothing can be taken.
-__device__ __forceinline__ float ExponentialOrigin(float best) {
-  return best < -3.4028235e38f ? 0 : best;
-}
+// Sub-keys of a chunk where there are many queries, and always for kJointSoftmax, whose sums may
+// not depend on the batch.
+int ChunkKeys(const ProductKeyShape& shape);
 
 cudaError_t ListSubKeys(const SelectPass& pass, cudaStream_t stream);
 cudaError_t CombineLists(const SelectPass& pass, cudaStream_t stream);

@@ -1,3 +1,4 @@
+#include "model/kernels/pick_weights_cuda.cuh"
 #include "model/kernels/product_key_lists_cuda.cuh"
 #include "model/kernels/warp_select_cuda.cuh"
 
@@ -64,14 +65,12 @@ __device__ const uint64_t* JoinChunks(const SelectPass& pass, int side,
 // Of all the half's scores; chunk by chunk.
 __device__ float LogSumExp(const SelectPass& pass, int side, float best) {
   const size_t first = (size_t(blockIdx.x) * 2 + side) * pass.chunks;
-  const float origin = ExponentialOrigin(best);
-  float sum = 0;
+  LogSumOfChunks log_sum(best);
   for (int c = threadIdx.x % 32; c < pass.chunks; c += 32) {
-    const float exponentials = pass.exponentials[first + c];
-    const float chunk_best = FromOrderedKey(KeyOf(pass.lists[(first + c) * pass.listed]));
-    if (exponentials != 0) sum += exponentials * expf(ExponentialOrigin(chunk_best) - origin);
+    log_sum.Add({.best = FromOrderedKey(KeyOf(pass.lists[(first + c) * pass.listed])),
+                 .sum = pass.exponentials[first + c]});
   }
-  return origin + logf(WarpSum(sum));
+  return log_sum.Value();
 }
 
 __device__ __forceinline__ uint64_t RankedSum(const Halves& halves, int n, int i, int j) {
@@ -173,43 +172,20 @@ __device__ float JointProbability(const SelectPass& pass, const Halves& halves, 
   return product;
 }
 
-// For softmax still to be divided by their sum.
-__device__ float Weight(const SelectPass& pass, const Halves& halves, uint64_t ranked) {
-  const float sum = FromOrderedKey(KeyOf(ranked));
-  switch (pass.args.shape.score) {
-    case RouterScore::kSoftmax:
-      return expf(sum - FromOrderedKey(KeyOf(halves.best[0])));
-    case RouterScore::kSigmoid:
-      return 1 / (1 + expf(-sum));
-    case RouterScore::kRelu:
-      return sum < 0 ? 0 : sum;
-    case RouterScore::kJointSoftmax:
-      return JointProbability(pass, halves, IdOf(ranked));
-  }
-  return 0;
-}
-
 __device__ void WritePicks(const SelectPass& pass, const Halves& halves) {
   const ProductKeyShape& shape = pass.args.shape;
   const size_t out = size_t(blockIdx.x) * shape.top_k;
   const uint32_t first_id = blockIdx.x % shape.heads * shape.head_offset;
-  const int lane = threadIdx.x % 32;
-  float weights[kMaxTopK / 32], total = 0;
-#pragma unroll
-  for (int x = 0; x < kMaxTopK / 32; ++x) {
-    const int pick = x * 32 + lane;
-    weights[x] = pick < shape.top_k ? Weight(pass, halves, halves.best[pick]) : 0;
-    total += weights[x];
-  }
-  total = WarpSum(total);
-#pragma unroll
-  for (int x = 0; x < kMaxTopK / 32; ++x) {
-    const int pick = x * 32 + lane;
-    if (pick >= shape.top_k) continue;
+  const auto weight_of = [&](int pick) {
+    const uint64_t ranked = halves.best[pick];
+    return WeightOf(shape.score, FromOrderedKey(KeyOf(ranked)),
+                    FromOrderedKey(KeyOf(halves.best[0])),
+                    [&] { return JointProbability(pass, halves, IdOf(ranked)); });
+  };
+  WeighPicks(shape.score, shape.top_k, weight_of, [&](int pick, float weight) {
     pass.args.ids[out + pick] = first_id + IdOf(halves.best[pick]);
-    pass.args.weights[out + pick] =
-        shape.score == RouterScore::kSoftmax ? weights[x] / total : weights[x];
-  }
+    pass.args.weights[out + pick] = weight;
+  });
 }
 
 __device__ void WritePadding(const SelectPass& pass) {

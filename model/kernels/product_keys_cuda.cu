@@ -82,6 +82,8 @@ bool IsValid(const ProductKeyShape& shape) {
 
 }  // namespace
 
+int ChunkKeys(const ProductKeyShape& shape) { return Plan(shape, LargeChunk(shape)).chunk_keys; }
+
 // Grows with the count, so that what is enough for many tokens is enough for few.
 size_t SelectScratchBytes(const ProductKeyShape& shape, int count) {
   const int few = std::min(count, TokensOfSmallChunks(shape));

@@ -106,10 +106,11 @@ __global__ void __launch_bounds__(kThreads) RouterFiguresKernel(ObserveRouterArg
   const Half first = FiguresOfHalf(rows, n, scratch), second = FiguresOfHalf(columns, n, scratch);
   float kept = 0;
   for (int i = threadIdx.x; i < shape.top_k; i += kThreads) {
-    const uint32_t expert =
-        args.ids[row * shape.top_k + i] - shape.head_offset * static_cast<uint32_t>(sample.head);
+    const uint32_t id = args.ids[row * shape.top_k + i];
+    const uint32_t expert = id - shape.head_offset * static_cast<uint32_t>(sample.head);
     const uint32_t r = expert / n, c = expert % n;
-    if (r < n) kept += expf(rows[r] - first.highest) * expf(columns[c] - second.highest);
+    if (id != kNoExpert && r < n)
+      kept += expf(rows[r] - first.highest) * expf(columns[c] - second.highest);
   }
   kept = BlockSum<kThreads>(kept, scratch);
   if (threadIdx.x != 0 || !first.finite || !second.finite) return;

@@ -1,20 +1,11 @@
 #include <algorithm>
 
+#include "model/kernels/pick_weights_cuda.cuh"
 #include "model/kernels/product_key_lists_cuda.cuh"
 #include "model/kernels/sub_key_scores_cuda.cuh"
 
 namespace peerage::kernels::cuda {
 namespace {
-
-// Of a row's scores, by a warp, in an order that their number gives.
-__device__ float SumExponentials(const uint32_t* keys, int count) {
-  uint32_t most = 0;
-  for (int i = threadIdx.x % 32; i < count; i += 32) most = max(most, keys[i]);
-  const float origin = ExponentialOrigin(FromOrderedKey(__reduce_max_sync(kWarp, most)));
-  float sum = 0;
-  for (int i = threadIdx.x % 32; i < count; i += 32) sum += expf(FromOrderedKey(keys[i]) - origin);
-  return WarpSum(sum);
-}
 
 __device__ void ListBest(const SelectPass& pass, const ScoreTile& tile, int row,
                          const uint32_t* keys, uint64_t* room) {
@@ -27,7 +18,7 @@ __device__ void ListBest(const SelectPass& pass, const ScoreTile& tile, int row,
   SelectLargest(candidates, tile.num_keys, k, least, room,
                 [&](int place, uint64_t ranked) { best[place] = ranked; });
   if (pass.args.shape.score != RouterScore::kJointSoftmax) return;
-  const float sum = SumExponentials(keys, tile.num_keys);
+  const float sum = SumExponentials(keys, tile.num_keys).sum;
   if (threadIdx.x % 32 == 0) pass.exponentials[list] = sum;
 }
 
@@ -43,16 +34,7 @@ __global__ void __launch_bounds__(kListThreads, 2) SubKeyListKernel(SelectPass p
   const uint32_t used = __ballot_sync(kWarp, lane < kRows && tile.IsUsed(pass, lane));
   if (used == 0) return;  // the whole block
 
-  if constexpr (kSource == KeySource::kDirect) CopyScores(pass, tile, keys);
-  if constexpr (kSource == KeySource::kMultiplyAdd) {
-    MultiplyAddScores(pass, tile, *reinterpret_cast<MultiplyAddRoom*>(rest), keys);
-  }
-  if constexpr (kSource == KeySource::kTensorCores) {
-    auto* queries = reinterpret_cast<uint16_t*>(rest);
-    const int stride = pass.args.shape.half_width + kPad;
-    TensorScores(pass, tile, {queries, queries + kParts * kRows * stride}, keys);
-  }
-  __syncthreads();
+  ComputeScores<kSource>(pass, tile, rest, keys);
   for (int row = threadIdx.x / 32; row < kRows; row += kListWarps) {
     if ((used >> row & 1) == 0) continue;
     ListBest(pass, tile, row, keys + row * tile.stride,
@@ -60,45 +42,13 @@ __global__ void __launch_bounds__(kListThreads, 2) SubKeyListKernel(SelectPass p
   }
 }
 
-bool IsAligned(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
-
-KeySource SourceOf(const SelectExpertsArgs& args) {
-  if (args.shape.sets == 0) return KeySource::kDirect;
-  constexpr int kMostHalfWidth = 512;  // for the shared memory of a block
-  const bool tensor_cores = args.sub_key_type == DeviceFloat::kBF16 &&
-                            args.shape.half_width % 16 == 0 &&
-                            args.shape.half_width <= kMostHalfWidth &&
-                            IsAligned(args.sub_keys, 16) && IsAligned(args.queries, 8);
-  return tensor_cores ? KeySource::kTensorCores : KeySource::kMultiplyAdd;
-}
-
-template <KeySource kSource>
-cudaError_t Launch(const SelectPass& pass, size_t room, cudaStream_t stream) {
-  const ProductKeyShape& shape = pass.args.shape;
-  constexpr size_t kSortBytes = kListWarps * kSortRoom * sizeof(uint64_t);
-  const size_t shared =
-      kRows * (pass.chunk_keys + 8) * sizeof(uint32_t) + std::max(room, kSortBytes);
-  const auto kernel = SubKeyListKernel<kSource>;
-  if (const cudaError_t error = AllowShared(kernel, shared)) return error;
-  const bool heads_differ = shape.sets > 2;
-  const int rows = heads_differ ? pass.args.count : pass.args.count * shape.heads;
-  const dim3 grid((rows + kRows - 1) / kRows, pass.chunks, heads_differ ? shape.sets : 2);
-  return LaunchKernel(kernel, grid, kListThreads, shared, stream, pass);
-}
-
 }  // namespace
 
 cudaError_t ListSubKeys(const SelectPass& pass, cudaStream_t stream) {
-  switch (SourceOf(pass.args)) {
-    case KeySource::kDirect:
-      return Launch<KeySource::kDirect>(pass, 0, stream);
-    case KeySource::kMultiplyAdd:
-      return Launch<KeySource::kMultiplyAdd>(pass, sizeof(MultiplyAddRoom), stream);
-    case KeySource::kTensorCores:
-      return Launch<KeySource::kTensorCores>(pass, TensorRoomBytes(pass.args.shape.half_width),
-                                             stream);
-  }
-  return cudaErrorInvalidValue;
+  constexpr size_t kSortBytes = kListWarps * kSortRoom * sizeof(uint64_t);
+  return WithKeySource(pass.args, [&]<KeySource kSource>() {
+    return LaunchOnTiles<kSource>(SubKeyListKernel<kSource>, pass, kSortBytes, stream);
+  });
 }
 
 }  // namespace peerage::kernels::cuda

@@ -2,6 +2,8 @@
 // keys, by fused multiply-adds, or on tensor cores.
 #pragma once
 
+#include <algorithm>
+
 #include "model/kernels/product_key_lists_cuda.cuh"
 #include "model/kernels/warp_select_cuda.cuh"
 
@@ -259,6 +261,57 @@ __device__ inline void TensorScores(const SelectPass& pass, const ScoreTile& til
     __syncthreads();
     stage = next;
   }
+}
+
+// ---- the three as one
+
+// A tile's score keys, [kRows][tile.stride] in shared memory, by a whole block. `room` is behind
+// them; it is free again afterwards.
+template <KeySource kSource>
+__device__ __forceinline__ void ComputeScores(const SelectPass& pass, const ScoreTile& tile,
+                                              unsigned char* room, uint32_t* keys) {
+  if constexpr (kSource == KeySource::kDirect) CopyScores(pass, tile, keys);
+  if constexpr (kSource == KeySource::kMultiplyAdd) {
+    MultiplyAddScores(pass, tile, *reinterpret_cast<MultiplyAddRoom*>(room), keys);
+  }
+  if constexpr (kSource == KeySource::kTensorCores) {
+    auto* queries = reinterpret_cast<uint16_t*>(room);
+    const int stride = pass.args.shape.half_width + kPad;
+    TensorScores(pass, tile, {queries, queries + kParts * kRows * stride}, keys);
+  }
+  __syncthreads();
+}
+
+// launch<source>() for where the scores of these arguments come from.
+template <typename Launch>
+cudaError_t WithKeySource(const SelectExpertsArgs& args, const Launch& launch) {
+  constexpr int kMostHalfWidth = 512;  // for the shared memory of a block
+  const auto is_aligned = [](const void* p, size_t bytes) {
+    return reinterpret_cast<uintptr_t>(p) % bytes == 0;
+  };
+  if (args.shape.sets == 0) return launch.template operator()<KeySource::kDirect>();
+  const bool tensor_cores = args.sub_key_type == DeviceFloat::kBF16 &&
+                            args.shape.half_width % 16 == 0 &&
+                            args.shape.half_width <= kMostHalfWidth &&
+                            is_aligned(args.sub_keys, 16) && is_aligned(args.queries, 8);
+  return tensor_cores ? launch.template operator()<KeySource::kTensorCores>()
+                      : launch.template operator()<KeySource::kMultiplyAdd>();
+}
+
+// Launches a kernel on all tiles: grid (16 queries, chunk, set of sub-keys or half). `room` is what
+// it needs itself behind the keys.
+template <KeySource kSource, class... P, class... A>
+cudaError_t LaunchOnTiles(void (*kernel)(P...), const SelectPass& pass, size_t room,
+                          cudaStream_t stream, const A&... args) {
+  const ProductKeyShape& shape = pass.args.shape;
+  if (kSource == KeySource::kMultiplyAdd) room = std::max(room, sizeof(MultiplyAddRoom));
+  if (kSource == KeySource::kTensorCores) room = std::max(room, TensorRoomBytes(shape.half_width));
+  const size_t shared = kRows * (pass.chunk_keys + 8) * sizeof(uint32_t) + room;
+  if (const cudaError_t error = AllowShared(kernel, shared)) return error;
+  const bool heads_differ = shape.sets > 2;
+  const int rows = heads_differ ? pass.args.count : pass.args.count * shape.heads;
+  const dim3 grid((rows + kRows - 1) / kRows, pass.chunks, heads_differ ? shape.sets : 2);
+  return LaunchKernel(kernel, grid, kListThreads, shared, stream, pass, args...);
 }
 
 }  // namespace peerage::kernels::cuda

@@ -8,6 +8,7 @@ import grpc
 
 import stubs
 import test_conversation
+import test_expert_control
 import test_expert_usage
 from server_client import ServerClient
 from server_process import ROOT_OF_TESTS, Server, run_server_to_its_end
@@ -135,6 +136,20 @@ class MixtureUsageOnCudaTest(test_expert_usage.ExpertUsageTest):
     @staticmethod
     def start_server():
         return cuda_server("--expert-trace", "full", model=MIXTURE, standin=["--schedule", "lazy"])
+
+
+class ExpertControlOnCudaTest(test_expert_control.ExpertControlTest):
+    REPLAYED = ("peer_small", "mixture_bam_kv_experts")
+    ABLATED = ("peer_small", "mixture_moepp")
+    TEXT = test_expert_control.TEXT[:30]
+    # Of the page and of the prefix cache, which know of no device.
+    test_the_lines_of_the_page_work_as_they_stand = None
+    test_what_is_cached_under_a_control_is_of_use_to_that_control_alone = None
+
+    def start_server(self, *options, model):
+        return self.enterContext(cuda_server("--cuda-batch-invariant", *options,
+                                             model=MODELS / model,
+                                             standin=["--schedule", "random", "--seed", "3"]))
 
 
 class ChoiceOfDeviceTest(CudaTest):

@@ -82,19 +82,25 @@ def without_what_passes(response):
 
 
 class ExpertControlTest(unittest.TestCase):
+    REPLAYED = ("peer_small", "mixture_bam_layers", "mixture_moepp", "layout_omnimoe")
+    ABLATED = ("peer_small", "mixture_bam_layers", "mixture_moepp")
+    TEXT = TEXT
+
+    def start_server(self, *options, model):
+        return self.enterContext(Server(*options, model=MODELS / model))
 
     def calls(self, model):
-        """(what it is called, request, answer, the call) of a generation and a scoring."""
-        server = self.enterContext(Server("--expert-trace", "full", "--max-batch-tokens", "24",
-                                          model=MODELS / model))
+        """(request, answer, the call) of a generation and a scoring."""
+        server = self.start_server("--expert-trace", "full", "--max-batch-tokens", "24", model=model)
         stub = inference_pb2_grpc.InferenceServiceStub(
             self.enterContext(grpc.insecure_channel(server.grpc)))
-        for request, call in ((generation(TEXT, 7), stub.Generate), (scoring(TEXT), stub.Score)):
+        for request, call in ((generation(self.TEXT, 7), stub.Generate),
+                              (scoring(self.TEXT), stub.Score)):
             with self.subTest(model=model, request=type(request).__name__):
                 yield request, afresh(call, request), call
 
     def test_a_replay_repeats_every_bit_whatever_runs_beside_it(self):
-        for model in ("peer_small", "mixture_bam_layers", "mixture_moepp", "layout_omnimoe"):
+        for model in self.REPLAYED:
             for request, played, call in self.calls(model):
                 for scores in (True, False):
                     request.expert_control.CopyFrom(replay(played.expert_trace, scores))
@@ -107,7 +113,7 @@ class ExpertControlTest(unittest.TestCase):
                         self.assertEqual(without_what_passes(again), without_what_passes(played))
 
     def test_masked_experts_stay_out_and_others_may_be_masked(self):
-        for model in ("peer_small", "mixture_bam_layers", "mixture_moepp"):
+        for model in self.ABLATED:
             for request, played, call in self.calls(model):
                 for traced in played.expert_trace.layers:
                     used = set(picks(traced).ravel().tolist())

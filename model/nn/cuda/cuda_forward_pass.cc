@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/kernels/embedding_cuda.h"
+#include "model/nn/cuda/control_transfer.h"
 #include "model/nn/cuda/cuda_status.h"
 #include "model/nn/cuda/device_options.h"
 #include "model/nn/cuda/hidden_transfer.h"
@@ -85,12 +86,14 @@ class CudaForwardPass final : public ForwardPass {
         activations_(ActivationsOf(options)),
         kv_cache_(plan, KvTypeOf(options)),
         counters_(CountersOf(plan, options)),
+        control_(plan.ExpertLayers()),
         graphs_(std::min(options.num_slots, options.max_step_tokens), BlocksOfContext(plan),
                 plan.vocab_size) {
     facts_ = {.device = absl::StrCat("cuda:", ordinal_),
               .kv_block_bytes = kv_cache_.block_bytes(),
               .kv_block_tokens = kBlockTokens,
-              .num_kv_blocks = NumBlocks(plan, kv_cache_.block_bytes(), options)};
+              .num_kv_blocks = NumBlocks(plan, kv_cache_.block_bytes(), options),
+              .takes_expert_control = true};
   }
 
   // Members that follow give their memory back to this device.
@@ -141,12 +144,16 @@ class CudaForwardPass final : public ForwardPass {
     RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
     RETURN_IF_ERROR(CopyBlocks(batch));
     StepShape shape = ShapeOf(batch, rows);
-    const int graph = hidden.empty() ? graphs_.Find(batch, shape) : -1;
+    const bool replays = hidden.empty() && !batch.has_control();
+    const int graph = replays ? graphs_.Find(batch, shape) : -1;
     if (graph >= 0) shape = graphs_.shapes()[graph];
     RETURN_IF_ERROR(transfer_.Describe(shape, batch, slots, rows, stream_.get()));
     RETURN_IF_ERROR(hidden_.Describe(hidden, stream_.get()));
+    RETURN_IF_ERROR(control_.Describe(batch, stream_.get()));
     if (transfer_.moves() != captured_moves_) RETURN_IF_ERROR(CaptureGraphs());
-    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get()) : Enqueue(shape, hidden));
+    const ControlTransfer* control = batch.has_control() ? &control_ : nullptr;
+    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get())
+                               : Enqueue(shape, hidden, control));
     tokens_ = batch.size();
     RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
     RETURN_IF_ERROR(hidden_.Fetch(hidden, stream_.get()));
@@ -208,14 +215,16 @@ class CudaForwardPass final : public ForwardPass {
     }
     std::vector<StepShape> shapes = graphs_.shapes();
     shapes.push_back(PromptShape(plan, options, options.max_step_tokens));
+    RETURN_IF_ERROR(control_.Reserve(options.max_step_tokens));
     return transfer_.Reserve(shapes);
   }
 
   // For the addresses as they are.
   absl::Status CaptureGraphs() {
     captured_moves_ = -1;
-    RETURN_IF_ERROR(graphs_.Capture(
-        stream_.get(), [this](const StepShape& shape) { return Enqueue(shape, HiddenRows(0)); }));
+    RETURN_IF_ERROR(graphs_.Capture(stream_.get(), [this](const StepShape& shape) {
+      return Enqueue(shape, HiddenRows(0), /*control=*/nullptr);
+    }));
     captured_moves_ = transfer_.moves();
     return absl::OkStatus();
   }
@@ -230,7 +239,7 @@ class CudaForwardPass final : public ForwardPass {
     no_rows.Assign({}, nothing);
     for (const StepShape& shape : {graphs_.shapes().front(), large}) {
       RETURN_IF_ERROR(transfer_.Describe(shape, nothing, {}, no_rows, stream_.get()));
-      RETURN_IF_ERROR(Enqueue(shape, HiddenRows(0)));
+      RETURN_IF_ERROR(Enqueue(shape, HiddenRows(0), /*control=*/nullptr));
       RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
     }
     return absl::OkStatus();
@@ -246,7 +255,8 @@ class CudaForwardPass final : public ForwardPass {
     return absl::OkStatus();
   }
 
-  absl::Status Enqueue(const StepShape& shape, const HiddenRows& hidden) {
+  absl::Status Enqueue(const StepShape& shape, const HiddenRows& hidden,
+                       const ControlTransfer* control) {
     const StepArrays arrays = transfer_.arrays(shape);
     const ResultArrays results = transfer_.results(shape);
     StepContext step{.stream = stream_.get(),
@@ -255,6 +265,7 @@ class CudaForwardPass final : public ForwardPass {
                      .arrays = arrays,
                      .results = results,
                      .counters = counters_,
+                     .control = control,
                      .matmul = matmul_.has_value() ? &*matmul_ : nullptr,
                      .activations = activations_};
     const Matrix& embedding = weights_->embedding;
@@ -296,6 +307,7 @@ class CudaForwardPass final : public ForwardPass {
   std::optional<Matmul> matmul_;
   StepTransfer transfer_;
   HiddenTransfer hidden_;
+  ControlTransfer control_;
   StepGraphs graphs_;
   int captured_moves_ = -1;  // of transfer_, when graphs were captured; -1: they are not whole
   int tokens_ = 0;           // of the last step

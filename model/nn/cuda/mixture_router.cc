@@ -29,6 +29,7 @@ void MixtureRouter::Choose(StepContext& step, float* logits) const {
                                              .top_k = top_k,
                                              .normalize = normalize,
                                              .positions = step.arrays.positions,
+                                             .controls = step.ControlsOf(expert_layer),
                                              .ids = picked.ids,
                                              .weights = picked.weights,
                                              .count = step.tokens()});

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "model/kernels/controlled_picks_cuda.h"
 #include "model/kernels/expert_counting_cuda.h"
 #include "model/kernels/norm_cuda.h"
 
@@ -46,15 +47,19 @@ void ProductKeyRouter::Forward(StepContext& step, const Activations& input) cons
   cuda::Forward(query, step, input, step.tokens(),
                 {.y = step.workspace.queries, .stride = static_cast<size_t>(query.outputs())});
   if (layer_norm.weight != nullptr) NormalizeQueries(step);
-  step.Launch(kernels::cuda::SelectExperts, {.shape = shape,
-                                             .queries = step.workspace.queries,
-                                             .sub_keys = keys.data,
-                                             .sub_key_type = keys.type,
-                                             .positions = step.arrays.positions,
-                                             .ids = picks.ids,
-                                             .weights = picks.weights,
-                                             .count = step.tokens(),
-                                             .scratch = step.workspace.scratch});
+  const kernels::cuda::SelectExpertsArgs select{.shape = shape,
+                                                .queries = step.workspace.queries,
+                                                .sub_keys = keys.data,
+                                                .sub_key_type = keys.type,
+                                                .positions = step.arrays.positions,
+                                                .ids = picks.ids,
+                                                .weights = picks.weights,
+                                                .count = step.tokens(),
+                                                .scratch = step.workspace.scratch};
+  step.Launch(kernels::cuda::SelectExperts, select);
+  step.Launch(kernels::cuda::ControlPicks, {.select = select,
+                                            .controls = step.ControlsOf(expert_layer),
+                                            .scratch = step.workspace.scratch});
 }
 
 void ProductKeyRouter::NormalizeQueries(StepContext& step) const {
@@ -90,6 +95,7 @@ void ProductKeyRouter::Count(StepContext& step, size_t record_bytes) const {
 void ProductKeyRouter::RaiseNeeds(LayerNeeds& needs) const {
   cuda::RaiseNeeds(query, needs.tokens, needs);
   needs.RaiseScratch(kernels::cuda::SelectScratchBytes(shape, needs.tokens));
+  needs.RaiseScratch(kernels::cuda::ControlScratchBytes(shape, needs.tokens));
   needs.RaiseScratch(kernels::cuda::ObserveScratchFloats(shape, needs.tokens) * sizeof(float));
 }
 

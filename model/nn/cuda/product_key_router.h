@@ -15,7 +15,8 @@ namespace peerage::nn::cuda {
 //   q = norm(W_q x + b);  s1 = K1 q[:key_dim/2],  s2 = K2 q[key_dim/2:]
 //   picks = the top k of s1[i] + s2[j] over the top k of each;  id = i * n + j
 //
-// With direct keys (Doge, OmniMoE) a matrix gives s1 and s2 of every head from x.
+// With direct keys (Doge, OmniMoE) a matrix gives s1 and s2 of every head from x. What a request
+// asks of the router (model/experts/expert_control.h) is done afterwards, to its own tokens alone.
 struct ProductKeyRouter {
   LinearLayer query;  // rows (head, component); direct: rows (head, half, sub-key)
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "model/kernels/attention_cuda.h"
+#include "model/nn/cuda/control_transfer.h"
 #include "model/nn/cuda/cuda_status.h"
 #include "model/nn/cuda/expert_counters.h"
 #include "model/nn/cuda/matmul.h"
@@ -32,13 +33,19 @@ struct StepContext {
   const StepArrays& arrays;     // on the device
   const ResultArrays& results;  // likewise
   ExpertCounters& counters;
-  Matmul* matmul = nullptr;  // null: own kernels for any number of rows
+  const ControlTransfer* control = nullptr;  // null: nothing is asked of routers
+  Matmul* matmul = nullptr;                  // null: own kernels for any number of rows
   DeviceFloat activations = DeviceFloat::kBF16;
   absl::Status status = absl::OkStatus();
 
   int tokens() const { return shape.tokens; }
   Activations Rows(const void* x, int width) const {
     return {.x = x, .type = activations, .stride = static_cast<size_t>(width)};
+  }
+
+  // What is asked of the router of an expert layer.
+  kernels::cuda::RouterControls ControlsOf(int expert_layer) const {
+    return control == nullptr ? kernels::cuda::RouterControls() : control->OfLayer(expert_layer);
   }
 
   // Enqueues launcher(args, stream).

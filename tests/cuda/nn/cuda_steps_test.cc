@@ -40,7 +40,8 @@ std::unique_ptr<LanguageModel> Load(const MemoryCheckpoint& checkpoint, const st
 // A prompt for each of some slots, then tokens one by one, on one model.
 class Decoder {
  public:
-  Decoder(LanguageModel& model, int sequences) : model_(model), tokens_(sequences), at_(sequences) {
+  Decoder(LanguageModel& model, int sequences)
+      : model_(model), tokens_(sequences), at_(sequences), controls_(sequences) {
     for (int s = 0; s < sequences; ++s) {
       blocks_.push_back({2 * s, 2 * s + 1});
       for (int i = 0; i <= 3 + s; ++i) {
@@ -48,6 +49,9 @@ class Decoder {
       }
     }
   }
+
+  // What is asked of a sequence's routers from now on; null: nothing.
+  void Ask(int sequence, const ExpertControl* control) { controls_[sequence] = control; }
 
   // One step: what every sequence has not yet fed, and a draw for each.
   absl::StatusOr<std::vector<RowOutput>> Step(int alternatives = 2,
@@ -59,7 +63,9 @@ class Decoder {
       chunks.push_back({.slot = static_cast<SlotId>(s),
                         .tokens = all.subspan(at_[s]),
                         .first_position = static_cast<int32_t>(at_[s]),
-                        .blocks = blocks_[s]});
+                        .blocks = blocks_[s],
+                        .control = controls_[s],
+                        .control_token = static_cast<int64_t>(at_[s])});
       rows.push_back({.chunk = static_cast<int32_t>(s),
                       .row = static_cast<int32_t>(chunks.back().tokens.size()) - 1,
                       .sample = true,
@@ -81,6 +87,7 @@ class Decoder {
   LanguageModel& model_;
   std::vector<std::vector<TokenId>> tokens_;
   std::vector<size_t> at_;
+  std::vector<const ExpertControl*> controls_;
   std::vector<std::vector<BlockId>> blocks_;
 };
 
@@ -128,6 +135,52 @@ TEST(CudaStepsTest, HiddenStatesComeWithTheStepsOneWait) {
     EXPECT_EQ(standin::Calls("pageable copies"), 0u);
     EXPECT_EQ(standin::Calls("cudaGraphInstantiate"), 0u);
     EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaMallocHost"), 0u);
+  }
+}
+
+// Every layer masks and biases an expert, and forces what the first six tokens get.
+ExpertControl ControlOfEverything(const std::vector<ExpertLayer>& layers) {
+  ExpertControl control;
+  for (const ExpertLayer& layer : layers) {
+    LayerControl& asked = control.layers.emplace_back();
+    asked.masked_ids = {1};
+    asked.biases = {{0, 0.5f}};
+    asked.forced.tokens = 6;
+    for (uint32_t pick = 0; pick < 6 * layer.picks_per_token(); ++pick) {
+      const uint32_t set = pick / layer.top_k % layer.heads % layer.expert_sets;
+      asked.forced.ids.push_back(set * (layer.num_experts / layer.expert_sets) +
+                                 pick % layer.top_k);
+    }
+  }
+  return control;
+}
+
+// It takes one copy more. Steps with it are launched one by one, allocate nothing, wait once all
+// the same, and leave the graphs as they are.
+TEST(CudaStepsTest, WhatIsAskedOfRoutersGoesAlongInOneCopy) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "calls are counted by the stand-in";
+  for (const auto& [name, config] : OddModels()) {
+    SCOPED_TRACE(name);
+    const MemoryCheckpoint checkpoint(config, 3);
+    const auto model = Load(checkpoint, "cuda:0");
+    ASSERT_TRUE(model->description().takes_expert_control);
+    const std::vector<ExpertLayer>& layers = model->description().expert_layers;
+    if (layers.empty()) continue;
+    const ExpertControl control = ControlOfEverything(layers);
+    for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.sampling = {.temperature = 0}});
+    Decoder decoder(*model, 3);
+    for (int i = 0; i < 6; ++i) {  // the prompts, then a token each
+      const bool asks = i % 3 != 2;
+      for (const int sequence : {0, 2}) decoder.Ask(sequence, asks ? &control : nullptr);
+      standin::ResetCalls();
+      ASSERT_TRUE(decoder.Step().ok());
+      EXPECT_EQ(standin::Calls("cudaGraphLaunch"), asks ? 0u : 1u);
+      EXPECT_EQ(standin::Calls("host to device copies"), asks ? 2u : 1u);
+      EXPECT_EQ(standin::Calls("cudaStreamSynchronize"), 1u);
+      EXPECT_EQ(standin::Calls("pageable copies"), 0u);
+      EXPECT_EQ(standin::Calls("cudaGraphInstantiate"), 0u);
+      EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaMallocHost"), 0u);
+    }
   }
 }
 

@@ -1,0 +1,39 @@
+// Looking up what is asked of a token: lists are short, or in order.
+#pragma once
+
+#include "model/kernels/device_cuda.cuh"
+#include "model/kernels/router_control_cuda.h"
+
+namespace peerage::kernels::cuda {
+
+// The first of `count` entries whose id is no less.
+template <typename Entry, typename IdOf>
+__device__ __forceinline__ int LowerBound(const Entry* entries, int count, uint64_t id,
+                                          const IdOf& id_of) {
+  int low = 0, high = count;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (id_of(entries[middle]) < id) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// Null: nothing is asked of the token.
+__device__ __forceinline__ const RouterControl* ControlOf(const RouterControls& controls,
+                                                          int token) {
+  const int entry = controls.of_token[token];
+  return entry < 0 ? nullptr : &controls.entries[entry];
+}
+
+__device__ __forceinline__ bool IsMasked(const RouterControls& controls,
+                                         const RouterControl& control, uint32_t id) {
+  const uint32_t* ids = controls.masked + control.first_masked;
+  const int at = LowerBound(ids, control.masked, id, [](uint32_t masked) { return masked; });
+  return at < control.masked && ids[at] == id;
+}
+
+}  // namespace peerage::kernels::cuda
