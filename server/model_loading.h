@@ -13,6 +13,7 @@
 #include "model/nn/load_model.h"
 #include "server/config.h"
 #include "server/engine/expert_trace.h"
+#include "server/engine/replica.h"
 #include "server/experts/expert_statistics.h"
 #include "server/log/log.h"
 #include "server/memory_plan.h"

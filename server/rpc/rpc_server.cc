@@ -177,9 +177,9 @@ void RpcServer::Shutdown(absl::Time answers_deadline, absl::Time deadline) {
   if (server_ == nullptr) return;
   calls_.answers.AwaitPresent(answers_deadline);
   calls_.all.AwaitPresent(deadline);
+  backend_.engine->WatchReadiness(nullptr);
   // A call that comes once gRPC's own shutdown has begun is CANCELLED, as if its client had wished
   // that. So nobody connects any more by then.
-  backend_.engine->WatchReadiness(nullptr);
   grpc_log_.reset();  // it complains of its listener
   if (door_ != nullptr) door_->StopListening();
   grpc_server_cancel_all_calls(server_->c_server());
