@@ -253,7 +253,8 @@ absl::Status App::Serve() {
   options.door = config_.door == "on";
   options.connections = {.connections = MostConnections(config_.max_connections, log_),
                          .peer_connections = config_.max_connections_per_peer,
-                         .calls = config_.max_calls};
+                         .calls = config_.max_calls,
+                         .peer_calls = std::max(config_.max_calls / 2, 1)};
   options.model_name = config_.model_name;
   options.version = kVersion;
   options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};

@@ -33,32 +33,39 @@ std::string PeerOf(absl::string_view address) {
 std::optional<Refusal> ConnectionLimits::Begin(const std::string& peer) {
   absl::MutexLock lock(&mu_);
   if (connections_ >= limits_.connections) return Refusal::kConnections;
-  const auto found = of_peer_.find(peer);
-  if (found != of_peer_.end() && found->second >= limits_.peer_connections) {
+  const auto found = connections_of_.find(peer);
+  if (found != connections_of_.end() && found->second >= limits_.peer_connections) {
     return Refusal::kPeerConnections;
   }
   ++connections_;
-  ++of_peer_[peer];
+  ++connections_of_[peer];
   return std::nullopt;
 }
 
 void ConnectionLimits::End(const std::string& peer) {
   absl::MutexLock lock(&mu_);
   --connections_;
-  const auto found = of_peer_.find(peer);
-  if (--found->second == 0) of_peer_.erase(found);
+  const auto found = connections_of_.find(peer);
+  if (--found->second == 0) connections_of_.erase(found);
 }
 
-bool ConnectionLimits::BeginCall() {
+bool ConnectionLimits::BeginCall(const std::string& peer) {
   absl::MutexLock lock(&mu_);
   if (calls_ >= limits_.calls) return false;
+  int& of_peer = calls_of_[peer];
+  if (of_peer >= limits_.peer_calls) return false;
+  ++of_peer;
   ++calls_;
   return true;
 }
 
-void ConnectionLimits::EndCalls(size_t calls) {
+void ConnectionLimits::EndCalls(const std::string& peer, size_t calls) {
+  if (calls == 0) return;
   absl::MutexLock lock(&mu_);
   calls_ -= static_cast<int>(calls);
+  const auto of_peer = calls_of_.find(peer);
+  of_peer->second -= static_cast<int>(calls);
+  if (of_peer->second == 0) calls_of_.erase(of_peer);
 }
 
 bool ConnectionLimits::PassResets(int resets, absl::Time now) {

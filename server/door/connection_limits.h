@@ -27,6 +27,7 @@ class ConnectionLimits {
     int connections = 1024;
     int peer_connections = 256;
     int calls = 2048;
+    int peer_calls = 1024;  // so that one that holds all it can get leaves room for others
     Allowance::Limits resets{.at_once = 2000, .per_second = 500};
   };
 
@@ -38,10 +39,10 @@ class ConnectionLimits {
   // One that has begun ends.
   void End(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Whether one more call may run. If so, it does.
-  bool BeginCall() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether one more call of this peer may run. If so, it does.
+  bool BeginCall(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
   // So many of them have ended.
-  void EndCalls(size_t calls) ABSL_LOCKS_EXCLUDED(mu_);
+  void EndCalls(const std::string& peer, size_t calls) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Whether a connection may pass on so many cancelled calls now, or has to wait.
   bool PassResets(int resets, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
@@ -56,7 +57,9 @@ class ConnectionLimits {
   int connections_ ABSL_GUARDED_BY(mu_) = 0;
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
   Allowance resets_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, int> of_peer_ ABSL_GUARDED_BY(mu_);  // all above 0
+  // Of peers that have any.
+  absl::flat_hash_map<std::string, int> connections_of_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, int> calls_of_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace peerage

@@ -94,7 +94,7 @@ void Door::LetIn(Descriptor client, ConnectionInfo info) {
   if (options_.observer != nullptr) options_.observer->OnConnected();
   Descriptor theirs = std::move(pair->theirs);
   rooms_[next_room_++ % rooms_.size()]->Add(
-      std::move(client), *std::move(pair),
+      std::move(client), *std::move(pair), peer,
       [this, address](Refusal refusal) { OnRefusal(refusal, address); },
       [this, peer, name = pair->name] {
         limits_.End(peer);

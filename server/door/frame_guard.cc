@@ -14,9 +14,11 @@ std::optional<Refusal> Spend(Allowance& allowance, absl::Time now, Refusal refus
 
 }  // namespace
 
-FrameGuard::FrameGuard(const FrameLimits& limits, ConnectionLimits* shared, absl::Time now)
+FrameGuard::FrameGuard(const FrameLimits& limits, ConnectionLimits* shared, std::string peer,
+                       absl::Time now)
     : limits_(limits),
       shared_(shared),
+      peer_(std::move(peer)),
       start_(now),
       unfinished_since_(now),
       unacked_since_(now),
@@ -30,7 +32,7 @@ FrameGuard::FrameGuard(const FrameLimits& limits, ConnectionLimits* shared, absl
       stray_frames_(limits.stray_frames, now),
       calls_turned_away_(limits.calls_turned_away, now) {}
 
-FrameGuard::~FrameGuard() { shared_->EndCalls(streams_.size()); }
+FrameGuard::~FrameGuard() { shared_->EndCalls(peer_, streams_.size()); }
 
 std::optional<Refusal> FrameGuard::FromClient(absl::string_view bytes, absl::Time now) {
   std::optional<Refusal> refusal;
@@ -115,7 +117,7 @@ std::optional<Refusal> FrameGuard::JudgeHeaders(const FrameHead& head, absl::Tim
     return Spend(stray_frames_, now, Refusal::kStrayFrames);
   }
   if (streams_.size() >= limits_.streams) return Refusal::kStreams;
-  if (shared_->BeginCall()) {
+  if (shared_->BeginCall(peer_)) {
     streams_.Open(head.stream);
     if (head.has(FrameHead::kEndStream)) streams_.End(head.stream, Side::kClient);
     return std::nullopt;
@@ -180,7 +182,7 @@ void FrameGuard::Hear(const FrameHead& head, absl::Time now) {
 
 void FrameGuard::CountCalls(size_t before, absl::Time now) {
   if (streams_.size() >= before) return;
-  shared_->EndCalls(before - streams_.size());
+  shared_->EndCalls(peer_, before - streams_.size());
   if (streams_.size() == 0) idle_since_ = now;
 }
 

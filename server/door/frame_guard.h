@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,8 +24,8 @@ namespace peerage {
 // Threads: one.
 class FrameGuard {
  public:
-  // `shared` counts this connection's calls, and outlives the guard.
-  FrameGuard(const FrameLimits& limits, ConnectionLimits* shared, absl::Time now);
+  // `shared` counts the calls of this connection, which is the peer's, and outlives the guard.
+  FrameGuard(const FrameLimits& limits, ConnectionLimits* shared, std::string peer, absl::Time now);
   ~FrameGuard();
 
   FrameGuard(const FrameGuard&) = delete;
@@ -62,6 +63,7 @@ class FrameGuard {
 
   const FrameLimits limits_;
   ConnectionLimits* const shared_;
+  const std::string peer_;
   const absl::Time start_;
   FrameReader client_{FrameReader::Begin::kWithPreface};
   FrameReader server_{FrameReader::Begin::kWithFrame};

@@ -23,7 +23,7 @@ constexpr size_t kMostUntold = 100;
 
 Relay::Relay(Parts parts)
     : parts_(std::move(parts)),
-      guard_(parts_.limits, parts_.shared, parts_.clock->Now()),
+      guard_(parts_.limits, parts_.shared, parts_.peer, parts_.clock->Now()),
       up_({.loop = parts_.loop,
            .from = parts_.client.get(),
            .to = parts_.server.get(),

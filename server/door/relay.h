@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -27,6 +28,7 @@ class Relay {
     const Clock* clock = nullptr;
     FrameLimits limits;
     ConnectionLimits* shared = nullptr;
+    std::string peer;  // as ConnectionLimits knows him
     std::unique_ptr<ByteStream> client;
     std::unique_ptr<ByteStream> server;
     std::function<void(Refusal)> on_refusal;

@@ -30,8 +30,8 @@ Room::~Room() {
   loop_.reset();
 }
 
-void Room::Add(Descriptor client, SocketPair pair, std::function<void(Refusal)> on_refusal,
-               std::function<void()> on_end) {
+void Room::Add(Descriptor client, SocketPair pair, std::string peer,
+               std::function<void(Refusal)> on_refusal, std::function<void()> on_end) {
   // Functions are copied, descriptors are not.
   auto ends =
       std::make_shared<std::pair<Descriptor, Descriptor>>(std::move(client), std::move(pair.ours));
@@ -41,12 +41,14 @@ void Room::Add(Descriptor client, SocketPair pair, std::function<void(Refusal)> 
       on_end();
     });
   };
-  loop_->Post([this, ends, name = pair.name, on_refusal = std::move(on_refusal), end] {
+  loop_->Post([this, ends, name = pair.name, peer = std::move(peer),
+               on_refusal = std::move(on_refusal), end] {
     relays_[name] = std::make_unique<Relay>(
         Relay::Parts{.loop = loop_.get(),
                      .clock = parts_.clock,
                      .limits = parts_.limits,
                      .shared = parts_.shared,
+                     .peer = peer,
                      .client = std::make_unique<PlainStream>(std::move(ends->first)),
                      .server = std::make_unique<PlainStream>(std::move(ends->second)),
                      .on_refusal = on_refusal,

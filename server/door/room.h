@@ -36,9 +36,10 @@ class Room {
 
   EventLoop& loop() { return *loop_; }
 
-  // A connection begins. The functions are called on the loop's thread, the second one once.
-  void Add(Descriptor client, SocketPair pair, std::function<void(Refusal)> on_refusal,
-           std::function<void()> on_end);
+  // A connection of this peer begins. The functions are called on the loop's thread, the second one
+  // once.
+  void Add(Descriptor client, SocketPair pair, std::string peer,
+           std::function<void(Refusal)> on_refusal, std::function<void()> on_end);
 
  private:
   Room(Parts parts, std::unique_ptr<EventLoop> loop);

@@ -40,7 +40,7 @@ Verdict Judge(const std::vector<Piece>& pieces, bool at_once) {
   Verdict verdict;
   {
     absl::Time now = absl::UnixEpoch();
-    FrameGuard guard({.streams = 8}, &shared, now);
+    FrameGuard guard({.streams = 8}, &shared, "peer", now);
     for (const Piece& piece : pieces) {
       now += absl::Milliseconds(1);
       const size_t step = at_once ? 128 : 1;

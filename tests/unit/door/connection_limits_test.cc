@@ -36,14 +36,19 @@ TEST(ConnectionLimitsTest, BoundsConnectionsOfAPeerAndInAll) {
   EXPECT_EQ(limits.Begin("a"), Refusal::kConnections);
 }
 
-TEST(ConnectionLimitsTest, BoundsCalls) {
-  ConnectionLimits limits({.calls = 2}, kNow);
-  EXPECT_TRUE(limits.BeginCall());
-  EXPECT_TRUE(limits.BeginCall());
-  EXPECT_FALSE(limits.BeginCall());
-  limits.EndCalls(2);
+TEST(ConnectionLimitsTest, BoundsCallsOfAPeerAndInAll) {
+  ConnectionLimits limits({.calls = 3, .peer_calls = 2}, kNow);
+  EXPECT_TRUE(limits.BeginCall("a"));
+  EXPECT_TRUE(limits.BeginCall("a"));
+  EXPECT_FALSE(limits.BeginCall("a"));
+  EXPECT_TRUE(limits.BeginCall("b"));
+  EXPECT_FALSE(limits.BeginCall("b"));
+  limits.EndCalls("a", 2);
+  EXPECT_EQ(limits.calls(), 1);
+  EXPECT_TRUE(limits.BeginCall("a"));
+  limits.EndCalls("a", 1);
+  limits.EndCalls("b", 1);
   EXPECT_EQ(limits.calls(), 0);
-  EXPECT_TRUE(limits.BeginCall());
 }
 
 TEST(ConnectionLimitsTest, PassesResetsAsTimeGoesBy) {

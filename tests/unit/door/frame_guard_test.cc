@@ -34,7 +34,7 @@ class FrameGuardTest : public ::testing::Test {
   void Begin(const FrameLimits& limits, int calls = 4096) {
     guard_.reset();
     shared_ = std::make_unique<ConnectionLimits>(ConnectionLimits::Limits{.calls = calls}, now_);
-    guard_ = std::make_unique<FrameGuard>(limits, shared_.get(), now_);
+    guard_ = std::make_unique<FrameGuard>(limits, shared_.get(), "peer", now_);
     EXPECT_EQ(Client(kPreface + FrameOf(FrameType::kSettings, 0, 0)), std::nullopt);
     Server(FrameOf(FrameType::kSettings, 0, 0));
     EXPECT_EQ(Client(FrameOf(FrameType::kSettings, kAck, 0)), std::nullopt);
@@ -172,7 +172,7 @@ TEST_F(FrameGuardTest, EndsWhoGoesOnAfterCallsWereTurnedAway) {
 TEST_F(FrameGuardTest, WaitsForTheHandshakeTheFirstCallAndTheNextOneForSoLong) {
   const FrameLimits limits;
   const absl::Duration little = absl::Milliseconds(1);
-  FrameGuard silent(limits, shared_.get(), now_);
+  FrameGuard silent(limits, shared_.get(), "peer", now_);
   EXPECT_EQ(silent.AtTime(now_ + limits.handshake), std::nullopt);
   EXPECT_EQ(silent.AtTime(now_ + limits.handshake + little), Refusal::kHandshake);
   EXPECT_EQ(guard_->AtTime(now_ + limits.first_call), std::nullopt);
@@ -210,7 +210,7 @@ TEST_F(FrameGuardTest, EndsWhoBeginsAFrameOrAHeaderBlockAndDoesNotEndIt) {
 }
 
 TEST_F(FrameGuardTest, RefusesWhatIsNotHttp2) {
-  FrameGuard guard({}, shared_.get(), now_);
+  FrameGuard guard({}, shared_.get(), "peer", now_);
   EXPECT_EQ(guard.FromClient("GET / HTTP/1.1\r\n", now_), Refusal::kNotHttp2);
 }
 
