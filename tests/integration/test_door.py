@@ -136,6 +136,8 @@ class GuardTest(unittest.TestCase):
                 self.assertEqual(connection.send_to_the_end(frames), text)
             self.assertEqual(self.refusals(server, reason), 1)
             self.assertTrue(stub.Generate(text_request("a"), timeout=LIMIT_SECONDS).candidates)
+            server.terminate()
+            self.assertEqual(server.wait(), 0)  # by then it has written all of its log
             self.assertRegex(server.read_log(),
                              rf"warn refused at the door reason={reason} peer=ipv4:127.0.0.1:\d+\n")
 
@@ -183,6 +185,8 @@ class GuardTest(unittest.TestCase):
     def test_few_descriptors_are_few_connections_and_a_line_says_so(self):
         few = ("prlimit", "--nofile=520:520")
         with Server(model=SMALL_MODEL, wrapper=few) as server:
+            server.terminate()
+            self.assertEqual(server.wait(), 0)
             self.assertIn("the limit of 520 file descriptors leaves 6 connections, at 3 each beside "
                           "500 others, not 1024", server.read_log())
 
