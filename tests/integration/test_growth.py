@@ -39,7 +39,7 @@ class GrowthTest(unittest.TestCase):
 
     def test_five_minutes_find_what_they_can(self):
         self.assertTrue(self.verdict(1 / 12, 0))
-        self.assertFalse(self.verdict(1 / 12, 200))
+        self.assertFalse(self.verdict(1 / 12, 800))
 
     def test_the_least_of_a_window_is_what_stays(self):
         self.assertEqual(growth.of_windows([(10, 5.0), (12, 90.0), (21, 6.0), (29, 7.0)], 10),
