@@ -11,8 +11,8 @@
 namespace peerage::nn::cuda {
 
 // The gates of a mixture of a few experts: p = softmax(W u) over all of them, of which each token
-// keeps the top k (higher value, then lower index). Soft routing keeps all. What a request asks of it
-// (model/experts/expert_control.h) is done with the choice.
+// keeps the top k (higher value, then lower index). Soft routing keeps all. What a request asks of
+// it (model/experts/expert_control.h) is done with the choice.
 struct MixtureRouter {
   LinearLayer projection;  // W [experts, hidden]; more rows may follow
   int num_experts = 0;
