@@ -50,16 +50,18 @@ void ControlTransfer::Lay(const Lists& lists, Arena& arena, Arrays& arrays) {
   arrays.forced_weights = arena.TakeArray<float>(lists.forced_weights.size());
 }
 
-absl::Status ControlTransfer::Reserve(int tokens) {
-  if (layers_.empty()) return absl::OkStatus();
+size_t ControlTransfer::ReservedBytes(int tokens) const {
+  if (layers_.empty()) return 0;
   constexpr size_t kListBytes = size_t{1} << 20;
   size_t bytes = kListBytes;
   for (const Layer& layer : layers_) {
     const size_t picks_bytes = layer.picks_per_token * (sizeof(uint32_t) + sizeof(float));
     bytes += tokens * (sizeof(int32_t) + sizeof(RouterControl) + picks_bytes);
   }
-  return memory_.Reserve(bytes);
+  return bytes;
 }
+
+absl::Status ControlTransfer::Reserve(int tokens) { return memory_.Reserve(ReservedBytes(tokens)); }
 
 absl::Status ControlTransfer::Describe(const StepBatch& batch, cudaStream_t stream) {
   if (!batch.has_control()) return absl::OkStatus();

@@ -22,8 +22,10 @@ class ControlTransfer {
   explicit ControlTransfer(std::vector<ExpertLayer> layers);
 
   // Room for steps of so many tokens that are forced in every layer, and for the lists of a few
-  // requests; it grows when a step needs more.
+  // requests: ReservedBytes of the device, and as much of the host's memory, pinned. It grows when
+  // a step needs more.
   absl::Status Reserve(int tokens);
+  size_t ReservedBytes(int tokens) const;
 
   // Enqueues what the batch asks. Nothing of an earlier step may be on its way.
   absl::Status Describe(const StepBatch& batch, cudaStream_t stream);

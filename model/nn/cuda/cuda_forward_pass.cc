@@ -74,6 +74,30 @@ StepShape PromptShape(const ModelPlan& plan, const LoadOptions& options, int tok
           .items = tokens};
 }
 
+// Of every step that room is made for.
+std::vector<StepShape> Shapes(const ModelPlan& plan, const LoadOptions& options,
+                              const StepGraphs& graphs) {
+  std::vector<StepShape> shapes = graphs.shapes();
+  shapes.push_back(PromptShape(plan, options, options.max_step_tokens));
+  return shapes;
+}
+
+// What enters the first layer, what is behind each, and what the output head reads.
+int HiddenLayers(const ModelPlan& plan) { return static_cast<int>(plan.blocks.size()) + 2; }
+
+StepGraphs GraphsOf(const ModelPlan& plan, const LoadOptions& options) {
+  return StepGraphs(std::min(options.num_slots, options.max_step_tokens), BlocksOfContext(plan),
+                    plan.vocab_size);
+}
+
+// On the device, beside the workspace.
+size_t TransferBytes(const ModelPlan& plan, const LoadOptions& options) {
+  const int tokens = options.max_step_tokens;
+  return StepTransfer::ReservedBytes(Shapes(plan, options, GraphsOf(plan, options))) +
+         ControlTransfer(plan.ExpertLayers()).ReservedBytes(tokens) +
+         HiddenTransfer::ReservedBytes(tokens, HiddenLayers(plan), plan.hidden_size);
+}
+
 struct StreamDestroyer {
   void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
 };
@@ -87,8 +111,7 @@ class CudaForwardPass final : public ForwardPass {
         kv_cache_(plan, KvTypeOf(options)),
         counters_(CountersOf(plan, options)),
         control_(plan.ExpertLayers()),
-        graphs_(std::min(options.num_slots, options.max_step_tokens), BlocksOfContext(plan),
-                plan.vocab_size) {
+        graphs_(GraphsOf(plan, options)) {
     facts_ = {.device = absl::StrCat("cuda:", ordinal_),
               .kv_block_bytes = kv_cache_.block_bytes(),
               .kv_block_tokens = kBlockTokens,
@@ -156,7 +179,6 @@ class CudaForwardPass final : public ForwardPass {
                                : Enqueue(shape, hidden, control));
     tokens_ = batch.size();
     RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
-    RETURN_IF_ERROR(hidden_.Fetch(hidden, stream_.get()));
     RETURN_IF_ERROR(FetchPicks(batch));
     RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
     transfer_.Report(shape, slots, rows);
@@ -213,10 +235,10 @@ class CudaForwardPass final : public ForwardPass {
       ASSIGN_OR_RETURN(Matmul matmul, Matmul::Make(workspace_.matmul));
       matmul_.emplace(std::move(matmul));
     }
-    std::vector<StepShape> shapes = graphs_.shapes();
-    shapes.push_back(PromptShape(plan, options, options.max_step_tokens));
-    RETURN_IF_ERROR(control_.Reserve(options.max_step_tokens));
-    return transfer_.Reserve(shapes);
+    const int tokens = options.max_step_tokens;
+    RETURN_IF_ERROR(control_.Reserve(tokens));
+    RETURN_IF_ERROR(hidden_.Reserve(tokens, HiddenLayers(plan), plan.hidden_size));
+    return transfer_.Reserve(Shapes(plan, options, graphs_));
   }
 
   // For the addresses as they are.
@@ -275,16 +297,22 @@ class CudaForwardPass final : public ForwardPass {
                                        .x = workspace_.residual,
                                        .count = shape.tokens,
                                        .width = embedding.depth});
-    CopyResidual(step, hidden_.RowsOf(hidden, 0), hidden.width());
+    KeepResidual(step, hidden, 0);
     const int layers = static_cast<int>(weights_->blocks.size());
     for (int i = 0; i < layers; ++i) {
       weights_->blocks[i].Forward(step, kv_cache_.layer(i));
-      CopyResidual(step, hidden_.RowsOf(hidden, i + 1), hidden.width());
+      KeepResidual(step, hidden, i + 1);
     }
     const HiddenTransfer::Rows normed = hidden_.RowsOf(hidden, layers + 1);
     weights_->head.Normalize(step, normed.tokens, normed.count, normed.values);
+    step.Then([&] { return hidden_.Fetch(hidden, layers + 1, step.stream); });
     weights_->head.Forward(step, transfer_.lists());
     return step.status;
+  }
+
+  void KeepResidual(StepContext& step, const HiddenRows& hidden, int layer) {
+    CopyResidual(step, hidden_.RowsOf(hidden, layer), hidden.width());
+    step.Then([&] { return hidden_.Fetch(hidden, layer, step.stream); });
   }
 
   // Where somebody wants them.
@@ -328,7 +356,8 @@ absl::StatusOr<MemoryNeeds> MemoryNeedsOf(const ModelPlan& plan, const Checkpoin
   ExpertCounters counters = CountersOf(plan, options);
   return MemoryNeeds{
       .weights_bytes = sizes.used(),
-      .workspace_bytes = BytesFor([&](Arena& arena) { workspace.Lay(shape, arena); }),
+      .workspace_bytes = BytesFor([&](Arena& arena) { workspace.Lay(shape, arena); }) +
+                         TransferBytes(plan, options),
       .picks_bytes = BytesFor([&](Arena& arena) { counters.LayPicks(arena); }),
       .counters_bytes = BytesFor([&](Arena& arena) { counters.LayCounters(arena); }),
       .kv_block_bytes = KvCache(plan, KvTypeOf(options)).block_bytes(),

@@ -21,20 +21,32 @@ size_t BytesOf(const StepShape& shape) {
   return BytesFor([&](Arena& arena) { Arrays().Lay(shape, arena); });
 }
 
+template <typename Arrays>
+size_t MostBytesOf(absl::Span<const StepShape> shapes) {
+  size_t most = 0;
+  for (const StepShape& shape : shapes) most = std::max(most, BytesOf<Arrays>(shape));
+  return most;
+}
+
+constexpr size_t kListBytes = size_t{64} << 10;  // of each list
+
 }  // namespace
 
+size_t StepTransfer::ReservedBytes(absl::Span<const StepShape> shapes) {
+  return MostBytesOf<StepArrays>(shapes) + MostBytesOf<ResultArrays>(shapes) + 3 * kListBytes;
+}
+
 absl::Status StepTransfer::Reserve(absl::Span<const StepShape> shapes) {
-  constexpr size_t kListBytes = size_t{64} << 10;
-  for (const StepShape& shape : shapes) RETURN_IF_ERROR(ReserveFor(shape));
+  RETURN_IF_ERROR(ReserveFor(shapes));
   for (StagedMemory* list : {&biases_, &seen_, &masked_}) {
     RETURN_IF_ERROR(list->Reserve(kListBytes));
   }
   return absl::OkStatus();
 }
 
-absl::Status StepTransfer::ReserveFor(const StepShape& shape) {
-  RETURN_IF_ERROR(step_.Reserve(BytesOf<StepArrays>(shape)));
-  return results_.Reserve(BytesOf<ResultArrays>(shape));
+absl::Status StepTransfer::ReserveFor(absl::Span<const StepShape> shapes) {
+  RETURN_IF_ERROR(step_.Reserve(MostBytesOf<StepArrays>(shapes)));
+  return results_.Reserve(MostBytesOf<ResultArrays>(shapes));
 }
 
 int StepTransfer::moves() const {
@@ -43,7 +55,7 @@ int StepTransfer::moves() const {
 
 absl::Status StepTransfer::Describe(const StepShape& shape, const StepBatch& batch,
                                     absl::Span<Slot> slots, OutputRows& rows, cudaStream_t stream) {
-  RETURN_IF_ERROR(ReserveFor(shape));
+  RETURN_IF_ERROR(ReserveFor({&shape, 1}));
   ArraysAt<StepArrays>(shape, step_.host()).Fill(shape, batch, slots, rows, wanted_);
   RETURN_IF_ERROR(Send(wanted_.biases, biases_, stream));
   RETURN_IF_ERROR(Send(wanted_.seen, seen_, stream));

@@ -17,8 +17,10 @@ namespace peerage::nn::cuda {
 // larger than all before it; until then addresses stay what they are.
 class StepTransfer {
  public:
-  // Room for steps of these shapes, and for some lists.
+  // Room for steps of these shapes, and for some lists: ReservedBytes of the device, and as much of
+  // the host's memory, pinned.
   absl::Status Reserve(absl::Span<const StepShape> shapes);
+  static size_t ReservedBytes(absl::Span<const StepShape> shapes);
 
   // Enqueues the description of a step, padded to `shape`. Nothing of an earlier step may be on its
   // way.
@@ -38,7 +40,7 @@ class StepTransfer {
   SamplingArrays lists() const;
 
  private:
-  absl::Status ReserveFor(const StepShape& shape);
+  absl::Status ReserveFor(absl::Span<const StepShape> shapes);
   template <typename T>
   absl::Status Send(const std::vector<T>& list, StagedMemory& memory, cudaStream_t stream);
 

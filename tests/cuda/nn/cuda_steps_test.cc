@@ -116,7 +116,8 @@ TEST(CudaStepsTest, AStepThatDecodesIsOneLaunchAndOneWait) {
 }
 
 // Those that ask for hidden states are launched one by one, wait once all the same, and leave the
-// graphs as they are. Once a step has made room, nothing is allocated.
+// graphs as they are. Each layer's rows are a copy. Once a step has made room, nothing is
+// allocated.
 TEST(CudaStepsTest, HiddenStatesComeWithTheStepsOneWait) {
   if (!standin::IsPresent()) GTEST_SKIP() << "calls are counted by the stand-in";
   const MemoryCheckpoint checkpoint(OddConfig(), 3);
@@ -131,7 +132,7 @@ TEST(CudaStepsTest, HiddenStatesComeWithTheStepsOneWait) {
     ASSERT_TRUE(decoder.Step(2, asks ? hidden : absl::Span<const HiddenRow>()).ok());
     EXPECT_EQ(standin::Calls("cudaGraphLaunch"), asks ? 0u : 1u);
     EXPECT_EQ(standin::Calls("cudaStreamSynchronize"), 1u);
-    EXPECT_EQ(standin::Calls("device to host copies"), asks ? 2u : 1u);
+    EXPECT_EQ(standin::Calls("device to host copies"), asks ? 3u : 1u);
     EXPECT_EQ(standin::Calls("pageable copies"), 0u);
     EXPECT_EQ(standin::Calls("cudaGraphInstantiate"), 0u);
     EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaMallocHost"), 0u);
@@ -248,6 +249,36 @@ TEST(CudaStepsTest, RowsSayWhatTheySayOnTheCpu) {
       EXPECT_EQ(actual->rows[row].alternatives[i].token, want.token);
       EXPECT_NEAR(actual->rows[row].alternatives[i].logprob, want.logprob, 1e-4);
     }
+  }
+}
+
+// The plan's sum is what cudaMalloc gave, and no step takes more. The stand-in counts in units of
+// 512 bytes, of some twenty allocations.
+TEST(CudaStepsTest, TheDevicesMemoryIsWhatWasPlanned) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "bytes are counted by the stand-in";
+  constexpr uint64_t kRounding = 32 * 512;
+  for (const auto& [name, config] : OddModels()) {
+    SCOPED_TRACE(name);
+    const MemoryCheckpoint checkpoint(config, 3);
+    const auto needs = nn::PlanMemory(checkpoint, Options("cuda:0"));
+    ASSERT_TRUE(needs.ok()) << needs.status();
+    const uint64_t before = standin::UsedBytes();
+    const auto model = Load(checkpoint, "cuda:0");
+    const uint64_t planned = needs->weights_bytes + needs->workspace_bytes + needs->picks_bytes +
+                             needs->counters_bytes +
+                             needs->kv_block_bytes * model->capacity().num_blocks;
+    const uint64_t loaded = standin::UsedBytes() - before;
+    EXPECT_GE(loaded, planned);
+    EXPECT_LT(loaded, planned + kRounding);
+    for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.sampling = {.temperature = 0}});
+    Decoder decoder(*model, 3);
+    const ExpertControl control = ControlOfEverything(model->description().expert_layers);
+    if (!control.empty()) decoder.Ask(1, &control);
+    const std::vector<HiddenRow> hidden = {{.chunk = 2, .layer = 1}, {.chunk = 0, .layer = 0}};
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(decoder.Step(i, i == 1 ? hidden : absl::Span<const HiddenRow>()).ok());
+    }
+    EXPECT_EQ(standin::UsedBytes() - before, loaded);
   }
 }
 
