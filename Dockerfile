@@ -52,7 +52,8 @@ EXPOSE 50051 9091
 STOPSIGNAL SIGTERM
 # Loading a large model takes minutes, and until then the port is closed.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=10m CMD ["peerage", "health", "--quiet"]
-# Listens on loopback, like everywhere, until it is told otherwise: PEERAGE_LISTEN=0.0.0.0:50051.
+# Listens on loopback, like everywhere, until it is told otherwise: PEERAGE_LISTEN=0.0.0.0:50051, with
+# PEERAGE_TLS_CERT and PEERAGE_TLS_KEY, or PEERAGE_INSECURE=true.
 ENTRYPOINT ["peerage-server"]
 ARG VERSION=unknown
 ARG REVISION=unknown

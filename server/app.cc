@@ -17,6 +17,7 @@
 #include "server/device_choice.h"
 #include "server/door/descriptor_limit.h"
 #include "server/experts/expert_baseline.h"
+#include "server/identity/identity_files.h"
 #include "server/pages/static_files.h"
 #include "server/rpc/call_interceptor.h"
 
@@ -88,6 +89,19 @@ void LogChat(const Tokenizer& tokenizer, Log& log) {
                                          : absl::StrCat("chat is refused: ", status.message()));
 }
 
+IdentityFiles IdentityFilesOf(const ServerConfig& config) {
+  return {.tokens = config.token_file, .policy = config.policy_file};
+}
+
+TlsFiles TlsFilesOf(const ServerConfig& config) {
+  return {.certificate = config.tls_cert, .key = config.tls_key, .client_ca = config.tls_client_ca};
+}
+
+// Whoever is let in by a certificate has an identity as well.
+bool AsksWhoCalls(const ServerConfig& config) {
+  return IdentityFilesOf(config).given() || !config.tls_client_ca.empty();
+}
+
 }  // namespace
 
 App::App(const ServerConfig& config, Log& log, std::function<void()> on_lost)
@@ -100,6 +114,7 @@ App::App(const ServerConfig& config, Log& log, std::function<void()> on_lost)
       call_metrics_(config.model_name, ServedMethods()),
       door_metrics_(config.model_name),
       request_log_(&log),
+      tls_metrics_(config.model_name, &tls_),
       figures_(&Clock::Real(), BackgroundLane::Priority::kLowest),
       sums_(&Clock::Real()),
       answers_(&Clock::Real()) {}
@@ -132,11 +147,53 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log&
               absl::StrCat("--device auto takes ", choice.device, ": ", choice.reason));
   }
   std::unique_ptr<App> app(new App(config, log, std::move(on_lost)));
+  RETURN_IF_ERROR(app->ReadWhoMayCall());
   RETURN_IF_ERROR(app->StartAdmin());
   RETURN_IF_ERROR(At("--listen", CheckCanListen(config.listen)));
   RETURN_IF_ERROR(app->LoadModel(choice.device));
   RETURN_IF_ERROR(app->Serve());
   return app;
+}
+
+absl::Status App::Check(const ServerConfig& config) {
+  ASSIGN_OR_RETURN(const nn::DeviceChoice choice, ChooseDevice(config));
+  RETURN_IF_ERROR(ReadIdentities(IdentityFilesOf(config), ServedMethods()).status());
+  if (!config.tls_cert.empty()) {
+    RETURN_IF_ERROR(TlsContext::Read(TlsFilesOf(config), absl::Now()).status());
+  }
+  const std::vector<DeviceShare> shares = DeviceShares(config, choice.device);
+  return At("--model", nn::OpenModel(config.model, LoadOptionsOf(config, shares.front())).status());
+}
+
+// Before the model: who misspelt something hears of it at once.
+absl::Status App::ReadWhoMayCall() {
+  std::vector<IdentityWatch::Source> sources;
+  if (AsksWhoCalls(config_)) {
+    authorizer_ = std::make_unique<Authorizer>(config_.model_name, ServedMethods());
+    identity_metrics_.emplace(config_.model_name, authorizer_.get());
+    sources.push_back({"tokens and policy", {config_.token_file, config_.policy_file}, [this] {
+                         auto identities =
+                             ReadIdentities(IdentityFilesOf(config_), ServedMethods());
+                         if (identities.ok()) authorizer_->Replace(*std::move(identities));
+                         return identities.status();
+                       }});
+  }
+  if (!config_.tls_cert.empty()) {
+    const TlsFiles files = TlsFilesOf(config_);
+    sources.push_back(
+        {"certificates", {files.certificate, files.key, files.client_ca}, [this, files] {
+           auto context = TlsContext::Read(files, absl::Now());
+           if (context.ok()) tls_.Set(*std::move(context));
+           return context.status();
+         }});
+  }
+  if (sources.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(identity_watch_, IdentityWatch::Start(std::move(sources), &log_));
+  return absl::OkStatus();
+}
+
+void App::ReadIdentitiesAnew() {
+  if (identity_watch_ != nullptr) identity_watch_->Look();
 }
 
 // The admin port opens first: probes then see a process that is alive and not ready.
@@ -274,6 +331,8 @@ absl::Status App::Serve() {
                                         .observer = &observers_,
                                         .expert_usage = expert_usage_.get(),
                                         .answers = &answers_,
+                                        .authorizer = authorizer_.get(),
+                                        .tls = config_.tls_cert.empty() ? nullptr : &tls_,
                                         .log = &log_,
                                         .door = &door_metrics_});
   RETURN_IF_ERROR(At("--listen", rpc.status()));
@@ -296,7 +355,8 @@ absl::Status App::Serve() {
 std::vector<const prometheus::Collectable*> App::Collectables() const {
   std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_,
                                                      &call_metrics_.collectable(),
-                                                     &door_metrics_.collectable()};
+                                                     &door_metrics_.collectable(), &tls_metrics_};
+  if (identity_metrics_.has_value()) all.push_back(&*identity_metrics_);
   if (serving_ != nullptr) all.push_back(&*expert_metrics_);
   return all;
 }

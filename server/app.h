@@ -12,11 +12,14 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/config.h"
+#include "server/door/tls_context.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
 #include "server/experts/background_lane.h"
 #include "server/experts/expert_usage_reader.h"
 #include "server/http/admin_server.h"
+#include "server/identity/authorizer.h"
+#include "server/identity_watch.h"
 #include "server/idle_memory.h"
 #include "server/log/log.h"
 #include "server/log/request_log.h"
@@ -24,8 +27,10 @@
 #include "server/metrics/door_metrics.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/expert_metrics.h"
+#include "server/metrics/identity_metrics.h"
 #include "server/metrics/process_metrics.h"
 #include "server/metrics/text_exposition.h"
+#include "server/metrics/tls_metrics.h"
 #include "server/model_loading.h"
 #include "server/pages/expert_usage_pages.h"
 #include "server/pages/playground.h"
@@ -50,6 +55,13 @@ class App {
   // keep what a file has stay, too.
   static ServerConfig Resolve(ServerConfig config);
 
+  // Reads what the configuration names, without loading a model or listening: what Start would
+  // complain of.
+  static absl::Status Check(const ServerConfig& config);
+
+  // Looks now whether files that say who may call have changed. From any thread.
+  void ReadIdentitiesAnew();
+
   // The one line for stdout, without a line break.
   std::string ReadyLine() const;
 
@@ -70,6 +82,7 @@ class App {
   App(const ServerConfig& config, Log& log, std::function<void()> on_lost);
 
   absl::Status StartAdmin();
+  absl::Status ReadWhoMayCall();
   absl::Status LoadModel(const std::string& devices);
   void SetMetricsInfo();
   absl::Status SetExpertMetrics();
@@ -90,6 +103,10 @@ class App {
   CallMetrics call_metrics_;
   DoorMetrics door_metrics_;
   RequestLog request_log_;
+  std::unique_ptr<Authorizer> authorizer_;  // none: everybody may do everything
+  std::optional<IdentityMetrics> identity_metrics_;
+  CurrentTls tls_;
+  TlsMetrics tls_metrics_;
   ObserverFanOut observers_{{&metrics_, &call_metrics_, &request_log_}};
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -109,6 +126,7 @@ class App {
   BackgroundLane answers_;  // that would hold up the worker
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<AdminServer> admin_;
+  std::unique_ptr<IdentityWatch> identity_watch_;
 };
 
 }  // namespace peerage

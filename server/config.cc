@@ -22,13 +22,16 @@
 #include "base/status_macros.h"
 #include "server/config_file.h"
 #include "server/config_options.h"
+#include "server/transport_check.h"
 
 namespace peerage {
 namespace {
 
 constexpr absl::string_view kVariablePrefix = "PEERAGE_";
 constexpr absl::string_view kConfigVariable = "PEERAGE_CONFIG";
-constexpr absl::string_view kClientVariable = "PEERAGE_SERVER";  // of the command `peerage`
+// Of the command `peerage`.
+constexpr absl::string_view kClientVariable = "PEERAGE_SERVER";
+constexpr absl::string_view kClientPrefix = "PEERAGE_CLIENT_";
 
 std::string VariableName(const ConfigOption& option) {
   return absl::StrCat(kVariablePrefix,
@@ -55,6 +58,7 @@ struct Flags {
   Settings settings;
   std::string config_file;
   bool print_config = false;
+  bool check_config = false;
   std::optional<std::string> print;  // --help or --version
 };
 
@@ -64,7 +68,8 @@ absl::Status UnknownArgument(const std::vector<std::string>& unknown) {
   if (!absl::StartsWith(argument, "-")) {
     return absl::InvalidArgumentError(absl::StrCat("\"", argument, "\" is no option"));
   }
-  std::vector<std::string> names = {"--config", "--print-config", "--help", "--version"};
+  std::vector<std::string> names = {"--config", "--print-config", "--check-config", "--help",
+                                    "--version"};
   for (const ConfigOption& option : ConfigOptions())
     names.push_back("--" + std::string(option.name));
   const std::string given = argument.substr(0, argument.find('='));
@@ -83,6 +88,8 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
   app.add_option("--config", flags.config_file, "A TOML file with these options")
       ->type_name("FILE");
   app.add_flag("--print-config", flags.print_config, "Print the resolved configuration and exit");
+  app.add_flag("--check-config", flags.check_config,
+               "Read everything that the options name, say what is wrong with it, and exit");
   std::map<absl::string_view, std::string> values;  // CLI11 writes into its nodes
   for (const ConfigOption& option : ConfigOptions()) {
     const bool says_default = option.is_switch && !option.default_text.empty();
@@ -156,7 +163,8 @@ std::vector<std::string> UnknownVariables(const Environment& environment) {
   for (const auto& [name, value] : environment) {
     const auto matches = [&name = name](const ConfigOption& o) { return VariableName(o) == name; };
     if (absl::StartsWith(name, kVariablePrefix) && name != kConfigVariable &&
-        name != kClientVariable && absl::c_none_of(ConfigOptions(), matches)) {
+        name != kClientVariable && !absl::StartsWith(name, kClientPrefix) &&
+        absl::c_none_of(ConfigOptions(), matches)) {
       unknown.push_back(name);
     }
   }
@@ -190,6 +198,7 @@ absl::StatusOr<ServerConfig> Resolve(const Settings& settings) {
     return absl::InvalidArgumentError("--model: required: a .gguf file or a model directory");
   }
   if (config.model_name.empty()) RETURN_IF_ERROR(SetDefaultModelName(&config));
+  RETURN_IF_ERROR(CheckTransport(config));
   return config;
 }
 
@@ -214,6 +223,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
   ASSIGN_OR_RETURN(command_line.config, Resolve(settings));
   command_line.unknown_variables = UnknownVariables(environment);
   command_line.print_config = flags.print_config;
+  command_line.check_config = flags.check_config;
   return command_line;
 }
 

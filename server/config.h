@@ -43,6 +43,12 @@ struct ServerConfig {
   int32_t max_calls = 2048;
   absl::Duration slow_reader_timeout = absl::Minutes(1);
   int32_t max_unsent_mib = 256;
+  std::string tls_cert;  // files of PEM, or none
+  std::string tls_key;
+  std::string tls_client_ca;
+  bool insecure = false;
+  std::string token_file;  // or none
+  std::string policy_file;
   std::optional<int64_t> kv_cache_mib;      // default: server/memory_plan.h
   std::string prefix_cache = "on";          // "on" or "off"
   std::string admission = "reserve";        // "reserve" or "optimistic"
@@ -66,6 +72,7 @@ struct CommandLine {
   // Set by --help and --version: to be printed instead of serving; `config` is then incomplete.
   std::optional<std::string> print;
   bool print_config = false;  // instead of serving
+  bool check_config = false;  // likewise
   // PEERAGE_ variables that name no option: worth a warning, but no error, since orchestrators
   // define such names too (Kubernetes: PEERAGE_SERVICE_HOST for a Service called "peerage").
   std::vector<std::string> unknown_variables;

@@ -310,6 +310,44 @@ constexpr ConfigOption kOptions[] = {
        return SetCount(value, {1, 1'000'000}, &config->max_calls);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_calls); }},
+    {"tls-cert", "FILE",
+     "The server's certificate and its chain, PEM: gRPC is then spoken over TLS only", "",
+     [](absl::string_view value, ServerConfig* config) {
+       config->tls_cert = std::string(value);
+       return absl::OkStatus();
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.tls_cert); }},
+    {"tls-key", "FILE", "The private key of --tls-cert, PEM", "",
+     [](absl::string_view value, ServerConfig* config) {
+       config->tls_key = std::string(value);
+       return absl::OkStatus();
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.tls_key); }},
+    {"tls-client-ca", "FILE",
+     "Certificates that clients' certificates must lead to, PEM: nobody connects without one", "",
+     [](absl::string_view value, ServerConfig* config) {
+       config->tls_client_ca = std::string(value);
+       return absl::OkStatus();
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.tls_client_ca); }},
+    {"insecure", "BOOL", "Listen beyond this machine without TLS", "false",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetSwitch(value, &config->insecure);
+     },
+     [](const ServerConfig& config) { return std::string(config.insecure ? "true" : "false"); },
+     /*is_switch=*/true},
+    {"token-file", "FILE", "Who may call by a bearer token: lines of NAME SHA256 [EXPIRY]", "",
+     [](absl::string_view value, ServerConfig* config) {
+       config->token_file = std::string(value);
+       return absl::OkStatus();
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.token_file); }},
+    {"policy-file", "FILE", "Who may do what, JSON", "",
+     [](absl::string_view value, ServerConfig* config) {
+       config->policy_file = std::string(value);
+       return absl::OkStatus();
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.policy_file); }},
     {"prefix-cache", "on|off",
      "Whether computed blocks of the KV cache are kept for requests that begin alike", "on",
      [](absl::string_view value, ServerConfig* config) {

@@ -47,8 +47,10 @@ End Serve(const CommandLine& command_line) {
   const auto app = App::Start(command_line.config, log, [&signals] { signals.End(); });
   if (!app.ok()) return {kRefusedToStart, app.status()};
   signals.SetServing();
+  signals.OnHangUp([&app] { (*app)->ReadIdentitiesAnew(); });
   std::cout << (*app)->ReadyLine() << std::endl;
   signals.Wait();
+  signals.OnHangUp(nullptr);
   const App::Drained drained = (*app)->Drain(command_line.config.drain_timeout);
   if (drained == App::Drained::kHangs) {
     std::cerr << "peerage-server: a step of the model does not end: left without it" << std::endl;
@@ -72,6 +74,11 @@ int Main(const std::vector<std::string>& arguments) {
   if (command_line.ok() && command_line->print_config) {
     std::cout << PrintConfig(App::Resolve(command_line->config)) << std::flush;
     return kServed;
+  }
+  if (command_line.ok() && command_line->check_config) {
+    const absl::Status status = App::Check(command_line->config);
+    if (!status.ok()) std::cerr << "peerage-server: " << status.message() << std::endl;
+    return status.ok() ? kServed : kRefusedToStart;
   }
   if (command_line.ok() && command_line->print) {
     std::cout << *command_line->print << std::flush;

@@ -11,6 +11,7 @@ sigset_t Signals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   return signals;
 }
 
@@ -23,14 +24,21 @@ ShutdownSignals::ShutdownSignals() {
   std::thread([this] { Listen(); }).detach();
 }
 
-void ShutdownSignals::Listen() {
+int ShutdownSignals::AwaitEnd() {
   const sigset_t signals = Signals();
   int signal = 0;
-  sigwait(&signals, &signal);
+  while (sigwait(&signals, &signal), signal == SIGHUP) {
+    absl::MutexLock lock(&mu_);
+    if (hang_up_ != nullptr) hang_up_();
+  }
+  return signal;
+}
+
+void ShutdownSignals::Listen() {
+  AwaitEnd();
   if (!serving_.HasBeenNotified()) _exit(0);
   End();
-  sigwait(&signals, &signal);
-  _exit(128 + signal);
+  _exit(128 + AwaitEnd());
 }
 
 }  // namespace peerage

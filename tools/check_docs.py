@@ -25,6 +25,7 @@ FOLDERS = {p.name for p in ROOT.iterdir() if p.is_dir() and p.name not in ("buil
 
 def documents():
     yield ROOT / "README.md"
+    yield ROOT / "SECURITY.md"
     yield ROOT / "deploy" / "README.md"
     yield ROOT / "client" / "python" / "README.md"
     yield from sorted((ROOT / "docs").rglob("*.md"))

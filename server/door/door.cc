@@ -7,6 +7,7 @@
 #include "server/door/listener.h"
 #include "server/door/room.h"
 #include "server/door/socket_pair.h"
+#include "server/door/tls_stream.h"
 
 namespace peerage {
 namespace {
@@ -87,20 +88,30 @@ void Door::LetIn(Descriptor client, ConnectionInfo info) {
     limits_.End(peer);
     return OnRefusal(Refusal::kDescriptors, address);
   }
+  const std::string name = pair->name;
   {
     absl::MutexLock lock(&mu_);
-    connections_[pair->name] = std::move(info);
+    connections_[name] = std::move(info);
   }
   if (options_.observer != nullptr) options_.observer->OnConnected();
   Descriptor theirs = std::move(pair->theirs);
   rooms_[next_room_++ % rooms_.size()]->Add(
-      std::move(client), *std::move(pair), peer,
+      StreamOf(std::move(client), name), *std::move(pair), peer,
       [this, address](Refusal refusal) { OnRefusal(refusal, address); },
-      [this, peer, name = pair->name] {
+      [this, peer, name] {
         limits_.End(peer);
         OnEnd(name);
       });
   serve_(std::move(theirs));
+}
+
+std::unique_ptr<ByteStream> Door::StreamOf(Descriptor client, const std::string& name) {
+  if (options_.tls == nullptr) return std::make_unique<PlainStream>(std::move(client));
+  return std::make_unique<TlsStream>(std::move(client), *options_.tls->Get(),
+                                     [this, name](std::string principal) {
+                                       absl::MutexLock lock(&mu_);
+                                       connections_[name].principal = std::move(principal);
+                                     });
 }
 
 void Door::OnRefusal(Refusal refusal, const std::string& address) {

@@ -13,11 +13,13 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/door/byte_stream.h"
 #include "server/door/connection_info.h"
 #include "server/door/connection_limits.h"
 #include "server/door/descriptor.h"
 #include "server/door/door_observer.h"
 #include "server/door/frame_limits.h"
+#include "server/door/tls_context.h"
 #include "server/engine/clock.h"
 #include "server/listen_address.h"
 #include "server/log/log.h"
@@ -43,6 +45,7 @@ class Door {
     const Clock* clock = nullptr;
     Log* log = nullptr;
     DoorObserver* observer = nullptr;  // may be null, unlike clock and log
+    const CurrentTls* tls = nullptr;   // none: plaintext
   };
   // Takes the server's end of a connection, on one of the door's threads. The name of the socket at
   // its other end, in the abstract namespace of Unix sockets (unix(7)), is the connection's alone;
@@ -76,6 +79,8 @@ class Door {
 
   absl::Status OpenRooms();
   void LetIn(Descriptor client, ConnectionInfo info);
+  // What the client of the connection of this name speaks.
+  std::unique_ptr<ByteStream> StreamOf(Descriptor client, const std::string& name);
   // Tells of it.
   void OnRefusal(Refusal refusal, const std::string& address);
   void OnEnd(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);

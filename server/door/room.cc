@@ -30,11 +30,11 @@ Room::~Room() {
   loop_.reset();
 }
 
-void Room::Add(Descriptor client, SocketPair pair, std::string peer,
+void Room::Add(std::unique_ptr<ByteStream> client, SocketPair pair, std::string peer,
                std::function<void(Refusal)> on_refusal, std::function<void()> on_end) {
-  // Functions are copied, descriptors are not.
-  auto ends =
-      std::make_shared<std::pair<Descriptor, Descriptor>>(std::move(client), std::move(pair.ours));
+  // Functions are copied, streams and descriptors are not.
+  auto ends = std::make_shared<std::pair<std::unique_ptr<ByteStream>, Descriptor>>(
+      std::move(client), std::move(pair.ours));
   const auto end = [this, name = pair.name, on_end = std::move(on_end)] {
     loop_->Post([this, name, on_end] {
       relays_.erase(name);
@@ -49,7 +49,7 @@ void Room::Add(Descriptor client, SocketPair pair, std::string peer,
                      .limits = parts_.limits,
                      .shared = parts_.shared,
                      .peer = peer,
-                     .client = std::make_unique<PlainStream>(std::move(ends->first)),
+                     .client = std::move(ends->first),
                      .server = std::make_unique<PlainStream>(std::move(ends->second)),
                      .on_refusal = on_refusal,
                      .on_end = end});

@@ -6,8 +6,8 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "server/door/byte_stream.h"
 #include "server/door/connection_limits.h"
-#include "server/door/descriptor.h"
 #include "server/door/event_loop.h"
 #include "server/door/frame_guard.h"
 #include "server/door/relay.h"
@@ -38,7 +38,7 @@ class Room {
 
   // A connection of this peer begins. The functions are called on the loop's thread, the second one
   // once.
-  void Add(Descriptor client, SocketPair pair, std::string peer,
+  void Add(std::unique_ptr<ByteStream> client, SocketPair pair, std::string peer,
            std::function<void(Refusal)> on_refusal, std::function<void()> on_end);
 
  private:

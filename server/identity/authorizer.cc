@@ -41,23 +41,28 @@ Decision Judge(const Permissions& permissions, const std::string& principal, Wis
 
 }  // namespace
 
-Visitor::Visitor(Authorizer* authorizer, std::string principal,
+Visitor::Visitor(Authorizer* authorizer, std::string principal, std::string method,
                  std::shared_ptr<const Permissions> permissions)
     : authorizer_(authorizer),
       principal_(std::move(principal)),
+      method_(std::move(method)),
       permissions_(std::move(permissions)) {}
 
 Visitor::~Visitor() { authorizer_->Leave(principal_); }
 
 Verdict Visitor::Ask(Wish& wish, absl::Time now) const {
-  const Decision decision = Judge(*permissions_, principal_, wish);
-  if (decision != Decision::kAllowed) return {decision};
-  return authorizer_->CountTokens(principal_, *permissions_, wish.tokens, now);
+  Verdict verdict{Judge(*permissions_, principal_, wish)};
+  if (verdict.decision == Decision::kAllowed) {
+    verdict = authorizer_->CountTokens(principal_, *permissions_, wish.tokens, now);
+  }
+  if (verdict.decision != Decision::kAllowed) authorizer_->Note(method_, verdict.decision);
+  return verdict;
 }
 
-Authorizer::Authorizer(std::string model, Identities identities)
+Authorizer::Authorizer(std::string model, const std::vector<std::string>& methods)
     : model_(std::move(model)),
-      identities_(std::make_shared<const Identities>(std::move(identities))) {}
+      methods_(methods.begin(), methods.end()),
+      identities_(std::make_shared<const Identities>()) {}
 
 void Authorizer::Replace(Identities identities) {
   auto replacement = std::make_shared<const Identities>(std::move(identities));
@@ -65,8 +70,25 @@ void Authorizer::Replace(Identities identities) {
   identities_.swap(replacement);
 }
 
+Authorizer::Decisions Authorizer::Counts() const {
+  absl::MutexLock lock(&mu_);
+  return decisions_;
+}
+
+void Authorizer::Note(const std::string& method, Decision decision) {
+  absl::MutexLock lock(&mu_);
+  ++decisions_[{methods_.contains(method) ? method : "other", decision}];
+}
+
 Verdict Authorizer::Enter(const Credentials& credentials, const std::string& method, absl::Time now,
                           std::shared_ptr<const Visitor>& visitor) {
+  const Verdict verdict = Decide(credentials, method, now, visitor);
+  Note(method, verdict.decision);
+  return verdict;
+}
+
+Verdict Authorizer::Decide(const Credentials& credentials, const std::string& method,
+                           absl::Time now, std::shared_ptr<const Visitor>& visitor) {
   std::shared_ptr<const Identities> identities;
   {
     absl::MutexLock lock(&mu_);
@@ -83,7 +105,8 @@ Verdict Authorizer::Enter(const Credentials& credentials, const std::string& met
   if (ConcernsModel(method) && !Lists(permissions->models, model_)) return {Decision::kModel};
   const Verdict counted = Count(principal, *permissions, now);
   if (counted.decision == Decision::kAllowed) {
-    visitor = std::make_shared<const Visitor>(this, std::move(principal), std::move(permissions));
+    visitor =
+        std::make_shared<const Visitor>(this, std::move(principal), method, std::move(permissions));
   }
   return counted;
 }

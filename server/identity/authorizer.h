@@ -4,9 +4,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/string_view.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/engine/expert_trace.h"
@@ -54,7 +56,7 @@ struct Verdict {
 // many.
 class Visitor {
  public:
-  Visitor(Authorizer* authorizer, std::string principal,
+  Visitor(Authorizer* authorizer, std::string principal, std::string method,
           std::shared_ptr<const Permissions> permissions);
   ~Visitor();
 
@@ -70,16 +72,20 @@ class Visitor {
  private:
   Authorizer* const authorizer_;
   const std::string principal_;
+  const std::string method_;
   const std::shared_ptr<const Permissions> permissions_;
 };
 
-// Decides who calls and whether he may. Says nothing to anybody: whoever asks tells and counts.
+// Decides who calls and whether he may, and counts what it decided.
 //
 // Threads: safe from many; every call is short. Must outlive its visitors.
 class Authorizer {
  public:
-  // `model` is what the server serves.
-  Authorizer(std::string model, Identities identities);
+  // How often, by method and decision.
+  using Decisions = std::map<std::pair<std::string, Decision>, int64_t>;
+
+  // `model` is what the server serves, and `methods` what it answers. Knows nobody until Replace.
+  Authorizer(std::string model, const std::vector<std::string>& methods);
 
   // From now on. Whoever is in stays, with what was allowed then; how much each has used is kept.
   void Replace(Identities identities) ABSL_LOCKS_EXCLUDED(mu_);
@@ -88,6 +94,10 @@ class Authorizer {
   // allowed. A token that is shown decides, whatever certificate is there.
   Verdict Enter(const Credentials& credentials, const std::string& method, absl::Time now,
                 std::shared_ptr<const Visitor>& visitor) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Of methods that are not answered as of "other". What is asked for inside of a call that was
+  // let in is counted only where it is refused.
+  Decisions Counts() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   friend class Visitor;
@@ -99,6 +109,9 @@ class Authorizer {
     int running = 0;
   };
 
+  Verdict Decide(const Credentials& credentials, const std::string& method, absl::Time now,
+                 std::shared_ptr<const Visitor>& visitor) ABSL_LOCKS_EXCLUDED(mu_);
+  void Note(const std::string& method, Decision decision) ABSL_LOCKS_EXCLUDED(mu_);
   // The decision is kAllowed, or why nobody is identified.
   Decision Identify(const Identities& identities, const Credentials& credentials, absl::Time now,
                     std::string& principal) const;
@@ -109,9 +122,11 @@ class Authorizer {
   void Leave(const std::string& principal) ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::string model_;
+  const absl::flat_hash_set<std::string> methods_;
 
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   std::shared_ptr<const Identities> identities_ ABSL_GUARDED_BY(mu_);
+  Decisions decisions_ ABSL_GUARDED_BY(mu_);
   // By principal: as many as tokens and certificates name.
   std::map<std::string, Use> uses_ ABSL_GUARDED_BY(mu_);
 };

@@ -1,5 +1,6 @@
 #include "server/identity/decision.h"
 
+#include "server/engine/error_reason.h"
 #include "server/engine/retry_delay.h"
 
 namespace peerage {
@@ -39,6 +40,12 @@ constexpr Row kRows[kNumDecisions] = {
      "more calls at the same time than the policy allows"},
 };
 
+// As clients' programs read it.
+absl::string_view ReasonOf(absl::StatusCode code) {
+  if (code == absl::StatusCode::kUnauthenticated) return "NOT_KNOWN";
+  return code == absl::StatusCode::kPermissionDenied ? "NOT_ALLOWED" : "OVER_QUOTA";
+}
+
 const Row& RowOf(Decision decision) { return kRows[static_cast<int>(decision)]; }
 
 }  // namespace
@@ -47,7 +54,9 @@ absl::string_view DecisionName(Decision decision) { return RowOf(decision).name;
 
 absl::Status ToStatus(Decision decision, absl::Duration retry) {
   const Row& row = RowOf(decision);
+  if (decision == Decision::kAllowed) return absl::OkStatus();
   absl::Status status(row.code, row.text);
+  SetErrorReason(status, ReasonOf(row.code));
   if (row.code == absl::StatusCode::kResourceExhausted) SetRetryDelay(status, retry);
   return status;
 }

@@ -9,13 +9,12 @@
 
 namespace peerage {
 
-std::string ClientAddress(const grpc::ServerContextBase& context, const Door* door) {
+ConnectionInfo ClientOf(const grpc::ServerContextBase& context, const Door* door) {
   const std::string peer = context.peer();
-  if (door == nullptr) return peer;
+  if (door == nullptr) return {.address = peer};
   absl::string_view name = peer;
   absl::ConsumePrefix(&name, "unix-abstract:");
-  const std::optional<ConnectionInfo> client = door->Find(name);
-  return client.has_value() ? client->address : "";
+  return door->Find(name).value_or(ConnectionInfo());
 }
 
 bool IsLocalClient(absl::string_view address) {

@@ -5,14 +5,20 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "server/door/connection_info.h"
 
 namespace peerage {
 
 class Door;
 
-// Whose call this is, as gRPC writes addresses ("ipv4:127.0.0.1:4711"): the client's, also where he
-// came by a door. "" when he has left already. `door` may be null.
-std::string ClientAddress(const grpc::ServerContextBase& context, const Door* door);
+// Whose call this is, also where he came by a door; of somebody who has left already, nothing.
+// `door` may be null.
+ConnectionInfo ClientOf(const grpc::ServerContextBase& context, const Door* door);
+
+// His address alone, as gRPC writes it.
+inline std::string ClientAddress(const grpc::ServerContextBase& context, const Door* door) {
+  return ClientOf(context, door).address;
+}
 
 // Whether such an address ("ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "unix:...") is on this machine
 // by itself alone. What is not understood is not local.

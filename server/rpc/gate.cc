@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "server/identity/principal.h"
+#include "server/rpc/client_address.h"
 
 namespace peerage {
 namespace {
@@ -21,13 +23,15 @@ class Contexts final : public grpc::ContextAllocator {
   void Release(grpc::GenericCallbackServerContext* context) override { delete context; }
 };
 
-Credentials CredentialsOf(const grpc::ServerContextBase& context) {
+Credentials CredentialsOf(const grpc::ServerContextBase& context, const Door* door) {
   const auto [first, last] = context.client_metadata().equal_range("authorization");
   Credentials credentials;
   credentials.authorizations = static_cast<int>(std::distance(first, last));
   if (credentials.authorizations == 1) {
     credentials.authorization.assign(first->second.data(), first->second.size());
   }
+  const std::string name = ClientOf(context, door).principal;
+  if (CheckPrincipalName(name).ok()) credentials.certificate = name;
   return credentials;
 }
 
@@ -45,7 +49,7 @@ Passage Gate::Decide(const Credentials& credentials, const std::string& method) 
 
 absl::Status Gate::Enter(grpc::ServerContextBase& context, const std::string& method) const {
   if (authorizer_ == nullptr) return absl::OkStatus();
-  Passage passage = Decide(CredentialsOf(context), method);
+  Passage passage = Decide(CredentialsOf(context, door_), method);
   const absl::Status refusal = passage.refusal;
   if (!refusal.ok() && !absl::StartsWith(method, "peerage.v1.")) {
     grpc_call_cancel_with_status(context.c_call(), static_cast<grpc_status_code>(refusal.code()),

@@ -12,6 +12,8 @@
 
 namespace peerage {
 
+class Door;
+
 // Where every call is let in or refused, whatever its kind and whoever answers it. It decides
 // before the call's handler runs. Handlers of ours find that in their context (CallContext) and
 // refuse with all details; those of gRPC's own services do not ask, so the gate ends their calls.
@@ -19,8 +21,10 @@ namespace peerage {
 // Threads: safe from many.
 class Gate {
  public:
-  // Without an authorizer everybody may do everything. Both must outlive the gate.
-  Gate(Authorizer* authorizer, const Clock* clock) : authorizer_(authorizer), clock_(clock) {}
+  // Without an authorizer everybody may do everything. `door` is where clients come in, and may be
+  // null. All must outlive the gate.
+  Gate(Authorizer* authorizer, const Clock* clock, const Door* door)
+      : authorizer_(authorizer), clock_(clock), door_(door) {}
 
   // Gives gRPC the contexts of calls.
   static std::unique_ptr<grpc::ContextAllocator> NewContexts();
@@ -37,6 +41,7 @@ class Gate {
 
   Authorizer* const authorizer_;
   const Clock* const clock_;
+  const Door* const door_;
 };
 
 }  // namespace peerage

@@ -83,7 +83,8 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
                                        .frames = {.streams = kMaxStreamsPerConnection},
                                        .clock = &Clock::Real(),
                                        .log = parts.log,
-                                       .observer = parts.door}));
+                                       .observer = parts.door,
+                                       .tls = parts.tls}));
   }
   std::unique_ptr<RpcServer> server(new RpcServer(options, parts, std::move(door)));
   RETURN_IF_ERROR(server->Serve(options));
@@ -116,7 +117,7 @@ RpcServer::RpcServer(const RpcServerOptions& options, const RpcServerParts& part
       experts_(backend_),
       admin_(backend_, options.version),
       texts_(options.texts),
-      gate_(parts.authorizer, parts.clock) {}
+      gate_(parts.authorizer, parts.clock, door_.get()) {}
 
 RpcServer::~RpcServer() {
   Shutdown(absl::InfinitePast(), absl::InfinitePast());

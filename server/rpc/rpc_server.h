@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "model/tokenizer/tokenizer.h"
 #include "server/door/door.h"
+#include "server/door/tls_context.h"
 #include "server/engine/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/observer.h"
@@ -59,6 +60,7 @@ struct RpcServerParts {
   ExpertUsageReader* expert_usage = nullptr;
   BackgroundLane* answers = nullptr;  // Backend::answers
   Authorizer* authorizer = nullptr;   // none: everybody may do everything
+  const CurrentTls* tls = nullptr;    // none: plaintext. Only with a door
   Log* log = nullptr;                 // gRPC's own lines go there, too
   DoorObserver* door = nullptr;       // may be null, unlike the rest
 };

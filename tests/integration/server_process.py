@@ -46,10 +46,12 @@ class Server:
 
     def __init__(self, *options, model=MODEL, environment=None, bin=BIN, wrapper=()):
         self.bin = bin
-        self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(server_command(*options, model=model, bin=bin, wrapper=wrapper),
-                                        env=environment or {},
-                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.log = tempfile.NamedTemporaryFile("r")
+        # Opened anew: a descriptor that both share would have one place where it reads and writes.
+        with open(self.log.name, "a", encoding="utf-8") as stderr:
+            self.process = subprocess.Popen(server_command(*options, model=model, bin=bin, wrapper=wrapper),
+                                            env=environment or {},
+                                            stdout=subprocess.PIPE, stderr=stderr, text=True)
         self.ready_line = read_line(self.process.stdout)
         match = READY.fullmatch(self.ready_line)
         if match is None:

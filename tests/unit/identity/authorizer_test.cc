@@ -54,7 +54,8 @@ class AuthorizerTest : public ::testing::Test {
   }
 
   Decision Ask(const std::string& more, Wish wish) {
-    Authorizer authorizer("llama", IdentitiesOf(Alice(more)));
+    Authorizer authorizer("llama", kMethods);
+    authorizer.Replace(IdentitiesOf(Alice(more)));
     EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
     tenant_.clear();
     if (visitor_ == nullptr) return Decision::kNoCredentials;
@@ -69,7 +70,8 @@ class AuthorizerTest : public ::testing::Test {
 };
 
 TEST_F(AuthorizerTest, IdentifiesByWhatIsShown) {
-  Authorizer authorizer("llama", IdentitiesOf(R"({"principals": {
+  Authorizer authorizer("llama", kMethods);
+  authorizer.Replace(IdentitiesOf(R"({"principals": {
       "alice": {"methods": ["peerage.v1.InferenceService/*"]},
       "spiffe://example.org/batch": {"methods": ["peerage.v1.InferenceService/*"]},
       "anonymous": {"methods": ["grpc.health.v1.Health/*"]}}})"));
@@ -113,6 +115,10 @@ TEST_F(AuthorizerTest, IdentifiesByWhatIsShown) {
     EXPECT_EQ(visitor_ != nullptr, one.decision == Decision::kAllowed) << one.what;
   }
   EXPECT_EQ(Enter(authorizer, {}, kCheck).decision, Decision::kAllowed);
+  EXPECT_EQ(Enter(authorizer, {}, "a/stranger").decision, Decision::kNoCredentials);
+  EXPECT_EQ(authorizer.Counts().at({kGenerate, Decision::kExpiredToken}), 1);
+  EXPECT_EQ(authorizer.Counts().at({kCheck, Decision::kAllowed}), 1);
+  EXPECT_EQ(authorizer.Counts().at({"other", Decision::kNoCredentials}), 1);
   EXPECT_EQ(Enter(authorizer, Bearer("apple"), kCheck).decision, Decision::kMethod);
   EXPECT_EQ(Enter(authorizer, Bearer("apple"), kDrain).decision, Decision::kMethod);
 }
@@ -120,11 +126,13 @@ TEST_F(AuthorizerTest, IdentifiesByWhatIsShown) {
 TEST_F(AuthorizerTest, HoldsModelsToThePolicyWhereOneIsConcerned) {
   const std::string policy = R"({"principals": {"alice": {"methods": ["*",
       "peerage.v1.AdminService/Drain"], "models": ["mixtral"]}}})";
-  Authorizer authorizer("llama", IdentitiesOf(policy));
+  Authorizer authorizer("llama", kMethods);
+  authorizer.Replace(IdentitiesOf(policy));
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kModel);
   EXPECT_EQ(Enter(authorizer, Bearer("apple"), kCheck).decision, Decision::kAllowed);
   EXPECT_EQ(Enter(authorizer, Bearer("apple"), kDrain).decision, Decision::kAllowed);
-  Authorizer of_mixtral("mixtral", IdentitiesOf(policy));
+  Authorizer of_mixtral("mixtral", kMethods);
+  of_mixtral.Replace(IdentitiesOf(policy));
   EXPECT_EQ(Enter(of_mixtral, Bearer("apple")).decision, Decision::kAllowed);
   visitor_.reset();
 }
@@ -168,7 +176,8 @@ TEST_F(AuthorizerTest, HoldsWishesToThePolicy) {
 }
 
 TEST_F(AuthorizerTest, LimitsCallsAtTheSameTime) {
-  Authorizer authorizer("llama", IdentitiesOf(Alice(R"("concurrency": 2)")));
+  Authorizer authorizer("llama", kMethods);
+  authorizer.Replace(IdentitiesOf(Alice(R"("concurrency": 2)")));
   std::shared_ptr<const Visitor> first, second, third;
   EXPECT_EQ(authorizer.Enter(Bearer("apple"), kGenerate, kNow, first).decision, Decision::kAllowed);
   EXPECT_EQ(authorizer.Enter(Bearer("apple"), kGenerate, kNow, second).decision,
@@ -184,7 +193,8 @@ TEST_F(AuthorizerTest, LimitsCallsAtTheSameTime) {
 TEST_F(AuthorizerTest, LimitsRatesOfEachPrincipalByItself) {
   const std::string policy = R"({"principals": {"*": {"methods": ["*"],
       "requests_per_second": 2, "tokens_per_second": 100}}})";
-  Authorizer authorizer("llama", IdentitiesOf(policy));
+  Authorizer authorizer("llama", kMethods);
+  authorizer.Replace(IdentitiesOf(policy));
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
   const Verdict refused = Enter(authorizer, Bearer("apple"));
@@ -206,7 +216,8 @@ TEST_F(AuthorizerTest, LimitsRatesOfEachPrincipalByItself) {
 }
 
 TEST_F(AuthorizerTest, AReplacementIsForWhoComesLater) {
-  Authorizer authorizer("llama", IdentitiesOf(Alice("")));
+  Authorizer authorizer("llama", kMethods);
+  authorizer.Replace(IdentitiesOf(Alice("")));
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
   const std::shared_ptr<const Visitor> before = visitor_;
   authorizer.Replace(IdentitiesOf(R"({"principals": {}})", "# nobody\n"));

@@ -39,8 +39,9 @@ Identities IdentitiesOf(const std::string& principals) {
 // A server of "fake" with a policy.
 struct GuardedServer {
   explicit GuardedServer(const std::string& principals)
-      : authorizer("fake", IdentitiesOf(principals)),
-        server(TestServerOptions{.authorizer = &authorizer}) {}
+      : authorizer("fake", ServedMethods()), server(TestServerOptions{.authorizer = &authorizer}) {
+    authorizer.Replace(IdentitiesOf(principals));
+  }
 
   // What a call of any method with any bytes and this token ends with. As a stream: that shows
   // whatever is answered before the end.

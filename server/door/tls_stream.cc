@@ -1,0 +1,140 @@
+#include "server/door/tls_stream.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+
+namespace peerage {
+namespace {
+
+constexpr size_t kMostEarlyBytes = 32 << 10;
+
+std::string TextOf(const ASN1_STRING* text) {
+  return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                     static_cast<size_t>(ASN1_STRING_length(text)));
+}
+
+std::string CommonName(X509* certificate) {
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const int index = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (index < 0) return "";
+  return TextOf(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, index)));
+}
+
+}  // namespace
+
+std::string CertificateName(X509* certificate) {
+  struct FreeNames {
+    void operator()(GENERAL_NAMES* owned) const { GENERAL_NAMES_free(owned); }
+  };
+  const std::unique_ptr<GENERAL_NAMES, FreeNames> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  std::vector<std::string> spiffe_ids, dns_names;
+  for (int i = 0; names != nullptr && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type == GEN_DNS) dns_names.push_back(TextOf(name->d.dNSName));
+    if (name->type != GEN_URI) continue;
+    std::string uri = TextOf(name->d.uniformResourceIdentifier);
+    if (absl::StartsWith(uri, "spiffe://")) spiffe_ids.push_back(std::move(uri));
+  }
+  if (spiffe_ids.size() > 1) return "";
+  if (!spiffe_ids.empty()) return spiffe_ids.front();
+  return dns_names.empty() ? CommonName(certificate) : dns_names.front();
+}
+
+TlsStream::TlsStream(Descriptor socket, const TlsContext& context,
+                     std::function<void(std::string)> on_handshake)
+    : socket_(std::move(socket)),
+      ssl_(SSL_new(context.get())),
+      on_handshake_(std::move(on_handshake)) {
+  if (ssl_ != nullptr) SSL_set_fd(ssl_.get(), socket_.get());
+}
+
+Transfer TlsStream::Read(absl::Span<char> into) {
+  if (!established_ && !refused_) {
+    const Transfer::Result shaken = Shake();
+    if (shaken == Transfer::kBlocked) return {shaken};
+    if (shaken != Transfer::kMoved) Refuse();
+  }
+  if (refused_) return Discard(into);
+  ERR_clear_error();
+  const int read = SSL_read(ssl_.get(), into.data(), static_cast<int>(into.size()));
+  if (read > 0) return {Transfer::kMoved, static_cast<size_t>(read)};
+  return {ResultOf(read)};
+}
+
+Transfer TlsStream::Write(absl::string_view bytes) {
+  if (refused_) return {Transfer::kFailed};
+  if (!established_) {
+    if (early_.size() + bytes.size() > kMostEarlyBytes) return {Transfer::kFailed};
+    early_.append(bytes.data(), bytes.size());
+    return {Transfer::kMoved, bytes.size()};
+  }
+  ERR_clear_error();
+  const int written = SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
+  if (written > 0) return {Transfer::kMoved, static_cast<size_t>(written)};
+  return {ResultOf(written)};
+}
+
+void TlsStream::EndWriting() {
+  ERR_clear_error();
+  if (established_) SSL_shutdown(ssl_.get());
+  shutdown(socket_.get(), SHUT_WR);
+}
+
+// Closing at once would reset the connection while the client still sends, and the alert that says
+// why would be lost.
+void TlsStream::Refuse() {
+  refused_ = true;
+  early_.clear();
+  shutdown(socket_.get(), SHUT_WR);
+}
+
+Transfer TlsStream::Discard(absl::Span<char> into) const {
+  const ssize_t read = recv(socket_.get(), into.data(), into.size(), 0);
+  const bool waits = read > 0 || (read < 0 && (errno == EAGAIN || errno == EINTR));
+  return {waits ? Transfer::kBlocked : Transfer::kEnded};
+}
+
+Transfer::Result TlsStream::Shake() {
+  if (ssl_ == nullptr) return Transfer::kFailed;
+  ERR_clear_error();
+  const int accepted = SSL_accept(ssl_.get());
+  if (accepted != 1) {
+    const Transfer::Result result = ResultOf(accepted);
+    return result == Transfer::kBlocked ? result : Transfer::kFailed;
+  }
+  const unsigned char* protocol = nullptr;
+  unsigned int size = 0;
+  SSL_get0_alpn_selected(ssl_.get(), &protocol, &size);
+  if (absl::string_view(reinterpret_cast<const char*>(protocol), size) != "h2") {
+    return Transfer::kFailed;
+  }
+  X509* certificate = SSL_get0_peer_certificate(ssl_.get());
+  on_handshake_(certificate == nullptr ? "" : CertificateName(certificate));
+  established_ = true;
+  // Into a socket to which nothing but the handshake was written.
+  const std::string early = std::exchange(early_, {});
+  if (early.empty()) return Transfer::kMoved;
+  return Write(early).bytes == early.size() ? Transfer::kMoved : Transfer::kFailed;
+}
+
+Transfer::Result TlsStream::ResultOf(int returned) const {
+  switch (SSL_get_error(ssl_.get(), returned)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+      return Transfer::kBlocked;
+    case SSL_ERROR_ZERO_RETURN:
+      return Transfer::kEnded;
+    default:
+      return Transfer::kFailed;
+  }
+}
+
+}  // namespace peerage
