@@ -33,6 +33,7 @@ class Client::Call {
 
   Call(Client* client, absl::Time deadline) : client_(client) {
     if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+    AddToken(client->options_.credentials, context_);
     absl::MutexLock lock(&client->mu_);
     if (client->cancelled_) context_.TryCancel();
     client->running_.push_back(&context_);
@@ -54,7 +55,8 @@ class Client::Call {
   grpc::ClientContext context_;
 };
 
-Client::Client(const ClientOptions& options) : Client(options, Connect(options.server)) {}
+Client::Client(const ClientOptions& options)
+    : Client(options, Connect(options.server, options.credentials)) {}
 
 Client::Client(const ClientOptions& options, const std::shared_ptr<grpc::Channel>& channel)
     : options_(options),

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "client/credentials.h"
 #include "client/expert_usage.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "peerage/v1/experts.grpc.pb.h"
@@ -21,6 +22,7 @@ namespace peerage::client {
 struct ClientOptions {
   std::string server = "127.0.0.1:50051";             // any gRPC target
   absl::Duration timeout = absl::InfiniteDuration();  // of each call
+  Credentials credentials = {};
 };
 
 // A peerage server's RPCs as blocking calls. Errors carry the server's code and message; its error

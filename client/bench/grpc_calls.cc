@@ -166,12 +166,14 @@ class GrpcCalls : public Calls {
   GrpcCalls(const GrpcCallsOptions& options, const Workload& workload)
       : options_(options), workload_(workload) {
     for (int i = 0; i < std::max(options.connections, 1); ++i) {
-      stubs_.push_back(v1::InferenceService::NewStub(Connect(options.server, Connection::kOwn)));
+      stubs_.push_back(v1::InferenceService::NewStub(
+          Connect(options.server, options.credentials, Connection::kOwn)));
     }
   }
 
   void Start(const DueCall& call, const RunClock& clock, Done done) override {
     auto running = std::make_unique<RunningCall>(call, clock, std::move(done), running_);
+    AddToken(options_.credentials, running->context());
     if (options_.timeout != absl::InfiniteDuration()) {
       running->context().set_deadline(absl::ToChronoTime(absl::Now() + options_.timeout));
     }

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "client/bench/calls.h"
 #include "client/bench/workload.h"
+#include "client/credentials.h"
 
 namespace peerage::client {
 
@@ -14,6 +15,7 @@ struct GrpcCallsOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // of each call
   int connections = 1;                                // that the calls take turns on
   bool keep_text = false;                             // that was generated
+  Credentials credentials = {};
 };
 
 // Each call is one GenerateStream, or one Score, of the workload. They share a few threads of

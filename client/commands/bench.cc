@@ -137,7 +137,8 @@ class BenchCommand : public Command {
         .server = client.server,
         .timeout = client.timeout,
         .connections = static_cast<int>(std::min(connections, kMostConnections)),
-        .keep_text = options_.output().detail};
+        .keep_text = options_.output().detail,
+        .credentials = client.credentials};
     return plan_.score ? MakeScoreCalls(options, workload) : MakeGenerateCalls(options, workload);
   }
 

@@ -21,6 +21,21 @@ absl::StatusOr<absl::Duration> ReadTimeout(const std::string& text) {
   return timeout;
 }
 
+void AddFile(CLI::App& program, const std::string& name, const std::string& variable,
+             std::string& path, const std::string& description) {
+  program.add_option(name, path, description)->envname(variable)->type_name("FILE");
+}
+
+void AddCredentials(CLI::App& program, CredentialFiles& files) {
+  AddFile(program, "--tls-ca", "PEERAGE_CLIENT_TLS_CA", files.tls_ca,
+          "Speak TLS, with a server whose certificate leads to one of these, PEM");
+  AddFile(program, "--tls-cert", "PEERAGE_CLIENT_TLS_CERT", files.tls_cert,
+          "The client's own certificate, PEM; with --tls-key");
+  AddFile(program, "--tls-key", "PEERAGE_CLIENT_TLS_KEY", files.tls_key, "Its private key, PEM");
+  AddFile(program, "--token-file", "PEERAGE_CLIENT_TOKEN_FILE", files.token,
+          "A file with the token to show with every call");
+}
+
 }  // namespace
 
 std::unique_ptr<SharedOptions> AddSharedOptions(CLI::App& program) {
@@ -32,6 +47,7 @@ std::unique_ptr<SharedOptions> AddSharedOptions(CLI::App& program) {
   program.add_option("--timeout", options->timeout, "Longest time of a call, such as 500ms or 30s")
       ->default_str("none")
       ->type_name("DURATION");
+  AddCredentials(program, options->credentials);
   program.add_flag("--json", options->json, "Print the answer as JSON, for machines");
   return options;
 }
@@ -50,6 +66,7 @@ absl::StatusOr<ClientOptions> Command::client_options() const {
   if (!app_.get_parent()->get_option("--timeout")->empty()) {
     ASSIGN_OR_RETURN(options.timeout, ReadTimeout(shared_.timeout));
   }
+  ASSIGN_OR_RETURN(options.credentials, ReadCredentials(shared_.credentials));
   return options;
 }
 

@@ -18,6 +18,7 @@ struct SharedOptions {
   std::string server = ClientOptions().server;
   std::string timeout;  // as it was given; empty: none
   bool json = false;
+  CredentialFiles credentials;
 };
 
 // Adds them to `program`, which must not outlive the result.

@@ -143,6 +143,9 @@ class PythonClientTest(unittest.TestCase):
     def test_messages(self):
         self.run_tests(self.clean, {}, "test_messages")
 
+    def test_identity(self):
+        self.run_tests(self.clean, {}, "test_identity")
+
     def test_retries(self):
         self.run_tests(self.clean, {}, "test_retry")
 

@@ -20,7 +20,7 @@ from peerage.options import (CallOptions, Continuation, GenerateOptions, Message
                              PromptOptions, ScoreItem, ScoreOptions, StreamOptions)
 from peerage.retry import RetryPolicy
 from peerage.streams import AsyncGenerationStream, AsyncStream
-from peerage.transport import Answer, Call
+from peerage.transport import Answer, Call, Path
 
 
 class AsyncClient:
@@ -29,14 +29,18 @@ class AsyncClient:
     def __init__(self, server: str = "localhost:50051", *, timeout: float | None = None,
                  retry: RetryPolicy | None = RetryPolicy(),
                  metadata: Sequence[tuple[str, str]] = (),
-                 credentials: grpc.ChannelCredentials | None = None) -> None:
+                 credentials: grpc.ChannelCredentials | None = None,
+                 tls_ca: Path | None = None, tls_cert: Path | None = None,
+                 tls_key: Path | None = None, token_file: Path | None = None) -> None:
         """As Client's. To be made inside the event loop."""
         options = transport.channel_options(server)
+        identity = transport.Identity(tls_ca, tls_cert, tls_key, token_file)
+        credentials = identity.credentials(credentials)
         #: What is below: for stubs of peerage.v1, which know all of the wire contract.
         self.channel: grpc.aio.Channel = (
             grpc.aio.insecure_channel(server, options) if credentials is None
             else grpc.aio.secure_channel(server, credentials, options))
-        self._settings = transport.Settings(timeout, retry, metadata)
+        self._settings = transport.Settings(timeout, retry, (*metadata, *identity.metadata()))
 
     async def close(self) -> None:
         """Ends the calls that run."""

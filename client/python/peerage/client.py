@@ -20,7 +20,7 @@ from peerage.options import (CallOptions, Continuation, GenerateOptions, Message
                              PromptOptions, ScoreItem, ScoreOptions, StreamOptions)
 from peerage.retry import RetryPolicy
 from peerage.streams import GenerationStream, Stream
-from peerage.transport import Answer, Call
+from peerage.transport import Answer, Call, Path
 
 Item = TypeVar("Item")
 
@@ -35,17 +35,23 @@ class Client:
     def __init__(self, server: str = "localhost:50051", *, timeout: float | None = None,
                  retry: RetryPolicy | None = RetryPolicy(),
                  metadata: Sequence[tuple[str, str]] = (),
-                 credentials: grpc.ChannelCredentials | None = None) -> None:
+                 credentials: grpc.ChannelCredentials | None = None,
+                 tls_ca: Path | None = None, tls_cert: Path | None = None,
+                 tls_key: Path | None = None, token_file: Path | None = None) -> None:
         """`timeout`: seconds for each call, tries and waiting included; None waits for ever.
         `retry`: None never tries again. `metadata`: sent with every call, as in
-        [("authorization", "Bearer ...")] for a proxy in front. `credentials`: TLS, with
-        grpc.ssl_channel_credentials(); without, the connection is plain."""
+        [("x-team", "...")] for a proxy in front. TLS comes with `tls_ca`, a file of the
+        certificates to trust, and `tls_cert` and `tls_key`, the client's own, or with `credentials`,
+        made by grpc.ssl_channel_credentials(); without, the connection is plain. `token_file`: its
+        token is shown with every call."""
         options = transport.channel_options(server)
+        identity = transport.Identity(tls_ca, tls_cert, tls_key, token_file)
+        credentials = identity.credentials(credentials)
         #: What is below: for stubs of peerage.v1, which know all of the wire contract.
         self.channel: grpc.Channel = (
             grpc.insecure_channel(server, options) if credentials is None
             else grpc.secure_channel(server, credentials, options))
-        self._settings = transport.Settings(timeout, retry, metadata)
+        self._settings = transport.Settings(timeout, retry, (*metadata, *identity.metadata()))
 
     def close(self) -> None:
         """Ends the calls that run."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
+import pathlib
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+import grpc
 from google.protobuf import message
 
 from peerage import experts, reading, requests
@@ -20,6 +23,7 @@ from peerage.retry import Attempts, RetryPolicy
 from peerage.v1 import experts_pb2, inference_pb2, models_pb2
 
 Answer = TypeVar("Answer")
+Path = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -164,6 +168,39 @@ def channel_options(target: str) -> list[tuple[str, Any]]:
     if _LOOPBACK.fullmatch(target):
         options.append(("grpc.enable_http_proxy", 0))  # no proxy leads to this machine itself
     return options
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a client trusts and what it shows: paths of files, as of `Client`."""
+
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    token_file: Path | None = None
+
+    def credentials(self, given: grpc.ChannelCredentials | None) -> grpc.ChannelCredentials | None:
+        """TLS of the files, or what was given; None: plain. Raises ValueError for half of it."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key: one needs the other")
+        if self.tls_ca is None:
+            if self.tls_cert is not None:
+                raise ValueError("tls_cert needs tls_ca")
+            return given
+        if given is not None:
+            raise ValueError("credentials and tls_ca: give one of them")
+        certificate, key, ca = (None if path is None else pathlib.Path(path).read_bytes()
+                                for path in (self.tls_cert, self.tls_key, self.tls_ca))
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Shows the token. Raises ValueError, which does not repeat it, where there is none."""
+        if self.token_file is None:
+            return ()
+        token = pathlib.Path(self.token_file).read_text(encoding="ascii").strip()
+        if not re.fullmatch(r"[!-~]+", token):
+            raise ValueError(f"{self.token_file} is not a token on a line")
+        return (("authorization", f"Bearer {token}"),)
 
 
 class Settings:
