@@ -29,6 +29,24 @@ def tensor(dtype, shape, begin, end):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
+def make_identity():
+    digest = "3a7bd3e2360a3d29eea436fcfb7e44c735d117c42d1c1835420b6b9942dd4f1b"
+    write("bearer_tokens_fuzz", "two", f"# who\nalice {digest}\nbob {digest[::-1]} 2030-01-01T00:00:00Z\n")
+    write("bearer_tokens_fuzz", "twice", f"alice {digest}\nbob {digest}\n")
+    write("bearer_tokens_fuzz", "no_hex", f"alice g{digest[1:]}\n")
+    write("bearer_tokens_fuzz", "no_time", f"alice {digest} tomorrow\n")
+    write("bearer_tokens_fuzz", "no_name", f"* {digest}\n")
+    everything = {"methods": ["peerage.v1.A/B", "*"], "models": ["*"], "priorities": [-10, 10], "tenants": ["a", "*"],
+                  "traces": "full", "hidden_states": True, "expert_control": True, "requests_per_second": 0.5,
+                  "tokens_per_second": 1000, "concurrency": 8}
+    write("policy_fuzz", "everything", json.dumps({"principals": {"alice": everything, "anonymous": {}, "*": {}}}))
+    write("policy_fuzz", "unknown_key", json.dumps({"principals": {"alice": {"method": []}}}))
+    write("policy_fuzz", "unknown_method", json.dumps({"principals": {"alice": {"methods": ["x"]}}}))
+    write("policy_fuzz", "no_rate", json.dumps({"principals": {"alice": {"tokens_per_second": 0}}}))
+    write("policy_fuzz", "tiny_rate", '{"principals": {"alice": {"tokens_per_second": 1e-300}}}')
+    write("policy_fuzz", "backwards", json.dumps({"principals": {"alice": {"priorities": [5, 4]}}}))
+
+
 def make_safetensors():
     two = {"__metadata__": {"format": "pt"}, "a": tensor("F32", [2, 1], 0, 8),
            "b": tensor("BF16", [1], 8, 10)}
@@ -300,6 +318,7 @@ def make_door():
 
 
 make_door()
+make_identity()
 make_safetensors()
 make_pytorch()
 make_gguf()
