@@ -103,6 +103,7 @@ void Scheduler::FillStep() {
       prefill_is_due_ ? std::min<int64_t>(prefill_tokens_, std::max(budget / 2, 1)) : 0;
   AddDecodes(budget - static_cast<int32_t>(prefill_share));
   int32_t left = budget - static_cast<int32_t>(batch_.chunks.size());
+  if (!batch_.chunks.empty() && costs_.WantsDecodesAlone()) left = 0;
   prefill_is_due_ = left == 0 && prefill_tokens_ > 0;
   if (left == 0) return;
   if (!batch_.chunks.empty()) left = costs_.PrefillBesideDecodes(left);
@@ -146,7 +147,8 @@ void Scheduler::Preempt(Task& task, absl::Time now) {
   room_.GiveBack(task, now);
   reservations_.Preempt(task);
   ++num_preemptions_;
-  // Where it waits, nobody looks at its reader.
+  // Where it waits, nobody looks at its reader, who is not to be blamed for that time.
+  if (task.behind_since) task.patience -= now - *task.behind_since;
   Park(task, false);
   line_.Return(TakeFromRunning(task));
 }
@@ -188,14 +190,19 @@ void Scheduler::AdmitWaiting(absl::Time now) {
         std::upper_bound(running_.begin(), running_.end(), task,
                          [](const auto& a, const auto& b) { return a->order < b->order; });
     Task& admitted = **running_.insert(place, std::move(task));
-    if (admitted.behind_since) Park(admitted, true);  // until somebody has looked at its reader
+    if (admitted.behind_since) {  // until somebody has looked at its reader
+      admitted.behind_since = now;
+      Park(admitted, true);
+    }
     if (admitted.done()) End(admitted, absl::OkStatus(), now);  // there is nothing to compute
   }
 }
 
 WaitingLine::Fit Scheduler::FitOf(Task& task, bool passes, absl::Time now) {
   reservations_.Ask(task);  // what is expected has changed since it came
-  if (reservations_.WhatLacks(task) != Lack::kNothing) return WaitingLine::Fit::kLacks;
+  if (reservations_.WhatLacks(task) != Lack::kNothing) {
+    return room_.HoldsMuch(task, now) ? WaitingLine::Fit::kLeavesRoom : WaitingLine::Fit::kLacks;
+  }
   const RequestNeeds available = {.blocks = reservations_.blocks().num_available(),
                                   .sequences = reservations_.num_available_sequences()};
   return room_.MayTake(task, available, passes, now) ? WaitingLine::Fit::kFits
@@ -300,8 +307,10 @@ void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
   sequence.last_turn = ++last_turn_;
   reservations_.TakeBlocks(sequence, sequence.computed + tokens);
   batch_.chunks.push_back({.sequence = &sequence, .tokens = tokens});
+  // What is computed anew was read before.
+  const int32_t news = std::clamp(sequence.computed + tokens - sequence.reached, 0, tokens);
   absl::Duration& patience = sequence.task->patience;
-  patience = std::min(options_.slow_reader_timeout, patience + tokens * kTokenPatience);
+  patience = std::min(options_.slow_reader_timeout, patience + news * kTokenPatience);
   if (sequence.decodes()) line_.Charge(*sequence.task, tokens);
   if (sequence.is_extra) extras_had_a_turn_ = true;
   if (sequence.task->started) return;

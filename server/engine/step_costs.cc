@@ -5,23 +5,29 @@
 namespace peerage {
 namespace {
 
-constexpr double kNews = 1.0 / 16;   // the weight of one step
+// The weight of one step: prompts beside decodes are a small difference of noisy times.
+constexpr double kDecodeNews = 1.0 / 4;
+constexpr double kPrefillNews = 1.0 / 16;
 constexpr int32_t kManyTokens = 32;  // of which a step has enough to tell what one costs
 
-void Average(double seen, double& average) {
-  average = average == 0 ? seen : average + kNews * (seen - average);
+void Average(double seen, double news, double& average) {
+  average = average == 0 ? seen : average + news * (seen - average);
 }
 
 }  // namespace
 
 void StepCosts::Add(absl::Duration duration, int32_t decode_tokens, int32_t prefill_tokens) {
   const double seconds = absl::ToDoubleSeconds(duration);
-  if (prefill_tokens == 0) return Average(seconds, decode_seconds_);
+  if (prefill_tokens == 0) {
+    mixed_steps_ = 0;
+    return Average(seconds, kDecodeNews, decode_seconds_);
+  }
+  mixed_steps_ = decode_tokens > 0 ? mixed_steps_ + 1 : 0;
   // What its decodes alone would have taken is known, or they are few beside so many tokens.
   const double decodes = decode_tokens > 0 ? decode_seconds_ : 0;
   if (prefill_tokens < kManyTokens && decodes == 0) return;
-  Average(prefill_tokens, prefill_tokens_);
-  Average(seconds - decodes, prefill_seconds_);
+  Average(prefill_tokens, kPrefillNews, prefill_tokens_);
+  Average(seconds - decodes, kPrefillNews, prefill_seconds_);
 }
 
 int32_t StepCosts::PrefillBesideDecodes(int32_t limit) const {

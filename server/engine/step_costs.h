@@ -15,9 +15,14 @@ namespace peerage {
 class StepCosts {
  public:
   static constexpr double kMostSlowdown = 1.5;
+  static constexpr int kMostMixedSteps = 16;  // one after the other
 
   // A step of so many tokens took `duration`.
   void Add(absl::Duration duration, int32_t decode_tokens, int32_t prefill_tokens);
+
+  // Whether the next step is to be without prompts, so that one sees what decodes alone take by
+  // now: beside prompts that always wait, streams that come would seem to be the prompts' cost.
+  bool WantsDecodesAlone() const { return mixed_steps_ >= kMostMixedSteps; }
 
   // Of at most `limit`: all of them while the costs are not known, and one in any case, so that
   // prompts go on.
@@ -30,6 +35,7 @@ class StepCosts {
   double decode_seconds_ = 0;
   double prefill_tokens_ = 0;
   double prefill_seconds_ = 0;
+  int mixed_steps_ = 0;  // since the last step that decoded alone
 };
 
 }  // namespace peerage

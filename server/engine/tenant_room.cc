@@ -30,32 +30,55 @@ bool IsWithin(const RequestNeeds& a, const RequestNeeds& b) {
 
 bool TenantRoom::MayTake(const Task& task, const RequestNeeds& available, bool passes,
                          absl::Time now) {
-  const std::string& name = task.scheduling.tenant;
-  const auto found = tenants_.find(name);
-  const RequestNeeds would_hold =
-      found == tenants_.end() ? task.asks : found->second.holds + task.asks;
-  const bool holds_something = would_hold.sequences > task.asks.sequences;
-  if (!passes && (!holds_something || IsWithin(would_hold, EqualPart()))) return true;
-  Forget(now);
-  return (!passes && IsWithin(would_hold, EqualPart())) ||
-         IsWithin(task.asks + KeptForOthers(name), available);
+  if (!IsOverItsPart(task, now) && !passes) return true;
+  const RequestNeeds kept = KeptForOthersOf(task.scheduling.tenant, now).needs;
+  return IsWithin(task.asks + kept, available);
+}
+
+bool TenantRoom::HoldsMuch(const Task& task, absl::Time now) {
+  const RequestNeeds most = MostKept();
+  return most.blocks + most.sequences > 0 && IsOverItsPart(task, now) &&
+         KeptForOthersOf(task.scheduling.tenant, now).anybody_was_served_less;
+}
+
+bool TenantRoom::IsOverItsPart(const Task& task, absl::Time now) {
+  const auto found = tenants_.find(task.scheduling.tenant);
+  if (found == tenants_.end() || found->second.tasks == 0) return false;
+  const RequestNeeds would_hold = found->second.holds + task.asks;
+  if (IsWithin(would_hold, EqualPart())) return false;
+  ForgetIdle(now);
+  return !IsWithin(would_hold, EqualPart());
 }
 
 void TenantRoom::Take(const Task& task, absl::Time now) {
-  Tenant& tenant = Find(task, now);
+  ++version_;
+  const std::string& name = task.scheduling.tenant;
+  Tenant& tenant = tenants_.try_emplace(name, Tenant{.since = now}).first->second;
+  Age(tenant, now);
+  if (tenant.tasks++ == 0) idle_.erase({tenant.idle_since, name});
   tenant.holds = tenant.holds + task.asks;
   tenant.most = Max(tenant.most, tenant.holds);
 }
 
 void TenantRoom::GiveBack(const Task& task, absl::Time now) {
-  Tenant& tenant = Find(task, now);
+  ++version_;
+  const std::string& name = task.scheduling.tenant;
+  Tenant& tenant = tenants_.at(name);
+  Age(tenant, now);
   tenant.holds = tenant.holds - task.asks;
+  if (--tenant.tasks > 0) return;
+  tenant.idle_since = now;
+  idle_.emplace(now, name);
+  ForgetIdle(now);
 }
 
-TenantRoom::Tenant& TenantRoom::Find(const Task& task, absl::Time now) {
-  Tenant& tenant = tenants_.try_emplace(task.scheduling.tenant, Tenant{.since = now}).first->second;
-  Age(tenant, now);
-  return tenant;
+void TenantRoom::ForgetIdle(absl::Time now) {
+  while (!idle_.empty() &&
+         (idle_.size() > kMostIdleTenants || now - idle_.begin()->first >= 2 * kMemory)) {
+    tenants_.erase(idle_.begin()->second);
+    idle_.erase(idle_.begin());
+    ++version_;
+  }
 }
 
 void TenantRoom::Age(Tenant& tenant, absl::Time now) {
@@ -75,22 +98,29 @@ RequestNeeds TenantRoom::EqualPart() const {
           .sequences = (capacity_.sequences + parts - 1) / parts};
 }
 
-void TenantRoom::Forget(absl::Time now) {
-  for (auto& [name, tenant] : tenants_) Age(tenant, now);
-  std::erase_if(tenants_,
-                [](const auto& entry) { return LatelyHeld(entry.second).sequences == 0; });
+RequestNeeds TenantRoom::MostKept() const {
+  return {.blocks = capacity_.blocks / kKeptPart, .sequences = capacity_.sequences / kKeptPart};
 }
 
-RequestNeeds TenantRoom::KeptForOthers(const std::string& tenant) const {
-  const double own = line_.served(tenant);
+const TenantRoom::Kept& TenantRoom::KeptForOthersOf(const std::string& tenant, absl::Time now) {
+  ForgetIdle(now);
+  if (kept_.tenant == tenant && kept_.version == version_ && kept_.now == now) return kept_;
+  const double own = line_.served(tenant).value_or(0);
   const RequestNeeds part = EqualPart();
-  RequestNeeds kept;
-  for (const auto& [name, other] : tenants_) {
-    if (name == tenant || line_.served(name) >= own) continue;
-    kept = kept + Max(Min(part, LatelyHeld(other)) - other.holds, {});
+  RequestNeeds sum;
+  bool anybody = false;
+  for (auto& [name, other] : tenants_) {
+    if (name == tenant || line_.served(name).value_or(own) >= own) continue;
+    anybody = true;
+    Age(other, now);
+    sum = sum + Max(Min(part, LatelyHeld(other)) - other.holds, {});
   }
-  return Min(
-      kept, {.blocks = capacity_.blocks / kKeptPart, .sequences = capacity_.sequences / kKeptPart});
+  kept_ = {.tenant = tenant,
+           .version = version_,
+           .now = now,
+           .needs = Min(sum, MostKept()),
+           .anybody_was_served_less = anybody};
+  return kept_;
 }
 
 }  // namespace peerage

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "server/engine/task.h"
@@ -24,11 +27,13 @@ namespace peerage {
 // remembered for kMemory, and up to twice as long.
 //
 // Threads: none; belongs to one scheduler.
-// Cost: MayTake is O(tenants remembered) for a tenant that holds its part already, else O(1).
+// Cost: what is kept for others is summed once for a tenant and a turn in which it would hold more
+// than its part; everything else is O(log tenants).
 class TenantRoom {
  public:
   static constexpr absl::Duration kMemory = absl::Seconds(5);
   static constexpr int64_t kKeptPart = 10;
+  static constexpr size_t kMostIdleTenants = 256;  // that are remembered
 
   // The line outlives it.
   TenantRoom(const RequestNeeds& capacity, const WaitingLine* line)
@@ -38,29 +43,51 @@ class TenantRoom {
   // somebody who has to leave room, so has it, whatever it holds.
   bool MayTake(const Task& task, const RequestNeeds& available, bool passes, absl::Time now);
 
+  // Whether the task's tenant, which holds something, would hold more than its part while others
+  // were served less: nobody is to wait for such a task until there is enough for it. Never so
+  // where there is too little to keep any of it.
+  bool HoldsMuch(const Task& task, absl::Time now);
+
   // The task, which runs from now on, holds what it asks.
   void Take(const Task& task, absl::Time now);
   // It does not run any more. What it asks is what it asked then.
   void GiveBack(const Task& task, absl::Time now);
 
+  size_t num_tenants() const { return tenants_.size(); }
+
  private:
   struct Tenant {
+    int64_t tasks = 0;
     RequestNeeds holds;
     // The most that it held at any time of the current kMemory, and of the one before.
     RequestNeeds most, most_before;
-    absl::Time since;  // when the current one began
+    absl::Time since;       // when the current one began
+    absl::Time idle_since;  // without tasks
+  };
+  // What is kept for others of a tenant that was served so much.
+  struct Kept {
+    std::string tenant;
+    uint64_t version = 0;
+    absl::Time now;
+    RequestNeeds needs;
+    bool anybody_was_served_less = false;
   };
 
   static void Age(Tenant& tenant, absl::Time now);
   static RequestNeeds LatelyHeld(const Tenant& tenant);
-  Tenant& Find(const Task& task, absl::Time now);
-  void Forget(absl::Time now);
+  void ForgetIdle(absl::Time now);
   RequestNeeds EqualPart() const;
-  RequestNeeds KeptForOthers(const std::string& tenant) const;
+  RequestNeeds MostKept() const;
+  // Whether the task's tenant holds something and, with the task, more than its part.
+  bool IsOverItsPart(const Task& task, absl::Time now);
+  const Kept& KeptForOthersOf(const std::string& tenant, absl::Time now);
 
   const RequestNeeds capacity_;
   const WaitingLine& line_;
-  std::unordered_map<std::string, Tenant> tenants_;  // that hold something, or did lately
+  std::unordered_map<std::string, Tenant> tenants_;    // that hold something, or did lately
+  std::set<std::pair<absl::Time, std::string>> idle_;  // those without tasks, since when
+  uint64_t version_ = 0;                               // of what is held
+  Kept kept_;                                          // what was summed last
 };
 
 }  // namespace peerage

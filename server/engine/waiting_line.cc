@@ -37,12 +37,13 @@ void WaitingLine::Join(Tenant& tenant, absl::Time now) {
 }
 
 Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<Fit(Task&, bool)> fit) {
-  if (!passed_.empty() && now - passed_.begin()->first >= kPassingLimit) {
-    Task* const patient = passed_.begin()->second;
+  int looked_at = 0;
+  for (const auto& [since, patient] : passed_) {
+    if (now - since < kPassingLimit || ++looked_at == kMostLookedAt) break;
     const Fit fits = fit(*patient, false);
     if (fits != Fit::kLeavesRoom) return fits == Fit::kFits ? patient : nullptr;
   }
-  int looked_at = 0;
+  looked_at = 0;
   bool passes = false;
   for (const auto& [share, tenant] : line_) {
     for (const auto& [order, task] : tenant->waiting) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -55,10 +56,12 @@ class WaitingLine {
   // The task, which has started, ends.
   void Leave(const Task& task, absl::Time now);
 
-  // Tokens of the tenant's that were computed, less what is forgiven; 0 of one that is not known.
-  double served(const std::string& tenant) const {
+  // Tokens of the tenant's that were computed, less what is forgiven; nothing of one that idled for
+  // so long that it is not remembered.
+  std::optional<double> served(const std::string& tenant) const {
     const auto found = tenants_.find(tenant);
-    return found == tenants_.end() ? 0 : found->second.served;
+    if (found == tenants_.end()) return std::nullopt;
+    return found->second.served;
   }
   // The largest difference of tokens served between tenants whose tasks wait.
   int64_t share_gap() const {

@@ -107,6 +107,19 @@ TEST_F(TenantRoomTest, WhatWasHeldIsForgotten) {
   EXPECT_EQ(TakeAll("greedy", 1), 1);
 }
 
+TEST_F(TenantRoomTest, RemembersNoMoreTenantsThanItSays) {
+  for (size_t i = 0; i < 3 * TenantRoom::kMostIdleTenants; ++i) {
+    const std::string name = std::to_string(i);
+    ASSERT_EQ(TakeAll(name, 1), 1);
+    EndAllOf(name);
+  }
+  EXPECT_EQ(room_.num_tenants(), TenantRoom::kMostIdleTenants);
+  now_ += 2 * TenantRoom::kMemory;
+  ASSERT_EQ(TakeAll("a", 1), 1);
+  EndAllOf("a");
+  EXPECT_EQ(room_.num_tenants(), 1u);
+}
+
 // Else those that hold little would take every place from one that is before them.
 TEST_F(TenantRoomTest, WhoPassesLeavesRoomHoweverLittleItHolds) {
   Serve("modest", 1);

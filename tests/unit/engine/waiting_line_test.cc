@@ -233,6 +233,23 @@ TEST_F(WaitingLineTest, NobodyPassesWhoWasPassedForTooLong) {
   EXPECT_EQ(Start(FewTokens, kNow + WaitingLine::kPassingLimit), 4u);
 }
 
+// The one that has waited longest leaves room for others: the next one that was passed for too long
+// still has its turn.
+TEST_F(WaitingLineTest, LeavingRoomHidesNobodyBehind) {
+  Add({.arrival = kNow}, 60);
+  EXPECT_EQ(Start(FewTokens), 0u);
+  const absl::Time later = kNow + WaitingLine::kPassingLimit / 2;
+  const auto leaves_room = [](const Task& task, bool) {
+    return task.prompt_tokens == 60 ? Fit::kLeavesRoom : FewTokens(task, false);
+  };
+  Add({.arrival = kNow, .deadline = kNow + absl::Seconds(10)}, 50);  // before it, and does not fit
+  EXPECT_EQ(Start(leaves_room, later), 0u);
+  Add({.arrival = kNow}, 1);
+
+  EXPECT_EQ(Start(leaves_room, later + WaitingLine::kPassingLimit), 0u);
+  EXPECT_EQ(Start(All, later + WaitingLine::kPassingLimit), 1u);
+}
+
 TEST_F(WaitingLineTest, WhoLeavesHoldsNobodyBack) {
   Task& large = Add({.arrival = kNow}, 50);
   Add({.arrival = kNow + absl::Milliseconds(1)});
