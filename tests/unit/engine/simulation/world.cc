@@ -41,9 +41,11 @@ class WorldMaker {
     world_.is_crowd = dice_.OneIn(6);
     world_.optimistic = !world_.is_crowd && dice_.OneIn(2);
     if (world_.optimistic && dice_.OneIn(2)) MakeCramped();
+    is_roomy_ = !world_.is_crowd && dice_.OneIn(12);
+    if (is_roomy_) MakeRoomy();
     has_deadlines_ = dice_.OneIn(3);
     has_priorities_ = dice_.OneIn(3);
-    num_tenants_ = dice_.OneOf({1, 1, 2, 3});
+    num_tenants_ = is_roomy_ ? dice_.Between(2, 3) : dice_.OneOf({1, 1, 2, 3});
   }
 
   // Many run at the same time, and each may soon need one block more than there is.
@@ -54,9 +56,19 @@ class WorldMaker {
     world_.num_blocks = dice_.Between(20, 60);
   }
 
+  // Enough for many at the same time, so that a tenth of it, which tenants leave to others, is
+  // room for somebody; one tenant asks for more than its part.
+  void MakeRoomy() {
+    world_.max_batch_tokens = 64;
+    world_.max_sequences = dice_.Between(10, 40);
+    world_.block_tokens = dice_.OneOf({2, 4, 8});
+    world_.num_blocks = dice_.Between(40, 160);
+    world_.queue = {.requests = 40};
+  }
+
   void ArriveOneByOne() {
-    const int count = dice_.Between(1, 32);
-    const int longest_gap = dice_.OneOf({0, 1, 4, 10});
+    const int count = dice_.Between(1, is_roomy_ ? 48 : 32);
+    const int longest_gap = dice_.OneOf({0, 1, 4, is_roomy_ ? 2 : 10});
     int turn = 0;
     for (int i = 0; i < count; ++i) {
       Arrival arrival{.turn = turn};
@@ -117,7 +129,8 @@ class WorldMaker {
   SchedulingParams Scheduling() {
     SchedulingParams scheduling;
     if (has_priorities_) scheduling.priority = dice_.OneOf({-20, -1, 0, 1, 20});
-    scheduling.tenant = std::string(dice_.Between(0, num_tenants_ - 1), 't');
+    const bool is_greedy_one = is_roomy_ && dice_.OneIn(2);
+    scheduling.tenant = std::string(is_greedy_one ? 0 : dice_.Between(0, num_tenants_ - 1), 't');
     if (dice_.OneIn(3)) scheduling.cache_salt = "salt";
     return scheduling;
   }
@@ -244,6 +257,7 @@ class WorldMaker {
   World world_;
   bool has_deadlines_ = false;
   bool has_priorities_ = false;
+  bool is_roomy_ = false;
   int num_tenants_ = 1;
   std::vector<std::vector<TokenId>> prompts_;
 };
