@@ -47,7 +47,8 @@ struct Client {
   bool admitted = false;  // and not thrown out since
   bool charged = false;
   bool left = false;
-  std::optional<absl::Time> first_since;  // it was first in line, and did not fit
+  std::pair<uint32_t, size_t> last_state = {};  // preemptions, and sequences to start
+  std::optional<absl::Time> first_since;        // it was first in line, and did not fit
 
   bool waits() const { return joined && !admitted && !reader->done(); }
 };

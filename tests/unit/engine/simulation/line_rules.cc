@@ -10,12 +10,9 @@ namespace {
 
 constexpr double kMargin = 1e-6;  // sums of the same numbers in another order
 
-bool Fits(const RequestNeeds& asks, const RequestNeeds& available) {
-  return asks.blocks <= available.blocks && asks.sequences <= available.sequences;
-}
-
-RequestNeeds Sum(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = a.blocks + b.blocks, .sequences = a.sequences + b.sequences};
+RequestNeeds AvailableOf(const Reservations& reservations) {
+  return {.blocks = reservations.blocks().num_available(),
+          .sequences = reservations.num_available_sequences()};
 }
 
 // What is promised to the one is enough for the other. Who has ended at once was promised nothing.
@@ -31,15 +28,21 @@ bool OthersMayBePatient(LiveClients clients, const Client& but, absl::Time now) 
   });
 }
 
+bool IsMoreThanLookedAt(LiveClients clients) {
+  return std::count_if(clients.begin(), clients.end(), [](const Client* client) {
+           return client->waits();
+         }) > WaitingLine::kMostLookedAt;
+}
+
 }  // namespace
 
 LineRules::LineRules(const World& world, Verdict* verdict, Coverage* coverage)
     : is_crowd_(world.is_crowd),
-      most_room_({.blocks = world.num_blocks / TenantRoom::kKeptPart,
-                  .sequences = world.max_sequences / TenantRoom::kKeptPart}),
       is_optimistic_(world.optimistic),
+      max_sequences_(world.max_sequences),
       verdict_(*verdict),
-      coverage_(*coverage) {
+      coverage_(*coverage),
+      room_rules_(world, verdict, coverage) {
   size_t longest_prompt = 0, longest_answer = 0;
   for (const Arrival& arrival : world.arrivals) {
     has_one_tenant_ &= arrival.scheduling().tenant == world.arrivals[0].scheduling().tenant;
@@ -49,7 +52,6 @@ LineRules::LineRules(const World& world, Verdict* verdict, Coverage* coverage)
     longest_answer = std::max<size_t>(longest_answer, request.stopping.max_tokens);
   }
   fairness_bound_ = static_cast<int64_t>(longest_prompt + 2 * world.max_sequences * longest_answer);
-  leaves_room_ = !has_one_tenant_ && most_room_.blocks + most_room_.sequences > 0;
 }
 
 void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservations,
@@ -65,11 +67,18 @@ void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservat
   }
   for (size_t i = 0; i < tenants_.size(); ++i) shares_before_[i] = tenants_[i].share;
   Admit(clients, now);
-  const RequestNeeds available = {.blocks = reservations.blocks().num_available(),
-                                  .sequences = reservations.num_available_sequences()};
+  const RequestNeeds available = AvailableOf(reservations);
+  RoomRules::Shares shares;
+  for (size_t i = 0; i < tenants_.size(); ++i) shares[i] = tenants_[i].share;
+  room_rules_.AfterAdmission(clients, admitted_, available, exact_ ? &shares_before_ : nullptr,
+                             shares, now);
   for (const Client* client : admitted_) CheckPassed(*client, clients, now);
   FindFirst(clients, now);
-  CheckIdle(clients, available, now);
+  if (is_optimistic_) {
+    CheckIdleOfOptimistic(clients, available, now);
+  } else {
+    CheckIdle(clients, available, now);
+  }
   CheckFairness(clients);
 }
 
@@ -129,7 +138,7 @@ void LineRules::CheckPassed(const Client& admitted, LiveClients clients, absl::T
     verdict_.Require(!IsBefore(*waiting, admitted, now) || !AsksNoMore(*waiting, admitted),
                      "request ", admitted.arrival->handle, " passes request ",
                      waiting->arrival->handle);
-    const bool is_patient = !leaves_room_ && waiting->first_since &&
+    const bool is_patient = room_rules_.nobody_leaves_room() && waiting->first_since &&
                             now - *waiting->first_since >= WaitingLine::kPassingLimit;
     verdict_.Require(!is_patient || admitted.arrived <= *waiting->first_since, "request ",
                      admitted.arrival->handle, " passes request ", waiting->arrival->handle,
@@ -146,7 +155,7 @@ bool LineRules::IsBefore(const Client& waiting, const Client& admitted, absl::Ti
     return (always_waited || !may_be_patient) && waiting.order < admitted.order &&
            waiting.arrival->handle < admitted.arrival->handle;
   }
-  if (!exact_ || may_be_patient || leaves_room_) return false;
+  if (!exact_ || may_be_patient || !room_rules_.nobody_leaves_room()) return false;
   return tenants_[waiting.tenant].share + kMargin < shares_before_[admitted.tenant];
 }
 
@@ -167,19 +176,52 @@ void LineRules::FindFirst(LiveClients clients, absl::Time now) {
     if (is_before) first = client;
   }
   if (first == nullptr || first->first_since || !is_certain) return;
+  // It was not because of the room for others that it was not let in, so others may pass it.
+  if (!room_rules_.LeavesNone(*first)) return;
   if (has_one_tenant_ || !OthersMayBePatient(clients, *first, now)) first->first_since = now;
 }
 
 void LineRules::CheckIdle(LiveClients clients, const RequestNeeds& available, absl::Time now) {
-  const bool waits_in_vain = fitted_ != nullptr && fitted_->waits() && admitted_.empty() &&
-                             !OthersMayBePatient(clients, *fitted_, now);
-  verdict_.Require(!waits_in_vain, "a request waits that fits");
-  fitted_ = nullptr;
-  if (is_optimistic_) return;
+  const auto waits_in_vain = [&](const Client* client) {
+    return client != nullptr && client->waits() && admitted_.empty() &&
+           !OthersMayBePatient(clients, *client, now);
+  };
+  verdict_.Require(!waits_in_vain(fitted_beside_room_) &&
+                       !(room_rules_.nobody_leaves_room() && waits_in_vain(fitted_)),
+                   "a request waits that fits");
+  fitted_ = fitted_beside_room_ = nullptr;
+  if (IsMoreThanLookedAt(clients)) return;
   for (const Client* const client : clients) {
     if (!client->waits()) continue;
     const RequestNeeds& asks = client->task->asks;
-    if (Fits(leaves_room_ ? Sum(asks, most_room_) : asks, available)) fitted_ = client;
+    if (IsEnough(available, asks)) fitted_ = client;
+    if (IsEnough(available, Sum(asks, room_rules_.most_room()))) fitted_beside_room_ = client;
+  }
+}
+
+// Those that run may turn out to need more before the next turn's admissions, so it counts what was
+// available after this turn's: as much as then, when nothing was started since.
+void LineRules::CheckIdleOfOptimistic(LiveClients clients, const RequestNeeds& available,
+                                      absl::Time now) {
+  bool some_started = false;
+  for (Client* const client : clients) {
+    if (!client->runs) continue;
+    const size_t to_start = client->task->branches_to_start() + client->task->trunk_is_next();
+    // Who is thrown out may be let in again in the same turn.
+    const std::pair<uint32_t, size_t> state = {client->preemptions, to_start};
+    some_started |= std::exchange(client->last_state, state) != state;
+  }
+  // One block for each sequence that runs, or some more, is left to them.
+  const int64_t margin = max_sequences_ - available.sequences;
+  if (some_started || !admitted_.empty() || !room_rules_.nobody_leaves_room() ||
+      IsMoreThanLookedAt(clients)) {
+    return;
+  }
+  for (const Client* const client : clients) {
+    const bool fits =
+        client->waits() && IsEnough(available, Sum(client->task->asks, {.blocks = margin}));
+    verdict_.Require(!fits || OthersMayBePatient(clients, *client, now),
+                     "a request waits that fits");
   }
 }
 
@@ -199,7 +241,8 @@ void LineRules::CheckFairness(LiveClients clients) {
   }
 }
 
-void LineRules::AfterTurn(LiveClients clients, absl::Time now) {
+void LineRules::AfterTurn(LiveClients clients, const Reservations& reservations, absl::Time now) {
+  room_rules_.AfterTurn(AvailableOf(reservations));
   for (Client* const client : clients) {
     if (!client->left && client->reader->done()) Leave(*client, now);
   }

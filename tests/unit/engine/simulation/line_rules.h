@@ -10,6 +10,7 @@
 #include "server/engine/waiting_line.h"
 #include "tests/unit/engine/simulation/client.h"
 #include "tests/unit/engine/simulation/ledger.h"
+#include "tests/unit/engine/simulation/room_rules.h"
 #include "tests/unit/engine/simulation/verdict.h"
 
 namespace peerage {
@@ -23,11 +24,10 @@ namespace peerage {
 //   fairness  tenants that need equally much and always have waiting tasks are served alike: one
 //             is ahead of another by at most one task, what its running ones can still generate,
 //             and what they generated while that task was first in line and did not fit;
-//   idleness  a task that fits does not wait, unless those that run may turn out to need more.
+//   idleness  a task that fits does not wait.
 //
 // Where an outsider cannot tell who is next (shares as good as equal, somebody that may have been
-// first for too long, or may have to leave room for another tenant), nothing is said: in worlds of
-// ten KV blocks and more with several tenants, of who passes another tenant's task.
+// first for too long, or may have to leave room for another tenant: RoomRules), nothing is said.
 class LineRules {
  public:
   LineRules(const World& world, Verdict* verdict, Coverage* coverage);
@@ -37,7 +37,7 @@ class LineRules {
   // A step computes tokens that were generated.
   void Charge(const Client& client, int64_t tokens);
   // The turn ends.
-  void AfterTurn(LiveClients clients, absl::Time now);
+  void AfterTurn(LiveClients clients, const Reservations& reservations, absl::Time now);
 
  private:
   struct Tenant {
@@ -57,23 +57,27 @@ class LineRules {
   bool IsBefore(const Client& waiting, const Client& admitted, absl::Time now) const;
   void FindFirst(LiveClients clients, absl::Time now);
   void CheckIdle(LiveClients clients, const RequestNeeds& available, absl::Time now);
+  void CheckIdleOfOptimistic(LiveClients clients, const RequestNeeds& available, absl::Time now);
   void CheckFairness(LiveClients clients);
 
   const bool is_crowd_;
-  const RequestNeeds most_room_;  // that a tenant may have to leave to others
-  bool leaves_room_ = false;      // there are others, and it may
   const bool is_optimistic_;
+  const int64_t max_sequences_;
   Verdict& verdict_;
   Coverage& coverage_;
+  RoomRules room_rules_;
   int64_t fairness_bound_ = 0;
-  std::array<Tenant, 3> tenants_;
-  std::array<double, 3> shares_before_ = {};  // this turn's admissions
+  std::array<Tenant, RoomRules::kTenants> tenants_;
+  RoomRules::Shares shares_before_ = {};  // this turn's admissions
   bool has_one_tenant_ = true;
   double fair_share_ = 0;
   int64_t num_active_ = 0;
   bool exact_ = true;                    // the shares are the line's
   std::vector<const Client*> admitted_;  // in this turn
-  const Client* fitted_ = nullptr;       // it waited, and at the end of the last turn it would fit
+  // They waited, and at the end of the last turn they would fit: the latter beside all room that
+  // anybody may have to leave.
+  const Client* fitted_ = nullptr;
+  const Client* fitted_beside_room_ = nullptr;
 };
 
 }  // namespace peerage

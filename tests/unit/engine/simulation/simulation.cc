@@ -140,7 +140,7 @@ class Simulation {
       CheckNothingToDo(worker_.scheduler(), verdict_);
     }
     if (!verdict_.ok()) return;
-    line_rules_.AfterTurn(live_, now_);
+    line_rules_.AfterTurn(live_, worker_.scheduler().reservations(), now_);
     block_rules_.Check(worker_.scheduler());
     CheckCounts();
     ledger_.Check(verdict_);

@@ -86,6 +86,7 @@ void CheckCoverage(const Coverage& coverage) {
   EXPECT_GT(coverage.refused, some);
   EXPECT_GT(coverage.resumed, some);
   EXPECT_GT(coverage.patient, coverage.steps / 20'000);
+  EXPECT_GT(coverage.left_room, coverage.steps / 20'000);
   EXPECT_GT(coverage.hangs, coverage.steps / 20'000);
   EXPECT_GT(coverage.rebuilt, coverage.steps / 10'000);
   EXPECT_GT(coverage.moved, coverage.steps / 20'000);
