@@ -33,11 +33,13 @@ struct Client {
 
   // What has happened to it.
   bool cancelled = false;
-  bool was_slow = false;
-  bool may_fail = false;     // it was started for a step that failed
-  bool must_fail = false;    // it was in it
-  bool may_be_lost = false;  // its worker was lost or hung
-  int worker = 0;            // where it was last seen
+  std::optional<absl::Time> first_slow;  // its reader fell behind
+  std::optional<absl::Time> slow_since;  // likewise, and is
+  absl::Duration slow;                   // it was, before that
+  bool may_fail = false;                 // it was started for a step that failed
+  bool must_fail = false;                // it was in it
+  bool may_be_lost = false;              // its worker was lost or hung
+  int worker = 0;                        // where it was last seen
   bool runs = false;
   uint32_t preemptions = 0;
   bool ended = false;
@@ -50,6 +52,16 @@ struct Client {
   std::pair<uint32_t, size_t> last_state = {};  // preemptions, and sequences to start
   std::optional<absl::Time> first_since;        // it was first in line, and did not fit
 
+  void FallBehind(absl::Time now) {
+    if (!first_slow) first_slow = now;
+    if (!slow_since) slow_since = now;
+    reader->set_has_room(false);
+  }
+  void CatchUp(absl::Time now) {
+    if (slow_since) slow += now - *slow_since;
+    slow_since.reset();
+    reader->set_has_room(true);
+  }
   bool waits() const { return joined && !admitted && !reader->done(); }
 };
 

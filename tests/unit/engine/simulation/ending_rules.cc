@@ -52,6 +52,15 @@ void EndingRules::Check(Client& client, absl::Time now, bool stopped, bool stops
                    " ends without a reason: ", reader.status().ToString());
 }
 
+// It has slow_reader_timeout at least for all times that its reader is behind, together. One that
+// waits again is not looked at: when its reader catches up meanwhile, the scheduler does not know.
+bool EndingRules::WasSlowForLong(const Client& client, absl::Time now) const {
+  if (!client.slow_since || client.reader->HasRoom()) return false;
+  const absl::Duration slow =
+      client.preemptions > 0 ? now - *client.first_slow : client.slow + (now - *client.slow_since);
+  return slow >= world_.slow_reader_timeout;
+}
+
 bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, absl::Time now,
                              bool stops) const {
   switch (code) {
@@ -63,7 +72,7 @@ bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, absl::
       return now >= client.deadline || client.cancelled ||  // near it: deadline.h
              (!client.reader->begun() && now >= client.queue_deadline);
     case absl::StatusCode::kResourceExhausted:
-      return client.was_slow && !client.reader->HasRoom();
+      return WasSlowForLong(client, now);
     case absl::StatusCode::kInternal:
       return client.may_fail;
     case absl::StatusCode::kUnavailable:

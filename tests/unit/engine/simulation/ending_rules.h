@@ -22,6 +22,7 @@ class EndingRules {
   void Check(Client& client, absl::Time now, bool stopped, bool stops);
 
  private:
+  bool WasSlowForLong(const Client& client, absl::Time now) const;
   bool MayEndWith(absl::StatusCode code, const Client& client, absl::Time now, bool stops) const;
 
   const World& world_;

@@ -101,10 +101,9 @@ class Simulation {
         client->cancelled = true;
         return inbox_.Cancel(disturbance.handle);
       case Kind::kReaderFallsBehind:
-        client->was_slow = true;
-        return client->reader->set_has_room(false);
+        return client->FallBehind(clock_.Now());
       case Kind::kReaderCatchesUp:
-        client->reader->set_has_room(true);
+        client->CatchUp(clock_.Now());
         return inbox_.Wake();
       case Kind::kStepFails:
         return Break(HashModel::Fault::kFails);
@@ -163,11 +162,13 @@ class Simulation {
                             absl::MakeSpan(clients_));
     ledger_.broken_steps += fault.has_value();
     stopped_ |= fault == HashModel::Fault::kIsLost;
+    size_t tokens = 0;
     for (const Chunk& chunk : input.chunks) {
+      tokens += chunk.tokens.size();
       ledger_.Log(static_cast<uint64_t>(chunk.slot) << 48 | chunk.tokens.size() << 32 |
                   static_cast<uint64_t>(chunk.first_position) << 16 | chunk.blocks.back());
     }
-    clock_.Advance(world_.step);
+    clock_.Advance(world_.step + static_cast<int64_t>(tokens) * world_.token);
   }
 
   void AfterAdmission() {

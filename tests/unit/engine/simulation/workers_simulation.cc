@@ -176,10 +176,9 @@ class WorkersSimulation {
         client->cancelled = true;
         return router_.Cancel(disturbance.handle);
       case Kind::kReaderFallsBehind:
-        client->was_slow = true;
-        return client->reader->set_has_room(false);
+        return client->FallBehind(clock_.Now());
       case Kind::kReaderCatchesUp:
-        client->reader->set_has_room(true);
+        client->CatchUp(clock_.Now());
         for (Desk& each : desks_) each.replica->inbox().Wake();
         return;
       case Kind::kLoadFails:

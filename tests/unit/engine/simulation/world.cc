@@ -35,6 +35,7 @@ class WorldMaker {
     if (dice_.OneIn(4)) world_.queue.prompt_tokens = dice_.Between(1, 100);
     world_.tick = absl::Milliseconds(dice_.OneOf({1, 10, 100, 400, 1000}));
     if (dice_.OneIn(2)) world_.step = world_.tick / dice_.OneOf({1, 2, 4});
+    if (dice_.OneIn(3)) world_.token = absl::Milliseconds(dice_.OneOf({1, 5}));
     world_.slow_reader_timeout = dice_.OneOf({1, 8, 30}) * world_.tick;
     world_.prefix_cache = !dice_.OneIn(4);
     world_.poisoned = dice_.OneIn(8);
@@ -224,7 +225,7 @@ class WorldMaker {
   void DivideAmongWorkers() {
     using Kind = Disturbance::Kind;
     world_.workers = dice_.Between(1, 3);
-    world_.step = absl::ZeroDuration();
+    world_.step = world_.token = absl::ZeroDuration();
     world_.tick = std::max(world_.tick, absl::Milliseconds(10));
     world_.is_crowd = false;
     const int last = world_.arrivals.back().turn + 40;

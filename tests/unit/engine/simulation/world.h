@@ -53,8 +53,9 @@ struct World {
   int32_t block_tokens = 4;
   int32_t num_blocks = 60;
   InboxLimits queue;
-  absl::Duration tick;  // from turn to turn
-  absl::Duration step;  // what a step of the model takes
+  absl::Duration tick;   // from turn to turn
+  absl::Duration step;   // what a step of the model takes
+  absl::Duration token;  // and each token of it, beside that
   absl::Duration slow_reader_timeout;
   bool prefix_cache = false;
   bool optimistic = false;  // admission

@@ -78,6 +78,7 @@ std::string ToText(const World& world) {
       world.queue.requests,
       Unless<int64_t>(INT64_MAX, "of prompt tokens", world.queue.prompt_tokens), ", tick ",
       absl::FormatDuration(world.tick), ", step ", absl::FormatDuration(world.step),
+      Unless(std::string("0"), "and each token", absl::FormatDuration(world.token)),
       ", slow_reader_timeout ", absl::FormatDuration(world.slow_reader_timeout),
       Unless(false, "prefix cache", world.prefix_cache), Unless(0, "workers", world.workers),
       Unless(false, "optimistic", world.optimistic), Unless(false, "poisoned", world.poisoned),
