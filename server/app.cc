@@ -269,18 +269,17 @@ void App::StartEngine() {
 }
 
 void App::ServeExpertUsage() {
-  const auto read_on = [this](BackgroundLane& lane) {
-    return std::make_unique<ExpertUsageReader>(
-        ExpertUsageParts{engine_.get(), models_->statistics(), &lane, &Clock::Real()});
-  };
-  expert_usage_ = read_on(sums_);
+  ExpertUsageParts parts{engine_.get(), models_->statistics(), &sums_, &Clock::Real()};
+  expert_usage_ = std::make_unique<ExpertUsageReader>(parts);
   expert_usage_pages_.emplace(expert_usage_.get(), &engine_->model().expert_layers,
                               ExpertUsagePages::Options{.model_name = config_.model_name,
                                                         .mode = UsageMode(config_),
                                                         .trace_level = TraceLevel(config_)});
   expert_usage_pages_->AddTo(*admin_);
   AddStaticFiles(*admin_);
-  usage_for_metrics_ = read_on(figures_);
+  parts.sums = &figures_;
+  parts.refuses = false;
+  usage_for_metrics_ = std::make_unique<ExpertUsageReader>(parts);
   expert_metrics_updates_.emplace(usage_for_metrics_.get(), &figures_, &Clock::Real(),
                                   &*expert_metrics_);
   expert_metrics_updates_->Start();

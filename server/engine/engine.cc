@@ -135,8 +135,12 @@ class Engine::Core {
   }
 
   absl::Status RunOnWorkers(const WorkerTask& task) {
-    for (const auto& replica : replicas_) RETURN_IF_ERROR(replica->inbox().CheckErrandRoom());
     for (const auto& replica : replicas_) RETURN_IF_ERROR(replica->inbox().Run(task));
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckTaskRoom() const {
+    for (const auto& replica : replicas_) RETURN_IF_ERROR(replica->inbox().CheckErrandRoom());
     return absl::OkStatus();
   }
 
@@ -276,6 +280,8 @@ void Engine::Cancel(RequestHandle handle) { core_->Cancel(handle); }
 void Engine::Wake() { core_->Wake(); }
 
 absl::Status Engine::RunOnWorkers(const WorkerTask& task) { return core_->RunOnWorkers(task); }
+
+absl::Status Engine::CheckTaskRoom() const { return core_->CheckTaskRoom(); }
 
 bool Engine::Drain(absl::Time deadline) { return core_->Drain(deadline); }
 

@@ -75,6 +75,9 @@ class Engine {
   // the same time as on the others'. Once accepted, it is run by all, whatever else ends.
   // UNAVAILABLE after Stop: then it may be run by some.
   absl::Status RunOnWorkers(const WorkerTask& task);
+  // For whoever runs tasks because clients ask, who may be many: RESOURCE_EXHAUSTED, with a retry
+  // delay, where many tasks wait for a worker already.
+  absl::Status CheckTaskRoom() const;
 
   // Stops admission and returns once every request has ended. What has not at `deadline` ends with
   // UNAVAILABLE, for which the step that runs may take kLastStep. False when it takes longer: the

@@ -106,7 +106,10 @@ absl::Status Inbox::Run(WorkerTask errand) {
 
 absl::Status Inbox::CheckErrandRoom() const {
   absl::MutexLock lock(&mu_);
-  if (errands_.size() < kMostErrands) return absl::OkStatus();
+  return errands_.size() < kMostErrands ? absl::OkStatus() : TooManyErrands();
+}
+
+absl::Status Inbox::TooManyErrands() {
   absl::Status status = absl::ResourceExhaustedError(
       absl::StrCat(kMostErrands, " reads and resets of expert usage wait already"));
   SetRetryDelay(status, kRetrySoon);

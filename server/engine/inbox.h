@@ -74,9 +74,10 @@ class Inbox {
   // there are, requests go on beside them. Once accepted, an errand is run, whatever else ends.
   // UNAVAILABLE when shut down.
   absl::Status Run(WorkerTask errand);
-  // RESOURCE_EXHAUSTED, with a retry delay, where kMostErrands wait already.
+  // TooManyErrands where kMostErrands wait already.
   absl::Status CheckErrandRoom() const;
   static constexpr size_t kMostErrands = 64;
+  static absl::Status TooManyErrands();  // RESOURCE_EXHAUSTED, with a retry delay
   // No more Add. Idempotent.
   void Close();
   // Close and EndAll, with a `status` of its own for what comes later, too.

@@ -5,6 +5,8 @@
 #include <variant>
 
 #include "absl/types/span.h"
+#include "base/status_macros.h"
+#include "server/engine/inbox.h"
 
 namespace peerage {
 namespace {
@@ -59,6 +61,15 @@ absl::Status ExpertUsageReader::CheckWindow(UsageWindow window) const {
   return absl::OkStatus();
 }
 
+absl::Status ExpertUsageReader::CheckRoom() const {
+  return parts_.refuses ? parts_.engine->CheckTaskRoom() : absl::OkStatus();
+}
+
+absl::Status ExpertUsageReader::CheckRead(UsageWindow window) const {
+  RETURN_IF_ERROR(CheckWindow(window));
+  return CheckRoom();
+}
+
 template <typename Part, typename ReadPart, typename TellAll>
 void ExpertUsageReader::ReadWorkers(ReadPart read, TellAll all, StatusCallback fail) {
   const int workers = parts_.engine->num_workers();
@@ -75,7 +86,11 @@ void ExpertUsageReader::ReadWorkers(ReadPart read, TellAll all, StatusCallback f
 }
 
 void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback done) {
-  if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
+  if (absl::Status status = CheckRead(window); !status.ok()) return done(std::move(status));
+  ReadLayer(expert_layer, window, std::move(done));
+}
+
+void ExpertUsageReader::ReadLayer(int expert_layer, UsageWindow window, UsageCallback done) {
   ReadWorkers<UsageSnapshot>(
       [=](ExpertStatistics& statistics, absl::Time now) {
         return statistics.Snapshot(expert_layer, window, now);
@@ -87,7 +102,7 @@ void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback
 }
 
 void ExpertUsageReader::ReadWindows(int expert_layer, WindowsCallback done) {
-  if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
+  if (absl::Status status = CheckRead(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
   ReadWorkers<WindowSnapshots>(
@@ -122,7 +137,7 @@ void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
 void ExpertUsageReader::Continue(UsageWindow window) {
   const size_t layer = summaries(window).next.layers.size();
   if (layer == parts_.engine->model().expert_layers.size()) return Publish(window);
-  Read(static_cast<int>(layer), window, [=, this](absl::StatusOr<ExpertUsage> usage) {
+  ReadLayer(static_cast<int>(layer), window, [=, this](absl::StatusOr<ExpertUsage> usage) {
     if (!usage.ok()) return Fail(window, usage.status());
     const ExpertLayer& shape = parts_.engine->model().expert_layers[layer];
     summaries(window).next.layers.push_back({usage->tokens, FiguresOf(shape, *usage)});
@@ -141,14 +156,15 @@ void ExpertUsageReader::Fail(UsageWindow window, const absl::Status& status) {
 }
 
 void ExpertUsageReader::Reset(StatusCallback done) {
-  if (absl::Status status = CheckWindow(UsageWindow::kTotal); !status.ok()) {
-    return done(std::move(status));
-  }
-  {
+  absl::Status status = CheckWindow(UsageWindow::kTotal);
+  if (status.ok()) {
     absl::MutexLock lock(&mu_);
-    if (resetting_) return next_reset_.push_back(std::move(done));
-    resetting_ = true;
+    const bool has_room = next_reset_.size() < Inbox::kMostErrands;
+    if (resetting_ && has_room) return next_reset_.push_back(std::move(done));
+    status = resetting_ ? Inbox::TooManyErrands() : CheckRoom();
+    resetting_ = resetting_ || status.ok();
   }
+  if (!status.ok()) return done(std::move(status));
   StartReset({std::move(done)});
 }
 

@@ -45,16 +45,20 @@ struct ExpertUsageParts {
   std::vector<ExpertStatistics*> statistics = {};
   BackgroundLane* sums = nullptr;  // where the sums are done
   const Clock* clock = nullptr;    // the engine's
+  // Whether Read, ReadWindows and Reset are refused while many wait: not those that the server asks
+  // for itself, one at a time, which would stand still while clients keep asking.
+  bool refuses = true;
 };
 
 // Reads the expert usage of the models that an engine runs, together: each worker copies counters
 // between two steps of its own, a background lane does the sums.
 //
 // Threads: safe from many. Each callback is called once, by the lane or, with an error, by the
-// caller. FAILED_PRECONDITION for a window that is not kept, RESOURCE_EXHAUSTED when the workers
-// have too many reads to do already, UNAVAILABLE when the engine stops or has lost its models,
-// whose counters are gone then. Stop the engine before the lane goes, and keep the reader until
-// then: what the lane still runs may ask the reader for the next layer.
+// caller. FAILED_PRECONDITION for a window that is not kept, RESOURCE_EXHAUSTED, with a retry
+// delay, when the workers have too many reads to do already (ExpertUsageParts::refuses),
+// UNAVAILABLE when the engine stops or has lost its models, whose counters are gone then. Stop the
+// engine before the lane goes, and keep the reader until then: what the lane still runs may ask the
+// reader for the next layer.
 class ExpertUsageReader {
  public:
   using UsageCallback = std::function<void(absl::StatusOr<ExpertUsage>)>;
@@ -70,11 +74,11 @@ class ExpertUsageReader {
   using WindowsCallback = std::function<void(absl::StatusOr<LayerWindows>)>;
   void ReadWindows(int expert_layer, WindowsCallback done);
 
-  // The figures of all layers. Computed at most once a second, however many ask.
+  // The figures of all layers. Computed at most once a second, however many ask: never refused.
   void Summarize(UsageWindow window, SummaryCallback done);
 
   // Starts a new total window. Those that come while one is being started are answered together by
-  // the one behind it, however many they are.
+  // the one behind it, Inbox::kMostErrands of them: the rest are refused as reads are.
   void Reset(StatusCallback done) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -87,6 +91,9 @@ class ExpertUsageReader {
   };
 
   absl::Status CheckWindow(UsageWindow window) const;
+  absl::Status CheckRoom() const;  // for one more read
+  absl::Status CheckRead(UsageWindow window) const;
+  void ReadLayer(int expert_layer, UsageWindow window, UsageCallback done);
   // read(statistics, now) for each worker, between two steps; then, on the lane, all(what each has
   // read), or fail(why not). `read` returns a Part.
   template <typename Part, typename ReadPart, typename TellAll>

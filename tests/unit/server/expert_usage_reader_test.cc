@@ -11,6 +11,8 @@
 
 #include "absl/synchronization/notification.h"
 #include "model/experts/expert_usage.h"
+#include "server/engine/inbox.h"
+#include "server/engine/retry_delay.h"
 #include "tests/unit/engine/engine_fixture.h"
 
 namespace peerage {
@@ -186,20 +188,62 @@ TEST_F(ExpertUsageReaderTest, ReadsNothingOfALostModel) {
   EXPECT_EQ(Read(0, UsageWindow::kTotal).status(), absl::UnavailableError("gone"));
 }
 
-// Each would hold the worker for as long as its counters take.
-TEST_F(ExpertUsageReaderTest, ResetsThatWaitAreOne) {
+// As many as many clients ask for, who ask again at once.
+TEST_F(ExpertUsageReaderTest, ReadsOfClientsThatFillTheRoomLeaveTheServersOwn) {
+  StartWithExperts();
+  ExpertUsageReader own({.engine = engine_.get(),
+                         .statistics = {statistics_.front().get()},
+                         .sums = sums_.get(),
+                         .clock = &clock_,
+                         .refuses = false});
+  const Call call = SubmitAndHold(Long());
+  std::atomic<size_t> reads = 0;
+  for (size_t i = 0; i < Inbox::kMostErrands; ++i) {
+    reader_->Read(0, UsageWindow::kTotal, [&](const auto& usage) { reads += usage.ok() ? 1 : 0; });
+  }
+  const absl::Status refused = Read(0, UsageWindow::kTotal).status();
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+  EXPECT_TRUE(RetryDelayOf(refused).has_value());
+  absl::Status refused_reset;
+  reader_->Reset([&](const absl::Status& status) { refused_reset = status; });
+  EXPECT_EQ(refused_reset.code(), Code::kResourceExhausted);
+  absl::Status windows, summary;
+  absl::Notification windows_read, summarized;
+  own.ReadWindows(0, [&](const auto& read) {
+    windows = read.status();
+    windows_read.Notify();
+  });
+  reader_->Summarize(UsageWindow::kTotal, [&](const auto& read) {
+    summary = read.status();
+    summarized.Notify();
+  });
+  model_->OpenGate();
+  windows_read.WaitForNotification();
+  summarized.WaitForNotification();
+  EXPECT_EQ(windows, absl::OkStatus());
+  EXPECT_EQ(summary, absl::OkStatus());
+  EXPECT_EQ(reads, Inbox::kMostErrands);
+}
+
+// Each would hold the worker for as long as its counters take. Those beyond so many are refused:
+// a step may take long, and whoever has cancelled would be remembered for as long.
+TEST_F(ExpertUsageReaderTest, ResetsThatWaitAreOneOfSoMany) {
   StartWithExperts();
   const Call call = SubmitAndHold(Long());
-  constexpr int kResets = 500;
-  std::atomic<int> answers = 0;
+  constexpr size_t kResets = 1 + Inbox::kMostErrands;
+  std::atomic<size_t> answers = 0;
   absl::Notification all;
-  for (int i = 0; i < kResets; ++i) {
+  for (size_t i = 0; i < kResets; ++i) {
     reader_->Reset([&](const absl::Status& status) {
       EXPECT_TRUE(status.ok()) << status;
       if (++answers == kResets) all.Notify();
     });
   }
-  EXPECT_TRUE(engine_->RunOnWorkers([](int, absl::Time) {}).ok()) << "there is room for others";
+  EXPECT_TRUE(engine_->CheckTaskRoom().ok()) << "there is room for others";
+  absl::Status refused;
+  reader_->Reset([&](const absl::Status& status) { refused = status; });
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+  EXPECT_TRUE(RetryDelayOf(refused).has_value());
   clock_.Advance(absl::Seconds(1));
   model_->OpenGate();
   all.WaitForNotification();
