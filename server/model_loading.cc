@@ -1,7 +1,7 @@
 #include "server/model_loading.h"
 
 #include <algorithm>
-#include <new>
+#include <exception>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -202,8 +202,8 @@ void WorkerModels::OnTurn(int worker, absl::Time now) {
 LoadModel WorkerModels::Rebuild(int worker, std::unique_ptr<LanguageModel> failed) {
   try {
     statistics_[worker]->Replace(nullptr);  // the last look at what failed
-  } catch (const std::bad_alloc&) {
-    statistics_[worker]->Forget();  // there is no memory for a copy: its slice is lost
+  } catch (const std::exception&) {
+    statistics_[worker]->Forget();  // there is no memory for a copy, or so: its slice is lost
   }
   failed = nullptr;  // its memory is the next one's
   Worker& own = workers_[worker];

@@ -168,35 +168,41 @@ void Replica::StartLoading(Life& life) {
   }
   SetLoading(true);
   life.next_try = absl::InfiniteFuture();
-  life.loading = std::make_unique<Loading>(
-      options_.rebuild(parts_.index, std::move(life.model), now),
-      [this, worker = life.worker] {
-        // Refused once nobody waits for it any more.
-        (void)inbox_.Run([worker](int, absl::Time) { worker->EndRun(); });
-      },
-      options_.has_thread);
+  try {
+    life.loading = std::make_unique<Loading>(
+        options_.rebuild(parts_.index, std::move(life.model), now),
+        [this, worker = life.worker] {
+          // Refused once nobody waits for it any more.
+          (void)inbox_.Run([worker](int, absl::Time) { worker->EndRun(); });
+        },
+        options_.has_thread);
+  } catch (const std::exception& error) {  // such as no thread or memory to be had just now
+    FailLoading(life, absl::InternalError(error.what()));
+  }
 }
 
 void Replica::EndLoading(Life& life) {
   auto model = std::exchange(life.loading, nullptr)->Take();
+  if (!model.ok()) return FailLoading(life, model.status());
   SetLoading(false);
   const absl::Time now = parts_.clock->Now();
-  if (model.ok()) {
-    // Whoever waits does so in the inbox until the next worker looks there.
-    router_->MoveAway(parts_.index,
-                      [&] { return life.worker->GiveUpWaiting(absl::OkStatus(), now); });
-    life.worker->AnnounceEnded(now);
-    life.model = *std::move(model);
-    DriveModel(life);
-    SetState(WorkerState::kReady, absl::OkStatus());
-    return;
-  }
-  if (IsLost(model.status())) {
-    Fail(*life.worker, WorkerState::kLost, model.status());
-    life.worker->AnnounceEnded(now);  // what was cancelled meanwhile
-    inbox_.Fail(model.status());
+  // Whoever waits does so in the inbox until the next worker looks there.
+  router_->MoveAway(parts_.index,
+                    [&] { return life.worker->GiveUpWaiting(absl::OkStatus(), now); });
+  life.worker->AnnounceEnded(now);
+  life.model = *std::move(model);
+  DriveModel(life);
+  SetState(WorkerState::kReady, absl::OkStatus());
+}
+
+void Replica::FailLoading(Life& life, const absl::Status& status) {
+  SetLoading(false);
+  if (IsLost(status)) {
+    Fail(*life.worker, WorkerState::kLost, status);
+    life.worker->AnnounceEnded(parts_.clock->Now());  // what was cancelled meanwhile
+    inbox_.Fail(status);
   } else {
-    parts_.observer->OnWorkerState({parts_.index, WorkerState::kRebuilding, model.status()});
+    parts_.observer->OnWorkerState({parts_.index, WorkerState::kRebuilding, status});
   }
   life.next_try = NextTry();
 }

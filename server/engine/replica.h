@@ -27,7 +27,8 @@ using LoadModel = std::function<absl::StatusOr<std::unique_ptr<LanguageModel>>()
 
 // How to have another model in the place of one that failed, which it is given, or which hangs:
 // null, it is still there. Told which worker it is, on the worker's thread; what it returns is run
-// once, on a thread of its own, while the worker goes on without a model.
+// once, on a thread of its own, while the worker goes on without a model. Exceptions of either are
+// as errors of the load.
 using RebuildModel =
     std::function<LoadModel(int worker, std::unique_ptr<LanguageModel> failed, absl::Time now)>;
 
@@ -92,6 +93,7 @@ class Replica {
   void Drive(Life& life, const WorkerParts& parts, const SchedulerOptions& options);
   void StartLoading(Life& life);
   void EndLoading(Life& life);
+  void FailLoading(Life& life, const absl::Status& status);
   void LeaveToOthers(Worker& worker, absl::Time now);
   // The worker's requests end with `status`, or are another one's.
   void Fail(Worker& worker, WorkerState state, const absl::Status& status);

@@ -1,8 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <memory>
+#include <new>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -279,6 +282,51 @@ TEST_F(WorkersTest, EachFailureThatFollowsSoonDoublesTheDelay) {
   for (size_t i = 1; i < rebuilt_at_.size(); ++i) {
     EXPECT_GE(rebuilt_at_[i] - rebuilt_at_[i - 1], expected[i]) << i;
   }
+}
+
+// Threads begin with a stack larger than any address space, so that there is none to be had.
+class NoMoreThreads {
+ public:
+  NoMoreThreads() {
+    pthread_getattr_default_np(&before_);
+    pthread_attr_t attributes = before_;
+    pthread_attr_setstacksize(&attributes, size_t{1} << 60);
+    pthread_setattr_default_np(&attributes);
+  }
+  ~NoMoreThreads() {
+    pthread_setattr_default_np(&before_);
+    pthread_attr_destroy(&before_);
+  }
+
+ private:
+  pthread_attr_t before_;
+};
+
+TEST_F(WorkersTest, WithoutAThreadOrMemoryToLoadAModelItIsTriedAgain) {
+  std::optional<NoMoreThreads> no_more_threads;
+  int tries = 0;
+  StartWorkers(
+      1, {.rebuild = [&](int worker, std::unique_ptr<LanguageModel>, absl::Time) -> LoadModel {
+        if (++tries == 1) throw std::bad_alloc();
+        no_more_threads.reset();
+        if (tries == 2) no_more_threads.emplace();
+        return [this, worker] { return NewModel(worker); };
+      }});
+  const Call failing = Hold(0);
+  const Call waiting = Submit(Generate({1, 2}, 3));
+  models_[0]->ThrowInNextStep();
+  models_[0]->OpenGate();
+  EXPECT_EQ(failing.sink->WaitDone().code(), Code::kInternal);
+  models_[0] = nullptr;  // it goes with its rebuild
+  const std::vector<WorkerEvent> events = PassUntilEvents(4, Replica::kFirstDelay / 4);
+  for (int i = 1; i <= 2; ++i) {
+    EXPECT_EQ(events[i].state, State::kRebuilding);
+    EXPECT_EQ(events[i].reason.code(), Code::kInternal);
+  }
+  EXPECT_EQ(events[3].state, State::kReady);
+  EXPECT_EQ(tries, 3);
+  EXPECT_EQ(waiting.sink->WaitDone(), absl::OkStatus());
+  EXPECT_FALSE(engine_->status().loads);
 }
 
 TEST_F(WorkersTest, WhatWaitsForOneMovesToTheFirstThatIsReady) {
