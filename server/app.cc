@@ -16,6 +16,7 @@
 #include "server/config_options.h"
 #include "server/device_choice.h"
 #include "server/door/descriptor_limit.h"
+#include "server/engine/health.h"
 #include "server/experts/expert_baseline.h"
 #include "server/identity/identity_files.h"
 #include "server/pages/static_files.h"
@@ -360,20 +361,14 @@ std::vector<const prometheus::Collectable*> App::Collectables() const {
   return all;
 }
 
-// A hung step is a reason to start the process anew; being busy, loading or draining is not.
+// The first model may take as long as it likes.
 AdminResponse App::Health() const {
   const Engine* engine = serving_;
-  if (engine != nullptr) {
-    const absl::Duration since = Clock::Real().Now() - engine->status().last_turn;
-    if (since > config_.step_timeout) {
-      return {.status = 503,
-              .body = absl::StrCat("the engine has not ended a turn for ",
-                                   absl::FormatDuration(absl::Trunc(since, absl::Seconds(1))),
-                                   " (--step-timeout=", absl::FormatDuration(config_.step_timeout),
-                                   ")\n")};
-    }
-  }
-  return {.body = "ok\n"};
+  if (engine == nullptr) return {.body = "ok\n"};
+  const absl::Status health =
+      CheckHealth(engine->status(), config_.step_timeout, Clock::Real().Now());
+  if (health.ok()) return {.body = "ok\n"};
+  return {.status = 503, .body = absl::StrCat(health.message(), "\n")};
 }
 
 AdminResponse App::Readiness() const {
@@ -413,7 +408,7 @@ App::Drained App::Drain(absl::Duration drain_timeout) {
   rpc_->Shutdown(answers_deadline, absl::Now() + kFlushTimeout);
   log_.Write(LogLevel::kInfo, "drained");
   const EngineStatus end = engine_->status();
-  return end.hangs ? Drained::kHangs : end.loads ? Drained::kLoads : Drained::kWholly;
+  return end.hangs ? Drained::kHangs : end.loads() ? Drained::kLoads : Drained::kWholly;
 }
 
 }  // namespace peerage

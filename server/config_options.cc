@@ -156,8 +156,7 @@ constexpr ConfigOption kOptions[] = {
      [](const ServerConfig& config) { return QuoteToml(config.model); }},
     {"model-name", "NAME", "What clients call the model", "the base name of --model without .gguf",
      SetModelName, [](const ServerConfig& config) { return QuoteToml(config.model_name); }},
-    {"listen", "ADDRESS", "HOST:PORT of gRPC, 0: any, or unix:PATH",
-     "127.0.0.1:50051",
+    {"listen", "ADDRESS", "HOST:PORT of gRPC, 0: any, or unix:PATH", "127.0.0.1:50051",
      [](absl::string_view value, ServerConfig* config) {
        return SetAddress(value, &config->listen);
      },
@@ -408,7 +407,8 @@ constexpr ConfigOption kOptions[] = {
      }},
     {"step-timeout", "DURATION",
      "After how long without an end a step counts as hung: its requests end, and its worker gets "
-     "another model; /healthz is 503 while the step lasts",
+     "another model; /healthz is 503 while the step lasts, and once that model loads for 10 times "
+     "as long",
      "2m",
      [](absl::string_view value, ServerConfig* config) {
        return SetDuration(value, absl::Seconds(1), &config->step_timeout);

@@ -238,7 +238,7 @@ class Engine::Core {
     sum.preemptions += worker.preemptions;
     sum.steps += worker.steps;
     sum.hangs = sum.hangs || worker.hangs;
-    sum.loads = sum.loads || worker.loads;
+    sum.loads_since = std::min(sum.loads_since, worker.loads_since);
     sum.last_turn = std::min(sum.last_turn, worker.last_turn);
   }
 

@@ -35,8 +35,11 @@ struct EngineStatus {
   // and the process is to be started anew.
   absl::Status lost;
   bool hangs = false;  // some worker does: the process cannot end as others do
-  bool loads = false;  // some worker does: to stop the engine is to wait for that
+  absl::Time loads_since = absl::InfiniteFuture();  // of the worker that does for longest
   std::vector<WorkerStatus> workers;
+
+  // Some worker does: to stop the engine is to wait for that.
+  bool loads() const { return loads_since < absl::InfiniteFuture(); }
 
   // Requests are let in, and some worker has a model.
   bool ready() const {

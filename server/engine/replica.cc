@@ -166,7 +166,7 @@ void Replica::StartLoading(Life& life) {
     life.next_try = now + kFirstDelay;
     return;
   }
-  SetLoading(true);
+  SetLoadsSince(now);
   life.next_try = absl::InfiniteFuture();
   try {
     life.loading = std::make_unique<Loading>(
@@ -184,7 +184,7 @@ void Replica::StartLoading(Life& life) {
 void Replica::EndLoading(Life& life) {
   auto model = std::exchange(life.loading, nullptr)->Take();
   if (!model.ok()) return FailLoading(life, model.status());
-  SetLoading(false);
+  SetLoadsSince(absl::InfiniteFuture());
   const absl::Time now = parts_.clock->Now();
   // Whoever waits does so in the inbox until the next worker looks there.
   router_->MoveAway(parts_.index,
@@ -196,7 +196,7 @@ void Replica::EndLoading(Life& life) {
 }
 
 void Replica::FailLoading(Life& life, const absl::Status& status) {
-  SetLoading(false);
+  SetLoadsSince(absl::InfiniteFuture());
   if (IsLost(status)) {
     Fail(*life.worker, WorkerState::kLost, status);
     life.worker->AnnounceEnded(parts_.clock->Now());  // what was cancelled meanwhile
@@ -257,9 +257,9 @@ void Replica::SetState(WorkerState state, const absl::Status& reason) {
   if (all_lost && options_.on_all_lost) options_.on_all_lost(reason);
 }
 
-void Replica::SetLoading(bool is_loading) {
+void Replica::SetLoadsSince(absl::Time time) {
   absl::MutexLock lock(&mu_);
-  is_loading_ = is_loading;
+  loads_since_ = time;
 }
 
 absl::Time Replica::NextTry() {
@@ -287,7 +287,7 @@ WorkerStatus Replica::status() const {
   if (state_ == WorkerState::kRebuilding) status.kv_blocks_free = status.kv_blocks_total;
   status += before_;
   if (!lost_.ok()) status.lost = lost_;
-  status.loads = is_loading_;
+  status.loads_since = loads_since_;
   status.hangs = !aside_.expired();
   if (status.hangs) status.last_turn = std::min(status.last_turn, hung_turn_);
   return status;

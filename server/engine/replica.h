@@ -77,7 +77,8 @@ class Replica {
   std::shared_ptr<Worker> worker() const;
 
   // Ends every request with UNAVAILABLE, runs the errands that were accepted, and joins the thread,
-  // unless it was put aside, and the one that loads a model (WorkerStatus::loads). Idempotent.
+  // unless it was put aside, and the one that loads a model (WorkerStatus::loads_since).
+  // Idempotent.
   void Stop();
 
  private:
@@ -98,7 +99,7 @@ class Replica {
   // The worker's requests end with `status`, or are another one's.
   void Fail(Worker& worker, WorkerState state, const absl::Status& status);
   void SetState(WorkerState state, const absl::Status& reason);
-  void SetLoading(bool is_loading);
+  void SetLoadsSince(absl::Time time);
   absl::Time NextTry();
 
   const WorkerParts parts_;
@@ -116,7 +117,7 @@ class Replica {
   uint32_t restarts_ ABSL_GUARDED_BY(mu_) = 0;
   WorkerStatus before_ ABSL_GUARDED_BY(mu_);   // what earlier workers have counted
   absl::Time hung_turn_ ABSL_GUARDED_BY(mu_);  // the last one of what was put aside
-  bool is_loading_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Time loads_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   int failures_ ABSL_GUARDED_BY(mu_) = 0;  // one soon after the other
   absl::Time ready_since_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   std::weak_ptr<Life> aside_ ABSL_GUARDED_BY(mu_);

@@ -37,7 +37,8 @@ struct WorkerStatus {
   int64_t prefix_hit_tokens = 0;      // and found
   int64_t preemptions = 0;
   uint64_t steps = 0;
-  bool loads = false;  // the next model: to end the worker is to wait for that
+  // The next model, since then: to end the worker is to wait for that. InfiniteFuture: it does not.
+  absl::Time loads_since = absl::InfiniteFuture();
   bool hangs = false;  // a step that was ended has not come back; the worker may have another model
   absl::Status lost;   // why the worker will never step again; OK while it may
   // Its end, at first the worker's start; idle ones take one a second. Of a step that hangs, though

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "server/engine/health.h"
 #include "server/engine/replica.h"
 #include "server/engine/retry_delay.h"
 #include "tests/unit/engine/engine_fixture.h"
@@ -326,7 +327,7 @@ TEST_F(WorkersTest, WithoutAThreadOrMemoryToLoadAModelItIsTriedAgain) {
   EXPECT_EQ(events[3].state, State::kReady);
   EXPECT_EQ(tries, 3);
   EXPECT_EQ(waiting.sink->WaitDone(), absl::OkStatus());
-  EXPECT_FALSE(engine_->status().loads);
+  EXPECT_FALSE(engine_->status().loads());
 }
 
 TEST_F(WorkersTest, WhatWaitsForOneMovesToTheFirstThatIsReady) {
@@ -352,6 +353,32 @@ TEST_F(WorkersTest, WhatWaitsForOneMovesToTheFirstThatIsReady) {
   load_goes_on_.Notify();
 }
 
+// Whoever has no deadline waits for as long, and idle turns go on.
+TEST_F(WorkersTest, ALoadThatHangsIsAReasonToStartTheProcessAnew) {
+  const absl::Duration timeout = absl::Seconds(10), limit = kLoadTimeouts * timeout;
+  const auto health_at = [&](absl::Time now) {
+    EngineStatus status = engine_->status();
+    status.last_turn = now - timeout;
+    return CheckHealth(status, timeout, now);
+  };
+  StartRebuilt(1);
+  stuck_ = 0;
+  const Call failing = Hold(0);
+  models_[0]->ThrowInNextStep();
+  models_[0]->OpenGate();
+  EXPECT_EQ(failing.sink->WaitDone().code(), Code::kInternal);
+  while (!engine_->status().loads()) Pass(Replica::kFirstDelay / 4);
+  const absl::Time begin = engine_->status().loads_since;
+
+  EXPECT_EQ(health_at(begin + limit), absl::OkStatus());
+  EXPECT_EQ(health_at(begin + limit + absl::Seconds(1)),
+            absl::UnavailableError("a model has been loading for 1m41s (more than 10 times "
+                                   "--step-timeout=10s)"));
+  load_goes_on_.Notify();
+  PassUntilEvents(2, Replica::kFirstDelay / 4);
+  EXPECT_EQ(health_at(begin + 2 * limit), absl::OkStatus());
+}
+
 // A model that takes long to load holds up nobody.
 TEST_F(WorkersTest, WhoWaitsIsHeardWhileAModelIsLoaded) {
   StartRebuilt(1, {.max_sequences = 1});
@@ -362,7 +389,7 @@ TEST_F(WorkersTest, WhoWaitsIsHeardWhileAModelIsLoaded) {
   const Call late = Submit(hasty), cancelled = Submit(Long()), patient = Submit(Long());
   models_[0]->ThrowInNextStep();
   models_[0]->OpenGate();
-  while (!engine_->status().loads) Pass(Replica::kFirstDelay / 4);
+  while (!engine_->status().loads()) Pass(Replica::kFirstDelay / 4);
 
   engine_->Cancel(cancelled.handle);
   EXPECT_EQ(cancelled.sink->WaitDone().code(), Code::kCancelled);
@@ -370,7 +397,7 @@ TEST_F(WorkersTest, WhoWaitsIsHeardWhileAModelIsLoaded) {
   EXPECT_EQ(late.sink->WaitDone().code(), Code::kDeadlineExceeded);
   EXPECT_TRUE(engine_->Drain(clock_.Now()));
   EXPECT_EQ(patient.sink->WaitDone().code(), Code::kUnavailable);
-  EXPECT_TRUE(engine_->status().loads);
+  EXPECT_TRUE(engine_->status().loads());
   EXPECT_FALSE(engine_->status().hangs);
   load_goes_on_.Notify();
 }
