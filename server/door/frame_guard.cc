@@ -36,24 +36,36 @@ FrameGuard::~FrameGuard() { shared_->EndCalls(peer_, streams_.size()); }
 
 std::optional<Refusal> FrameGuard::FromClient(absl::string_view bytes, absl::Time now) {
   std::optional<Refusal> refusal;
-  const bool read = client_.Read(bytes, [&](const FrameHead& head) {
+  place_for_frame_ = ClientIsBetweenFrames() ? std::optional<size_t>(0) : std::nullopt;
+  const auto on_frame = [&](const FrameHead& head) {
     const size_t before = streams_.size();
     if (!client_block_open_) unfinished_since_ = now;
     refusal = Judge(head, now);
     CountCalls(before, now);
     return !refusal.has_value();
-  });
+  };
+  const bool read =
+      client_.Read(bytes, on_frame, [this](size_t place) { OnClientFrameEnd(place); });
   if (!read && !refusal.has_value()) return Refusal::kNotHttp2;
   return refusal;
 }
 
 void FrameGuard::FromServer(absl::string_view bytes, absl::Time now) {
-  server_.Read(bytes, [&](const FrameHead& head) {
+  const auto on_frame = [&](const FrameHead& head) {
     const size_t before = streams_.size();
     Hear(head, now);
     CountCalls(before, now);
     return true;
-  });
+  };
+  server_.Read(bytes, on_frame, [](size_t) {});
+}
+
+void FrameGuard::OnClientFrameEnd(size_t place) {
+  if (client_block_open_) return;
+  place_for_frame_ = place;
+  if (!being_turned_away_.has_value()) return;
+  turned_away_.push_back(*being_turned_away_);
+  being_turned_away_.reset();
 }
 
 std::optional<Refusal> FrameGuard::AtTime(absl::Time now) const {
@@ -64,7 +76,8 @@ std::optional<Refusal> FrameGuard::AtTime(absl::Time now) const {
   if (unacked_settings_ > 0 && now - unacked_since_ > limits_.acknowledgement) {
     return Refusal::kUnacked;
   }
-  if (!MayAddToServer() && now - unfinished_since_ > limits_.frame) return Refusal::kHalfFrame;
+  if (!ClientIsBetweenFrames() && now - unfinished_since_ > limits_.frame)
+    return Refusal::kHalfFrame;
   if (streams_.newest() == 0 && now - start_ > limits_.first_call) return Refusal::kFirstCall;
   if (streams_.size() == 0 && now - idle_since_ > limits_.idle) return Refusal::kIdle;
   return std::nullopt;
@@ -76,7 +89,9 @@ bool FrameGuard::MayAddToClient() const {
   return server_settings_seen_ && server_.between_frames() && !server_block_open_;
 }
 
-bool FrameGuard::MayAddToServer() const { return client_.between_frames() && !client_block_open_; }
+bool FrameGuard::ClientIsBetweenFrames() const {
+  return client_.between_frames() && !client_block_open_;
+}
 
 std::optional<Refusal> FrameGuard::Judge(const FrameHead& head, absl::Time now) {
   switch (head.type) {
@@ -123,7 +138,7 @@ std::optional<Refusal> FrameGuard::JudgeHeaders(const FrameHead& head, absl::Tim
     return std::nullopt;
   }
   streams_.Skip(head.stream);
-  turned_away_.push_back(head.stream);
+  being_turned_away_ = head.stream;
   return Spend(calls_turned_away_, now, Refusal::kCalls);
 }
 

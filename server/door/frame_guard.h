@@ -41,16 +41,18 @@ class FrameGuard {
   // Calls in flight.
   size_t calls() const { return streams_.size(); }
   uint32_t newest_stream() const { return streams_.newest(); }
-  // The streams that were opened while too many calls ran, since this was last asked: to be reset
-  // at both ends.
+  // The streams that were opened while too many calls ran, since this was last asked, and whose
+  // headers are all there: to be reset at both ends, at the server's behind those headers.
   std::vector<uint32_t> TakeTurnedAway();
 
   // How many calls the client has cancelled since this was last asked.
   int TakeResets() { return std::exchange(new_resets_, 0); }
 
-  // Whether a frame may be added now to what the client, or the server, is sent.
+  // Whether a frame may be added now to what the client is sent.
   bool MayAddToClient() const;
-  bool MayAddToServer() const;
+  // Where in what the client sent last a frame may be added to it: behind the last frame that ends
+  // no header block's middle. Nothing when there is no such place.
+  std::optional<size_t> PlaceForFrame() const { return place_for_frame_; }
 
  private:
   std::optional<Refusal> Judge(const FrameHead& head, absl::Time now);
@@ -58,6 +60,8 @@ class FrameGuard {
   std::optional<Refusal> JudgeSettings(const FrameHead& head, absl::Time now);
   std::optional<Refusal> JudgePing(const FrameHead& head, absl::Time now);
   std::optional<Refusal> AddToBlock(const FrameHead& head);
+  void OnClientFrameEnd(size_t place);
+  bool ClientIsBetweenFrames() const;
   void Hear(const FrameHead& head, absl::Time now);
   void CountCalls(size_t before, absl::Time now);
 
@@ -68,7 +72,9 @@ class FrameGuard {
   FrameReader client_{FrameReader::Begin::kWithPreface};
   FrameReader server_{FrameReader::Begin::kWithFrame};
   OpenStreams streams_;
+  std::optional<uint32_t> being_turned_away_;  // its headers are still coming
   std::vector<uint32_t> turned_away_;
+  std::optional<size_t> place_for_frame_;
 
   int new_resets_ = 0;
   size_t block_bytes_ = 0;          // of the client's last header block

@@ -14,19 +14,22 @@ constexpr absl::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 FrameReader::FrameReader(Begin begin)
     : preface_left_(begin == Begin::kWithPreface ? kPreface : absl::string_view()) {}
 
-bool FrameReader::Read(absl::string_view bytes,
-                       absl::FunctionRef<bool(const FrameHead&)> on_frame) {
+bool FrameReader::Read(absl::string_view bytes, absl::FunctionRef<bool(const FrameHead&)> on_frame,
+                       absl::FunctionRef<void(size_t)> on_end) {
+  const size_t size = bytes.size();
   if (!ReadPreface(bytes)) return false;
   while (!bytes.empty()) {
     if (payload_left_ > 0) {
       const size_t part = std::min<size_t>(payload_left_, bytes.size());
       payload_left_ -= static_cast<uint32_t>(part);
       bytes.remove_prefix(part);
+      if (payload_left_ == 0) on_end(size - bytes.size());
     } else if (ReadHead(bytes)) {
       const FrameHead head = Head();
       head_bytes_ = 0;
       payload_left_ = head.length;
       if (!on_frame(head)) return false;
+      if (payload_left_ == 0) on_end(size - bytes.size());
     }
   }
   return true;

@@ -47,9 +47,11 @@ class FrameReader {
 
   explicit FrameReader(Begin begin);
 
-  // Reads on. `on_frame` is told of each head once all of it is there, and says whether to go on.
-  // False when it does not, or the preface is none: then the reader is of no use any more.
-  bool Read(absl::string_view bytes, absl::FunctionRef<bool(const FrameHead&)> on_frame);
+  // Reads on. `on_frame` is told of each head once all of it is there, and says whether to go on;
+  // `on_end`, where in `bytes` a frame ends. False when it does not go on, or the preface is none:
+  // then the reader is of no use any more.
+  bool Read(absl::string_view bytes, absl::FunctionRef<bool(const FrameHead&)> on_frame,
+            absl::FunctionRef<void(size_t)> on_end);
 
   // Whether the preface is over.
   bool begun() const { return preface_left_.empty(); }

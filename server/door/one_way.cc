@@ -49,17 +49,23 @@ void OneWay::OnReadable() {
   const Transfer read = parts_.from->Read(absl::MakeSpan(scratch));
   if (read.result == Transfer::kBlocked) return;
   if (read.result == Transfer::kMoved) {
-    const absl::string_view bytes(scratch.data(), read.bytes);
-    parts_.judge(bytes);
-    if (!closed_) {
-      PassOn(bytes);
-      parts_.after();
-    }
+    Judge({scratch.data(), read.bytes});
   } else {
     source_ended_ = true;
     Close("");
   }
   if (ended_ || failed_) parts_.on_change();
+}
+
+void OneWay::Judge(absl::string_view bytes) {
+  const std::optional<size_t> place = parts_.judge(bytes);
+  if (closed_) return;
+  if (place.has_value()) {
+    PassOn(bytes.substr(0, *place));
+    parts_.insert();
+    bytes.remove_prefix(*place);
+  }
+  if (!closed_ && !failed_) PassOn(bytes);
 }
 
 void OneWay::OnWritable() {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 #include "server/door/byte_stream.h"
@@ -26,10 +27,10 @@ class OneWay {
     ByteStream* from = nullptr;
     ByteStream* to = nullptr;
     // Sees what was read before it is passed on. It may close this way: then it is not; or hold it:
-    // then it waits.
-    std::function<void(absl::string_view)> judge;
-    // It has been: what is inserted now follows it.
-    std::function<void()> after;
+    // then it waits. It says behind how many of these bytes something may be inserted, if anywhere:
+    // there `insert` is called.
+    std::function<std::optional<size_t>(absl::string_view)> judge;
+    std::function<void()> insert;
     std::function<void()> on_change;  // something in the following answers has changed
   };
 
@@ -46,7 +47,7 @@ class OneWay {
   // So far, by the one it is for.
   size_t taken_bytes() const { return taken_bytes_; }
 
-  // Writes these, too, behind what has been read. Not once it is closed.
+  // Writes these, too, behind what has been passed on. Not once it is closed.
   void Insert(absl::string_view bytes);
 
   // Nothing is read or written until it goes on.
@@ -63,6 +64,7 @@ class OneWay {
 
   void OnReadable();
   void OnWritable();
+  void Judge(absl::string_view bytes);
   void PassOn(absl::string_view bytes);
   // How many are written at once.
   size_t WriteNow(absl::string_view bytes);

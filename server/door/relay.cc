@@ -16,9 +16,6 @@ constexpr absl::Duration kLinger = absl::Seconds(2);
 constexpr absl::Duration kTakeInterval = absl::Seconds(20);
 constexpr size_t kLeastTaken = 16 << 10;
 
-// Calls turned away of which the server cannot be told, because the client never ends a frame.
-constexpr size_t kMostUntold = 100;
-
 }  // namespace
 
 Relay::Relay(Parts parts)
@@ -27,17 +24,16 @@ Relay::Relay(Parts parts)
       up_({.loop = parts_.loop,
            .from = parts_.client.get(),
            .to = parts_.server.get(),
-           .judge = [this](absl::string_view bytes) { FromClient(bytes); },
-           .after = [this] { InsertForTurnedAway(); },
+           .judge = [this](absl::string_view bytes) { return FromClient(bytes); },
+           .insert = [this] { TellServerOfTurnedAway(); },
            .on_change = [this] { OnChange(); }}),
       down_({.loop = parts_.loop,
              .from = parts_.server.get(),
              .to = parts_.client.get(),
-             .judge =
-                 [this](absl::string_view bytes) { guard_.FromServer(bytes, parts_.clock->Now()); },
-             .after =
+             .judge = [this](absl::string_view bytes) { return FromServer(bytes); },
+             .insert =
                  [this] {
-                   InsertForTurnedAway();
+                   TellClientOfTurnedAway();
                    SayGoodbyeIfPossible();
                  },
              .on_change = [this] { OnChange(); }}),
@@ -55,9 +51,12 @@ void Relay::OnTick(absl::Time now) {
   OnChange();
 }
 
-void Relay::FromClient(absl::string_view bytes) {
+std::optional<size_t> Relay::FromClient(absl::string_view bytes) {
   const absl::Time now = parts_.clock->Now();
-  if (const auto refusal = guard_.FromClient(bytes, now)) return Refuse(*refusal);
+  if (const auto refusal = guard_.FromClient(bytes, now)) {
+    Refuse(*refusal);
+    return std::nullopt;
+  }
   held_resets_ = guard_.TakeResets();
   if (!PassResets(now)) up_.Hold();
   for (const uint32_t stream : guard_.TakeTurnedAway()) {
@@ -65,7 +64,14 @@ void Relay::FromClient(absl::string_view bytes) {
     untold_server_.push_back(stream);
     untold_client_.push_back(stream);
   }
-  if (untold_server_.size() > kMostUntold && !guard_.MayAddToServer()) Refuse(Refusal::kCalls);
+  TellClientOfTurnedAway();
+  return guard_.PlaceForFrame();
+}
+
+std::optional<size_t> Relay::FromServer(absl::string_view bytes) {
+  guard_.FromServer(bytes, parts_.clock->Now());
+  if (!guard_.MayAddToClient()) return std::nullopt;
+  return bytes.size();
 }
 
 bool Relay::PassResets(absl::Time now) {
@@ -75,14 +81,14 @@ bool Relay::PassResets(absl::Time now) {
   return true;
 }
 
-void Relay::InsertForTurnedAway() {
-  if (guard_.MayAddToServer()) {
-    for (const uint32_t stream : std::exchange(untold_server_, {})) up_.Insert(ResetFrame(stream));
-  }
-  if (guard_.MayAddToClient()) {
-    for (const uint32_t stream : std::exchange(untold_client_, {})) {
-      down_.Insert(TurnedAwayAnswer(stream));
-    }
+void Relay::TellServerOfTurnedAway() {
+  for (const uint32_t stream : std::exchange(untold_server_, {})) up_.Insert(ResetFrame(stream));
+}
+
+void Relay::TellClientOfTurnedAway() {
+  if (!guard_.MayAddToClient()) return;
+  for (const uint32_t stream : std::exchange(untold_client_, {})) {
+    down_.Insert(TurnedAwayAnswer(stream));
   }
 }
 

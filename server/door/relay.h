@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,10 +43,13 @@ class Relay {
   void OnTick(absl::Time now);
 
  private:
-  void FromClient(absl::string_view bytes);
+  // Both: see OneWay.
+  std::optional<size_t> FromClient(absl::string_view bytes);
+  std::optional<size_t> FromServer(absl::string_view bytes);
   // Calls that were cancelled are passed on as fast as all connections together may; false: later.
   bool PassResets(absl::Time now);
-  void InsertForTurnedAway();
+  void TellServerOfTurnedAway();
+  void TellClientOfTurnedAway();
   void SayGoodbyeIfPossible();
   void Refuse(Refusal refusal);
   void CheckReader(absl::Time now);

@@ -260,6 +260,50 @@ TEST_F(DoorTest, TurnsCallsAwayWhileTheOthersGoOn) {
   EXPECT_THAT(refusals_.Await(1), ElementsAre(Refusal::kCalls));
 }
 
+TEST_F(DoorTest, TurnsManyCallsAwayInTheMiddleOfWhatWasSentAtOnce) {
+  const std::string settings = FrameOf(FrameType::kSettings, 0, 0);
+  std::promise<std::string> heard;
+  Open(
+      [&](int fd) {
+        WriteAll(fd, settings);
+        heard.set_value(ReadToEnd(fd));
+      },
+      {.calls = 1});
+  const Descriptor client = Connect();
+  const auto call = [](uint32_t stream) {
+    return FrameOf(FrameType::kHeaders, FrameHead::kEndHeaders, stream, "headers");
+  };
+  std::string calls;
+  std::string expected = Said("") + call(1);
+  std::string answers = settings;
+  calls = expected;
+  constexpr uint32_t kLast = 801;
+  for (uint32_t stream = 3; stream <= kLast; stream += 2) {
+    absl::StrAppend(&calls, call(stream));
+    absl::StrAppend(&answers, TurnedAwayAnswer(stream));
+  }
+  const std::string half = call(kLast + 2).substr(0, 12);
+  WriteAll(client.get(), calls + half);
+  std::string told(answers.size(), ' ');
+  ASSERT_EQ(recv(client.get(), told.data(), told.size(), MSG_WAITALL),
+            static_cast<ssize_t>(told.size()));
+  EXPECT_EQ(told, answers);
+  WriteAll(client.get(), call(kLast + 2).substr(12));
+  shutdown(client.get(), SHUT_WR);
+  const std::string all = heard.get_future().get();
+  // Reads come as they like; each is followed by the resets of the calls that it ends.
+  size_t resets = 0;
+  for (uint32_t stream = 3; stream <= kLast + 2; stream += 2) {
+    const size_t headers = all.find(call(stream));
+    const size_t reset = all.find(ResetFrame(stream));
+    ASSERT_NE(headers, std::string::npos) << stream;
+    ASSERT_NE(reset, std::string::npos) << stream;
+    EXPECT_LT(headers, reset);
+    ++resets;
+  }
+  EXPECT_EQ(all.size(), expected.size() + resets * (call(1).size() + ResetFrame(1).size()));
+}
+
 TEST_F(DoorTest, TurnsAwayWhoComesWhenDescriptorsHaveRunOutAndRecovers) {
   Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); }, {}, /*start=*/false);
   std::vector<Descriptor> waiting;  // to be let in

@@ -166,7 +166,7 @@ TEST_F(FrameGuardTest, EndsWhoGoesOnAfterCallsWereTurnedAway) {
   std::optional<Refusal> refusal;
   for (; stream < 10'000 && !refusal.has_value(); stream += 2) refusal = Client(Call(stream));
   EXPECT_EQ(refusal, Refusal::kCalls);
-  EXPECT_EQ(guard_->TakeTurnedAway().size(), 1001u);
+  EXPECT_EQ(guard_->TakeTurnedAway().size(), 1000u);
 }
 
 TEST_F(FrameGuardTest, WaitsForTheHandshakeTheFirstCallAndTheNextOneForSoLong) {
@@ -216,7 +216,6 @@ TEST_F(FrameGuardTest, RefusesWhatIsNotHttp2) {
 
 TEST_F(FrameGuardTest, AddsFramesOnlyBetweenFramesAndHeaderBlocks) {
   EXPECT_TRUE(guard_->MayAddToClient());
-  EXPECT_TRUE(guard_->MayAddToServer());
   const std::string half = Answer(1).substr(0, 12);
   Server(half);
   EXPECT_FALSE(guard_->MayAddToClient());
@@ -226,10 +225,33 @@ TEST_F(FrameGuardTest, AddsFramesOnlyBetweenFramesAndHeaderBlocks) {
   EXPECT_FALSE(guard_->MayAddToClient());
   Server(FrameOf(FrameType::kContinuation, kEndHeaders, 1, "h"));
   EXPECT_TRUE(guard_->MayAddToClient());
+}
+
+TEST_F(FrameGuardTest, FindsThePlaceBehindTheLastWholeFrameOrHeaderBlock) {
+  const auto place_in = [this](const std::string& bytes) {
+    EXPECT_EQ(Client(bytes), std::nullopt);
+    return guard_->PlaceForFrame();
+  };
+  const std::string call = Call(1);
+  EXPECT_EQ(place_in(call), call.size());
+  EXPECT_EQ(place_in(Call(3).substr(0, 12)), size_t{0});
+  EXPECT_EQ(place_in(Call(3).substr(12, 1)), std::nullopt);
+  EXPECT_EQ(place_in(Call(3).substr(13) + Call(5) + Call(7).substr(0, 5)), 3 + call.size());
+  EXPECT_EQ(place_in(Call(7).substr(5)), call.size() - 5);
+  EXPECT_EQ(place_in(FrameOf(FrameType::kHeaders, 0, 9, "h")), size_t{0});
+  EXPECT_EQ(place_in(FrameOf(FrameType::kContinuation, 0, 9)), std::nullopt);
+  EXPECT_EQ(place_in(FrameOf(FrameType::kContinuation, kEndHeaders, 9) + "\1"), size_t{9});
+}
+
+TEST_F(FrameGuardTest, TurnsACallAwayOnceItsHeadersAreAllThere) {
+  Begin({}, /*calls=*/0);
   EXPECT_EQ(Client(FrameOf(FrameType::kHeaders, 0, 1, "h")), std::nullopt);
-  EXPECT_FALSE(guard_->MayAddToServer());
-  EXPECT_EQ(Client(FrameOf(FrameType::kContinuation, kEndHeaders, 1, "h")), std::nullopt);
-  EXPECT_TRUE(guard_->MayAddToServer());
+  EXPECT_THAT(guard_->TakeTurnedAway(), ElementsAre());
+  const std::string rest = FrameOf(FrameType::kContinuation, kEndHeaders, 1, "h");
+  EXPECT_EQ(Client(rest.substr(0, 9)), std::nullopt);
+  EXPECT_THAT(guard_->TakeTurnedAway(), ElementsAre());
+  EXPECT_EQ(Client(rest.substr(9) + Call(3).substr(0, 12)), std::nullopt);
+  EXPECT_THAT(guard_->TakeTurnedAway(), ElementsAre(1));
 }
 
 }  // namespace

@@ -20,10 +20,11 @@ using Seen = std::tuple<uint32_t, FrameType, uint8_t, uint32_t>;
 std::vector<Seen> HeadsOf(FrameReader& reader, const std::string& bytes, size_t piece) {
   std::vector<Seen> heads;
   for (size_t i = 0; i < bytes.size(); i += piece) {
-    EXPECT_TRUE(reader.Read(absl::string_view(bytes).substr(i, piece), [&](const FrameHead& head) {
+    const auto on_frame = [&](const FrameHead& head) {
       heads.emplace_back(head.length, head.type, head.flags, head.stream);
       return true;
-    }));
+    };
+    EXPECT_TRUE(reader.Read(absl::string_view(bytes).substr(i, piece), on_frame, [](size_t) {}));
   }
   return heads;
 }
@@ -69,8 +70,9 @@ TEST(FrameReaderTest, RefusesWhatIsNoPreface) {
     std::string preface = kPreface;
     preface[wrong] ^= 1;
     FrameReader reader(FrameReader::Begin::kWithPreface);
-    EXPECT_TRUE(reader.Read(preface.substr(0, wrong), [](const FrameHead&) { return true; }));
-    EXPECT_FALSE(reader.Read(preface.substr(wrong), [](const FrameHead&) { return true; }));
+    const auto go_on = [](const FrameHead&) { return true; };
+    EXPECT_TRUE(reader.Read(preface.substr(0, wrong), go_on, [](size_t) {}));
+    EXPECT_FALSE(reader.Read(preface.substr(wrong), go_on, [](size_t) {}));
   }
 }
 
@@ -78,11 +80,28 @@ TEST(FrameReaderTest, StopsWhereItIsTold) {
   FrameReader reader(FrameReader::Begin::kWithFrame);
   const std::string two = FrameOf(FrameType::kPing, 0, 0) + FrameOf(FrameType::kPing, 0, 0);
   int heads = 0;
-  EXPECT_FALSE(reader.Read(two, [&heads](const FrameHead&) {
+  const auto stop = [&heads](const FrameHead&) {
     ++heads;
     return false;
-  }));
+  };
+  EXPECT_FALSE(reader.Read(two, stop, [](size_t) {}));
   EXPECT_EQ(heads, 1);
+}
+
+TEST(FrameReaderTest, TellsWhereFramesEnd) {
+  FrameReader reader(FrameReader::Begin::kWithPreface);
+  std::vector<size_t> ends;
+  const auto read = [&](const std::string& bytes) {
+    ends.clear();
+    reader.Read(
+        bytes, [](const FrameHead&) { return true; }, [&](size_t end) { ends.push_back(end); });
+    return ends;
+  };
+  const std::string data = FrameOf(FrameType::kData, 0, 1, "1234");
+  EXPECT_THAT(read(kPreface + FrameOf(FrameType::kPing, 0, 0) + data + data.substr(0, 10)),
+              ElementsAre(kPreface.size() + 9, kPreface.size() + 22));
+  EXPECT_THAT(read(data.substr(10, 1)), ElementsAre());
+  EXPECT_THAT(read(data.substr(11) + data.substr(0, 8)), ElementsAre(2));
 }
 
 }  // namespace
