@@ -25,13 +25,26 @@ class Allowance {
     return true;
   }
 
-  // Whether it may happen so many times now, which the next ones have to wait for. If so, it has.
-  bool TakeInAdvance(double times, absl::Time now) {
+  // How many of so many times it may happen now. So often it has.
+  int TakeUpTo(int times, absl::Time now) {
     Refill(now);
-    if (left_ < 1) return false;
-    left_ -= times;
-    return true;
+    const int taken = std::clamp(static_cast<int>(left_), 0, times);
+    left_ -= taken;
+    return taken;
   }
+
+  // Whether it may happen at all now.
+  bool HasAny(absl::Time now) {
+    Refill(now);
+    return left_ >= 1;
+  }
+  // Whether as much is left as ever is.
+  bool IsWhole(absl::Time now) {
+    Refill(now);
+    return left_ >= limits_.at_once;
+  }
+  // It happens so many times, even if fewer are left: the next ones have to wait for that.
+  void TakeInAdvance(double times) { left_ -= times; }
 
   // So many times more, up to what is allowed at once.
   void Give(double times) { left_ = std::min(left_ + times, limits_.at_once); }

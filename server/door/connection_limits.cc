@@ -68,11 +68,6 @@ void ConnectionLimits::EndCalls(const std::string& peer, size_t calls) {
   if (of_peer->second == 0) calls_of_.erase(of_peer);
 }
 
-bool ConnectionLimits::PassResets(int resets, absl::Time now) {
-  absl::MutexLock lock(&mu_);
-  return resets_.TakeInAdvance(resets, now);
-}
-
 int ConnectionLimits::connections() const {
   absl::MutexLock lock(&mu_);
   return connections_;

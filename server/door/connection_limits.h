@@ -9,8 +9,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/door/allowance.h"
 #include "server/door/refusal.h"
+#include "server/door/reset_turns.h"
 
 namespace peerage {
 
@@ -28,11 +28,11 @@ class ConnectionLimits {
     int peer_connections = 256;
     int calls = 2048;
     int peer_calls = 1024;  // so that one that holds all it can get leaves room for others
-    Allowance::Limits resets{.at_once = 2000, .per_second = 500};
+    ResetTurns::Limits resets = {};
   };
 
   ConnectionLimits(const Limits& limits, absl::Time now)
-      : limits_(limits), resets_(limits.resets, now) {}
+      : limits_(limits), reset_turns_(limits.resets, now) {}
 
   // A connection begins, unless it may not: then why.
   std::optional<Refusal> Begin(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
@@ -44,19 +44,19 @@ class ConnectionLimits {
   // So many of them have ended.
   void EndCalls(const std::string& peer, size_t calls) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Whether a connection may pass on so many cancelled calls now, or has to wait.
-  bool PassResets(int resets, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  // Cancelled calls that are to be passed on.
+  ResetTurns& reset_turns() { return reset_turns_; }
 
   int connections() const ABSL_LOCKS_EXCLUDED(mu_);
   int calls() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   const Limits limits_;
+  ResetTurns reset_turns_;
 
   mutable absl::Mutex mu_;
   int connections_ ABSL_GUARDED_BY(mu_) = 0;
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
-  Allowance resets_ ABSL_GUARDED_BY(mu_);
   // Of peers that have any.
   absl::flat_hash_map<std::string, int> connections_of_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, int> calls_of_ ABSL_GUARDED_BY(mu_);

@@ -17,6 +17,9 @@ struct FrameLimits {
   // Clients cancel calls in the ordinary course of things, such as all they have when they stop.
   // Each costs gRPC 20 kB that it does not give back soon.
   Allowance::Limits resets{.at_once = 600, .per_second = 100};
+  // Of these, so many never wait for those of other connections (reset_turns.h): whoever cancels a
+  // call now and then notices nothing of somebody who cancels thousands.
+  Allowance::Limits resets_without_wait{.at_once = 10, .per_second = 1};
   // Clients that measure the bandwidth set their window anew.
   Allowance::Limits settings{.at_once = 100, .per_second = 10};
   // They do so with pings, about one each round trip while data comes, and credit data as it comes:

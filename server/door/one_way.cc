@@ -39,7 +39,8 @@ void OneWay::Close(absl::string_view last) {
   if (closed_) return;
   closed_ = true;
   event_del(readable_.get());
-  if (held_) GoOn();
+  if (held_) evbuffer_drain(waiting_.get(), waiting_bytes());
+  held_ = false;
   if (!failed_ && !last.empty()) PassOn(last);
   EndIfDone();
 }

@@ -54,7 +54,8 @@ class OneWay {
   void Hold();
   void GoOn();
 
-  // Nothing more is read. What waits, and `last`, are still written, then the end.
+  // Nothing more is read. What waits, and `last`, are still written, then the end. What is held is
+  // not: it was not to be passed on yet, and now never is.
   void Close(absl::string_view last);
 
  private:

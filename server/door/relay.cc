@@ -37,12 +37,18 @@ Relay::Relay(Parts parts)
                    SayGoodbyeIfPossible();
                  },
              .on_change = [this] { OnChange(); }}),
+      resets_without_wait_(parts_.limits.resets_without_wait, parts_.clock->Now()),
       lingering_callback_([this] { OnLingering(); }) {}
+
+Relay::~Relay() { parts_.shared->reset_turns().GiveUp(turn_); }
 
 void Relay::OnTick(absl::Time now) {
   if (now >= end_by_) return End();
   if (end_by_ != absl::InfiniteFuture()) return;
-  if (held_resets_ > 0 && PassResets(now)) up_.GoOn();
+  if (turn_ != ResetTurns::kNow && parts_.shared->reset_turns().HasCome(turn_, now)) {
+    turn_ = ResetTurns::kNow;
+    up_.GoOn();
+  }
   if (const std::optional<Refusal> refusal = guard_.AtTime(now)) {
     Refuse(*refusal);
   } else {
@@ -57,13 +63,14 @@ std::optional<size_t> Relay::FromClient(absl::string_view bytes) {
     Refuse(*refusal);
     return std::nullopt;
   }
-  held_resets_ = guard_.TakeResets();
-  if (!PassResets(now)) up_.Hold();
-  for (const uint32_t stream : guard_.TakeTurnedAway()) {
+  const std::vector<uint32_t> turned_away = guard_.TakeTurnedAway();
+  for (const uint32_t stream : turned_away) {
     parts_.on_refusal(Refusal::kCalls);
     untold_server_.push_back(stream);
     untold_client_.push_back(stream);
   }
+  // The server gets these with a reset, too.
+  HoldForResets(guard_.TakeResets() + static_cast<int>(turned_away.size()), now);
   TellClientOfTurnedAway();
   return guard_.PlaceForFrame();
 }
@@ -74,11 +81,11 @@ std::optional<size_t> Relay::FromServer(absl::string_view bytes) {
   return bytes.size();
 }
 
-bool Relay::PassResets(absl::Time now) {
-  if (held_resets_ == 0) return true;
-  if (!parts_.shared->PassResets(held_resets_, now)) return false;
-  held_resets_ = 0;
-  return true;
+void Relay::HoldForResets(int resets, absl::Time now) {
+  const int many = resets - resets_without_wait_.TakeUpTo(resets, now);
+  if (many == 0) return;
+  turn_ = parts_.shared->reset_turns().Take(parts_.peer, many, now);
+  if (turn_ != ResetTurns::kNow) up_.Hold();
 }
 
 void Relay::TellServerOfTurnedAway() {

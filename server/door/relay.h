@@ -9,11 +9,13 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/door/allowance.h"
 #include "server/door/byte_stream.h"
 #include "server/door/connection_limits.h"
 #include "server/door/event_loop.h"
 #include "server/door/frame_guard.h"
 #include "server/door/one_way.h"
+#include "server/door/reset_turns.h"
 #include "server/engine/clock.h"
 
 namespace peerage {
@@ -38,6 +40,7 @@ class Relay {
   };
 
   explicit Relay(Parts parts);
+  ~Relay();
 
   // To be called about every second.
   void OnTick(absl::Time now);
@@ -46,8 +49,8 @@ class Relay {
   // Both: see OneWay.
   std::optional<size_t> FromClient(absl::string_view bytes);
   std::optional<size_t> FromServer(absl::string_view bytes);
-  // Calls that were cancelled are passed on as fast as all connections together may; false: later.
-  bool PassResets(absl::Time now);
+  // Calls that were cancelled are passed on no faster than all connections together may.
+  void HoldForResets(int resets, absl::Time now);
   void TellServerOfTurnedAway();
   void TellClientOfTurnedAway();
   void SayGoodbyeIfPossible();
@@ -63,7 +66,8 @@ class Relay {
   OneWay up_;    // to the server
   OneWay down_;  // to the client
 
-  int held_resets_ = 0;  // in what is held up
+  Allowance resets_without_wait_;
+  ResetTurns::Turn turn_ = ResetTurns::kNow;  // of what is held up
   // Calls turned away, of which each side is still to be told.
   std::vector<uint32_t> untold_server_;
   std::vector<uint32_t> untold_client_;

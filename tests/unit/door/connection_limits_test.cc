@@ -51,13 +51,6 @@ TEST(ConnectionLimitsTest, BoundsCallsOfAPeerAndInAll) {
   EXPECT_EQ(limits.calls(), 0);
 }
 
-TEST(ConnectionLimitsTest, PassesResetsAsTimeGoesBy) {
-  ConnectionLimits limits({.resets = {.at_once = 10, .per_second = 5}}, kNow);
-  EXPECT_TRUE(limits.PassResets(20, kNow)) << "whole reads, and the next ones wait for them";
-  EXPECT_FALSE(limits.PassResets(1, kNow + absl::Seconds(2)));
-  EXPECT_TRUE(limits.PassResets(1, kNow + absl::Seconds(3)));
-}
-
 TEST(DescriptorLimitTest, LeavesRoomForTheRest) {
   EXPECT_EQ(ConnectionsFor(1024), (1024 - 500) / 3);
   EXPECT_EQ(ConnectionsFor(64), 1);

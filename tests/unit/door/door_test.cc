@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -24,6 +25,7 @@ namespace peerage {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::StartsWith;
 
 std::string ReadToEnd(int fd) {
@@ -56,6 +58,24 @@ std::string PeerName(int fd) {
 std::string Said(const std::string& text) {
   return kPreface + FrameOf(FrameType::kSettings, 0, 0) + FrameOf(FrameType::kData, 0, 1, text);
 }
+
+// Of a call that may never have been.
+std::string Resets(int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += FrameOf(FrameType::kReset, 0, 1, "code");
+  return all;
+}
+
+std::string Calls(uint32_t count) {
+  std::string all;
+  for (uint32_t i = 0; i < count; ++i) {
+    all += FrameOf(FrameType::kHeaders, FrameHead::kEndHeaders, 2 * i + 1, "headers");
+  }
+  return all;
+}
+
+// Beyond those without a wait, all connections pass on one a second.
+const ConnectionLimits::Limits kOneReset = {.resets = {.all = {.at_once = 1, .per_second = 1}}};
 
 class Refusals final : public DoorObserver {
  public:
@@ -325,8 +345,8 @@ TEST_F(DoorTest, TurnsAwayWhoComesWhenDescriptorsHaveRunOutAndRecovers) {
 }
 
 TEST_F(DoorTest, HoldsUpCancelledCallsThatAllConnectionsTogetherMayNotPass) {
-  const std::string bytes = Said("") + FrameOf(FrameType::kReset, 0, 1, "code");
-  Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); }, {.resets = {.at_once = 1, .per_second = 1}});
+  const std::string bytes = Said("") + Resets(11);
+  Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); }, kOneReset);
   const Descriptor first = Connect();
   WriteAll(first.get(), bytes);
   shutdown(first.get(), SHUT_WR);
@@ -336,8 +356,54 @@ TEST_F(DoorTest, HoldsUpCancelledCallsThatAllConnectionsTogetherMayNotPass) {
   shutdown(second.get(), SHUT_WR);
   char byte;
   EXPECT_EQ(recv(second.get(), &byte, 1, MSG_DONTWAIT), -1);
+  const Descriptor third = Connect();
+  WriteAll(third.get(), Said("") + Resets(10));
+  shutdown(third.get(), SHUT_WR);
+  EXPECT_EQ(ReadToEnd(third.get()), Said("") + Resets(10)) << "a few never wait";
   clock_.Advance(absl::Seconds(1));
   EXPECT_EQ(ReadToEnd(second.get()), bytes);
+}
+
+TEST_F(DoorTest, HoldsUpCallsThatAreTurnedAwayLikeThoseThatAreCancelled) {
+  const std::string calls = Said("") + Calls(11);
+  Open([](int fd) { WriteAll(fd, ReadToEnd(fd)); }, {.calls = 0, .resets = kOneReset.resets});
+  const Descriptor first = Connect();
+  WriteAll(first.get(), calls);
+  shutdown(first.get(), SHUT_WR);
+  EXPECT_THAT(ReadToEnd(first.get()), StartsWith(calls));
+  const Descriptor second = Connect();
+  WriteAll(second.get(), calls);
+  refusals_.Await(22);
+  shutdown(second.get(), SHUT_WR);
+  char byte;
+  EXPECT_EQ(recv(second.get(), &byte, 1, MSG_DONTWAIT), -1);
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_THAT(ReadToEnd(second.get()), StartsWith(calls));
+}
+
+TEST_F(DoorTest, WhatIsHeldIsNeverPassedOnOnceItsConnectionIsEnded) {
+  const std::string settings = FrameOf(FrameType::kSettings, 0, 0);
+  std::atomic<bool> is_first = true;
+  std::promise<std::string> heard;
+  Open(
+      [&](int fd) {
+        if (is_first.exchange(false)) return WriteAll(fd, ReadToEnd(fd));
+        WriteAll(fd, settings);
+        heard.set_value(ReadToEnd(fd));
+      },
+      {.calls = 0, .resets = kOneReset.resets});
+  const Descriptor first = Connect();
+  WriteAll(first.get(), Said("") + Resets(600));
+  shutdown(first.get(), SHUT_WR);
+  ReadToEnd(first.get());
+  const Descriptor second = Connect();
+  std::string sent(settings.size(), ' ');
+  recv(second.get(), sent.data(), sent.size(), MSG_WAITALL);
+  WriteAll(second.get(), Said("") + Calls(11));
+  refusals_.Await(11);
+  clock_.Advance(absl::Seconds(30));  // the server's SETTINGS are not acknowledged
+  EXPECT_THAT(ReadToEnd(second.get()), EndsWith(TextOf(Refusal::kUnacked).text));
+  EXPECT_EQ(heard.get_future().get(), "");
 }
 
 TEST_F(DoorTest, WritesALineOfEveryRefusal) {
