@@ -20,11 +20,17 @@ std::string TextOf(const ASN1_STRING* text) {
                      static_cast<size_t>(ASN1_STRING_length(text)));
 }
 
+// The only one.
 std::string CommonName(X509* certificate) {
   const X509_NAME* subject = X509_get_subject_name(certificate);
   const int index = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-  if (index < 0) return "";
+  if (index < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, index) >= 0) return "";
   return TextOf(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, index)));
+}
+
+// Authorities that check what a SPIFFE id says need not look for one where none belongs.
+std::string UnlessSpiffe(std::string name) {
+  return absl::StartsWithIgnoreCase(name, "spiffe:") ? "" : name;
 }
 
 }  // namespace
@@ -33,8 +39,11 @@ std::string CertificateName(X509* certificate) {
   struct FreeNames {
     void operator()(GENERAL_NAMES* owned) const { GENERAL_NAMES_free(owned); }
   };
+  int found = 0;
   const std::unique_ptr<GENERAL_NAMES, FreeNames> names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, nullptr)));
+  constexpr int kAbsent = -1;
+  if (names == nullptr && found != kAbsent) return "";  // broken, or several
   std::vector<std::string> spiffe_ids, dns_names;
   for (int i = 0; names != nullptr && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
@@ -45,7 +54,7 @@ std::string CertificateName(X509* certificate) {
   }
   if (spiffe_ids.size() > 1) return "";
   if (!spiffe_ids.empty()) return spiffe_ids.front();
-  return dns_names.empty() ? CommonName(certificate) : dns_names.front();
+  return UnlessSpiffe(dns_names.empty() ? CommonName(certificate) : dns_names.front());
 }
 
 TlsStream::TlsStream(Descriptor socket, const TlsContext& context,

@@ -49,8 +49,8 @@ class TlsStream final : public ByteStream {
   std::string early_;  // written before the handshake's end
 };
 
-// Whom a certificate names: its only SPIFFE id, else its first DNS name, else its common name; ""
-// for none, or several SPIFFE ids.
+// Whom a certificate names: its only SPIFFE id, else its first DNS name, else its only common name;
+// "" for none, several SPIFFE ids, and a DNS or common name that looks like one.
 std::string CertificateName(X509* certificate);
 
 }  // namespace peerage

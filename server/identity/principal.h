@@ -13,8 +13,9 @@ namespace peerage {
 inline constexpr char kAnonymous[] = "anonymous";
 inline constexpr char kAnyPrincipal[] = "*";
 
-// Whether somebody can be called that: 1 to 128 printable ASCII characters without blanks, and
-// neither of the names above. The error does not repeat the name.
+// Whether somebody can be called that: 1 to 128 printable ASCII characters without blanks, up to
+// 2,048 of a SPIFFE id ("spiffe://..."), and neither of the names above. The error does not repeat
+// the name.
 absl::Status CheckPrincipalName(absl::string_view name);
 
 }  // namespace peerage

@@ -329,6 +329,7 @@ class TlsTest(Folder):
         server_files = ["--tls-cert", link / "cert", "--tls-key", link / "key"]
 
         def put(number, certificate, key):
+            (issue("n10", alternatives="DNS:spiffe://example.org/batch"), UNKNOWN),
             folder = self.folder / f"set{number}"
             folder.mkdir()
             for name, text in (("cert", certificate), ("key", key)):
