@@ -102,16 +102,24 @@ void SetRules(SSL_CTX* context) {
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                    SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_num_tickets(context, 0);  // of TLS 1.3, which sends them else
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_alpn_select_cb(context, ChooseHttp2, nullptr);
 }
 
-absl::Status AskForCertificates(const std::string& path, SSL_CTX* context) {
+// An old one may stand beside the one that follows it, and one for later.
+absl::Status AskForCertificates(const std::string& path, absl::Time now, SSL_CTX* context) {
   ASSIGN_OR_RETURN(const std::vector<Owned<X509>> authorities, ReadCertificates(path));
+  const bool one_is_valid =
+      std::any_of(authorities.begin(), authorities.end(), [now](const Owned<X509>& authority) {
+        return TimeOf(X509_get0_notBefore(authority.get())) <= now &&
+               now < TimeOf(X509_get0_notAfter(authority.get()));
+      });
+  if (!one_is_valid) return Refuse(path, "has no authority that is valid now");
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   for (const Owned<X509>& authority : authorities) {
-    if (X509_STORE_add_cert(store, authority.get()) != 1 ||
+    if (X509_check_ca(authority.get()) == 0 || X509_STORE_add_cert(store, authority.get()) != 1 ||
         SSL_CTX_add_client_CA(context, authority.get()) != 1) {
       return Refuse(path, "has a certificate that cannot be an authority");
     }
@@ -144,7 +152,7 @@ absl::StatusOr<std::shared_ptr<const TlsContext>> TlsContext::Read(const TlsFile
       return Refuse(files.certificate, "has a certificate that is too weak");
     }
   }
-  if (!files.client_ca.empty()) RETURN_IF_ERROR(AskForCertificates(files.client_ca, context));
+  if (!files.client_ca.empty()) RETURN_IF_ERROR(AskForCertificates(files.client_ca, now, context));
   ERR_clear_error();
   return made;
 }

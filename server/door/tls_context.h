@@ -24,8 +24,9 @@ struct TlsFiles {
 class TlsContext {
  public:
   // Reads and checks everything: that it parses, that the key is the certificate's, that each
-  // certificate was issued by the next one, and that none has expired at `now`. INVALID_ARGUMENT
-  // names the file; nothing of a key is ever in it.
+  // certificate was issued by the next one, and that none has expired at `now`; that clients'
+  // authorities are some, and one of them is valid. INVALID_ARGUMENT names the file; nothing of a
+  // key is ever in it.
   static absl::StatusOr<std::shared_ptr<const TlsContext>> Read(const TlsFiles& files,
                                                                 absl::Time now);
 

@@ -29,10 +29,10 @@ class Certificate:
 class Authority(Certificate):
     """Issues certificates. Without an issuer it signs itself."""
 
-    def __init__(self, folder, name, issuer=None):
+    def __init__(self, folder, name, issuer=None, days=30):
         super().__init__(folder, name, (issuer, *issuer.chain) if issuer else ())
         self.folder = folder
-        _make(self, name, issuer or self, days=30, ca="TRUE", usage="keyCertSign,cRLSign")
+        _make(self, name, issuer or self, days=days, ca="TRUE", usage="keyCertSign,cRLSign")
 
     def issue(self, name, *, common_name=None, alternatives="", days=30, purpose="clientAuth,serverAuth"):
         """`alternatives` as in "DNS:localhost,IP:127.0.0.1,URI:spiffe://example.org/a"; with negative

@@ -212,6 +212,8 @@ class StartTest(Folder):
         tokens = self.write("tokens", "alice hunter2\n")
         policy = self.write("policy.json", '{"principals": {"alice": {"models": 1}}}')
         cases = [
+        old_authority = certificates.Authority(self.folder, "old-root", days=-1)
+        both = self.write("both.pem", authority.path.read_text() + old_authority.path.read_text())
             (["--tls-cert", good.path], "--tls-key"),
             (["--tls-client-ca", authority.path], "--tls-cert"),
             (["--tls-cert", good.path, "--tls-key", good.key, "--door", "off"], "--door"),
@@ -227,6 +229,10 @@ class StartTest(Folder):
             (["--policy-file", self.folder / "none.json"], "none.json"),
         ]
         for options, said in cases:
+            (["--tls-cert", good.path, "--tls-key", good.key, "--tls-client-ca", old_authority.path],
+             "old-root.pem: has no authority that is valid now"),
+            (["--tls-cert", good.path, "--tls-key", good.key, "--tls-client-ca", good.path],
+             "good.pem: has a certificate that cannot be an authority"),
             line = self.refused(*options, "--check-config")
             self.assertIn(said, line)
             self.assertNotIn("hunter2", line)
@@ -235,6 +241,10 @@ class StartTest(Folder):
         self.assertIn("old.pem: has expired", started.stderr)
 
 
+        for following in (authority.path, both):
+            done = run_server_to_its_end("--model", SMALL_MODEL, "--tls-cert", good.path, "--tls-key", good.key,
+                                         "--tls-client-ca", following, "--check-config")
+            self.assertEqual(done.returncode, 0, done.stderr)
 class TlsTest(Folder):
     """Certificates on both sides."""
 
@@ -266,7 +276,9 @@ class TlsTest(Folder):
                 with context.wrap_socket(raw, server_hostname="localhost") as tls:
                     with contextlib.suppress(ConnectionError):  # who is refused reads why
                         tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-                    return OK if tls.recv(9)[3:4] == b"\x04" else "CLOSED"
+                    told = OK if tls.recv(9)[3:4] == b"\x04" else "CLOSED"
+                    self.assertFalse(tls.session and tls.session.has_ticket)
+                    return told
         except ssl.SSLError as error:
             return error.reason
         except OSError:
