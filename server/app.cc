@@ -116,6 +116,7 @@ App::App(const ServerConfig& config, Log& log, std::function<void()> on_lost)
       door_metrics_(config.model_name),
       request_log_(&log),
       tls_metrics_(config.model_name, &tls_),
+      reload_metrics_(config.model_name),
       figures_(&Clock::Real(), BackgroundLane::Priority::kLowest),
       sums_(&Clock::Real()),
       answers_(&Clock::Real()) {}
@@ -189,12 +190,16 @@ absl::Status App::ReadWhoMayCall() {
          }});
   }
   if (sources.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(identity_watch_, IdentityWatch::Start(std::move(sources), &log_));
+  for (const IdentityWatch::Source& source : sources) reload_metrics_.Add(source.what);
+  ASSIGN_OR_RETURN(identity_watch_,
+                   IdentityWatch::Start(std::move(sources), &log_, [this](const std::string& what) {
+                     reload_metrics_.OnFailure(what);
+                   }));
   return absl::OkStatus();
 }
 
 void App::ReadIdentitiesAnew() {
-  if (identity_watch_ != nullptr) identity_watch_->Look();
+  if (identity_watch_ != nullptr) identity_watch_->ReadNow();
 }
 
 // The admin port opens first: probes then see a process that is alive and not ready.
@@ -353,9 +358,9 @@ absl::Status App::Serve() {
 
 // Those of experts are there once the model is.
 std::vector<const prometheus::Collectable*> App::Collectables() const {
-  std::vector<const prometheus::Collectable*> all = {&metrics_.collectable(), &process_metrics_,
-                                                     &call_metrics_.collectable(),
-                                                     &door_metrics_.collectable(), &tls_metrics_};
+  std::vector<const prometheus::Collectable*> all = {
+      &metrics_.collectable(),      &process_metrics_, &call_metrics_.collectable(),
+      &door_metrics_.collectable(), &tls_metrics_,     &reload_metrics_};
   if (identity_metrics_.has_value()) all.push_back(&*identity_metrics_);
   if (serving_ != nullptr) all.push_back(&*expert_metrics_);
   return all;

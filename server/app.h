@@ -29,6 +29,7 @@
 #include "server/metrics/expert_metrics.h"
 #include "server/metrics/identity_metrics.h"
 #include "server/metrics/process_metrics.h"
+#include "server/metrics/reload_metrics.h"
 #include "server/metrics/text_exposition.h"
 #include "server/metrics/tls_metrics.h"
 #include "server/model_loading.h"
@@ -107,6 +108,7 @@ class App {
   std::optional<IdentityMetrics> identity_metrics_;
   CurrentTls tls_;
   TlsMetrics tls_metrics_;
+  ReloadMetrics reload_metrics_;
   ObserverFanOut observers_{{&metrics_, &call_metrics_, &request_log_}};
   std::atomic<Engine*> serving_ = nullptr;  // set while the ports are open for requests
   std::unique_ptr<Tokenizer> tokenizer_;

@@ -13,8 +13,8 @@ constexpr absl::Duration kEvery = absl::Seconds(1);
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<IdentityWatch>> IdentityWatch::Start(std::vector<Source> sources,
-                                                                    Log* log) {
+absl::StatusOr<std::unique_ptr<IdentityWatch>> IdentityWatch::Start(
+    std::vector<Source> sources, Log* log, std::function<void(const std::string&)> on_failure) {
   std::vector<Watched> watched;
   for (Source& source : sources) {
     // Before they are read: what changes meanwhile is then seen.
@@ -22,11 +22,16 @@ absl::StatusOr<std::unique_ptr<IdentityWatch>> IdentityWatch::Start(std::vector<
     RETURN_IF_ERROR(source.read());
     watched.push_back({std::move(source), std::move(files)});
   }
-  return std::unique_ptr<IdentityWatch>(new IdentityWatch(std::move(watched), log));
+  return std::unique_ptr<IdentityWatch>(
+      new IdentityWatch(std::move(watched), log, std::move(on_failure)));
 }
 
-IdentityWatch::IdentityWatch(std::vector<Watched> watched, Log* log)
-    : log_(log), watched_(std::move(watched)), thread_(&IdentityWatch::Loop, this) {}
+IdentityWatch::IdentityWatch(std::vector<Watched> watched, Log* log,
+                             std::function<void(const std::string&)> on_failure)
+    : log_(log),
+      on_failure_(std::move(on_failure)),
+      watched_(std::move(watched)),
+      thread_(&IdentityWatch::Loop, this) {}
 
 IdentityWatch::~IdentityWatch() {
   {
@@ -36,26 +41,32 @@ IdentityWatch::~IdentityWatch() {
   thread_.join();
 }
 
-void IdentityWatch::Look() {
+void IdentityWatch::ReadNow() {
   absl::MutexLock lock(&mu_);
-  for (Watched& watched : watched_) LookAt(watched);
+  for (Watched& watched : watched_) LookAt(watched, true);
 }
 
-void IdentityWatch::LookAt(Watched& watched) {
-  if (!watched.files.HaveChanged()) return;
+void IdentityWatch::LookAt(Watched& watched, bool always) {
+  const bool changed = watched.files.HaveChanged();
+  if (!changed && watched.failure.empty() && !always) return;
   const absl::Status status = watched.source.read();
+  const std::string failure(status.message());
+  const bool is_news = changed || failure != watched.failure;
+  watched.failure = failure;
+  if (!status.ok()) on_failure_(watched.source.what);
+  if (!is_news) return;
   if (status.ok()) {
     log_->Write(LogLevel::kInfo, absl::StrCat(watched.source.what, ": read anew"));
   } else {
     log_->Write(LogLevel::kError,
-                absl::StrCat(watched.source.what, ": as before, because ", status.message()));
+                absl::StrCat(watched.source.what, ": as before, because ", failure));
   }
 }
 
 void IdentityWatch::Loop() {
   absl::MutexLock lock(&mu_);
   while (!mu_.AwaitWithTimeout(absl::Condition(&ending_), kEvery)) {
-    for (Watched& watched : watched_) LookAt(watched);
+    for (Watched& watched : watched_) LookAt(watched, false);
   }
 }
 
