@@ -1,14 +1,20 @@
 #include "server/transport_check.h"
 
-#include "absl/strings/match.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include "absl/strings/str_cat.h"
 
 namespace peerage {
 namespace {
 
+// Other names may lead anywhere, whatever they begin with.
 bool IsLocal(const ListenAddress& address) {
-  return address.is_unix() || absl::StartsWith(address.host, "127.") ||
-         address.host == "localhost" || address.host == "::1";
+  in_addr number;
+  if (inet_pton(AF_INET, address.host.c_str(), &number) == 1) {
+    return ntohl(number.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+  }
+  return address.is_unix() || address.host == "localhost" || address.host == "::1";
 }
 
 }  // namespace

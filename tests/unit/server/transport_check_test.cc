@@ -22,7 +22,8 @@ TEST(TransportCheckTest, PlaintextStaysOnThisMachineUnlessItIsMeant) {
        {"127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1", "unix:/run/p.sock"}) {
     EXPECT_EQ(TransportErrorOf({"--listen", local}), "") << local;
   }
-  for (const char* open : {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "models.example.org:1"}) {
+  for (const char* open :
+       {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "models.example.org:1", "127.example.com:1"}) {
     EXPECT_THAT(TransportErrorOf({"--listen", open}), ::testing::HasSubstr("--insecure")) << open;
     EXPECT_EQ(TransportErrorOf({"--listen", open, "--insecure"}), "") << open;
     EXPECT_EQ(TransportErrorOf({"--listen", open, "--tls-cert=c", "--tls-key=k"}), "") << open;
