@@ -6,11 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "server/rpc/client_address.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/may_change.h"
 #include "server/rpc/reactors.h"
-#include "server/rpc/request/call_context.h"
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/request/field_errors.h"
 
@@ -69,18 +67,6 @@ void AddWorker(const WorkerStatus& status, v1::GetServerStatusResponse& response
   worker.set_preemptions(status.preemptions);
 }
 
-// Of a call that changes the server, which is for whoever runs it: the policy says who that is, and
-// without one it is whoever calls from the server's machine.
-absl::Status CheckMayChange(grpc::CallbackServerContext& context, const Backend& backend,
-                            absl::string_view method) {
-  if (PassageOf(context).visitor == nullptr &&
-      !IsLocalClient(ClientAddress(context, backend.door))) {
-    return absl::PermissionDeniedError(
-        absl::StrCat(method, " is for callers on the server's own machine"));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 // One Drain call, waiting for the end of the drain or for its own cancellation.
@@ -129,7 +115,7 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
                                               v1::DrainResponse* response) {
   const std::shared_ptr<DrainReactor> reactor = Held(new DrainReactor);
   absl::Status status = BeginCall(*context);
-  status.Update(CheckMayChange(*context, backend_, "Drain"));
+  status.Update(CheckMayChange(*context, backend_.door, "Drain"));
   if (!status.ok()) {
     reactor->End(ToGrpcStatus(status, *context));
     return reactor.get();
@@ -142,7 +128,7 @@ grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext*
                                                     const v1::SetLogLevelRequest* request,
                                                     v1::SetLogLevelResponse* response) {
   absl::Status status = BeginCall(*context);
-  status.Update(CheckMayChange(*context, backend_, "SetLogLevel"));
+  status.Update(CheckMayChange(*context, backend_.door, "SetLogLevel"));
   const std::optional<LogLevel> level = FromProto(request->level());
   if (!level.has_value()) status.Update(FieldError("level", "must be a known LogLevel"));
   if (!status.ok()) return FinishUnary(status, context);

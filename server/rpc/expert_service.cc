@@ -11,6 +11,7 @@
 #include "server/engine/error_reason.h"
 #include "server/rpc/expert_summary_call.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/may_change.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/request/validate.h"
@@ -103,6 +104,7 @@ grpc::ServerUnaryReactor* ExpertService::ResetExpertUsage(
     grpc::CallbackServerContext* context, const v1::ResetExpertUsageRequest* request,
     v1::ResetExpertUsageResponse* response) {
   absl::Status status = BeginCall(*context);
+  status.Update(CheckMayChange(*context, backend_.door, "ResetExpertUsage"));
   status.Update(backend_.model->CheckName(request->model()));
   if (!status.ok()) return FinishUnary(status, context);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();

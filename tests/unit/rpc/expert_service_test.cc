@@ -209,6 +209,18 @@ TEST(ExpertServiceTest, ResetStartsTheTotalWindowAndLeavesTheRecentOne) {
   EXPECT_EQ(recent.header.window_end().seconds(), 1'000'007);
 }
 
+TEST(ExpertServiceTest, ResetIsForThisMachineOnly) {
+  TestServer server(WithExperts());
+  server.ExpectHealthy();
+  grpc::ClientContext context;
+  v1::ResetExpertUsageResponse response;
+  // gRPC does not tell where an in-process call comes from.
+  const auto elsewhere = v1::ExpertService::NewStub(server.rpc().InProcessChannel());
+  EXPECT_EQ(elsewhere->ResetExpertUsage(&context, {}, &response).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(GetUsage(server, UsageRequest(kLayers[0], v1::USAGE_WINDOW_TOTAL)).header.tokens(), 2);
+}
+
 TEST(ExpertServiceTest, ReadsWhileTheServerComputesAndWhileItDrains) {
   TestServer server(WithExperts());
   server.model().ShutGate();

@@ -264,6 +264,32 @@ TEST_F(RpcServerTest, DrainIsForThisMachineOnly) {
   server_.ExpectHealthy();
 }
 
+TEST_F(RpcServerTest, WhoComesThroughAProxyOfThisMachineMayNotChangeTheServer) {
+  for (const char* header :
+       {"forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}) {
+    grpc::ClientContext drain, level, reset;
+    for (grpc::ClientContext* context : {&drain, &level, &reset}) {
+      context->AddMetadata(header, "for=192.0.2.1");
+    }
+    v1::DrainResponse drained;
+    EXPECT_EQ(server_.admin().Drain(&drain, {}, &drained).error_code(),
+              grpc::StatusCode::PERMISSION_DENIED)
+        << header;
+    v1::SetLogLevelRequest request;
+    request.set_level(v1::LOG_LEVEL_DEBUG);
+    v1::SetLogLevelResponse set;
+    EXPECT_EQ(server_.admin().SetLogLevel(&level, request, &set).error_code(),
+              grpc::StatusCode::PERMISSION_DENIED)
+        << header;
+    v1::ResetExpertUsageResponse done;
+    EXPECT_EQ(server_.experts().ResetExpertUsage(&reset, {}, &done).error_code(),
+              grpc::StatusCode::PERMISSION_DENIED)
+        << header;
+  }
+  EXPECT_EQ(server_.log().level(), LogLevel::kInfo);
+  server_.ExpectHealthy();
+}
+
 TEST_F(RpcServerTest, SetsTheLogLevelForThisMachineOnly) {
   v1::SetLogLevelRequest request;
   request.set_level(v1::LOG_LEVEL_DEBUG);
