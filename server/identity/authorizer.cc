@@ -41,19 +41,24 @@ Decision Judge(const Permissions& permissions, const std::string& principal, Wis
 
 }  // namespace
 
-Visitor::Visitor(Authorizer* authorizer, std::string principal, std::string method,
-                 std::shared_ptr<const Permissions> permissions)
-    : authorizer_(authorizer),
-      principal_(std::move(principal)),
-      method_(std::move(method)),
-      permissions_(std::move(permissions)) {}
-
 Visitor::~Visitor() { authorizer_->Leave(principal_); }
 
 Verdict Visitor::Ask(Wish& wish, absl::Time now) const {
-  Verdict verdict{Judge(*permissions_, principal_, wish)};
+  std::string principal;
+  std::shared_ptr<const Permissions> permissions;
+  Verdict verdict{authorizer_->Admit(credentials_, method_, now, principal, permissions)};
+  // A token may have become somebody else's.
+  if (verdict.decision == Decision::kAllowed && principal != principal_) {
+    verdict = {Decision::kBadCredentials};
+  }
   if (verdict.decision == Decision::kAllowed) {
-    verdict = authorizer_->CountTokens(principal_, *permissions_, wish.tokens, now);
+    verdict = {Judge(*permissions, principal_, wish)};
+  }
+  if (verdict.decision == Decision::kAllowed && asked_.exchange(true)) {
+    verdict = authorizer_->CountRequest(principal_, *permissions, now);
+  }
+  if (verdict.decision == Decision::kAllowed) {
+    verdict = authorizer_->CountTokens(principal_, *permissions, wish.tokens, now);
   }
   if (verdict.decision != Decision::kAllowed) authorizer_->Note(method_, verdict.decision);
   return verdict;
@@ -89,26 +94,34 @@ Verdict Authorizer::Enter(const Credentials& credentials, const std::string& met
 
 Verdict Authorizer::Decide(const Credentials& credentials, const std::string& method,
                            absl::Time now, std::shared_ptr<const Visitor>& visitor) {
+  std::string principal;
+  std::shared_ptr<const Permissions> permissions;
+  const Decision admitted = Admit(credentials, method, now, principal, permissions);
+  if (admitted != Decision::kAllowed) return {admitted};
+  const Verdict counted = Count(principal, *permissions, now);
+  if (counted.decision == Decision::kAllowed) {
+    visitor = std::make_shared<const Visitor>(this, credentials, std::move(principal), method);
+  }
+  return counted;
+}
+
+Decision Authorizer::Admit(const Credentials& credentials, const std::string& method,
+                           absl::Time now, std::string& principal,
+                           std::shared_ptr<const Permissions>& permissions) const {
   std::shared_ptr<const Identities> identities;
   {
     absl::MutexLock lock(&mu_);
     identities = identities_;
   }
-  std::string principal;
   const Decision identified = Identify(*identities, credentials, now, principal);
-  if (identified != Decision::kAllowed) return {identified};
-  auto permissions = identities->policy.Find(principal);
+  if (identified != Decision::kAllowed) return identified;
+  permissions = identities->policy.Find(principal);
   const bool allowed = permissions != nullptr && permissions->methods.contains(method);
   // Who has shown nothing may have forgotten to.
-  if (!allowed && principal == kAnonymous) return {Decision::kNoCredentials};
-  if (!allowed) return {Decision::kMethod};
-  if (ConcernsModel(method) && !Lists(permissions->models, model_)) return {Decision::kModel};
-  const Verdict counted = Count(principal, *permissions, now);
-  if (counted.decision == Decision::kAllowed) {
-    visitor =
-        std::make_shared<const Visitor>(this, std::move(principal), method, std::move(permissions));
-  }
-  return counted;
+  if (!allowed && principal == kAnonymous) return Decision::kNoCredentials;
+  if (!allowed) return Decision::kMethod;
+  if (ConcernsModel(method) && !Lists(permissions->models, model_)) return Decision::kModel;
+  return Decision::kAllowed;
 }
 
 Decision Authorizer::Identify(const Identities& identities, const Credentials& credentials,
@@ -133,11 +146,21 @@ Verdict Authorizer::Count(const std::string& principal, const Permissions& permi
   if (permissions.concurrency.has_value() && use.running >= *permissions.concurrency) {
     return {Decision::kConcurrency, kRetrySoon};
   }
-  if (permissions.requests_per_second.has_value()) {
-    const absl::Duration wait = use.requests.Take(1, *permissions.requests_per_second, now);
-    if (wait > absl::ZeroDuration()) return {Decision::kRequestRate, wait};
-  }
-  ++use.running;
+  const Verdict verdict = TakeRequest(use, permissions, now);
+  if (verdict.decision == Decision::kAllowed) ++use.running;
+  return verdict;
+}
+
+Verdict Authorizer::CountRequest(const std::string& principal, const Permissions& permissions,
+                                 absl::Time now) {
+  absl::MutexLock lock(&mu_);
+  return TakeRequest(uses_[principal], permissions, now);
+}
+
+Verdict Authorizer::TakeRequest(Use& use, const Permissions& permissions, absl::Time now) {
+  if (!permissions.requests_per_second.has_value()) return {};
+  const absl::Duration wait = use.requests.Take(1, *permissions.requests_per_second, now);
+  if (wait > absl::ZeroDuration()) return {Decision::kRequestRate, wait};
   return {};
 }
 

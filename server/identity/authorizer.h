@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -56,8 +57,12 @@ struct Verdict {
 // many.
 class Visitor {
  public:
-  Visitor(Authorizer* authorizer, std::string principal, std::string method,
-          std::shared_ptr<const Permissions> permissions);
+  Visitor(Authorizer* authorizer, Credentials credentials, std::string principal,
+          std::string method)
+      : authorizer_(authorizer),
+        credentials_(std::move(credentials)),
+        principal_(std::move(principal)),
+        method_(std::move(method)) {}
   ~Visitor();
 
   Visitor(const Visitor&) = delete;
@@ -65,15 +70,18 @@ class Visitor {
 
   const std::string& principal() const { return principal_; }
 
-  // Whether one of the call's requests may have what it wishes, and its tokens are then counted.
-  // Names the tenant where the wish names none.
+  // Whether one of the call's requests may have what it wishes, by what holds now: a stream is open
+  // for long, and what its caller showed may be worth nothing any more. Its tokens are then
+  // counted, and it is one of the requests a second; the first one was, with the call. Names the
+  // tenant where the wish names none.
   Verdict Ask(Wish& wish, absl::Time now) const;
 
  private:
   Authorizer* const authorizer_;
+  const Credentials credentials_;
   const std::string principal_;
   const std::string method_;
-  const std::shared_ptr<const Permissions> permissions_;
+  mutable std::atomic<bool> asked_ = false;
 };
 
 // Decides who calls and whether he may, and counts what it decided.
@@ -87,7 +95,8 @@ class Authorizer {
   // `model` is what the server serves, and `methods` what it answers. Knows nobody until Replace.
   Authorizer(std::string model, const std::vector<std::string>& methods);
 
-  // From now on. Whoever is in stays, with what was allowed then; how much each has used is kept.
+  // From now on. Calls that are in stay; what they ask for is held to it. How much each has used is
+  // kept.
   void Replace(Identities identities) ABSL_LOCKS_EXCLUDED(mu_);
 
   // A call of this method ("peerage.v1.InferenceService/Generate"). `visitor` is set where it is
@@ -115,6 +124,14 @@ class Authorizer {
   // The decision is kAllowed, or why nobody is identified.
   Decision Identify(const Identities& identities, const Credentials& credentials, absl::Time now,
                     std::string& principal) const;
+  // Who it is, and what he may. The decision is kAllowed, or why he may not call this.
+  Decision Admit(const Credentials& credentials, const std::string& method, absl::Time now,
+                 std::string& principal, std::shared_ptr<const Permissions>& permissions) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Another request of a call.
+  Verdict CountRequest(const std::string& principal, const Permissions& permissions, absl::Time now)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  static Verdict TakeRequest(Use& use, const Permissions& permissions, absl::Time now);
   Verdict Count(const std::string& principal, const Permissions& permissions, absl::Time now)
       ABSL_LOCKS_EXCLUDED(mu_);
   Verdict CountTokens(const std::string& principal, const Permissions& permissions, double tokens,

@@ -215,15 +215,44 @@ TEST_F(AuthorizerTest, LimitsRatesOfEachPrincipalByItself) {
   visitor_.reset();
 }
 
-TEST_F(AuthorizerTest, AReplacementIsForWhoComesLater) {
+TEST_F(AuthorizerTest, CountsEveryRequestOfACall) {
+  Authorizer authorizer("llama", kMethods);
+  authorizer.Replace(IdentitiesOf(Alice(R"("requests_per_second": 2)")));
+  EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
+  Wish wish;
+  EXPECT_EQ(visitor_->Ask(wish, kNow).decision, Decision::kAllowed) << "it came with the call";
+  EXPECT_EQ(visitor_->Ask(wish, kNow).decision, Decision::kAllowed);
+  const Verdict third = visitor_->Ask(wish, kNow);
+  EXPECT_EQ(third.decision, Decision::kRequestRate);
+  EXPECT_EQ(third.retry, absl::Milliseconds(500));
+  EXPECT_EQ(authorizer.Counts().at({kGenerate, Decision::kRequestRate}), 1);
+  EXPECT_EQ(visitor_->Ask(wish, kNow + third.retry).decision, Decision::kAllowed);
+  visitor_.reset();
+}
+
+TEST_F(AuthorizerTest, AReplacementHoldsForRequestsOfCallsThatAreIn) {
   Authorizer authorizer("llama", kMethods);
   authorizer.Replace(IdentitiesOf(Alice("")));
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
-  const std::shared_ptr<const Visitor> before = visitor_;
-  authorizer.Replace(IdentitiesOf(R"({"principals": {}})", "# nobody\n"));
+  std::shared_ptr<const Visitor> before = visitor_;
+  const auto ask = [&before](Wish wish = {}) { return before->Ask(wish, kNow).decision; };
+  EXPECT_EQ(ask(), Decision::kAllowed);
+  EXPECT_EQ(ask({.priority = -1}), Decision::kPriority);
+  authorizer.Replace(IdentitiesOf(Alice(R"("priorities": [-1, 0])")));
+  EXPECT_EQ(ask({.priority = -1}), Decision::kAllowed);
+  authorizer.Replace(IdentitiesOf(R"({"principals": {}})"));
+  EXPECT_EQ(ask(), Decision::kMethod);
+  authorizer.Replace(IdentitiesOf(Alice(""), "# nobody\n"));
   EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kBadCredentials);
-  Wish wish;
-  EXPECT_EQ(before->Ask(wish, kNow).decision, Decision::kAllowed);
+  EXPECT_EQ(ask(), Decision::kBadCredentials);
+  // Bob has it now.
+  authorizer.Replace(
+      IdentitiesOf(R"({"principals": {"bob": {"methods": ["*"]}}})",
+                   "bob 3a7bd3e2360a3d29eea436fcfb7e44c735d117c42d1c1835420b6b9942dd4f1b\n"));
+  EXPECT_EQ(Enter(authorizer, Bearer("apple")).decision, Decision::kAllowed);
+  EXPECT_EQ(ask(), Decision::kBadCredentials);
+  visitor_.reset();
+  before.reset();
 }
 
 TEST_F(AuthorizerTest, TellsNobodyUnknownWhy) {

@@ -181,6 +181,32 @@ TEST(GateTest, TellsWhenThereIsRoomAgain) {
   EXPECT_TRUE(guarded.Call("peerage.v1.ModelService/ListModels", "apple").ok());
 }
 
+TEST(GateTest, HoldsEveryItemOfAStreamToWhatHoldsThen) {
+  const std::string policy = R"({"alice": {"methods": ["*"], "requests_per_second": 2}})";
+  GuardedServer guarded(policy);
+  grpc::ClientContext context;
+  context.AddMetadata("authorization", "Bearer apple");
+  const auto stream = guarded.server.inference().ScoreStream(&context);
+  const auto score = [&stream] {
+    v1::ScoreStreamRequest item;
+    *item.mutable_request() = SmallScoreRequest();
+    v1::ScoreStreamResponse answer;
+    EXPECT_TRUE(stream->Write(item) && stream->Read(&answer));
+    return static_cast<grpc::StatusCode>(answer.error().code());
+  };
+  EXPECT_EQ(score(), grpc::StatusCode::OK);
+  EXPECT_EQ(score(), grpc::StatusCode::OK);
+  EXPECT_EQ(score(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  guarded.server.clock().Advance(absl::Seconds(1));
+  EXPECT_EQ(score(), grpc::StatusCode::OK);
+  Identities without_tokens = IdentitiesOf(policy);
+  without_tokens.tokens = BearerTokens();
+  guarded.authorizer.Replace(std::move(without_tokens));
+  EXPECT_EQ(score(), grpc::StatusCode::UNAUTHENTICATED);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST(GateTest, ACallCountsUntilItsEnd) {
   GuardedServer guarded(R"({"alice": {"methods": ["*"], "concurrency": 1}})");
   for (int i = 0; i < 20; ++i) {
