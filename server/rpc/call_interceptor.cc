@@ -81,7 +81,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
 
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
-      refusal_ = parts_.gate->Enter(*info_->server_context(), method_);
+      passage_ = parts_.gate->Enter(*info_->server_context(), method_);
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
       request_id_ = EchoedRequestId(*methods->GetSendInitialMetadata());
@@ -96,7 +96,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       reader_.OnWrite(info_->server_context()->c_call(), 0);
       grpc::Status status = methods->GetSendStatus();
-      absl::Status other = refusal_;
+      absl::Status other = passage_.refusal;
       if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && IsServed(method_)) {
         other.Update(NoSuchMessage());
       }
@@ -116,7 +116,8 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
     CallEvent event;
     event.origin = ReadTrace(info_->server_context()->client_metadata());
     event.origin.method = method_;
-    event.origin.principal = PrincipalOf(PassageOf(*info_->server_context()));
+    event.origin.principal =
+        PrincipalOf(passage_.visitor != nullptr ? passage_ : PassageOf(*info_->server_context()));
     event.origin.request_id = request_id_;
     event.code = reader_.ended() ? absl::StatusCode::kResourceExhausted
                                  : static_cast<absl::StatusCode>(status.error_code());
@@ -129,7 +130,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   const CallParts parts_;
   const absl::Time begin_;
   const uint64_t generation_;
-  absl::Status refusal_;                       // the gate's
+  Passage passage_;                            // the gate's
   std::optional<uint64_t> answer_generation_;  // where it counts among the answers
   const std::string method_;
   SlowReaders::Call reader_;

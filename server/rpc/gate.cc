@@ -1,6 +1,7 @@
 #include "server/rpc/gate.h"
 
 #include <grpc/grpc.h>
+#include <grpcpp/generic/async_generic_service.h>
 
 #include <iterator>
 #include <utility>
@@ -47,16 +48,18 @@ Passage Gate::Decide(const Credentials& credentials, const std::string& method) 
   return passage;
 }
 
-absl::Status Gate::Enter(grpc::ServerContextBase& context, const std::string& method) const {
-  if (authorizer_ == nullptr) return absl::OkStatus();
+Passage Gate::Enter(grpc::ServerContextBase& context, const std::string& method) const {
+  if (authorizer_ == nullptr) return {};
   Passage passage = Decide(CredentialsOf(context, door_), method);
-  const absl::Status refusal = passage.refusal;
+  const absl::Status& refusal = passage.refusal;
   if (!refusal.ok() && !absl::StartsWith(method, "peerage.v1.")) {
     grpc_call_cancel_with_status(context.c_call(), static_cast<grpc_status_code>(refusal.code()),
                                  std::string(refusal.message()).c_str(), nullptr);
   }
-  if (auto* ours = dynamic_cast<CallContext*>(&context)) ours->passage = std::move(passage);
-  return refusal;
+  auto* const ours = dynamic_cast<CallContext*>(&context);
+  if (ours == nullptr) return passage;
+  ours->passage = std::move(passage);
+  return {.refusal = ours->passage.refusal};
 }
 
 }  // namespace peerage

@@ -30,8 +30,9 @@ class Gate {
   static std::unique_ptr<grpc::ContextAllocator> NewContexts();
 
   // To be told of each call once, when its metadata are there; `method` as in Authorizer::Enter.
-  // OK, or what its status is to be.
-  absl::Status Enter(grpc::ServerContextBase& context, const std::string& method) const;
+  // The refusal is OK, or what its status is to be. The visitor is there where the call's context
+  // cannot hold it (gRPC's own streams): to be kept until the call ends.
+  Passage Enter(grpc::ServerContextBase& context, const std::string& method) const;
 
   // Of a call that comes by another way than gRPC and can show nothing.
   Passage EnterWithoutCredentials(const std::string& method) const { return Decide({}, method); }

@@ -221,6 +221,39 @@ TEST(GateTest, ACallCountsUntilItsEnd) {
   }
 }
 
+TEST(GateTest, AStreamOfReflectionCountsWhileItRuns) {
+  GuardedServer guarded(R"({"alice": {"methods": ["*"], "concurrency": 1}})");
+  const std::string reflection = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+  grpc::GenericStub stub(grpc::CreateChannel(guarded.server.rpc().address().ToString(),
+                                             grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.AddMetadata("authorization", "Bearer apple");
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(&context, absl::StrCat("/", reflection), &queue);
+  const auto done = [&queue] {
+    void* tag;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  call->StartCall(nullptr);
+  EXPECT_TRUE(done());
+  // list_services
+  const grpc::Slice list("\x3a\x01*");
+  grpc::ByteBuffer answer;
+  call->Write(grpc::ByteBuffer(&list, 1), nullptr);
+  EXPECT_TRUE(done());
+  call->Read(&answer, nullptr);
+  EXPECT_TRUE(done()) << "it runs";
+  EXPECT_EQ(guarded.Call(reflection, "apple").error_message(),
+            "more calls at the same time than the policy allows");
+  call->WritesDone(nullptr);
+  EXPECT_TRUE(done());
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  EXPECT_TRUE(done());
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
 TEST(GateTest, CountsCallsByTheirRealEnd) {
   GuardedServer guarded("{}");
   for (const std::string& method : ServedMethods()) guarded.Call(method, "");
