@@ -1,5 +1,8 @@
 #include "client/server_address.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <cstdint>
 #include <string>
 
@@ -53,8 +56,13 @@ bool IsOnThisMachine(const std::string& address) {
   }
   while (absl::ConsumePrefix(&rest, "/")) {
   }
-  return absl::StartsWith(rest, "127.") || absl::StartsWith(rest, "[::1]") ||
-         absl::StartsWith(rest, "localhost:");
+  // A name that begins like a number may lead anywhere.
+  in_addr number;
+  const std::string host(rest.substr(0, rest.rfind(':')));
+  if (inet_pton(AF_INET, host.c_str(), &number) == 1) {
+    return ntohl(number.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+  }
+  return host == "[::1]" || host == "localhost";
 }
 
 }  // namespace peerage::client

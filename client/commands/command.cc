@@ -48,6 +48,10 @@ std::unique_ptr<SharedOptions> AddSharedOptions(CLI::App& program) {
       ->default_str("none")
       ->type_name("DURATION");
   AddCredentials(program, options->credentials);
+  program
+      .add_flag("--insecure", options->insecure,
+                "Send the token without TLS: something else protects it")
+      ->envname("PEERAGE_CLIENT_INSECURE");
   program.add_flag("--json", options->json, "Print the answer as JSON, for machines");
   return options;
 }
@@ -67,6 +71,12 @@ absl::StatusOr<ClientOptions> Command::client_options() const {
     ASSIGN_OR_RETURN(options.timeout, ReadTimeout(shared_.timeout));
   }
   ASSIGN_OR_RETURN(options.credentials, ReadCredentials(shared_.credentials));
+  const bool exposes_token = !options.credentials.token.empty() && !options.credentials.tls();
+  if (exposes_token && !shared_.insecure && !IsOnThisMachine(shared_.server)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--token-file: the token would go to ", Quoted(shared_.server),
+        " in the clear: give --tls-ca, or --insecure where something else protects it"));
+  }
   return options;
 }
 

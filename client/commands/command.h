@@ -19,6 +19,7 @@ struct SharedOptions {
   std::string timeout;  // as it was given; empty: none
   bool json = false;
   CredentialFiles credentials;
+  bool insecure = false;  // a token may go over a network in the clear
 };
 
 // Adds them to `program`, which must not outlive the result.
@@ -47,7 +48,8 @@ class Command {
   virtual bool has_json() const { return true; }
 
   bool chosen() const { return app_.parsed(); }
-  // Of what was given. INVALID_ARGUMENT when the server's address or the timeout is none.
+  // Of what was given. INVALID_ARGUMENT when the server's address or the timeout is none, and where
+  // a token would leave this machine in the clear though nobody said that it may.
   absl::StatusOr<ClientOptions> client_options() const;
 
  protected:

@@ -11,6 +11,7 @@ import pathlib
 import signal
 import socket
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -21,7 +22,7 @@ import grpc
 
 import certificates
 import stubs
-from server_process import LIMIT_SECONDS, Server, run_server_to_its_end
+from server_process import BIN, LIMIT_SECONDS, Server, run_server_to_its_end
 
 stubs.load_stubs()
 from peerage.v1 import inference_pb2, inference_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
@@ -172,6 +173,10 @@ class TokensTest(Folder):
         self.assertIn("no credentials", refused.stderr)
         self.assertNotIn("guessed", refused.stderr)
         self.assertEqual(self.server.run("health").returncode, 0)
+        away = subprocess.run([BIN / "peerage", "models", "--token-file", token, "--server", "models.example.org:1"],
+                              env={}, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+        self.assertEqual(away.returncode, 2)
+        self.assertIn("in the clear", away.stderr)
         broken = self.server.run("models", "--token-file", self.write("broken", "two words"))
         self.assertEqual(broken.returncode, 2)
         self.assertNotIn("two words", broken.stderr)
@@ -207,13 +212,13 @@ class StartTest(Folder):
         authority = certificates.Authority(self.folder, "root")
         good, other = authority.issue("good"), authority.issue("other")
         old = authority.issue("old", days=-1)
+        old_authority = certificates.Authority(self.folder, "old-root", days=-1)
+        both = self.write("both.pem", authority.path.read_text() + old_authority.path.read_text())
         empty = self.write("empty.pem", "")
         garbage = self.write("garbage.pem", "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n")
         tokens = self.write("tokens", "alice hunter2\n")
         policy = self.write("policy.json", '{"principals": {"alice": {"models": 1}}}')
         cases = [
-        old_authority = certificates.Authority(self.folder, "old-root", days=-1)
-        both = self.write("both.pem", authority.path.read_text() + old_authority.path.read_text())
             (["--tls-cert", good.path], "--tls-key"),
             (["--tls-client-ca", authority.path], "--tls-cert"),
             (["--tls-cert", good.path, "--tls-key", good.key, "--door", "off"], "--door"),
@@ -224,27 +229,27 @@ class StartTest(Folder):
             (["--tls-cert", good.path, "--tls-key", other.key], "other.key: is not the key"),
             (["--tls-cert", old.path, "--tls-key", old.key], "old.pem: has expired"),
             (["--tls-cert", good.path, "--tls-key", good.key, "--tls-client-ca", garbage], "garbage.pem"),
+            (["--tls-cert", good.path, "--tls-key", good.key, "--tls-client-ca", old_authority.path],
+             "old-root.pem: has no authority that is valid now"),
+            (["--tls-cert", good.path, "--tls-key", good.key, "--tls-client-ca", good.path],
+             "good.pem: has a certificate that cannot be an authority"),
             (["--token-file", tokens], "tokens: line 1"),
             (["--policy-file", policy], 'principals."alice".models'),
             (["--policy-file", self.folder / "none.json"], "none.json"),
         ]
         for options, said in cases:
-            (["--tls-cert", good.path, "--tls-key", good.key, "--tls-client-ca", old_authority.path],
-             "old-root.pem: has no authority that is valid now"),
-            (["--tls-cert", good.path, "--tls-key", good.key, "--tls-client-ca", good.path],
-             "good.pem: has a certificate that cannot be an authority"),
             line = self.refused(*options, "--check-config")
             self.assertIn(said, line)
             self.assertNotIn("hunter2", line)
+        for following in (authority.path, both):
+            done = run_server_to_its_end("--model", SMALL_MODEL, "--tls-cert", good.path, "--tls-key", good.key,
+                                         "--tls-client-ca", following, "--check-config")
+            self.assertEqual(done.returncode, 0, done.stderr)
         started = run_server_to_its_end("--model", SMALL_MODEL, "--tls-cert", old.path, "--tls-key", old.key)
         self.assertEqual(started.returncode, 2)
         self.assertIn("old.pem: has expired", started.stderr)
 
 
-        for following in (authority.path, both):
-            done = run_server_to_its_end("--model", SMALL_MODEL, "--tls-cert", good.path, "--tls-key", good.key,
-                                         "--tls-client-ca", following, "--check-config")
-            self.assertEqual(done.returncode, 0, done.stderr)
 class TlsTest(Folder):
     """Certificates on both sides."""
 
@@ -324,6 +329,7 @@ class TlsTest(Folder):
             (issue("n7", common_name="anonymous"), UNKNOWN),
             (issue("n8", common_name="with blank"), UNKNOWN),
             (issue("n9", common_name=""), UNKNOWN),
+            (issue("n10", alternatives="DNS:spiffe://example.org/batch"), UNKNOWN),
         ]
         for certificate, expected in named:
             credentials = grpc.ssl_channel_credentials(
@@ -341,7 +347,6 @@ class TlsTest(Folder):
         server_files = ["--tls-cert", link / "cert", "--tls-key", link / "key"]
 
         def put(number, certificate, key):
-            (issue("n10", alternatives="DNS:spiffe://example.org/batch"), UNKNOWN),
             folder = self.folder / f"set{number}"
             folder.mkdir()
             for name, text in (("cert", certificate), ("key", key)):

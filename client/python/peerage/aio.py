@@ -31,10 +31,12 @@ class AsyncClient:
                  metadata: Sequence[tuple[str, str]] = (),
                  credentials: grpc.ChannelCredentials | None = None,
                  tls_ca: Path | None = None, tls_cert: Path | None = None,
-                 tls_key: Path | None = None, token_file: Path | None = None) -> None:
+                 tls_key: Path | None = None, token_file: Path | None = None,
+                 insecure: bool = False) -> None:
         """As Client's. To be made inside the event loop."""
         options = transport.channel_options(server)
-        identity = transport.Identity(tls_ca, tls_cert, tls_key, token_file)
+        identity = transport.Identity(tls_ca, tls_cert, tls_key, token_file, insecure)
+        identity.check(server, credentials)
         credentials = identity.credentials(credentials)
         #: What is below: for stubs of peerage.v1, which know all of the wire contract.
         self.channel: grpc.aio.Channel = (

@@ -37,15 +37,18 @@ class Client:
                  metadata: Sequence[tuple[str, str]] = (),
                  credentials: grpc.ChannelCredentials | None = None,
                  tls_ca: Path | None = None, tls_cert: Path | None = None,
-                 tls_key: Path | None = None, token_file: Path | None = None) -> None:
+                 tls_key: Path | None = None, token_file: Path | None = None,
+                 insecure: bool = False) -> None:
         """`timeout`: seconds for each call, tries and waiting included; None waits for ever.
         `retry`: None never tries again. `metadata`: sent with every call, as in
         [("x-team", "...")] for a proxy in front. TLS comes with `tls_ca`, a file of the
         certificates to trust, and `tls_cert` and `tls_key`, the client's own, or with `credentials`,
         made by grpc.ssl_channel_credentials(); without, the connection is plain. `token_file`: its
-        token is shown with every call."""
+        token is shown with every call; without TLS it leaves this machine only where `insecure`
+        says that something else protects it."""
         options = transport.channel_options(server)
-        identity = transport.Identity(tls_ca, tls_cert, tls_key, token_file)
+        identity = transport.Identity(tls_ca, tls_cert, tls_key, token_file, insecure)
+        identity.check(server, credentials)
         credentials = identity.credentials(credentials)
         #: What is below: for stubs of peerage.v1, which know all of the wire contract.
         self.channel: grpc.Channel = (

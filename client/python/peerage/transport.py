@@ -178,6 +178,15 @@ class Identity:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     token_file: Path | None = None
+    insecure: bool = False
+
+    def check(self, server: str, given: grpc.ChannelCredentials | None) -> None:
+        """Raises ValueError where a token would leave this machine in the clear unmeant."""
+        protected = (self.tls_ca is not None or given is not None or self.insecure
+                     or _LOOPBACK.fullmatch(server))
+        if self.token_file is not None and not protected:
+            raise ValueError(f"the token would go to {server} in the clear: give tls_ca, or"
+                             " insecure=True where something else protects it")
 
     def credentials(self, given: grpc.ChannelCredentials | None) -> grpc.ChannelCredentials | None:
         """TLS of the files, or what was given; None: plain. Raises ValueError for half of it."""

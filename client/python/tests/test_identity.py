@@ -38,6 +38,15 @@ class IdentityTests:
             with self.assertRaises(ValueError):
                 self.connect("localhost:1", **options)
 
+    def test_sends_no_token_over_a_network_in_the_clear_unless_that_is_meant(self):
+        token = self.write("token", "s3cret")
+        for server in ("models.example.org:1", "127.example.com:1", "10.0.0.1:1", "dns:///models.example.org:1"):
+            with self.assertRaisesRegex(ValueError, "in the clear") as caught:
+                self.connect(server, token_file=token)
+            self.assertNotIn("s3cret", str(caught.exception))
+            self.connect(server, token_file=token, insecure=True)
+            self.connect(server)
+
     def test_never_repeats_what_is_no_token(self):
         for text in ("", "two words", "t\x00ken"):
             with self.assertRaises(ValueError) as caught:

@@ -42,7 +42,8 @@ TEST(ServerAddressTest, KnowsWhatIsOnThisMachine) {
     EXPECT_TRUE(IsOnThisMachine(address)) << address;
   }
   for (const char* address :
-       {"10.0.0.1:1", "localhost.example:1", "a:1", "[::2]:1", "dns:///a:1"}) {
+       {"10.0.0.1:1", "localhost.example:1", "a:1", "[::2]:1", "dns:///a:1", "127.example.com:1",
+        "dns://127.0.0.1/a:1", "ipv4:127.0.0.1:1,10.0.0.1:1"}) {
     EXPECT_FALSE(IsOnThisMachine(address)) << address;
   }
 }
