@@ -21,7 +21,6 @@ std::vector<prometheus::MetricFamily> IdentityMetrics::Collect() const {
     metric.counter.value = static_cast<double>(count);
     family.metric.push_back(std::move(metric));
   }
-  if (family.metric.empty()) return {};
   return {std::move(family)};
 }
 

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "server/engine/health.h"
 #include "server/engine/replica.h"
@@ -34,6 +35,7 @@ class WorkersTest : public EngineTest {
     for (FakeModel* model : models_) {
       if (model != nullptr) model->OpenGate();
     }
+    engine_ = nullptr;  // while there is what a load that still runs looks at
   }
 
   void StartWorkers(int workers, EngineOptions options = {}) {
@@ -48,6 +50,7 @@ class WorkersTest : public EngineTest {
   void StartRebuilt(int workers, EngineOptions options = {}) {
     options.rebuild = [this](int worker, std::unique_ptr<LanguageModel> failed,
                              absl::Time now) -> LoadModel {
+      absl::MutexLock lock(&rebuilding_);
       rebuilt_at_.push_back(now);
       if (failed != nullptr) models_[worker] = nullptr;  // it ends here
       return [this, worker]() -> absl::StatusOr<std::unique_ptr<LanguageModel>> {
@@ -105,7 +108,8 @@ class WorkersTest : public EngineTest {
 
   std::vector<FakeModel*> models_;
   std::shared_ptr<void> goes_with_models_;
-  std::vector<absl::Time> rebuilt_at_;  // of one worker at a time
+  absl::Mutex rebuilding_;              // several workers may be at the same time
+  std::vector<absl::Time> rebuilt_at_;  // to be read when nobody is
   absl::Status rebuild_status_;
   int stuck_ = -1;  // the worker whose next model is not loaded until the load goes on
   absl::Notification load_goes_on_;

@@ -13,9 +13,13 @@
 #include <string>
 
 #include "server/metrics/call_metrics.h"
+#include "server/metrics/door_metrics.h"
 #include "server/metrics/expert_metrics.h"
+#include "server/metrics/identity_metrics.h"
 #include "server/metrics/process_metrics.h"
+#include "server/metrics/reload_metrics.h"
 #include "server/metrics/text_exposition.h"
+#include "server/metrics/tls_metrics.h"
 
 namespace peerage {
 namespace {
@@ -78,13 +82,19 @@ TEST(EngineMetricsTest, ExposesExactlyTheSeriesThatTheDocumentationLists) {
                    .expert_names = {"a", "b"}}},
        .level = ExpertMetricsLevel::kFull});
   const CallMetrics calls("m", {});
+  const DoorMetrics door("m");
+  const CurrentTls no_tls;
+  const TlsMetrics tls("m", &no_tls);
+  const ReloadMetrics reloads("m");
+  const Authorizer authorizer("m", {});
+  const IdentityMetrics identity("m", &authorizer);
   const std::string documentation = ReadFile("docs/metrics.md");
 
   // Rows of its tables: | `name` | type | labels | meaning |
-  EXPECT_EQ(
-      MatchesOf(documentation, R"(\| `([a-z0-9_]+)` \| [a-z]+ \|)"),
-      MatchesOf(TextExposition({&metrics.collectable(), &calls.collectable(), &process, &experts}),
-                R"(# TYPE (\S+) )"));
+  EXPECT_EQ(MatchesOf(documentation, R"(\| `([a-z0-9_]+)` \| [a-z]+ \|)"),
+            MatchesOf(TextExposition({&metrics.collectable(), &calls.collectable(), &process,
+                                      &experts, &door.collectable(), &tls, &reloads, &identity}),
+                      R"(# TYPE (\S+) )"));
 }
 
 TEST(EngineMetricsTest, HasEverySeriesBeforeTheFirstRequestWithTheModelsName) {
