@@ -74,9 +74,9 @@ void Router::MoveAway(int worker, absl::FunctionRef<std::vector<std::unique_ptr<
 
 bool Router::HasBetterThan(int worker) const {
   absl::MutexLock lock(&mu_);
-  return moves_ && std::any_of(workers_.begin(), workers_.end(), [&](const Worker& each) {
-           return each.state < workers_[worker].state;
-         });
+  const auto own = workers_[worker].state;
+  return moves_ && std::any_of(workers_.begin(), workers_.end(),
+                               [own](const Worker& each) { return each.state < own; });
 }
 
 void Router::StopMoving() {
