@@ -94,12 +94,13 @@ class AdminServer::Port {
   ~Port() {
     if (loop_ == nullptr) return;
     library_.EndStreams();
+    loop_->Run([this] { listener_->Stop(); });
+    // What is being answered is made, and given to the system to be sent where it takes it.
+    answerers_->shutdown();
     loop_->Run([this] {
-      listener_->Stop();
       tick_.reset();
       connections_.clear();
     });
-    answerers_->shutdown();
     loop_.reset();
   }
 
