@@ -66,6 +66,7 @@ class WorkersTest : public EngineTest {
     auto model = std::make_unique<FakeModel>(
         FakeModelOptions{.expert_layers = {{.num_experts = 30, .heads = 2, .top_k = 2}},
                          .goes_with_it = goes_with_models_});
+    absl::MutexLock lock(&rebuilding_);
     models_.resize(std::max(models_.size(), worker + 1));
     models_[worker] = model.get();
     return model;
