@@ -32,8 +32,11 @@ class WorkersTest : public EngineTest {
   // Steps of models at shut gates have to end before the engine does.
   ~WorkersTest() override {
     if (engine_ == nullptr) return;
-    for (FakeModel* model : models_) {
-      if (model != nullptr) model->OpenGate();
+    {
+      absl::MutexLock lock(&rebuilding_);
+      for (FakeModel* model : models_) {
+        if (model != nullptr) model->OpenGate();
+      }
     }
     engine_ = nullptr;  // while there is what a load that still runs looks at
   }
