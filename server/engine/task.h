@@ -14,6 +14,7 @@
 #include "model/token.h"
 #include "server/engine/delivery.h"
 #include "server/engine/request.h"
+#include "server/engine/request_needs.h"
 #include "server/engine/sequence.h"
 
 namespace peerage {
@@ -48,13 +49,6 @@ struct Work {
 // The spans are the request's.
 Work WorkOf(const GenerateRequest& request);
 Work WorkOf(const ScoreRequest& request);
-
-// What a request must be promised at its admission, so that it can always go on to its end without
-// taking anything from another one.
-struct RequestNeeds {
-  int64_t blocks = 0;     // KV blocks
-  int64_t sequences = 0;  // computed at the same time
-};
 
 // Full blocks of the trunk count once; the last branch to start goes on in the trunk's partial one.
 // Of what is not known from the start, so many tokens of each branch count.

@@ -1,32 +1,6 @@
 #include "server/engine/tenant_room.h"
 
-#include <algorithm>
-
 namespace peerage {
-namespace {
-
-RequestNeeds operator+(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = a.blocks + b.blocks, .sequences = a.sequences + b.sequences};
-}
-
-RequestNeeds operator-(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = a.blocks - b.blocks, .sequences = a.sequences - b.sequences};
-}
-
-RequestNeeds Max(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = std::max(a.blocks, b.blocks), .sequences = std::max(a.sequences, b.sequences)};
-}
-
-RequestNeeds Min(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = std::min(a.blocks, b.blocks), .sequences = std::min(a.sequences, b.sequences)};
-}
-
-// In every respect.
-bool IsWithin(const RequestNeeds& a, const RequestNeeds& b) {
-  return a.blocks <= b.blocks && a.sequences <= b.sequences;
-}
-
-}  // namespace
 
 bool TenantRoom::MayTake(const Task& task, const RequestNeeds& available, bool passes,
                          absl::Time now) {
@@ -57,7 +31,7 @@ void TenantRoom::Take(const Task& task, absl::Time now) {
   Age(tenant, now);
   if (tenant.tasks++ == 0) idle_.erase({tenant.idle_since, name});
   tenant.holds = tenant.holds + task.asks;
-  tenant.most = Max(tenant.most, tenant.holds);
+  tenant.most = LargerOf(tenant.most, tenant.holds);
 }
 
 void TenantRoom::GiveBack(const Task& task, absl::Time now) {
@@ -89,7 +63,7 @@ void TenantRoom::Age(Tenant& tenant, absl::Time now) {
 }
 
 RequestNeeds TenantRoom::LatelyHeld(const Tenant& tenant) {
-  return Max(tenant.most, tenant.most_before);
+  return LargerOf(tenant.most, tenant.most_before);
 }
 
 RequestNeeds TenantRoom::EqualPart() const {
@@ -113,12 +87,12 @@ const TenantRoom::Kept& TenantRoom::KeptForOthersOf(const std::string& tenant, a
     if (name == tenant || line_.served(name).value_or(own) >= own) continue;
     anybody = true;
     Age(other, now);
-    sum = sum + Max(Min(part, LatelyHeld(other)) - other.holds, {});
+    sum = sum + LargerOf(SmallerOf(part, LatelyHeld(other)) - other.holds, {});
   }
   kept_ = {.tenant = tenant,
            .version = version_,
            .now = now,
-           .needs = Min(sum, MostKept()),
+           .needs = SmallerOf(sum, MostKept()),
            .anybody_was_served_less = anybody};
   return kept_;
 }

@@ -194,8 +194,8 @@ void LineRules::CheckIdle(LiveClients clients, const RequestNeeds& available, ab
   for (const Client* const client : clients) {
     if (!client->waits()) continue;
     const RequestNeeds& asks = client->task->asks;
-    if (IsEnough(available, asks)) fitted_ = client;
-    if (IsEnough(available, Sum(asks, room_rules_.most_room()))) fitted_beside_room_ = client;
+    if (IsWithin(asks, available)) fitted_ = client;
+    if (IsWithin(asks + room_rules_.most_room(), available)) fitted_beside_room_ = client;
   }
 }
 
@@ -219,7 +219,7 @@ void LineRules::CheckIdleOfOptimistic(LiveClients clients, const RequestNeeds& a
   }
   for (const Client* const client : clients) {
     const bool fits =
-        client->waits() && IsEnough(available, Sum(client->task->asks, {.blocks = margin}));
+        client->waits() && IsWithin(client->task->asks + RequestNeeds{.blocks = margin}, available);
     verdict_.Require(!fits || OthersMayBePatient(clients, *client, now),
                      "a request waits that fits");
   }

@@ -7,14 +7,6 @@ namespace {
 
 constexpr double kSurely = 1e-6;  // apart: sums of the same numbers in another order
 
-RequestNeeds LargerOf(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = std::max(a.blocks, b.blocks), .sequences = std::max(a.sequences, b.sequences)};
-}
-
-RequestNeeds SmallerOf(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = std::min(a.blocks, b.blocks), .sequences = std::min(a.sequences, b.sequences)};
-}
-
 }  // namespace
 
 RoomRules::RoomRules(const World& world, Verdict* verdict, Coverage* coverage)
@@ -34,7 +26,7 @@ void RoomRules::AfterAdmission(LiveClients clients, absl::Span<const Client* con
   Remember(now);
   least_available_ = available_before_;
   for (const Client* const client : admitted) {
-    if (client->runs) least_available_ = Difference(least_available_, client->task->asks);
+    if (client->runs) least_available_ = least_available_ - client->task->asks;
   }
   nobody_leaves_room_ = std::all_of(clients.begin(), clients.end(),
                                     [&](const Client* client) {
@@ -55,7 +47,7 @@ void RoomRules::Count(LiveClients clients, absl::Span<const Client* const> admit
   for (const Client* const client : clients) {
     if (!client->runs) continue;
     Tenant& tenant = tenants_[client->tenant];
-    tenant.holds = Sum(tenant.holds, client->task->asks);
+    tenant.holds = tenant.holds + client->task->asks;
     ++tenant.tasks;
   }
   for (const Client* const client : admitted) tenants_[client->tenant].admitted = true;
@@ -77,23 +69,23 @@ void RoomRules::CheckRoom(LiveClients clients, absl::Span<const Client* const> a
       remembered += j != i && tenants_[j].held_until > now - TenantRoom::kMemory;
     }
     const RequestNeeds part = EqualPart(remembered);
-    if (IsEnough(part, tenant.holds)) continue;
+    if (IsWithin(tenant.holds, part)) continue;
     const RequestNeeds smallest_part = EqualPart(kTenants);
     RequestNeeds kept;
     for (size_t j = 0; j < kTenants; ++j) {
       if (j == i || after[j] + kSurely >= before[i]) continue;
-      kept = Sum(kept, KeptFor(tenants_[j], smallest_part, now));
+      kept = kept + KeptFor(tenants_[j], smallest_part, now);
     }
     kept = SmallerOf(kept, most_room_);
     // What others took behind it was still left.
     RequestNeeds left = available;
     for (const Client* const client : admitted) {
       if (client->runs && client->tenant != static_cast<int>(i)) {
-        left = Sum(left, client->task->asks);
+        left = left + client->task->asks;
       }
     }
     coverage_.left_room += kept.blocks + kept.sequences > 0;
-    verdict_.Require(IsEnough(left, kept), "tenant ", i, ", beyond its part, leaves ", left.blocks,
+    verdict_.Require(IsWithin(kept, left), "tenant ", i, ", beyond its part, leaves ", left.blocks,
                      " blocks and ", left.sequences, " sequences to others, of ", kept.blocks,
                      " and ", kept.sequences, " to be left");
   }
@@ -106,7 +98,7 @@ RequestNeeds RoomRules::KeptFor(const Tenant& tenant, const RequestNeeds& part,
   for (const auto& [until, holds] : tenant.held) {
     if (until > now - TenantRoom::kMemory) most = LargerOf(most, holds);
   }
-  return LargerOf(Difference(SmallerOf(part, most), tenant.holds), {});
+  return LargerOf(SmallerOf(part, most) - tenant.holds, {});
 }
 
 void RoomRules::Remember(absl::Time now) {
@@ -138,11 +130,11 @@ bool RoomRules::LeavesNone(const Client& waiting) const { return IsFree(waiting,
 bool RoomRules::IsFree(const Client& client, bool waits) const {
   const Tenant& tenant = tenants_[client.tenant];
   const bool is_first_one = tenant.tasks <= (waits ? 0 : 1);
-  if (is_first_one || most_remembered_ <= 1 || IsEnough({}, most_room_)) return true;
+  if (is_first_one || most_remembered_ <= 1 || IsWithin(most_room_, {})) return true;
   const RequestNeeds& asks = client.task->asks;
-  const RequestNeeds would_hold = waits ? Sum(tenant.holds, asks) : tenant.holds;
-  if (IsEnough(EqualPart(most_remembered_), would_hold)) return true;
-  return !is_optimistic_ && IsEnough(least_available_, Sum(asks, most_room_));
+  const RequestNeeds would_hold = waits ? tenant.holds + asks : tenant.holds;
+  if (IsWithin(would_hold, EqualPart(most_remembered_))) return true;
+  return !is_optimistic_ && IsWithin(asks + most_room_, least_available_);
 }
 
 }  // namespace peerage

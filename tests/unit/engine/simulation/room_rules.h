@@ -78,15 +78,4 @@ class RoomRules {
   bool nobody_leaves_room_ = true;
 };
 
-// In every respect.
-inline bool IsEnough(const RequestNeeds& available, const RequestNeeds& asks) {
-  return asks.blocks <= available.blocks && asks.sequences <= available.sequences;
-}
-inline RequestNeeds Sum(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = a.blocks + b.blocks, .sequences = a.sequences + b.sequences};
-}
-inline RequestNeeds Difference(const RequestNeeds& a, const RequestNeeds& b) {
-  return {.blocks = a.blocks - b.blocks, .sequences = a.sequences - b.sequences};
-}
-
 }  // namespace peerage
