@@ -7,7 +7,7 @@ namespace {
 
 using Side = OpenStreams::Side;
 
-std::optional<Refusal> Spend(Allowance& allowance, absl::Time now, Refusal refusal) {
+std::optional<Refusal> Spend(TokenBucket& allowance, absl::Time now, Refusal refusal) {
   if (allowance.Take(now)) return std::nullopt;
   return refusal;
 }

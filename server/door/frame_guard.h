@@ -9,7 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "server/door/allowance.h"
+#include "base/token_bucket.h"
 #include "server/door/connection_limits.h"
 #include "server/door/frame_limits.h"
 #include "server/door/frame_reader.h"
@@ -88,14 +88,14 @@ class FrameGuard {
   int unacked_pings_ = 0;  // of the server
   absl::Time idle_since_;
 
-  Allowance resets_;
-  Allowance settings_;
-  Allowance pings_;
-  Allowance window_updates_;
-  Allowance priorities_;
-  Allowance empty_data_;
-  Allowance stray_frames_;
-  Allowance calls_turned_away_;
+  TokenBucket resets_;
+  TokenBucket settings_;
+  TokenBucket pings_;
+  TokenBucket window_updates_;
+  TokenBucket priorities_;
+  TokenBucket empty_data_;
+  TokenBucket stray_frames_;
+  TokenBucket calls_turned_away_;
 };
 
 }  // namespace peerage

@@ -3,7 +3,7 @@
 #include <cstddef>
 
 #include "absl/time/time.h"
-#include "server/door/allowance.h"
+#include "base/token_bucket.h"
 
 namespace peerage {
 
@@ -16,24 +16,24 @@ struct FrameLimits {
   size_t streams = 512;  // what the server's SETTINGS allow; see kMaxStreamsPerConnection
   // Clients cancel calls in the ordinary course of things, such as all they have when they stop.
   // Each costs gRPC 20 kB that it does not give back soon.
-  Allowance::Limits resets{.at_once = 600, .per_second = 100};
+  TokenBucket::Limits resets{.at_once = 600, .per_second = 100};
   // Of these, so many never wait for those of other connections (reset_turns.h): whoever cancels a
   // call now and then notices nothing of somebody who cancels thousands.
-  Allowance::Limits resets_without_wait{.at_once = 10, .per_second = 1};
+  TokenBucket::Limits resets_without_wait{.at_once = 10, .per_second = 1};
   // Clients that measure the bandwidth set their window anew.
-  Allowance::Limits settings{.at_once = 100, .per_second = 10};
+  TokenBucket::Limits settings{.at_once = 100, .per_second = 10};
   // They do so with pings, about one each round trip while data comes, and credit data as it comes:
   // so what the server sends allows more of both.
-  Allowance::Limits pings{.at_once = 1000, .per_second = 20};
+  TokenBucket::Limits pings{.at_once = 1000, .per_second = 20};
   double pings_per_frame = 1;
-  Allowance::Limits window_updates{.at_once = 4000, .per_second = 100};
+  TokenBucket::Limits window_updates{.at_once = 4000, .per_second = 100};
   double window_updates_per_frame = 4;
   // gRPC's clients have no use for the rest.
-  Allowance::Limits priorities{.at_once = 200, .per_second = 10};
-  Allowance::Limits empty_data{.at_once = 200, .per_second = 10};
-  Allowance::Limits stray_frames{.at_once = 200, .per_second = 10};
+  TokenBucket::Limits priorities{.at_once = 200, .per_second = 10};
+  TokenBucket::Limits empty_data{.at_once = 200, .per_second = 10};
+  TokenBucket::Limits stray_frames{.at_once = 200, .per_second = 10};
   // Calls turned away, each of which costs gRPC a little.
-  Allowance::Limits calls_turned_away{.at_once = 1000, .per_second = 100};
+  TokenBucket::Limits calls_turned_away{.at_once = 1000, .per_second = 100};
 
   absl::Duration handshake = absl::Seconds(5);
   absl::Duration acknowledgement = absl::Seconds(20);

@@ -9,7 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "server/door/allowance.h"
+#include "base/token_bucket.h"
 #include "server/door/byte_stream.h"
 #include "server/door/connection_limits.h"
 #include "server/door/event_loop.h"
@@ -66,7 +66,7 @@ class Relay {
   OneWay up_;    // to the server
   OneWay down_;  // to the client
 
-  Allowance resets_without_wait_;
+  TokenBucket resets_without_wait_;
   ResetTurns::Turn turn_ = ResetTurns::kNow;  // of what is held up
   // Calls turned away, of which each side is still to be told.
   std::vector<uint32_t> untold_server_;

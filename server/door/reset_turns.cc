@@ -35,7 +35,7 @@ void ResetTurns::GiveTurns(absl::Time now) {
 }
 
 bool ResetTurns::Pass(const Waiting& one, absl::Time now) {
-  Allowance& of_peer = peers_.try_emplace(one.peer, limits_.of_peer, now).first->second;
+  TokenBucket& of_peer = peers_.try_emplace(one.peer, limits_.of_peer, now).first->second;
   if (!all_.HasAny(now) || !of_peer.HasAny(now)) return false;
   all_.TakeInAdvance(one.resets);
   of_peer.TakeInAdvance(one.resets);

@@ -9,7 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/door/allowance.h"
+#include "base/token_bucket.h"
 
 namespace peerage {
 
@@ -22,8 +22,8 @@ namespace peerage {
 class ResetTurns {
  public:
   struct Limits {
-    Allowance::Limits all{.at_once = 2000, .per_second = 500};
-    Allowance::Limits of_peer{.at_once = 1500, .per_second = 300};
+    TokenBucket::Limits all{.at_once = 2000, .per_second = 500};
+    TokenBucket::Limits of_peer{.at_once = 1500, .per_second = 300};
   };
   // Of one who waits.
   using Turn = uint64_t;
@@ -52,8 +52,8 @@ class ResetTurns {
 
   const Limits limits_;
   absl::Mutex mu_;
-  Allowance all_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, Allowance> peers_ ABSL_GUARDED_BY(mu_);
+  TokenBucket all_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, TokenBucket> peers_ ABSL_GUARDED_BY(mu_);
   size_t forget_at_ ABSL_GUARDED_BY(mu_) = 1024;  // peers
   Turn last_ ABSL_GUARDED_BY(mu_) = kNow;
   std::map<Turn, Waiting> waiting_ ABSL_GUARDED_BY(mu_);

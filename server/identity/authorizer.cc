@@ -1,5 +1,6 @@
 #include "server/identity/authorizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -23,6 +24,12 @@ absl::string_view BearerToken(absl::string_view authorization) {
   constexpr absl::string_view kScheme = "Bearer ";
   if (!absl::StartsWithIgnoreCase(authorization, kScheme)) return "";
   return absl::StripAsciiWhitespace(authorization.substr(kScheme.size()));
+}
+
+// A second's worth at once, and one at least.
+absl::Duration TakeOrWait(TokenBucket& bucket, double cost, double per_second, absl::Time now) {
+  bucket.SetLimits({.at_once = std::max(1.0, per_second), .per_second = per_second});
+  return bucket.TakeOrWait(cost, now);
 }
 
 Decision Judge(const Permissions& permissions, const std::string& principal, Wish& wish) {
@@ -159,7 +166,7 @@ Verdict Authorizer::CountRequest(const std::string& principal, const Permissions
 
 Verdict Authorizer::TakeRequest(Use& use, const Permissions& permissions, absl::Time now) {
   if (!permissions.requests_per_second.has_value()) return {};
-  const absl::Duration wait = use.requests.Take(1, *permissions.requests_per_second, now);
+  const absl::Duration wait = TakeOrWait(use.requests, 1, *permissions.requests_per_second, now);
   if (wait > absl::ZeroDuration()) return {Decision::kRequestRate, wait};
   return {};
 }
@@ -169,7 +176,7 @@ Verdict Authorizer::CountTokens(const std::string& principal, const Permissions&
   if (!permissions.tokens_per_second.has_value()) return {};
   absl::MutexLock lock(&mu_);
   const absl::Duration wait =
-      uses_[principal].tokens.Take(tokens, *permissions.tokens_per_second, now);
+      TakeOrWait(uses_[principal].tokens, tokens, *permissions.tokens_per_second, now);
   if (wait > absl::ZeroDuration()) return {Decision::kTokenRate, wait};
   return {};
 }

@@ -12,12 +12,12 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/token_bucket.h"
 #include "server/engine/expert_trace.h"
 #include "server/identity/bearer_tokens.h"
 #include "server/identity/decision.h"
 #include "server/identity/permissions.h"
 #include "server/identity/policy.h"
-#include "server/identity/token_bucket.h"
 
 namespace peerage {
 
@@ -113,8 +113,8 @@ class Authorizer {
 
   // What a principal has used.
   struct Use {
-    TokenBucket requests;
-    TokenBucket tokens;
+    TokenBucket requests{{}, absl::InfinitePast()};
+    TokenBucket tokens{{}, absl::InfinitePast()};
     int running = 0;
   };
 

@@ -6,16 +6,19 @@
 
 namespace peerage {
 
-// How often something may happen: so many times at once, and that many again as time goes by (a
-// token bucket).
-class Allowance {
+// How often something may happen: so many times at once, and that many again as time goes by. Time
+// that goes back gives nothing.
+//
+// Threads: none.
+class TokenBucket {
  public:
   struct Limits {
     double at_once = 0;
     double per_second = 0;
   };
 
-  Allowance(Limits limits, absl::Time now) : limits_(limits), left_(limits.at_once), then_(now) {}
+  // Full.
+  TokenBucket(Limits limits, absl::Time now) : limits_(limits), left_(limits.at_once), then_(now) {}
 
   // Whether it may happen now. If so, it has.
   bool Take(absl::Time now) {
@@ -31,6 +34,16 @@ class Allowance {
     const int taken = std::clamp(static_cast<int>(left_), 0, times);
     left_ -= taken;
     return taken;
+  }
+
+  // Takes it, or says when there is enough. What costs more than may happen at once is let in when
+  // the bucket is full and leaves a debt, so that everything fits at some time.
+  absl::Duration TakeOrWait(double cost, absl::Time now) {
+    Refill(now);
+    const double missing = std::min(cost, limits_.at_once) - left_;
+    if (missing > kRounding) return absl::Seconds(missing / limits_.per_second);
+    left_ -= cost;
+    return absl::ZeroDuration();
   }
 
   // Whether it may happen at all now.
@@ -49,14 +62,19 @@ class Allowance {
   // So many times more, up to what is allowed at once.
   void Give(double times) { left_ = std::min(left_ + times, limits_.at_once); }
 
+  // From the next time on, what has gone by since the last one included.
+  void SetLimits(Limits limits) { limits_ = limits; }
+
  private:
+  static constexpr double kRounding = 1e-6;
+
   void Refill(absl::Time now) {
-    const double seconds = absl::ToDoubleSeconds(now - then_);
+    if (now <= then_) return;
+    Give(absl::ToDoubleSeconds(now - then_) * limits_.per_second);
     then_ = now;
-    Give(std::max(seconds, 0.0) * limits_.per_second);
   }
 
-  const Limits limits_;
+  Limits limits_;
   double left_;
   absl::Time then_;
 };
