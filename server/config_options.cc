@@ -28,6 +28,12 @@ absl::Status SetText(absl::string_view value, std::string* field) {
   return absl::OkStatus();
 }
 
+// Empty: none.
+absl::Status SetFile(absl::string_view value, std::string* field) {
+  *field = std::string(value);
+  return absl::OkStatus();
+}
+
 absl::Status SetModelName(absl::string_view value, ServerConfig* config) {
   const bool allowed = value.find_first_not_of(
                            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -312,21 +318,16 @@ constexpr ConfigOption kOptions[] = {
     {"tls-cert", "FILE",
      "The server's certificate and its chain, PEM: gRPC is then spoken over TLS only", "",
      [](absl::string_view value, ServerConfig* config) {
-       config->tls_cert = std::string(value);
-       return absl::OkStatus();
+       return SetFile(value, &config->tls_cert);
      },
      [](const ServerConfig& config) { return QuoteToml(config.tls_cert); }},
     {"tls-key", "FILE", "The private key of --tls-cert, PEM", "",
-     [](absl::string_view value, ServerConfig* config) {
-       config->tls_key = std::string(value);
-       return absl::OkStatus();
-     },
+     [](absl::string_view value, ServerConfig* config) { return SetFile(value, &config->tls_key); },
      [](const ServerConfig& config) { return QuoteToml(config.tls_key); }},
     {"tls-client-ca", "FILE",
      "Certificates that clients' certificates must lead to, PEM: nobody connects without one", "",
      [](absl::string_view value, ServerConfig* config) {
-       config->tls_client_ca = std::string(value);
-       return absl::OkStatus();
+       return SetFile(value, &config->tls_client_ca);
      },
      [](const ServerConfig& config) { return QuoteToml(config.tls_client_ca); }},
     {"insecure", "BOOL", "Listen beyond this machine without TLS", "false",
@@ -337,14 +338,12 @@ constexpr ConfigOption kOptions[] = {
      /*is_switch=*/true},
     {"token-file", "FILE", "Who may call by a bearer token: lines of NAME SHA256 [EXPIRY]", "",
      [](absl::string_view value, ServerConfig* config) {
-       config->token_file = std::string(value);
-       return absl::OkStatus();
+       return SetFile(value, &config->token_file);
      },
      [](const ServerConfig& config) { return QuoteToml(config.token_file); }},
     {"policy-file", "FILE", "Who may do what, JSON", "",
      [](absl::string_view value, ServerConfig* config) {
-       config->policy_file = std::string(value);
-       return absl::OkStatus();
+       return SetFile(value, &config->policy_file);
      },
      [](const ServerConfig& config) { return QuoteToml(config.policy_file); }},
     {"prefix-cache", "on|off",
@@ -380,8 +379,7 @@ constexpr ConfigOption kOptions[] = {
     {"expert-baseline", "FILE",
      "Usage that /metrics measures drift against, as `peerage experts --npy FILE` writes it", "",
      [](absl::string_view value, ServerConfig* config) {
-       config->expert_baseline = std::string(value);
-       return absl::OkStatus();
+       return SetFile(value, &config->expert_baseline);
      },
      [](const ServerConfig& config) { return QuoteToml(config.expert_baseline); }},
     {"expert-trace", "LEVEL",
