@@ -99,14 +99,12 @@ const Batch& Scheduler::Schedule(absl::Time now) {
 
 void Scheduler::FillStep() {
   const int32_t budget = options_.max_batch_tokens;
-  const int64_t prefill_share =
-      prefill_is_due_ ? std::min<int64_t>(prefill_tokens_, std::max(budget / 2, 1)) : 0;
-  AddDecodes(budget - static_cast<int32_t>(prefill_share));
-  int32_t left = budget - static_cast<int32_t>(batch_.chunks.size());
-  if (!batch_.chunks.empty() && costs_.WantsDecodesAlone()) left = 0;
+  auto prefill = static_cast<int32_t>(std::min<int64_t>(prefill_tokens_, budget));
+  if (!decodes_.empty() && prefill > 0) prefill = costs_.PrefillBesideDecodes(prefill);
+  AddDecodes(budget - (prefill_is_due_ ? std::min(prefill, std::max(budget / 2, 1)) : 0));
+  const int32_t left = std::min(prefill, budget - static_cast<int32_t>(batch_.chunks.size()));
   prefill_is_due_ = left == 0 && prefill_tokens_ > 0;
   if (left == 0) return;
-  if (!batch_.chunks.empty()) left = costs_.PrefillBesideDecodes(left);
 
   const int64_t throughput_share =
       throughput_is_due_ ? std::min<int64_t>(throughput_tokens_, std::max(left / 2, 1)) : 0;
@@ -291,14 +289,32 @@ void Scheduler::AddDecodes(int32_t limit) {
   for (Sequence* sequence : decodes_) AddChunk(*sequence, 1);
 }
 
-// How many tokens of the budget were taken.
+// How many tokens of the budget were taken. Half of it goes to the shortest that are as urgent as
+// the first: they do not wait until long ones are through, which go on with the other half.
 int32_t Scheduler::AddPrefills(const std::vector<Sequence*>& prefills, int32_t budget) {
-  int32_t left = budget;
-  for (Sequence* sequence : prefills) {
-    if (left == 0) break;
-    const int32_t tokens = std::min(left, sequence->pending());
+  shares_.clear();
+  by_pending_.clear();
+  for (Sequence* sequence : prefills) shares_.push_back({.sequence = sequence});
+  const auto priority = [](const Share& share) {
+    return share.sequence->task->scheduling.priority;
+  };
+  for (Share& share : shares_) {
+    if (priority(share) <= priority(shares_[0])) by_pending_.push_back(&share);
+  }
+  std::stable_sort(by_pending_.begin(), by_pending_.end(), [](const Share* a, const Share* b) {
+    return a->sequence->pending() < b->sequence->pending();
+  });
+  const auto give = [](int32_t& left, Share& share) {
+    const int32_t tokens = std::min(left, share.sequence->pending() - share.tokens);
+    share.tokens += tokens;
     left -= tokens;
-    AddChunk(*sequence, tokens);
+  };
+  int32_t short_ones = budget / 2, left = budget - short_ones;
+  for (Share* share : by_pending_) give(short_ones, *share);
+  left += short_ones;
+  for (Share& share : shares_) give(left, share);
+  for (const Share& share : shares_) {
+    if (share.tokens > 0) AddChunk(*share.sequence, share.tokens);
   }
   return budget - left;
 }

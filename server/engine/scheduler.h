@@ -41,12 +41,13 @@ struct SchedulerOptions {
 // branches may take what is available to run side by side, while a step has room and no request
 // waits for admission.
 //
-// A step takes decodes first, one token each, then prefill chunks: in the order in which they are
-// due (TaskOrder), throughput work after what somebody waits for, and extra branches last. Whoever
-// got nothing of one step gets up to half of the next: prefill beside decodes, which take turns
-// when they are more than the budget, and throughput work beside the rest. So nothing starves.
-// Beside decodes, prefill gets no more tokens than the step can take without becoming much longer
-// for those who wait for the next token of a stream (StepCosts).
+// A step takes decodes first, one token each, then prefill chunks: half of what is left in the
+// order in which they are due (TaskOrder), half for the shortest, which so do not wait for the long
+// ones before them. Throughput work comes after what somebody waits for, and extra branches last.
+// Whoever got nothing of one step gets up to half of the next: prefill beside decodes, which take
+// turns when they are more than the budget, and throughput work beside the rest. So nothing
+// starves. Beside decodes, prefill gets no more than what those can bear who wait for the next
+// token of a stream (StepCosts), which now and then is a step without any.
 //
 // Threads: none; belongs to one worker. Pure policy: no lock, no clock, no call to a model.
 // Cost: a turn is O(running sequences), whatever waits.
@@ -144,8 +145,15 @@ class Scheduler {
   std::vector<Sequence*> prefills_;    // that somebody waits for
   std::vector<Sequence*> throughput_;  // extra branches last
   std::vector<Sequence*> extras_;      // until they are in throughput_
-  int64_t prefill_tokens_ = 0;         // pending in prefills_ and throughput_
-  int64_t throughput_tokens_ = 0;      // pending in throughput_
+  // Of a step's budget for prompts.
+  struct Share {
+    Sequence* sequence = nullptr;
+    int32_t tokens = 0;
+  };
+  std::vector<Share> shares_;
+  std::vector<Share*> by_pending_;
+  int64_t prefill_tokens_ = 0;     // pending in prefills_ and throughput_
+  int64_t throughput_tokens_ = 0;  // pending in throughput_
 };
 
 }  // namespace peerage

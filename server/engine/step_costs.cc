@@ -8,7 +8,6 @@ namespace {
 // The weight of one step: prompts beside decodes are a small difference of noisy times.
 constexpr double kDecodeNews = 1.0 / 4;
 constexpr double kPrefillNews = 1.0 / 16;
-constexpr int32_t kManyTokens = 32;  // of which a step has enough to tell what one costs
 
 void Average(double seen, double news, double& average) {
   average = average == 0 ? seen : average + news * (seen - average);
@@ -18,11 +17,20 @@ void Average(double seen, double news, double& average) {
 
 void StepCosts::Add(absl::Duration duration, int32_t decode_tokens, int32_t prefill_tokens) {
   const double seconds = absl::ToDoubleSeconds(duration);
+  const bool is_mixed = decode_tokens > 0 && prefill_tokens > 0;
+  alone_steps_ = prefill_tokens == 0 ? alone_steps_ + 1 : 0;
+  mixed_steps_ = is_mixed ? mixed_steps_ + 1 : 0;
+  saw_any_ = true;
   if (prefill_tokens == 0) {
-    mixed_steps_ = 0;
-    return Average(seconds, kDecodeNews, decode_seconds_);
+    saw_decodes_ = true;
+    Average(seconds, kDecodeNews, decode_seconds_);
   }
-  mixed_steps_ = decode_tokens > 0 ? mixed_steps_ + 1 : 0;
+  if (decode_tokens > 0) {
+    const double spent = is_mixed ? seconds - decode_seconds_ : 0;
+    const double most = (kMostSaved - 1) * Part();  // the next step earns its own
+    saved_seconds_ = std::clamp(saved_seconds_ + Part() - spent, -most, most);
+  }
+  if (prefill_tokens == 0) return;
   // What its decodes alone would have taken is known, or they are few beside so many tokens.
   const double decodes = decode_tokens > 0 ? decode_seconds_ : 0;
   if (prefill_tokens < kManyTokens && decodes == 0) return;
@@ -30,11 +38,16 @@ void StepCosts::Add(absl::Duration duration, int32_t decode_tokens, int32_t pref
   Average(seconds - decodes, kPrefillNews, prefill_seconds_);
 }
 
-int32_t StepCosts::PrefillBesideDecodes(int32_t limit) const {
-  if (decode_seconds_ == 0 || prefill_tokens_ == 0) return limit;
-  const double more_seconds = (kMostSlowdown - 1) * decode_seconds_;
-  if (more_seconds * prefill_tokens_ >= prefill_seconds_ * limit) return limit;
-  return std::max(static_cast<int32_t>(more_seconds * prefill_tokens_ / prefill_seconds_), 1);
+int32_t StepCosts::PrefillBesideDecodes(int32_t waiting) const {
+  if (!saw_any_) return waiting;
+  if (!saw_decodes_ || mixed_steps_ >= kMostMixedSteps) return 0;
+  if (prefill_tokens_ == 0) return std::min(waiting, kManyTokens);
+  const int32_t few = std::min(waiting, kFewTokens);
+  const double may_take = saved_seconds_ + Part();
+  const double tokens = prefill_seconds_ > 0 ? may_take * prefill_tokens_ / prefill_seconds_
+                                             : static_cast<double>(waiting);
+  if (tokens >= few) return static_cast<int32_t>(std::min<double>(tokens, waiting));
+  return alone_steps_ >= kMostAlone ? few : 0;
 }
 
 }  // namespace peerage

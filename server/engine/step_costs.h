@@ -7,35 +7,46 @@
 namespace peerage {
 
 // What steps were seen to cost, and how many tokens of prompts may therefore join streams that
-// decode: as many as make their step kMostSlowdown times as long as without. A budget of tokens
-// alone cannot say that: a token of a prompt costs a hundredth of such a step on one machine and a
-// tenth on the next.
+// decode. A budget of tokens alone cannot say that: a token of a prompt costs a hundredth of such a
+// step on one machine and a tenth on the next. Nor can what a token costs on the average: behind a
+// long context one token costs nearly what four do, since all of the context is read for either. So
+// there is an account: each step of the streams earns prompts a part of its time, chunks of prompts
+// are taken when what they should take was earned, and what they did take is paid. Streams take
+// kMostSlowdown times as long as alone at the most, over some steps, however wrong a guess was.
 //
 // Threads: none; belongs to one scheduler.
 class StepCosts {
  public:
   static constexpr double kMostSlowdown = 1.5;
-  static constexpr int kMostMixedSteps = 16;  // one after the other
+  static constexpr int kMostSaved = 4;        // steps whose part may be spent at once: one of three
+                                              // times the length
+  static constexpr int kMostAlone = 7;        // steps without prompts, one after the other
+  static constexpr int kMostMixedSteps = 16;  // with them
+  static constexpr int32_t kFewTokens = 4;    // that cost hardly more than one
+  static constexpr int32_t kManyTokens = 32;  // of which a step has enough to tell what one costs
 
   // A step of so many tokens took `duration`.
   void Add(absl::Duration duration, int32_t decode_tokens, int32_t prefill_tokens);
 
-  // Whether the next step is to be without prompts, so that one sees what decodes alone take by
-  // now: beside prompts that always wait, streams that come would seem to be the prompts' cost.
-  bool WantsDecodesAlone() const { return mixed_steps_ >= kMostMixedSteps; }
-
-  // Of at most `limit`: all of them while the costs are not known, and one in any case, so that
-  // prompts go on.
-  int32_t PrefillBesideDecodes(int32_t limit) const;
+  // How many of `waiting` tokens of prompts may join streams in the next step; none until there is
+  // something saved for them, and now and then, so that one sees what decodes alone take by now.
+  // All of them while nothing at all is known.
+  // Precondition: waiting > 0.
+  int32_t PrefillBesideDecodes(int32_t waiting) const;
 
  private:
+  double Part() const { return (kMostSlowdown - 1) * decode_seconds_; }
+
+  bool saw_any_ = false, saw_decodes_ = false;
   // Averages of late; 0 is not known. Of steps that decode alone; of the tokens of prompts in
   // others, and of what these took longer than decodes alone would have. The latter are divided by
   // each other only as averages: beside decodes a few tokens are lost in the noise of one step.
   double decode_seconds_ = 0;
   double prefill_tokens_ = 0;
   double prefill_seconds_ = 0;
-  int mixed_steps_ = 0;  // since the last step that decoded alone
+  double saved_seconds_ = 0;  // negative: owed
+  int alone_steps_ = 0;       // since the last one with prompts
+  int mixed_steps_ = 0;       // since the last one without
 };
 
 }  // namespace peerage

@@ -99,10 +99,10 @@ TEST_F(SchedulerTest, MixesDecodesWithPrefillInOneStep) {
   Add(scheduler, 20);
   Add(scheduler, 2);
 
-  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 7)));
-  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 7)));
-  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 6), Pair(3, 1)));
-  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 1), Pair(3, 1)));
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(2, 5), Pair(3, 2)));
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(3, 1), Pair(2, 6)));
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(3, 1), Pair(2, 6)));
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 1), Pair(3, 1), Pair(2, 3)));
 }
 
 TEST_F(SchedulerTest, PrefillsInTheOrderInWhichTheyAreDue) {
@@ -112,6 +112,17 @@ TEST_F(SchedulerTest, PrefillsInTheOrderInWhichTheyAreDue) {
   Add(scheduler, 4, {.arrival = kNow});
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 4), Pair(3, 2)));
+}
+
+TEST_F(SchedulerTest, ShortPromptsGoAlongWithLongOnesThatAreNoMoreUrgent) {
+  Scheduler scheduler(Options(6));
+  Add(scheduler, 40);
+  Add(scheduler, 40);
+  Add(scheduler, 2);
+  Add(scheduler, 2, {.priority = 1, .arrival = kNow});
+
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 4), Pair(3, 2)));
+  EXPECT_THAT(Step(scheduler), ElementsAre(Pair(3, 1), Pair(1, 5)));
 }
 
 TEST_F(SchedulerTest, LetsDecodesTakeTurnsWhenTheyAreMoreThanTheBudget) {
@@ -254,7 +265,7 @@ TEST_F(SchedulerTest, EndsWhatIsLateOrWhoseReaderIsTooSlow) {
   Add(scheduler, 4, {.deadline = in(9)});
   Task& slow = Add(scheduler, 4);
   Add(scheduler, 40, {.queue_deadline = in(1)});  // starts in the first step, after which it may
-  Add(scheduler, 4, {.queue_deadline = in(2)});   // behind that one's prompt
+  Add(scheduler, 41, {.queue_deadline = in(2)});  // behind that one's prompt
   Step(scheduler);
   Step(scheduler);
   EXPECT_EQ(scheduler.NextExpiry(), in(2)) << "the third has started";

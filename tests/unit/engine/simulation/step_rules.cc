@@ -6,10 +6,11 @@
 namespace peerage {
 namespace {
 
-// Whoever got nothing of a step gets a share of the next. Throughput work stands behind prefill,
-// which stands behind decodes: each has to wait for its turn, and once more for the other's.
-constexpr int kStepsWithoutPrefill = 1;
-constexpr int kStepsWithoutThroughput = 4;
+// Prompts wait for what decodes earn for them, and for a turn beside decodes that fill steps.
+// Throughput work stands behind prefill: each has to wait for its turn, and once more for the
+// other's.
+constexpr int kStepsWithoutPrefill = StepCosts::kMostAlone + 1;
+constexpr int kStepsWithoutThroughput = 4 * kStepsWithoutPrefill;
 
 }  // namespace
 
