@@ -140,6 +140,22 @@ TEST_F(EnginePrefixTest, AnswersPromptLogprobsFromTheCache) {
   EXPECT_EQ(record.cached_tokens, 4u) << "what is behind 4 is in the second block";
 }
 
+// The tokens that were generated are another's prompt, of which the cache has likelihoods.
+TEST_F(EnginePrefixTest, AResumedRequestIsToldOfItsPromptAlone) {
+  Start();
+  GenerateRequest whole = Generate(Count(0, 15), 2);
+  whole.prompt_logprobs = true;
+  Computed(whole);
+
+  GenerateRequest resumed = Generate(Count(0, 6), 12);
+  resumed.generated = {whole.prompt.begin() + 6, whole.prompt.end()};
+  resumed.prompt_logprobs = true;
+  const Call call = Submit(resumed);
+  ASSERT_EQ(call.sink->WaitDone(), absl::OkStatus());
+  EXPECT_EQ(call.sink->record().cached_tokens, 8u);
+  EXPECT_TRUE(call.sink->record().prompt_logprobs == PromptLogprobsAlone(resumed));
+}
+
 TEST_F(EnginePrefixTest, ScoresBehindACachedContext) {
   Start();
   ScoreRequest request{.context = Count(0, 16), .continuations = {{7, 8, 9}, {5}}};

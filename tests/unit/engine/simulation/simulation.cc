@@ -139,7 +139,8 @@ class Simulation {
       CheckNothingToDo(worker_.scheduler(), verdict_);
     }
     if (!verdict_.ok()) return;
-    line_rules_.AfterTurn(live_, worker_.scheduler().reservations(), now_);
+    // Who ends with the step leaves the line at its end.
+    line_rules_.AfterTurn(live_, worker_.scheduler().reservations(), clock_.Now());
     block_rules_.Check(worker_.scheduler());
     CheckCounts();
     ledger_.Check(verdict_);
