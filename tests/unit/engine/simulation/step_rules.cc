@@ -81,15 +81,23 @@ StepRules::Work StepRules::WorkOf(const Sequence& sequence) {
 
 void StepRules::CheckTurns() {
   std::array<bool, 3> waits = {}, has = {};
+  const Task* first = nullptr;  // of those that prefill is for
+  bool has_first = false;
   for (size_t slot = 0; slot < running_.size(); ++slot) {
     const Sequence* const sequence = running_[slot];
     const bool could = sequence != nullptr && !sequence->task->parked && sequence->pending() > 0;
     const Work work = could ? WorkOf(*sequence) : kDecode;
     if (could) (in_step_[slot] ? has : waits)[work] = true;
+    if (could && work == kPrefill &&
+        (first == nullptr || !(first->order < sequence->task->order))) {
+      has_first = in_step_[slot] || (has_first && first == sequence->task);
+      first = sequence->task;
+    }
     const bool decode_waits = could && work == kDecode && !in_step_[slot];
     steps_without_[slot] = decode_waits ? steps_without_[slot] + 1 : 0;
     verdict_.Require(steps_without_[slot] <= 2 * world_.max_sequences + 2, "a decode starves");
   }
+  verdict_.Require(!has[kPrefill] || has_first, "the first prompt waits for shorter ones");
   const bool has_prefill = has[kPrefill] || has[kThroughput];
   const bool prefill_waits = waits[kPrefill] || waits[kThroughput];
   steps_without_prefill_ = prefill_waits && !has_prefill ? steps_without_prefill_ + 1 : 0;

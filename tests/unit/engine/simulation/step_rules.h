@@ -16,7 +16,8 @@ namespace peerage {
 
 // What holds of every step before it is computed: it takes what is next of sequences that run, no
 // more than it may, of nobody who is late or whose reader is behind; and nobody starves: decodes
-// take turns, prefill gets its share beside them, and throughput work beside both.
+// take turns, prefill gets its share beside them, the first prompt in any case, and throughput work
+// beside both.
 class StepRules {
  public:
   StepRules(const World& world, Verdict* verdict, Coverage* coverage);
