@@ -391,7 +391,9 @@ class TlsTest(Folder):
         self.assertEqual(failures, [])
         self.assertGreaterEqual(handshakes[0], 2)
         log = server.read_log()
-        self.assertEqual(log.count("certificates: read anew"), SWAPS // 6)
+        # A signal has files read that the look each second found a moment before.
+        self.assertGreaterEqual(log.count("certificates: read anew"), SWAPS // 6)
+        self.assertGreaterEqual(log.count("certificates: "), SWAPS)
         self.assertIsNone(server.process.poll())
 
 
