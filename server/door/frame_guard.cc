@@ -19,6 +19,7 @@ FrameGuard::FrameGuard(const FrameLimits& limits, ConnectionLimits* shared, std:
     : limits_(limits),
       shared_(shared),
       peer_(std::move(peer)),
+      listening_(now),
       start_(now),
       unfinished_since_(now),
       unacked_since_(now),
@@ -36,17 +37,20 @@ FrameGuard::~FrameGuard() { shared_->EndCalls(peer_, streams_.size()); }
 
 std::optional<Refusal> FrameGuard::FromClient(absl::string_view bytes, absl::Time now) {
   std::optional<Refusal> refusal;
+  const absl::Time heard = listening_.At(now);
+  const uint32_t newest_before = newest_whole_;
+  if (ClientIsBetweenFrames()) unfinished_since_ = heard;
   place_for_frame_ = ClientIsBetweenFrames() ? std::optional<size_t>(0) : std::nullopt;
   const auto on_frame = [&](const FrameHead& head) {
     const size_t before = streams_.size();
-    if (!client_block_open_) unfinished_since_ = now;
     refusal = Judge(head, now);
     CountCalls(before, now);
     return !refusal.has_value();
   };
-  const bool read =
-      client_.Read(bytes, on_frame, [this](size_t place) { OnClientFrameEnd(place); });
-  if (!read && !refusal.has_value()) return Refusal::kNotHttp2;
+  const bool read = client_.Read(
+      bytes, on_frame, [this, heard](size_t place) { OnClientFrameEnd(place, heard); });
+  if (!read && !refusal.has_value()) refusal = Refusal::kNotHttp2;
+  if (refusal.has_value()) newest_whole_ = newest_before;
   return refusal;
 }
 
@@ -60,26 +64,30 @@ void FrameGuard::FromServer(absl::string_view bytes, absl::Time now) {
   server_.Read(bytes, on_frame, [](size_t) {});
 }
 
-void FrameGuard::OnClientFrameEnd(size_t place) {
+void FrameGuard::OnClientFrameEnd(size_t place, absl::Time heard) {
   if (client_block_open_) return;
+  unfinished_since_ = heard;
   place_for_frame_ = place;
+  newest_whole_ = streams_.newest();
   if (!being_turned_away_.has_value()) return;
   turned_away_.push_back(*being_turned_away_);
   being_turned_away_.reset();
 }
 
 std::optional<Refusal> FrameGuard::AtTime(absl::Time now) const {
+  const absl::Time heard = listening_.At(now);
   if (!client_settings_seen_) {
-    if (now - start_ > limits_.handshake) return Refusal::kHandshake;
+    if (heard - start_ > limits_.handshake) return Refusal::kHandshake;
     return std::nullopt;
   }
-  if (unacked_settings_ > 0 && now - unacked_since_ > limits_.acknowledgement) {
+  if (unacked_settings_ > 0 && heard - unacked_since_ > limits_.acknowledgement) {
     return Refusal::kUnacked;
   }
-  if (!ClientIsBetweenFrames() && now - unfinished_since_ > limits_.frame)
+  if (!ClientIsBetweenFrames() && heard - unfinished_since_ > limits_.frame) {
     return Refusal::kHalfFrame;
-  if (streams_.newest() == 0 && now - start_ > limits_.first_call) return Refusal::kFirstCall;
-  if (streams_.size() == 0 && now - idle_since_ > limits_.idle) return Refusal::kIdle;
+  }
+  if (streams_.newest() == 0 && heard - start_ > limits_.first_call) return Refusal::kFirstCall;
+  if (streams_.size() == 0 && heard - idle_since_ > limits_.idle) return Refusal::kIdle;
   return std::nullopt;
 }
 
@@ -149,7 +157,7 @@ std::optional<Refusal> FrameGuard::JudgeSettings(const FrameHead& head, absl::Ti
   }
   if (unacked_settings_ == 0) return Spend(settings_, now, Refusal::kSettings);
   --unacked_settings_;
-  unacked_since_ = now;
+  unacked_since_ = listening_.At(now);
   return std::nullopt;
 }
 
@@ -185,7 +193,9 @@ void FrameGuard::Hear(const FrameHead& head, absl::Time now) {
       return streams_.Reset(head.stream);
     case FrameType::kSettings:
       server_settings_seen_ = true;
-      if (!head.has(FrameHead::kAck) && unacked_settings_++ == 0) unacked_since_ = now;
+      if (!head.has(FrameHead::kAck) && unacked_settings_++ == 0) {
+        unacked_since_ = listening_.At(now);
+      }
       return;
     case FrameType::kPing:
       if (!head.has(FrameHead::kAck)) ++unacked_pings_;
@@ -198,7 +208,7 @@ void FrameGuard::Hear(const FrameHead& head, absl::Time now) {
 void FrameGuard::CountCalls(size_t before, absl::Time now) {
   if (streams_.size() >= before) return;
   shared_->EndCalls(peer_, before - streams_.size());
-  if (streams_.size() == 0) idle_since_ = now;
+  if (streams_.size() == 0) idle_since_ = listening_.At(now);
 }
 
 }  // namespace peerage

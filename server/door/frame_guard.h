@@ -13,6 +13,7 @@
 #include "server/door/connection_limits.h"
 #include "server/door/frame_limits.h"
 #include "server/door/frame_reader.h"
+#include "server/door/listening_time.h"
 #include "server/door/open_streams.h"
 #include "server/door/refusal.h"
 
@@ -37,10 +38,13 @@ class FrameGuard {
   void FromServer(absl::string_view bytes, absl::Time now);
   // Whether time is up for something. To be asked now and then.
   std::optional<Refusal> AtTime(absl::Time now) const;
+  // See ListeningTime, by which the client's times are measured.
+  void Excuse(absl::Duration most, absl::Time now) { listening_.Excuse(most, now); }
 
   // Calls in flight.
   size_t calls() const { return streams_.size(); }
-  uint32_t newest_stream() const { return streams_.newest(); }
+  // The newest stream whose headers are all there, of what has not been refused.
+  uint32_t newest_stream() const { return newest_whole_; }
   // The streams that were opened while too many calls ran, since this was last asked, and whose
   // headers are all there: to be reset at both ends, at the server's behind those headers.
   std::vector<uint32_t> TakeTurnedAway();
@@ -60,7 +64,7 @@ class FrameGuard {
   std::optional<Refusal> JudgeSettings(const FrameHead& head, absl::Time now);
   std::optional<Refusal> JudgePing(const FrameHead& head, absl::Time now);
   std::optional<Refusal> AddToBlock(const FrameHead& head);
-  void OnClientFrameEnd(size_t place);
+  void OnClientFrameEnd(size_t place, absl::Time heard);
   bool ClientIsBetweenFrames() const;
   void Hear(const FrameHead& head, absl::Time now);
   void CountCalls(size_t before, absl::Time now);
@@ -68,13 +72,15 @@ class FrameGuard {
   const FrameLimits limits_;
   ConnectionLimits* const shared_;
   const std::string peer_;
-  const absl::Time start_;
+  ListeningTime listening_;
+  const absl::Time start_;  // as all times below, of listening
   FrameReader client_{FrameReader::Begin::kWithPreface};
   FrameReader server_{FrameReader::Begin::kWithFrame};
   OpenStreams streams_;
   std::optional<uint32_t> being_turned_away_;  // its headers are still coming
   std::vector<uint32_t> turned_away_;
   std::optional<size_t> place_for_frame_;
+  uint32_t newest_whole_ = 0;
 
   int new_resets_ = 0;
   size_t block_bytes_ = 0;          // of the client's last header block

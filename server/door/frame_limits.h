@@ -35,12 +35,17 @@ struct FrameLimits {
   // Calls turned away, each of which costs gRPC a little.
   TokenBucket::Limits calls_turned_away{.at_once = 1000, .per_second = 100};
 
+  // All of these are times in which the client is listened to (listening_time.h).
   absl::Duration handshake = absl::Seconds(5);
   absl::Duration acknowledgement = absl::Seconds(20);
   absl::Duration first_call = absl::Minutes(1);
   // Of a frame, or a header block of several.
   absl::Duration frame = absl::Seconds(20);
   absl::Duration idle = absl::Minutes(20);  // gRPC itself says goodbye after 15
+
+  // For so long at a time a client is excused because the server does not take what it sent. Not
+  // for longer: half messages of the same client may be what fills the server's memory.
+  absl::Duration excuse = absl::Minutes(1);
 };
 
 }  // namespace peerage

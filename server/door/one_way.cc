@@ -55,7 +55,7 @@ void OneWay::OnReadable() {
     source_ended_ = true;
     Close("");
   }
-  if (ended_ || failed_) parts_.on_change();
+  parts_.on_turn();
 }
 
 void OneWay::Judge(absl::string_view bytes) {
@@ -78,7 +78,7 @@ void OneWay::OnWritable() {
     if (!closed_) event_add(readable_.get(), nullptr);
     EndIfDone();
   }
-  if (ended_ || failed_) parts_.on_change();
+  parts_.on_turn();
 }
 
 void OneWay::PassOn(absl::string_view bytes) {

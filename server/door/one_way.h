@@ -31,7 +31,8 @@ class OneWay {
     // there `insert` is called.
     std::function<std::optional<size_t>(absl::string_view)> judge;
     std::function<void()> insert;
-    std::function<void()> on_change;  // something in the following answers has changed
+    // Something may have been read or written: what follows may have changed.
+    std::function<void()> on_turn;
   };
 
   // Reads from now on. All parts outlive it.
@@ -43,6 +44,8 @@ class OneWay {
   bool failed() const { return failed_; }
   // Whoever it is from has sent the end, or is gone.
   bool source_ended() const { return source_ended_; }
+  // Nothing moves until it goes on.
+  bool held() const { return held_; }
   size_t waiting_bytes() const { return evbuffer_get_length(waiting_.get()); }
   // So far, by the one it is for.
   size_t taken_bytes() const { return taken_bytes_; }

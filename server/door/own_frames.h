@@ -10,7 +10,7 @@ namespace peerage {
 // What the door itself has to say in HTTP/2. It must not decode headers, and so its own are written
 // such that no decoder has to remember them.
 
-// The connection ends; streams above `newest` were not heard of.
+// The connection ends; streams above `newest` have not reached the server and never will.
 std::string GoAwayFrame(uint32_t newest, Refusal refusal);
 
 // To the server: the client wants no answer any more.

@@ -26,7 +26,7 @@ Relay::Relay(Parts parts)
            .to = parts_.server.get(),
            .judge = [this](absl::string_view bytes) { return FromClient(bytes); },
            .insert = [this] { TellServerOfTurnedAway(); },
-           .on_change = [this] { OnChange(); }}),
+           .on_turn = [this] { OnTurn(); }}),
       down_({.loop = parts_.loop,
              .from = parts_.server.get(),
              .to = parts_.client.get(),
@@ -36,7 +36,7 @@ Relay::Relay(Parts parts)
                    TellClientOfTurnedAway();
                    SayGoodbyeIfPossible();
                  },
-             .on_change = [this] { OnChange(); }}),
+             .on_turn = [this] { OnTurn(); }}),
       resets_without_wait_(parts_.limits.resets_without_wait, parts_.clock->Now()),
       lingering_callback_([this] { OnLingering(); }) {}
 
@@ -48,13 +48,14 @@ void Relay::OnTick(absl::Time now) {
   if (turn_ != ResetTurns::kNow && parts_.shared->reset_turns().HasCome(turn_, now)) {
     turn_ = ResetTurns::kNow;
     up_.GoOn();
+    UpdateExcuse();
   }
-  if (const std::optional<Refusal> refusal = guard_.AtTime(now)) {
+  if (const auto refusal = up_.held() ? std::nullopt : guard_.AtTime(now)) {
     Refuse(*refusal);
   } else {
     CheckReader(now);
   }
-  OnChange();
+  OnTurn();
 }
 
 std::optional<size_t> Relay::FromClient(absl::string_view bytes) {
@@ -124,8 +125,24 @@ void Relay::CheckReader(absl::Time now) {
   End();  // it would read no goodbye either
 }
 
+// While the client does not take what is for it, it may well be what keeps the server from reading.
+void Relay::UpdateExcuse() {
+  absl::Duration excuse;
+  if (up_.held()) {
+    excuse = absl::InfiniteDuration();  // its turn comes
+  } else if (up_.waiting_bytes() > 0 && down_.waiting_bytes() == 0) {
+    excuse = parts_.limits.excuse;
+  }
+  if (excuse == excuse_) return;
+  excuse_ = excuse;
+  guard_.Excuse(excuse, parts_.clock->Now());
+}
+
 // A server that is gone is no end: it may have left an answer.
-void Relay::OnChange() {
+void Relay::OnTurn() {
+  if (ended_) return;
+  UpdateExcuse();
+  TellClientOfTurnedAway();
   if (down_.failed()) return End();
   if (!down_.ended() || lingering_ != nullptr) return;
   if (up_.source_ended()) return End();

@@ -56,7 +56,9 @@ class Relay {
   void SayGoodbyeIfPossible();
   void Refuse(Refusal refusal);
   void CheckReader(absl::Time now);
-  void OnChange();
+  // Excuses the client while it is not read for a reason that it has not made.
+  void UpdateExcuse();
+  void OnTurn();
   void Linger();
   void OnLingering();
   void End();
@@ -66,6 +68,7 @@ class Relay {
   OneWay up_;    // to the server
   OneWay down_;  // to the client
 
+  absl::Duration excuse_;  // as the guard was told last
   TokenBucket resets_without_wait_;
   ResetTurns::Turn turn_ = ResetTurns::kNow;  // of what is held up
   // Calls turned away, of which each side is still to be told.

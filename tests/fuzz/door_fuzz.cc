@@ -59,7 +59,8 @@ Verdict Judge(const std::vector<Piece>& pieces, bool at_once) {
       (void)guard.AtTime(now);
     }
     verdict.calls = guard.calls();
-    verdict.newest = guard.newest_stream();
+    // Of what is refused, as much is passed on as the network has brought before.
+    if (verdict.refusal < 0) verdict.newest = guard.newest_stream();
     verdict.turned_away = guard.TakeTurnedAway().size();
   }
   if (shared.calls() != 0) std::abort();

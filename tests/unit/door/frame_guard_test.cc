@@ -18,10 +18,6 @@ constexpr uint8_t kEndStream = FrameHead::kEndStream;
 constexpr uint8_t kEndHeaders = FrameHead::kEndHeaders;
 constexpr uint8_t kAck = FrameHead::kAck;
 
-std::string Call(uint32_t stream, uint8_t more_flags = 0) {
-  return FrameOf(FrameType::kHeaders, kEndHeaders | more_flags, stream, "headers");
-}
-std::string Reset(uint32_t stream) { return FrameOf(FrameType::kReset, 0, stream, "code"); }
 std::string Answer(uint32_t stream) {
   return FrameOf(FrameType::kHeaders, kEndHeaders | kEndStream, stream, "trailers");
 }
@@ -209,9 +205,52 @@ TEST_F(FrameGuardTest, EndsWhoBeginsAFrameOrAHeaderBlockAndDoesNotEndIt) {
   EXPECT_EQ(guard_->AtTime(now_ + absl::Seconds(6)), std::nullopt);
 }
 
+TEST_F(FrameGuardTest, CountsTheTimeOfAFrameFromItsFirstByte) {
+  EXPECT_EQ(Client(Call(1)), std::nullopt);
+  now_ += absl::Minutes(10);
+  EXPECT_EQ(Client(FrameOf(FrameType::kData, 0, 1, "d").substr(0, 5)), std::nullopt);
+  EXPECT_EQ(guard_->AtTime(now_ + FrameLimits().frame), std::nullopt);
+  now_ += absl::Seconds(15);
+  EXPECT_EQ(Client(FrameOf(FrameType::kData, 0, 1, "d").substr(5, 4)), std::nullopt);
+  EXPECT_EQ(guard_->AtTime(now_ + absl::Seconds(6)), Refusal::kHalfFrame) << "its head took long";
+}
+
+TEST_F(FrameGuardTest, JudgesNobodyByTimeInWhichHeIsNotHeard) {
+  const FrameLimits limits;
+  const std::string half = FrameOf(FrameType::kData, 0, 1, "data").substr(0, 10);
+  EXPECT_EQ(Client(Call(1) + half), std::nullopt);
+  Server(FrameOf(FrameType::kSettings, 0, 0));
+  now_ += absl::Seconds(15);
+  guard_->Excuse(absl::InfiniteDuration(), now_);
+  now_ += absl::Hours(1);
+  EXPECT_EQ(guard_->AtTime(now_), std::nullopt);
+  guard_->Excuse(absl::ZeroDuration(), now_);
+  EXPECT_EQ(guard_->AtTime(now_ + absl::Seconds(5)), std::nullopt);
+  EXPECT_EQ(guard_->AtTime(now_ + absl::Seconds(6)), Refusal::kUnacked);
+  EXPECT_EQ(Client("ata" + FrameOf(FrameType::kSettings, kAck, 0) + half), std::nullopt);
+  guard_->Excuse(limits.excuse, now_);
+  now_ += limits.excuse;
+  EXPECT_EQ(guard_->AtTime(now_ + limits.frame), std::nullopt);
+  EXPECT_EQ(guard_->AtTime(now_ + limits.frame + absl::Seconds(1)), Refusal::kHalfFrame)
+      << "nobody is excused for ever";
+}
+
 TEST_F(FrameGuardTest, RefusesWhatIsNotHttp2) {
   FrameGuard guard({}, shared_.get(), "peer", now_);
   EXPECT_EQ(guard.FromClient("GET / HTTP/1.1\r\n", now_), Refusal::kNotHttp2);
+}
+
+TEST_F(FrameGuardTest, KnowsTheNewestStreamOfWhatItHasLetPass) {
+  EXPECT_EQ(guard_->newest_stream(), 0u);
+  EXPECT_EQ(Client(Call(1) + Call(3) + Call(5).substr(0, 12)), std::nullopt);
+  EXPECT_EQ(guard_->newest_stream(), 3u) << "the headers of the next one are not there";
+  EXPECT_EQ(Client(Call(5).substr(12) + FrameOf(FrameType::kHeaders, 0, 7, "h")), std::nullopt);
+  EXPECT_EQ(guard_->newest_stream(), 5u);
+  const std::string large(FrameLimits().header_block_bytes, 'h');
+  EXPECT_EQ(Client(FrameOf(FrameType::kContinuation, kEndHeaders, 7) + Call(9) +
+                   FrameOf(FrameType::kHeaders, 0, 11, large)),
+            Refusal::kHeaderBlock);
+  EXPECT_EQ(guard_->newest_stream(), 5u) << "nothing of a read that is refused is passed on";
 }
 
 TEST_F(FrameGuardTest, AddsFramesOnlyBetweenFramesAndHeaderBlocks) {

@@ -25,4 +25,10 @@ inline std::string FrameOf(FrameType type, uint8_t flags, uint32_t stream,
                       std::string(1, static_cast<char>(flags)), BigEndianText(stream, 4), payload);
 }
 
+// A client begins a call, and cancels one.
+inline std::string Call(uint32_t stream, uint8_t more_flags = 0) {
+  return FrameOf(FrameType::kHeaders, FrameHead::kEndHeaders | more_flags, stream, "headers");
+}
+inline std::string Reset(uint32_t stream) { return FrameOf(FrameType::kReset, 0, stream, "code"); }
+
 }  // namespace peerage
