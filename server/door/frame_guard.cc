@@ -115,9 +115,7 @@ std::optional<Refusal> FrameGuard::Judge(const FrameHead& head, absl::Time now) 
     case FrameType::kContinuation:
       return AddToBlock(head);
     case FrameType::kReset:
-      streams_.Reset(head.stream);
-      ++new_resets_;
-      return Spend(resets_, now, Refusal::kResets);
+      return JudgeReset(head, now);
     case FrameType::kSettings:
       return JudgeSettings(head, now);
     case FrameType::kPing:
@@ -141,13 +139,22 @@ std::optional<Refusal> FrameGuard::JudgeHeaders(const FrameHead& head, absl::Tim
   }
   if (streams_.size() >= limits_.streams) return Refusal::kStreams;
   if (shared_->BeginCall(peer_)) {
-    streams_.Open(head.stream);
+    streams_.Open(head.stream, now);
     if (head.has(FrameHead::kEndStream)) streams_.End(head.stream, Side::kClient);
     return std::nullopt;
   }
   streams_.Skip(head.stream);
   being_turned_away_ = head.stream;
   return Spend(calls_turned_away_, now, Refusal::kCalls);
+}
+
+std::optional<Refusal> FrameGuard::JudgeReset(const FrameHead& head, absl::Time now) {
+  const std::optional<OpenStreams::Stream> call = streams_.Reset(head.stream);
+  if (call.has_value() && (call->answered || now - call->begin >= limits_.haste)) {
+    return std::nullopt;
+  }
+  ++new_resets_;
+  return Spend(resets_, now, Refusal::kResets);
 }
 
 std::optional<Refusal> FrameGuard::JudgeSettings(const FrameHead& head, absl::Time now) {
@@ -183,6 +190,7 @@ void FrameGuard::Hear(const FrameHead& head, absl::Time now) {
     case FrameType::kData:
       pings_.Give(limits_.pings_per_frame);
       window_updates_.Give(limits_.window_updates_per_frame);
+      if (head.type == FrameType::kData) streams_.Answer(head.stream);
       if (head.has(FrameHead::kEndStream)) streams_.End(head.stream, Side::kServer);
       if (head.type == FrameType::kData) return;
       [[fallthrough]];
@@ -190,7 +198,8 @@ void FrameGuard::Hear(const FrameHead& head, absl::Time now) {
       server_block_open_ = !head.has(FrameHead::kEndHeaders);
       return;
     case FrameType::kReset:
-      return streams_.Reset(head.stream);
+      streams_.Reset(head.stream);
+      return;
     case FrameType::kSettings:
       server_settings_seen_ = true;
       if (!head.has(FrameHead::kAck) && unacked_settings_++ == 0) {

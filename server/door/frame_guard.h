@@ -49,7 +49,7 @@ class FrameGuard {
   // headers are all there: to be reset at both ends, at the server's behind those headers.
   std::vector<uint32_t> TakeTurnedAway();
 
-  // How many calls the client has cancelled since this was last asked.
+  // How many calls the client has cancelled in haste (FrameLimits) since this was last asked.
   int TakeResets() { return std::exchange(new_resets_, 0); }
 
   // Whether a frame may be added now to what the client is sent.
@@ -61,6 +61,7 @@ class FrameGuard {
  private:
   std::optional<Refusal> Judge(const FrameHead& head, absl::Time now);
   std::optional<Refusal> JudgeHeaders(const FrameHead& head, absl::Time now);
+  std::optional<Refusal> JudgeReset(const FrameHead& head, absl::Time now);
   std::optional<Refusal> JudgeSettings(const FrameHead& head, absl::Time now);
   std::optional<Refusal> JudgePing(const FrameHead& head, absl::Time now);
   std::optional<Refusal> AddToBlock(const FrameHead& head);

@@ -15,7 +15,10 @@ struct FrameLimits {
   size_t header_block_bytes = 16 << 10;
   size_t streams = 512;  // what the server's SETTINGS allow; see kMaxStreamsPerConnection
   // Clients cancel calls in the ordinary course of things, such as all they have when they stop.
-  // Each costs gRPC 20 kB that it does not give back soon.
+  // One that has lasted so long, or of which the answer has begun, has cost what calls cost, and as
+  // many may be cancelled as there may be: a gateway cancels for all who are behind it. Those that
+  // are cancelled in haste cost gRPC 20 kB each, which it does not give back soon.
+  absl::Duration haste = absl::Seconds(1);
   TokenBucket::Limits resets{.at_once = 600, .per_second = 100};
   // Of these, so many never wait for those of other connections (reset_turns.h): whoever cancels a
   // call now and then notices nothing of somebody who cancels thousands.

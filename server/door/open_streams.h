@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
 
 namespace peerage {
 
@@ -13,34 +15,52 @@ class OpenStreams {
  public:
   enum class Side : uint8_t { kClient = 1, kServer = 2 };
 
-  size_t size() const { return ended_sides_.size(); }
+  struct Stream {
+    absl::Time begin;
+    uint8_t ended_sides = 0;
+    bool answered = false;  // the server has sent data
+  };
+
+  size_t size() const { return streams_.size(); }
   uint32_t newest() const { return newest_; }
 
   // Whether a client may open this one: they are odd and grow.
   bool MayOpen(uint32_t stream) const { return stream % 2 == 1 && stream > newest_; }
   // Precondition of both: MayOpen.
-  void Open(uint32_t stream) {
+  void Open(uint32_t stream, absl::Time now) {
     newest_ = stream;
-    ended_sides_[stream] = 0;
+    streams_[stream] = {.begin = now};
   }
   // It is not to be: it counts as one that has ended.
   void Skip(uint32_t stream) { newest_ = stream; }
-  bool IsOpen(uint32_t stream) const { return ended_sides_.contains(stream); }
+  bool IsOpen(uint32_t stream) const { return streams_.contains(stream); }
 
-  // A side sends no more. Nothing happens to a stream that is not open.
-  void End(uint32_t stream, Side side) {
-    const auto found = ended_sides_.find(stream);
-    if (found == ended_sides_.end()) return;
-    found->second |= static_cast<uint8_t>(side);
-    if (found->second == kBoth) ended_sides_.erase(found);
+  // Nothing happens to a stream that is not open.
+  void Answer(uint32_t stream) {
+    const auto found = streams_.find(stream);
+    if (found != streams_.end()) found->second.answered = true;
   }
-  void Reset(uint32_t stream) { ended_sides_.erase(stream); }
+  // A side sends no more.
+  void End(uint32_t stream, Side side) {
+    const auto found = streams_.find(stream);
+    if (found == streams_.end()) return;
+    found->second.ended_sides |= static_cast<uint8_t>(side);
+    if (found->second.ended_sides == kBoth) streams_.erase(found);
+  }
+  // What it was, if it was open.
+  std::optional<Stream> Reset(uint32_t stream) {
+    const auto found = streams_.find(stream);
+    if (found == streams_.end()) return std::nullopt;
+    const Stream was = found->second;
+    streams_.erase(found);
+    return was;
+  }
 
  private:
   static constexpr uint8_t kBoth =
       static_cast<uint8_t>(Side::kClient) | static_cast<uint8_t>(Side::kServer);
 
-  absl::flat_hash_map<uint32_t, uint8_t> ended_sides_;
+  absl::flat_hash_map<uint32_t, Stream> streams_;
   uint32_t newest_ = 0;
 };
 

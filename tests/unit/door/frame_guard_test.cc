@@ -113,6 +113,45 @@ TEST_F(FrameGuardTest, BoundsResetsByTime) {
   EXPECT_EQ(Client(call_and_reset()), Refusal::kResets);
 }
 
+TEST_F(FrameGuardTest, LetsAGatewayCancelWhatHasLastedOrIsBeingAnswered) {
+  uint32_t stream = 1;
+  for (int second = 0; second < 20; ++second) {
+    std::string calls, answers, resets;
+    for (int i = 0; i < 500; ++i, stream += 2) {
+      calls += Call(stream);
+      // A half of them in the middle of their answer.
+      if (i % 2 == 0) answers += FrameOf(FrameType::kData, 0, stream, "token");
+      if (i % 2 == 0) resets += Reset(stream);
+    }
+    ASSERT_EQ(Client(calls), std::nullopt) << second;
+    Server(answers);
+    ASSERT_EQ(Client(resets), std::nullopt) << second;
+    now_ += absl::Seconds(1);
+    std::string others;  // when nobody waits for them any longer
+    for (uint32_t other = stream - 998; other < stream; other += 4) others += Reset(other);
+    ASSERT_EQ(Client(others), std::nullopt) << second;
+    ASSERT_EQ(guard_->calls(), 0u);
+    EXPECT_EQ(guard_->TakeResets(), 0) << "nor do others wait for these";
+  }
+  for (int i = 0; i < 600; ++i, stream += 2) {
+    ASSERT_EQ(Client(Call(stream) + Reset(stream)), std::nullopt) << i;
+  }
+  EXPECT_EQ(Client(Call(stream) + Reset(stream)), Refusal::kResets) << "in haste as ever";
+  EXPECT_EQ(guard_->TakeResets(), 601);
+}
+
+TEST_F(FrameGuardTest, RefusalsThatAreNoAnswersLetNobodyCancelMore) {
+  uint32_t stream = 1;
+  std::optional<Refusal> refusal;
+  for (; stream < 5000 && !refusal.has_value(); stream += 2) {
+    EXPECT_EQ(Client(Call(stream)), std::nullopt);
+    Server(Answer(stream));
+    refusal = Client(Reset(stream));
+  }
+  EXPECT_EQ(refusal, Refusal::kResets);
+  EXPECT_EQ(stream, 2 * 601 + 1u);
+}
+
 TEST_F(FrameGuardTest, BoundsEveryKindOfFrameThatCostsWithoutACall) {
   const auto is_bounded = [this](const std::string& frame, Refusal refusal) {
     Begin({});
