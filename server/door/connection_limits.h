@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -28,6 +29,8 @@ class ConnectionLimits {
     int peer_connections = 256;
     int calls = 2048;
     int peer_calls = 1024;  // so that one that holds all it can get leaves room for others
+    // That connections hold for clients who do not take them; with more, they have to be quicker.
+    size_t waiting_bytes = 16 << 20;
     ResetTurns::Limits resets = {};
   };
 
@@ -44,6 +47,12 @@ class ConnectionLimits {
   // So many of them have ended.
   void EndCalls(const std::string& peer, size_t calls) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // What a connection holds for its client was so many bytes, and is so many now.
+  void CountWaiting(size_t before, size_t now) { waiting_bytes_ += now - before; }
+  size_t waiting_bytes() const { return waiting_bytes_; }
+  // Whether all of them hold more than they should.
+  bool IsCrowded() const { return waiting_bytes_ > limits_.waiting_bytes; }
+
   // Cancelled calls that are to be passed on.
   ResetTurns& reset_turns() { return reset_turns_; }
 
@@ -53,6 +62,7 @@ class ConnectionLimits {
  private:
   const Limits limits_;
   ResetTurns reset_turns_;
+  std::atomic<size_t> waiting_bytes_ = 0;
 
   mutable absl::Mutex mu_;
   int connections_ ABSL_GUARDED_BY(mu_) = 0;

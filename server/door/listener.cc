@@ -23,6 +23,10 @@ namespace {
 // So that a flood of connections does not hold up those that are open.
 constexpr int kMostAcceptedAtOnce = 16;
 
+// The system holds no more for a client than is on its way to him, and so much. It would let that
+// grow to megabytes for somebody who was fast once.
+constexpr int kMostUnsentBytes = 128 << 10;
+
 union SocketAddress {
   sockaddr any;
   sockaddr_in ipv4;
@@ -172,6 +176,8 @@ void Listener::AcceptFrom(int socket) {
     // A token goes out when it is there.
     const int on = 1;
     setsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(accepted.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kMostUnsentBytes,
+               sizeof(kMostUnsentBytes));
     accept_(std::move(accepted), {.address = AddressText(address)});
   }
 }

@@ -12,8 +12,9 @@ namespace {
 constexpr absl::Duration kLinger = absl::Seconds(2);
 
 // Who takes less than this of what waits for him, beyond what the system holds, does not read: the
-// slowest modem was faster.
+// slowest modem was faster. While much waits in all, it has to be taken sooner.
 constexpr absl::Duration kTakeInterval = absl::Seconds(20);
+constexpr absl::Duration kTakeIntervalInACrowd = absl::Seconds(2);
 constexpr size_t kLeastTaken = 16 << 10;
 
 }  // namespace
@@ -40,7 +41,10 @@ Relay::Relay(Parts parts)
       resets_without_wait_(parts_.limits.resets_without_wait, parts_.clock->Now()),
       lingering_callback_([this] { OnLingering(); }) {}
 
-Relay::~Relay() { parts_.shared->reset_turns().GiveUp(turn_); }
+Relay::~Relay() {
+  parts_.shared->reset_turns().GiveUp(turn_);
+  parts_.shared->CountWaiting(counted_waiting_, 0);
+}
 
 void Relay::OnTick(absl::Time now) {
   if (now >= end_by_) return End();
@@ -95,8 +99,9 @@ void Relay::TellServerOfTurnedAway() {
 
 void Relay::TellClientOfTurnedAway() {
   if (!guard_.MayAddToClient()) return;
-  for (const uint32_t stream : std::exchange(untold_client_, {})) {
-    down_.Insert(TurnedAwayAnswer(stream));
+  while (!untold_client_.empty() && down_.waiting_bytes() == 0) {
+    down_.Insert(TurnedAwayAnswer(untold_client_.front()));
+    untold_client_.pop_front();
   }
 }
 
@@ -115,12 +120,15 @@ void Relay::SayGoodbyeIfPossible() {
 }
 
 void Relay::CheckReader(absl::Time now) {
+  const size_t waiting = down_.waiting_bytes();
+  parts_.shared->CountWaiting(std::exchange(counted_waiting_, waiting), waiting);
   const bool took = down_.taken_bytes() - taken_before_ >= kLeastTaken;
-  if (down_.waiting_bytes() == 0 || took || take_by_ == absl::InfiniteFuture()) {
+  if (waiting == 0 || took || waits_since_ == absl::InfiniteFuture()) {
     taken_before_ = down_.taken_bytes();
-    take_by_ = down_.waiting_bytes() == 0 ? absl::InfiniteFuture() : now + kTakeInterval;
+    waits_since_ = waiting == 0 ? absl::InfiniteFuture() : now;
   }
-  if (now < take_by_ || ended_) return;
+  const bool crowded = parts_.shared->IsCrowded();
+  if (now - waits_since_ < (crowded ? kTakeIntervalInACrowd : kTakeInterval) || ended_) return;
   Refuse(Refusal::kSlowReader);
   End();  // it would read no goodbye either
 }

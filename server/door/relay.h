@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -71,14 +72,16 @@ class Relay {
   absl::Duration excuse_;  // as the guard was told last
   TokenBucket resets_without_wait_;
   ResetTurns::Turn turn_ = ResetTurns::kNow;  // of what is held up
-  // Calls turned away, of which each side is still to be told.
+  // Calls turned away, of which each side is still to be told; the client as he takes what is for
+  // him, so that it is not kept as so many answers that he does not read.
   std::vector<uint32_t> untold_server_;
-  std::vector<uint32_t> untold_client_;
+  std::deque<uint32_t> untold_client_;
   std::string goodbye_;  // still to be said, between two frames
 
+  size_t counted_waiting_ = 0;  // for all connections together
   // How much the client had taken when the time for more began to run.
   size_t taken_before_ = 0;
-  absl::Time take_by_ = absl::InfiniteFuture();
+  absl::Time waits_since_ = absl::InfiniteFuture();
 
   // A socket that is closed while the client still sends resets the connection, and what was on its
   // way to the client, such as the reason, is lost. So the end waits a little for the client's.

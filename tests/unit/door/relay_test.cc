@@ -179,6 +179,54 @@ TEST_F(RelayTest, ExcusesWhoseCancelledCallsWaitForTheirTurn) {
   EXPECT_THAT(Refusals(), ElementsAre(Refusal::kHalfFrame));
 }
 
+TEST_F(RelayTest, HoldsOneReadForWhoTakesNothing) {
+  Begin();
+  WriteAll(client_, Call(1));
+  Fill(server_, FrameOf(FrameType::kData, 0, 1, std::string(1 << 14, 'd')));
+  Pass(1);
+  EXPECT_GT(shared_->waiting_bytes(), 0u);
+  EXPECT_LE(shared_->waiting_bytes(), OneWay::kReadBytes);
+  loop_->Run([this] { relay_.reset(); });
+  EXPECT_EQ(shared_->waiting_bytes(), 0u);
+}
+
+TEST_F(RelayTest, KeepsNoAnswersOfCallsTurnedAwayForWhoTakesNothing) {
+  constexpr uint32_t kCalls = 900;
+  Begin({.calls = 0});
+  const std::string data = FrameOf(FrameType::kData, 0, 1, std::string(1 << 14, 'd'));
+  const size_t before = Fill(server_, data);
+  std::string calls;
+  for (uint32_t i = 0; i < kCalls; ++i) calls += Call(2 * i + 1);
+  WriteAll(client_, calls);
+  Pass(1);
+  EXPECT_LE(shared_->waiting_bytes(), OneWay::kReadBytes);
+  std::string heard = ReadAll(client_, before);
+  // The system may have taken a part of the last frame.
+  const std::string rest = before % data.size() == 0 ? "" : data.substr(before % data.size());
+  WriteAll(server_, rest);
+  heard += ReadAll(client_, rest.size() + kCalls * TurnedAwayAnswer(1).size());
+  for (uint32_t i = 0; i < kCalls; ++i) {
+    const std::string answer = TurnedAwayAnswer(2 * i + 1);
+    const size_t place = heard.find(answer);
+    ASSERT_EQ(place % data.size(), 0u) << "the answer of call " << i << " is between frames";
+    heard.erase(place, answer.size());
+  }
+  std::string frames;
+  while (frames.size() < before) frames += data;
+  EXPECT_TRUE(heard == frames);
+}
+
+TEST_F(RelayTest, EndsSlowReadersSoonerWhileMuchWaitsInAll) {
+  Begin({.waiting_bytes = 1000});
+  WriteAll(client_, Call(1));
+  Fill(server_, FrameOf(FrameType::kData, 0, 1, std::string(1 << 14, 'd')));
+  Pass(2);
+  EXPECT_THAT(Refusals(), IsEmpty());
+  Pass(1);
+  EXPECT_THAT(Refusals(), ElementsAre(Refusal::kSlowReader));
+}
+
+// Those that are not may be tried again at once, by whoever follows the protocol.
 TEST_F(RelayTest, SaysGoodbyeWithTheNewestStreamThatTheServerGets) {
   Begin();
   WriteAll(client_, Call(1));
