@@ -46,16 +46,13 @@ class TokenBucket {
     return absl::ZeroDuration();
   }
 
-  // Whether it may happen at all now.
-  bool HasAny(absl::Time now) {
+  // Whether it may happen so many times now.
+  bool Has(double times, absl::Time now) {
     Refill(now);
-    return left_ >= 1;
+    return left_ >= times;
   }
   // Whether as much is left as ever is.
-  bool IsWhole(absl::Time now) {
-    Refill(now);
-    return left_ >= limits_.at_once;
-  }
+  bool IsWhole(absl::Time now) { return Has(limits_.at_once, now); }
   // It happens so many times, even if fewer are left: the next ones have to wait for that.
   void TakeInAdvance(double times) { left_ -= times; }
 

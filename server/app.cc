@@ -51,6 +51,11 @@ int32_t MostConnections(int32_t wanted, Log& log) {
   return static_cast<int32_t>(fitting);
 }
 
+// So many, and for a moment so many times as many, but at least one.
+TokenBucket::Limits PerSecond(double count, double times_at_once) {
+  return {.at_once = std::max(count * times_at_once, 1.0), .per_second = count};
+}
+
 void LogModels(const std::vector<std::unique_ptr<LanguageModel>>& models, Log& log) {
   const ModelDescription& model = models.front()->description();
   log.Write(
@@ -316,7 +321,9 @@ absl::Status App::Serve() {
   options.connections = {.connections = MostConnections(config_.max_connections, log_),
                          .peer_connections = config_.max_connections_per_peer,
                          .calls = config_.max_calls,
-                         .peer_calls = std::max(config_.max_calls / 2, 1)};
+                         .new_connections = PerSecond(config_.max_new_connections, 4),
+                         .new_peer_connections = PerSecond(config_.max_new_connections / 5.0, 5)};
+  options.proxies = *AddressRanges::Parse(config_.trusted_proxies);
   options.model_name = config_.model_name;
   options.version = kVersion;
   options.trace_limits = {TraceLevel(config_), MaxTraceBytes(config_)};

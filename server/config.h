@@ -40,6 +40,8 @@ struct ServerConfig {
   std::string door = "on";  // "on" or "off"
   int32_t max_connections = 1024;
   int32_t max_connections_per_peer = 256;
+  int32_t max_new_connections = 500;  // a second
+  std::string trusted_proxies;        // AddressRanges, or none
   int32_t max_calls = 2048;
   absl::Duration slow_reader_timeout = absl::Minutes(1);
   int32_t max_unsent_mib = 256;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "server/address_ranges.h"
 #include "server/config_file.h"
 #include "server/engine/admission_policy.h"
 #include "server/engine/expert_trace.h"
@@ -56,6 +57,12 @@ absl::Status SetAdminAddress(absl::string_view value, ListenAddress* field) {
   RETURN_IF_ERROR(SetAddress(value, &address));
   if (address.is_unix()) return absl::InvalidArgumentError("must be HOST:PORT: it is for browsers");
   *field = address;
+  return absl::OkStatus();
+}
+
+absl::Status SetRanges(absl::string_view value, std::string* field) {
+  RETURN_IF_ERROR(AddressRanges::Parse(value).status());
+  *field = std::string(value);
   return absl::OkStatus();
 }
 
@@ -310,6 +317,22 @@ constexpr ConfigOption kOptions[] = {
        return SetCount(value, {1, 1'000'000}, &config->max_connections_per_peer);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_connections_per_peer); }},
+    {"max-new-connections", "N",
+     "Connections that may begin in a second, a fifth of them of one peer; for a moment, four and "
+     "five times as many",
+     "500",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetCount(value, {1, 1'000'000}, &config->max_new_connections);
+     },
+     [](const ServerConfig& config) { return absl::StrCat(config.max_new_connections); }},
+    {"trusted-proxies", "ADDRESSES",
+     "Through whom many come: addresses, networks (10.0.0.0/8) or unix, with commas; each of their "
+     "connections counts as a peer",
+     "",
+     [](absl::string_view value, ServerConfig* config) {
+       return SetRanges(value, &config->trusted_proxies);
+     },
+     [](const ServerConfig& config) { return QuoteToml(config.trusted_proxies); }},
     {"max-calls", "N", "Calls at the same time, of all kinds; more are turned away", "2048",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1'000'000}, &config->max_calls);

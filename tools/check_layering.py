@@ -23,7 +23,7 @@ MAY_INCLUDE = {
                    "model", "model/experts", "model/tokenizer", "peerage/v1"},
     "server/rpc/request": {"base", "server/engine", "server/identity", "model", "model/experts", "model/tokenizer",
                            "peerage/v1"},
-    "server/door": {"base", "server/engine/clock.h", "server/listen_address.h", "server/log"},
+    "server/door": {"base", "server/address_ranges.h", "server/engine/clock.h", "server/listen_address.h", "server/log"},
     "server/log": {"base", "server/engine/clock.h", "server/engine/observer.h"},
     "server/identity": {"base", "server/engine/error_reason.h", "server/engine/expert_trace.h",
                         "server/engine/retry_delay.h"},

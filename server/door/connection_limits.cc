@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/match.h"
@@ -10,6 +11,12 @@
 #include "absl/strings/strip.h"
 
 namespace peerage {
+namespace {
+
+// So many at once never wait for what others do.
+constexpr double kFewConnections = 10;
+
+}  // namespace
 
 std::string PeerOf(absl::string_view address) {
   const absl::string_view with_port = address;
@@ -30,16 +37,26 @@ std::string PeerOf(absl::string_view address) {
   return absl::StrCat("ipv6:[", text, "]");
 }
 
-std::optional<Refusal> ConnectionLimits::Begin(const std::string& peer) {
+std::optional<Refusal> ConnectionLimits::Begin(const std::string& peer, absl::Time now) {
   absl::MutexLock lock(&mu_);
-  if (connections_ >= limits_.connections) return Refusal::kConnections;
+  if (!MayBegin(peer, now)) return Refusal::kConnectionRate;
+  const int left = limits_.connections - connections_;
+  if (left <= 0) return Refusal::kConnections;
   const auto found = connections_of_.find(peer);
-  if (found != connections_of_.end() && found->second >= limits_.peer_connections) {
+  if (found != connections_of_.end() &&
+      found->second >= std::min(limits_.peer_connections, left + 1)) {
     return Refusal::kPeerConnections;
   }
   ++connections_;
   ++connections_of_[peer];
   return std::nullopt;
+}
+
+bool ConnectionLimits::MayBegin(const std::string& peer, absl::Time now) {
+  TokenBucket& of_peer = new_connections_of_.Of(peer, now);
+  const double many = limits_.new_peer_connections.at_once - kFewConnections;
+  const bool among_few = of_peer.Has(many + 1, now);
+  return of_peer.Take(now) && (new_connections_.Take(now) || among_few);
 }
 
 void ConnectionLimits::End(const std::string& peer) {
@@ -51,9 +68,10 @@ void ConnectionLimits::End(const std::string& peer) {
 
 bool ConnectionLimits::BeginCall(const std::string& peer) {
   absl::MutexLock lock(&mu_);
-  if (calls_ >= limits_.calls) return false;
+  const int left = limits_.calls - calls_;
+  if (left <= 0) return false;
   int& of_peer = calls_of_[peer];
-  if (of_peer >= limits_.peer_calls) return false;
+  if (of_peer > left) return false;
   ++of_peer;
   ++calls_;
   return true;

@@ -10,6 +10,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/token_bucket.h"
+#include "server/door/peer_buckets.h"
 #include "server/door/refusal.h"
 #include "server/door/reset_turns.h"
 
@@ -19,7 +21,8 @@ namespace peerage {
 // bits that one customer gets. Everybody on a Unix socket is one.
 std::string PeerOf(absl::string_view address);
 
-// What all connections may use together.
+// What all connections may use together. Of connections and of calls a peer may have as many as it
+// leaves to others: so however few peers want them all, somebody else gets in.
 //
 // Threads: safe from many; every call is short.
 class ConnectionLimits {
@@ -28,17 +31,22 @@ class ConnectionLimits {
     int connections = 1024;
     int peer_connections = 256;
     int calls = 2048;
-    int peer_calls = 1024;  // so that one that holds all it can get leaves room for others
+    // Connections that begin. The keys of a TLS handshake take a millisecond of a processor.
+    TokenBucket::Limits new_connections{.at_once = 2000, .per_second = 500};
+    TokenBucket::Limits new_peer_connections{.at_once = 500, .per_second = 100};
     // That connections hold for clients who do not take them; with more, they have to be quicker.
     size_t waiting_bytes = 16 << 20;
     ResetTurns::Limits resets = {};
   };
 
   ConnectionLimits(const Limits& limits, absl::Time now)
-      : limits_(limits), reset_turns_(limits.resets, now) {}
+      : limits_(limits),
+        reset_turns_(limits.resets, now),
+        new_connections_(limits.new_connections, now),
+        new_connections_of_(limits.new_peer_connections) {}
 
   // A connection begins, unless it may not: then why.
-  std::optional<Refusal> Begin(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
+  std::optional<Refusal> Begin(const std::string& peer, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
   // One that has begun ends.
   void End(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -60,11 +68,16 @@ class ConnectionLimits {
   int calls() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  // Whether this is not too soon after others. Peers who come now and then always get in.
+  bool MayBegin(const std::string& peer, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   const Limits limits_;
   ResetTurns reset_turns_;
   std::atomic<size_t> waiting_bytes_ = 0;
 
   mutable absl::Mutex mu_;
+  TokenBucket new_connections_ ABSL_GUARDED_BY(mu_);
+  PeerBuckets new_connections_of_ ABSL_GUARDED_BY(mu_);
   int connections_ ABSL_GUARDED_BY(mu_) = 0;
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
   // Of peers that have any.

@@ -77,10 +77,15 @@ bool Door::AwaitEnd(absl::Time deadline) {
   return mu_.AwaitWithDeadline(absl::Condition(&none), deadline);
 }
 
+std::string Door::PeerAt(const std::string& address) {
+  if (!options_.proxies.Contain(address)) return PeerOf(address);
+  return absl::StrCat("proxy ", ++last_of_proxies_);
+}
+
 void Door::LetIn(Descriptor client, ConnectionInfo info) {
   const std::string address = info.address;
-  const std::string peer = PeerOf(address);
-  if (const std::optional<Refusal> refusal = limits_.Begin(peer)) {
+  const std::string peer = PeerAt(address);
+  if (const std::optional<Refusal> refusal = limits_.Begin(peer, options_.clock->Now())) {
     return OnRefusal(*refusal, address);
   }
   std::optional<SocketPair> pair = MakeSocketPair();

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/address_ranges.h"
 #include "server/door/byte_stream.h"
 #include "server/door/connection_info.h"
 #include "server/door/connection_limits.h"
@@ -42,6 +43,7 @@ class Door {
     unsigned listen_mode = 0600;  // of the file of a Unix socket
     ConnectionLimits::Limits limits;
     FrameLimits frames;
+    AddressRanges proxies;  // for many: each of their connections counts as a peer
     const Clock* clock = nullptr;
     Log* log = nullptr;
     DoorObserver* observer = nullptr;  // may be null, unlike clock and log
@@ -78,6 +80,8 @@ class Door {
   Door(const Options& options, std::unique_ptr<Listener> listener);
 
   absl::Status OpenRooms();
+  // Whom the limits of peers mean.
+  std::string PeerAt(const std::string& address);
   void LetIn(Descriptor client, ConnectionInfo info);
   // What the client of the connection of this name speaks.
   std::unique_ptr<ByteStream> StreamOf(Descriptor client, const std::string& name);
@@ -92,6 +96,7 @@ class Door {
   // Of the listener's thread.
   Serve serve_;
   size_t next_room_ = 0;
+  uint64_t last_of_proxies_ = 0;
 
   mutable absl::Mutex mu_;
   absl::flat_hash_map<std::string, ConnectionInfo> connections_ ABSL_GUARDED_BY(mu_);

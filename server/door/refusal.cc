@@ -9,6 +9,7 @@ namespace {
 constexpr RefusalText kTexts[] = {
     {"connections", Http2Code::kEnhanceYourCalm, "too many connections"},
     {"peer_connections", Http2Code::kEnhanceYourCalm, "too many connections of one peer"},
+    {"connection_rate", Http2Code::kEnhanceYourCalm, "too many connections in a short time"},
     {"descriptors", Http2Code::kEnhanceYourCalm, "no file descriptor left"},
     {"handshake", Http2Code::kProtocolError, "no HTTP/2 in time"},
     {"first_call", Http2Code::kNoError, "no call in time"},

@@ -11,6 +11,7 @@ enum class Refusal {
   // Of a connection that is not let in.
   kConnections,      // too many are open
   kPeerConnections,  // too many of the same peer
+  kConnectionRate,   // too many in a short time
   kDescriptors,      // the process has no file descriptor left
   // Of time.
   kHandshake,   // no HTTP/2 within the limit

@@ -1,6 +1,5 @@
 #include "server/door/reset_turns.h"
 
-#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -8,7 +7,6 @@ namespace peerage {
 
 ResetTurns::Turn ResetTurns::Take(const std::string& peer, int resets, absl::Time now) {
   absl::MutexLock lock(&mu_);
-  ForgetPeers(now);
   // They have waited longer.
   GiveTurns(now);
   Waiting one{.peer = peer, .resets = resets};
@@ -29,23 +27,17 @@ void ResetTurns::GiveUp(Turn turn) {
 }
 
 void ResetTurns::GiveTurns(absl::Time now) {
-  for (auto one = waiting_.begin(); one != waiting_.end() && all_.HasAny(now);) {
+  for (auto one = waiting_.begin(); one != waiting_.end() && all_.Has(1, now);) {
     one = Pass(one->second, now) ? waiting_.erase(one) : std::next(one);
   }
 }
 
 bool ResetTurns::Pass(const Waiting& one, absl::Time now) {
-  TokenBucket& of_peer = peers_.try_emplace(one.peer, limits_.of_peer, now).first->second;
-  if (!all_.HasAny(now) || !of_peer.HasAny(now)) return false;
+  TokenBucket& of_peer = peers_.Of(one.peer, now);
+  if (!all_.Has(1, now) || !of_peer.Has(1, now)) return false;
   all_.TakeInAdvance(one.resets);
   of_peer.TakeInAdvance(one.resets);
   return true;
-}
-
-void ResetTurns::ForgetPeers(absl::Time now) {
-  if (peers_.size() < forget_at_) return;
-  absl::erase_if(peers_, [now](auto& peer) { return peer.second.IsWhole(now); });
-  forget_at_ = std::max(forget_at_, 2 * peers_.size());
 }
 
 }  // namespace peerage

@@ -6,10 +6,10 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/token_bucket.h"
+#include "server/door/peer_buckets.h"
 
 namespace peerage {
 
@@ -29,7 +29,8 @@ class ResetTurns {
   using Turn = uint64_t;
   static constexpr Turn kNow = 0;  // there is nothing to wait for
 
-  ResetTurns(const Limits& limits, absl::Time now) : limits_(limits), all_(limits.all, now) {}
+  ResetTurns(const Limits& limits, absl::Time now)
+      : all_(limits.all, now), peers_(limits.of_peer) {}
 
   // Of a connection of this peer, which is to pass on so many cancelled calls.
   Turn Take(const std::string& peer, int resets, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
@@ -46,15 +47,9 @@ class ResetTurns {
 
   void GiveTurns(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool Pass(const Waiting& one, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Peers that have all of their allowance are as those who never took any: so that there are not
-  // more and more of them.
-  void ForgetPeers(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-
-  const Limits limits_;
   absl::Mutex mu_;
   TokenBucket all_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, TokenBucket> peers_ ABSL_GUARDED_BY(mu_);
-  size_t forget_at_ ABSL_GUARDED_BY(mu_) = 1024;  // peers
+  PeerBuckets peers_ ABSL_GUARDED_BY(mu_);
   Turn last_ ABSL_GUARDED_BY(mu_) = kNow;
   std::map<Turn, Waiting> waiting_ ABSL_GUARDED_BY(mu_);
 };

@@ -81,6 +81,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
                                        .listen_mode = options.listen_mode,
                                        .limits = options.connections,
                                        .frames = {.streams = kMaxStreamsPerConnection},
+                                       .proxies = options.proxies,
                                        .clock = &Clock::Real(),
                                        .log = parts.log,
                                        .observer = parts.door,

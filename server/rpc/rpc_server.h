@@ -40,6 +40,7 @@ struct RpcServerOptions {
   // Clients come in by a door; else gRPC listens itself, for who is behind a proxy that guards it.
   bool door = true;
   ConnectionLimits::Limits connections;
+  AddressRanges proxies;
   std::string model_name;
   std::string version;
   TraceLimits trace_limits;

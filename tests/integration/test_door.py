@@ -182,6 +182,20 @@ class GuardTest(unittest.TestCase):
                 self.assertTrue(first.ping() and second.ping())
             self.assertEqual(self.refusals(server, "peer_connections"), 1)
 
+    def test_more_connections_than_may_begin_in_a_second(self):
+        with Server("--max-new-connections", "5", model=SMALL_MODEL) as server:
+            for _ in range(100):  # five at once, one more a second
+                socket.create_connection(("127.0.0.1", int(server.grpc.rpartition(":")[2]))).close()
+            self.assertGreaterEqual(self.refusals(server, "connection_rate"), 1)
+            self.assertGreaterEqual(server.series()["peerage_door_connections_total", ()], 5)
+
+    def test_each_connection_of_a_proxy_is_a_peer(self):
+        options = ("--max-connections-per-peer", "1", "--trusted-proxies", "10.0.0.0/8,127.0.0.1")
+        with Server(*options, model=SMALL_MODEL) as server:
+            with Http2(server.grpc) as first, Http2(server.grpc) as second:
+                self.assertTrue(first.ping() and second.ping())
+            self.assertEqual(self.refusals(server, "peer_connections"), 0)
+
     def test_few_descriptors_are_few_connections_and_a_line_says_so(self):
         few = ("prlimit", "--nofile=520:520")
         with Server(model=SMALL_MODEL, wrapper=few) as server:

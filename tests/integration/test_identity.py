@@ -360,7 +360,7 @@ class TlsTest(Folder):
                 (self.own, *(self.authority.issue(f"s{i}", alternatives="DNS:localhost") for i in range(3)))]
         old = self.authority.issue("old", alternatives="DNS:localhost", days=-1)
         put(0, *good[0])
-        server = self.serve(*server_files)
+        server = self.serve(*server_files, "--max-new-connections", "100000")
         expiry = server.series()["peerage_tls_certificate_expiry_timestamp_seconds", ()]
         self.assertAlmostEqual((expiry - time.time()) / 86_400, 30, delta=1)
         ended, failures, handshakes = threading.Event(), [], [0]

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "server/door/descriptor_limit.h"
 
 namespace peerage {
@@ -23,24 +24,63 @@ TEST(PeerOfTest, IsTheHostOrTheNetworkOfOneCustomer) {
 
 TEST(ConnectionLimitsTest, BoundsConnectionsOfAPeerAndInAll) {
   ConnectionLimits limits({.connections = 3, .peer_connections = 2}, kNow);
-  EXPECT_EQ(limits.Begin("a"), std::nullopt);
-  EXPECT_EQ(limits.Begin("a"), std::nullopt);
-  EXPECT_EQ(limits.Begin("a"), Refusal::kPeerConnections);
-  EXPECT_EQ(limits.Begin("b"), std::nullopt);
-  EXPECT_EQ(limits.Begin("c"), Refusal::kConnections);
+  EXPECT_EQ(limits.Begin("a", kNow), std::nullopt);
+  EXPECT_EQ(limits.Begin("a", kNow), std::nullopt);
+  EXPECT_EQ(limits.Begin("a", kNow), Refusal::kPeerConnections);
+  EXPECT_EQ(limits.Begin("b", kNow), std::nullopt);
+  EXPECT_EQ(limits.Begin("c", kNow), Refusal::kConnections);
   limits.End("a");
-  EXPECT_EQ(limits.Begin("c"), std::nullopt);
+  EXPECT_EQ(limits.Begin("c", kNow), std::nullopt);
   EXPECT_EQ(limits.connections(), 3);
   limits.End("c");
-  EXPECT_EQ(limits.Begin("a"), std::nullopt);
-  EXPECT_EQ(limits.Begin("a"), Refusal::kConnections);
+  EXPECT_EQ(limits.Begin("a", kNow), std::nullopt);
+  EXPECT_EQ(limits.Begin("a", kNow), Refusal::kConnections);
+}
+
+TEST(ConnectionLimitsTest, AFewPeersLeaveRoomForOthers) {
+  ConnectionLimits limits({.connections = 1024, .peer_connections = 256}, kNow);
+  absl::Time now = kNow;
+  for (int i = 0; i < 1024; ++i, now += absl::Seconds(1)) {
+    for (const char* peer : {"a", "b", "c", "d"}) limits.Begin(peer, now);
+  }
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(limits.Begin(absl::StrCat("other ", i), now), std::nullopt) << i;
+  }
+}
+
+TEST(ConnectionLimitsTest, BoundsConnectionsInAShortTime) {
+  ConnectionLimits limits({.new_peer_connections = {.at_once = 20, .per_second = 2}}, kNow);
+  const auto come = [&limits](absl::Time now) {
+    const std::optional<Refusal> refusal = limits.Begin("a", now);
+    if (!refusal.has_value()) limits.End("a");
+    return refusal;
+  };
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(come(kNow), std::nullopt) << i;
+  EXPECT_EQ(come(kNow), Refusal::kConnectionRate);
+  EXPECT_EQ(limits.Begin("b", kNow), std::nullopt);
+  const absl::Time later = kNow + absl::Seconds(1);
+  EXPECT_EQ(come(later), std::nullopt);
+  EXPECT_EQ(come(later), std::nullopt);
+  EXPECT_EQ(come(later), Refusal::kConnectionRate);
+}
+
+TEST(ConnectionLimitsTest, WhoComesNowAndThenGetsInWhileOthersComeTooOften) {
+  ConnectionLimits limits({.new_connections = {.at_once = 50, .per_second = 1},
+                           .new_peer_connections = {.at_once = 20, .per_second = 1}},
+                          kNow);
+  for (int peer = 0; peer < 10; ++peer) {
+    for (int i = 0; i < 20; ++i) limits.Begin(absl::StrCat(peer), kNow);
+  }
+  EXPECT_LT(limits.connections(), 150) << "but for the first ten of each";
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(limits.Begin("rare", kNow), std::nullopt) << i;
+  EXPECT_EQ(limits.Begin("rare", kNow), Refusal::kConnectionRate);
 }
 
 TEST(ConnectionLimitsTest, BoundsCallsOfAPeerAndInAll) {
-  ConnectionLimits limits({.calls = 3, .peer_calls = 2}, kNow);
+  ConnectionLimits limits({.calls = 3}, kNow);
   EXPECT_TRUE(limits.BeginCall("a"));
   EXPECT_TRUE(limits.BeginCall("a"));
-  EXPECT_FALSE(limits.BeginCall("a"));
+  EXPECT_FALSE(limits.BeginCall("a")) << "it would leave less than it has";
   EXPECT_TRUE(limits.BeginCall("b"));
   EXPECT_FALSE(limits.BeginCall("b"));
   limits.EndCalls("a", 2);

@@ -105,6 +105,7 @@ class DoorTest : public ::testing::Test {
     serve_ = std::move(serve);
     auto door = Door::Open({.listen = {"127.0.0.1", 0},
                             .limits = limits,
+                            .proxies = proxies_,
                             .clock = &clock_,
                             .log = log_.get(),
                             .observer = &refusals_});
@@ -143,6 +144,7 @@ class DoorTest : public ::testing::Test {
     return client;
   }
 
+  AddressRanges proxies_;
   FakeClock clock_;
   std::ostringstream log_text_;
   std::unique_ptr<Log> log_ = std::make_unique<Log>(LogOptions{}, &clock_, &log_text_);
@@ -256,6 +258,25 @@ TEST_F(DoorTest, LetsInSoManyAndOthersWhenTheyHaveGone) {
   WriteAll(later.get(), Said("me now"));
   shutdown(later.get(), SHUT_WR);
   EXPECT_EQ(ReadToEnd(later.get()), Said("me now"));
+}
+
+TEST_F(DoorTest, TakesAProxysConnectionsForThoseOfManyPeers) {
+  const auto echo = [](int fd) { WriteAll(fd, ReadToEnd(fd)); };
+  const ConnectionLimits::Limits limits = {.peer_connections = 1};
+  Open(echo, limits);
+  const Descriptor first = Connect();
+  EXPECT_EQ(ReadToEnd(Connect().get()), "");
+  EXPECT_THAT(refusals_.Await(1), ElementsAre(Refusal::kPeerConnections));
+  door_.reset();
+  proxies_ = *AddressRanges::Parse("127.0.0.0/8");
+  Open(echo, limits);
+  const Descriptor second = Connect();
+  const Descriptor third = Connect();
+  for (const Descriptor* client : {&second, &third}) {
+    WriteAll(client->get(), Said("by a proxy"));
+    shutdown(client->get(), SHUT_WR);
+    EXPECT_EQ(ReadToEnd(client->get()), Said("by a proxy"));
+  }
 }
 
 TEST_F(DoorTest, TurnsCallsAwayWhileTheOthersGoOn) {
