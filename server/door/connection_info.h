@@ -8,7 +8,7 @@ namespace peerage {
 struct ConnectionInfo {
   // As gRPC writes it: "ipv4:127.0.0.1:4711", "ipv6:[::1]:4711" or "unix:".
   std::string address;
-  // Whom a verified certificate names (tls_stream.h); empty without one, and until then.
+  // Whom a verified certificate names (tls_stream.h); empty without one.
   std::string principal = {};
 };
 

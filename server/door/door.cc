@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "server/door/handshakes.h"
 #include "server/door/listener.h"
 #include "server/door/room.h"
 #include "server/door/socket_pair.h"
@@ -13,7 +14,7 @@ namespace peerage {
 namespace {
 
 // A loop relays more than gRPC on its threads can serve; the second is for a moment when the first
-// is busy with something long, such as the signatures of many handshakes.
+// is busy with something long.
 constexpr int kRooms = 2;
 
 }  // namespace
@@ -23,6 +24,7 @@ absl::StatusOr<std::unique_ptr<Door>> Door::Open(const Options& options) {
                    Listener::Bind(options.listen, options.listen_mode));
   std::unique_ptr<Door> door(new Door(options, std::move(listener)));
   RETURN_IF_ERROR(door->OpenRooms());
+  RETURN_IF_ERROR(door->OpenHandshakes());
   return door;
 }
 
@@ -42,8 +44,16 @@ absl::Status Door::OpenRooms() {
   return absl::OkStatus();
 }
 
+absl::Status Door::OpenHandshakes() {
+  if (options_.tls == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(handshakes_,
+                   Handshakes::Open({.clock = options_.clock, .limit = options_.frames.handshake}));
+  return absl::OkStatus();
+}
+
 Door::~Door() {
   if (!rooms_.empty()) StopListening();
+  handshakes_.reset();
   rooms_.clear();
 }
 
@@ -61,7 +71,7 @@ void Door::Start(Serve serve) {
     listener_->Start(
         loop,
         [this](Descriptor client, ConnectionInfo info) {
-          LetIn(std::move(client), std::move(info));
+          OnClient(std::move(client), std::move(info));
         },
         [this](const ConnectionInfo& info) { OnRefusal(Refusal::kDescriptors, info.address); });
   });
@@ -69,6 +79,7 @@ void Door::Start(Serve serve) {
 
 void Door::StopListening() {
   rooms_.front()->loop().Run([this] { listener_->Stop(); });
+  if (handshakes_ != nullptr) handshakes_->EndAll();
 }
 
 bool Door::AwaitEnd(absl::Time deadline) {
@@ -82,41 +93,50 @@ std::string Door::PeerAt(const std::string& address) {
   return absl::StrCat("proxy ", ++last_of_proxies_);
 }
 
-void Door::LetIn(Descriptor client, ConnectionInfo info) {
-  const std::string address = info.address;
-  const std::string peer = PeerAt(address);
-  if (const std::optional<Refusal> refusal = limits_.Begin(peer, options_.clock->Now())) {
-    return OnRefusal(*refusal, address);
+void Door::OnClient(Descriptor client, ConnectionInfo info) {
+  const std::string peer = PeerAt(info.address);
+  if (const auto refusal = limits_.Begin(peer, options_.clock->Now())) {
+    return OnRefusal(*refusal, info.address);
   }
+  if (handshakes_ == nullptr) {
+    return LetIn(std::make_unique<PlainStream>(std::move(client)), info, peer);
+  }
+  handshakes_->Add(std::make_unique<TlsStream>(std::move(client), *options_.tls->Get()),
+                   {.on_done =
+                        [this, info, peer](std::unique_ptr<TlsStream> stream) {
+                          const ConnectionInfo known{info.address, stream->principal()};
+                          LetIn(std::move(stream), known, peer);
+                        },
+                    .on_late =
+                        [this, info, peer] {
+                          limits_.End(peer);
+                          OnRefusal(Refusal::kHandshake, info.address);
+                        },
+                    .on_failed = [this, peer] { limits_.End(peer); }});
+}
+
+void Door::LetIn(std::unique_ptr<ByteStream> client, const ConnectionInfo& info,
+                 const std::string& peer) {
   std::optional<SocketPair> pair = MakeSocketPair();
   if (!pair.has_value()) {
     limits_.End(peer);
-    return OnRefusal(Refusal::kDescriptors, address);
+    return OnRefusal(Refusal::kDescriptors, info.address);
   }
   const std::string name = pair->name;
   {
     absl::MutexLock lock(&mu_);
-    connections_[name] = std::move(info);
+    connections_[name] = info;
   }
   if (options_.observer != nullptr) options_.observer->OnConnected();
   Descriptor theirs = std::move(pair->theirs);
   rooms_[next_room_++ % rooms_.size()]->Add(
-      StreamOf(std::move(client), name), *std::move(pair), peer,
-      [this, address](Refusal refusal) { OnRefusal(refusal, address); },
+      std::move(client), *std::move(pair), peer,
+      [this, address = info.address](Refusal refusal) { OnRefusal(refusal, address); },
       [this, peer, name] {
         limits_.End(peer);
         OnEnd(name);
       });
   serve_(std::move(theirs));
-}
-
-std::unique_ptr<ByteStream> Door::StreamOf(Descriptor client, const std::string& name) {
-  if (options_.tls == nullptr) return std::make_unique<PlainStream>(std::move(client));
-  return std::make_unique<TlsStream>(std::move(client), *options_.tls->Get(),
-                                     [this, name](std::string principal) {
-                                       absl::MutexLock lock(&mu_);
-                                       connections_[name].principal = std::move(principal);
-                                     });
 }
 
 void Door::OnRefusal(Refusal refusal, const std::string& address) {

@@ -27,6 +27,7 @@
 
 namespace peerage {
 
+class Handshakes;
 class Listener;
 class Room;
 
@@ -80,11 +81,13 @@ class Door {
   Door(const Options& options, std::unique_ptr<Listener> listener);
 
   absl::Status OpenRooms();
+  absl::Status OpenHandshakes();
   // Whom the limits of peers mean.
   std::string PeerAt(const std::string& address);
-  void LetIn(Descriptor client, ConnectionInfo info);
-  // What the client of the connection of this name speaks.
-  std::unique_ptr<ByteStream> StreamOf(Descriptor client, const std::string& name);
+  // Somebody knocks, and somebody comes in.
+  void OnClient(Descriptor client, ConnectionInfo info);
+  void LetIn(std::unique_ptr<ByteStream> client, const ConnectionInfo& info,
+             const std::string& peer);
   // Tells of it.
   void OnRefusal(Refusal refusal, const std::string& address);
   void OnEnd(const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
@@ -94,13 +97,15 @@ class Door {
   const std::unique_ptr<Listener> listener_;
   ConnectionLimits limits_;
   // Of the listener's thread.
+  uint64_t last_of_proxies_ = 0;
+  // Of the handshakes' thread, or the listener's where there are none.
   Serve serve_;
   size_t next_room_ = 0;
-  uint64_t last_of_proxies_ = 0;
 
   mutable absl::Mutex mu_;
   absl::flat_hash_map<std::string, ConnectionInfo> connections_ ABSL_GUARDED_BY(mu_);
   std::vector<std::unique_ptr<Room>> rooms_;  // the first has the listener
+  std::unique_ptr<Handshakes> handshakes_;    // with TLS
 };
 
 }  // namespace peerage

@@ -4,6 +4,7 @@
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -12,8 +13,6 @@
 
 namespace peerage {
 namespace {
-
-constexpr size_t kMostEarlyBytes = 32 << 10;
 
 std::string TextOf(const ASN1_STRING* text) {
   return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
@@ -57,21 +56,48 @@ std::string CertificateName(X509* certificate) {
   return UnlessSpiffe(dns_names.empty() ? CommonName(certificate) : dns_names.front());
 }
 
-TlsStream::TlsStream(Descriptor socket, const TlsContext& context,
-                     std::function<void(std::string)> on_handshake)
-    : socket_(std::move(socket)),
-      ssl_(SSL_new(context.get())),
-      on_handshake_(std::move(on_handshake)) {
+TlsStream::TlsStream(Descriptor socket, const TlsContext& context)
+    : socket_(std::move(socket)), ssl_(SSL_new(context.get())) {
   if (ssl_ != nullptr) SSL_set_fd(ssl_.get(), socket_.get());
 }
 
+Transfer::Result TlsStream::Shake() {
+  if (refused_) return Discard();
+  if (ssl_ == nullptr) return Refuse();
+  ERR_clear_error();
+  const int accepted = SSL_accept(ssl_.get());
+  if (accepted == 1) return HasHttp2() ? Transfer::kMoved : Refuse();
+  return ResultOf(accepted) == Transfer::kBlocked ? Transfer::kBlocked : Refuse();
+}
+
+bool TlsStream::HasHttp2() const {
+  const unsigned char* protocol = nullptr;
+  unsigned int size = 0;
+  SSL_get0_alpn_selected(ssl_.get(), &protocol, &size);
+  return absl::string_view(reinterpret_cast<const char*>(protocol), size) == "h2";
+}
+
+// Closing at once would reset the connection while the client still sends, and the alert that says
+// why would be lost.
+Transfer::Result TlsStream::Refuse() {
+  refused_ = true;
+  shutdown(socket_.get(), SHUT_WR);
+  return Discard();
+}
+
+Transfer::Result TlsStream::Discard() const {
+  std::array<char, 4096> ignored;
+  const ssize_t read = recv(socket_.get(), ignored.data(), ignored.size(), 0);
+  const bool waits = read > 0 || (read < 0 && (errno == EAGAIN || errno == EINTR));
+  return waits ? Transfer::kBlocked : Transfer::kEnded;
+}
+
+std::string TlsStream::principal() const {
+  X509* certificate = SSL_get0_peer_certificate(ssl_.get());
+  return certificate == nullptr ? "" : CertificateName(certificate);
+}
+
 Transfer TlsStream::Read(absl::Span<char> into) {
-  if (!established_ && !refused_) {
-    const Transfer::Result shaken = Shake();
-    if (shaken == Transfer::kBlocked) return {shaken};
-    if (shaken != Transfer::kMoved) Refuse();
-  }
-  if (refused_) return Discard(into);
   ERR_clear_error();
   const int read = SSL_read(ssl_.get(), into.data(), static_cast<int>(into.size()));
   if (read > 0) return {Transfer::kMoved, static_cast<size_t>(read)};
@@ -79,12 +105,6 @@ Transfer TlsStream::Read(absl::Span<char> into) {
 }
 
 Transfer TlsStream::Write(absl::string_view bytes) {
-  if (refused_) return {Transfer::kFailed};
-  if (!established_) {
-    if (early_.size() + bytes.size() > kMostEarlyBytes) return {Transfer::kFailed};
-    early_.append(bytes.data(), bytes.size());
-    return {Transfer::kMoved, bytes.size()};
-  }
   ERR_clear_error();
   const int written = SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
   if (written > 0) return {Transfer::kMoved, static_cast<size_t>(written)};
@@ -93,45 +113,8 @@ Transfer TlsStream::Write(absl::string_view bytes) {
 
 void TlsStream::EndWriting() {
   ERR_clear_error();
-  if (established_) SSL_shutdown(ssl_.get());
+  SSL_shutdown(ssl_.get());
   shutdown(socket_.get(), SHUT_WR);
-}
-
-// Closing at once would reset the connection while the client still sends, and the alert that says
-// why would be lost.
-void TlsStream::Refuse() {
-  refused_ = true;
-  early_.clear();
-  shutdown(socket_.get(), SHUT_WR);
-}
-
-Transfer TlsStream::Discard(absl::Span<char> into) const {
-  const ssize_t read = recv(socket_.get(), into.data(), into.size(), 0);
-  const bool waits = read > 0 || (read < 0 && (errno == EAGAIN || errno == EINTR));
-  return {waits ? Transfer::kBlocked : Transfer::kEnded};
-}
-
-Transfer::Result TlsStream::Shake() {
-  if (ssl_ == nullptr) return Transfer::kFailed;
-  ERR_clear_error();
-  const int accepted = SSL_accept(ssl_.get());
-  if (accepted != 1) {
-    const Transfer::Result result = ResultOf(accepted);
-    return result == Transfer::kBlocked ? result : Transfer::kFailed;
-  }
-  const unsigned char* protocol = nullptr;
-  unsigned int size = 0;
-  SSL_get0_alpn_selected(ssl_.get(), &protocol, &size);
-  if (absl::string_view(reinterpret_cast<const char*>(protocol), size) != "h2") {
-    return Transfer::kFailed;
-  }
-  X509* certificate = SSL_get0_peer_certificate(ssl_.get());
-  on_handshake_(certificate == nullptr ? "" : CertificateName(certificate));
-  established_ = true;
-  // Into a socket to which nothing but the handshake was written.
-  const std::string early = std::exchange(early_, {});
-  if (early.empty()) return Transfer::kMoved;
-  return Write(early).bytes == early.size() ? Transfer::kMoved : Transfer::kFailed;
 }
 
 Transfer::Result TlsStream::ResultOf(int returned) const {

@@ -2,7 +2,6 @@
 
 #include <openssl/ssl.h>
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,18 +11,26 @@
 
 namespace peerage {
 
-// The server's end of a TLS connection, over a socket that does not block. Reading does the
-// handshake; who does not speak HTTP/2 by ALPN, or shows no certificate where one is asked for,
-// is refused in it: what he still sends is thrown away until he hears of that. What is written
-// before its end waits here: a server's first words, which are few.
+// The server's end of a TLS connection, over a socket that does not block: first its handshake,
+// then what is sent through it.
 //
-// Threads: one.
+// Threads: one at a time.
 class TlsStream final : public ByteStream {
  public:
-  // `on_handshake` is told once, before anything is read, whom the client's verified certificate
-  // names (see CertificateName); "" without one.
-  TlsStream(Descriptor socket, const TlsContext& context,
-            std::function<void(std::string principal)> on_handshake);
+  TlsStream(Descriptor socket, const TlsContext& context);
+
+  // Goes on with the handshake. kMoved once it is done; kBlocked until the socket is readable, or
+  // writable where it wants to write. Who does not speak HTTP/2 by ALPN, or shows no certificate
+  // where one is asked for, is refused: what he still sends is thrown away until he hears of that
+  // and ends (kEnded).
+  Transfer::Result Shake();
+  bool wants_to_write() const { return !refused_ && SSL_want_write(ssl_.get()); }
+  bool refused() const { return refused_; }
+
+  // The rest is for when the handshake is done.
+
+  // Whom the client's verified certificate names (see CertificateName); "" without one.
+  std::string principal() const;
 
   int fd() const override { return socket_.get(); }
   Transfer Read(absl::Span<char> into) override;
@@ -35,18 +42,14 @@ class TlsStream final : public ByteStream {
     void operator()(SSL* owned) const { SSL_free(owned); }
   };
 
-  // kMoved once the handshake is done and what waited is written.
-  Transfer::Result Shake();
-  void Refuse();
-  Transfer Discard(absl::Span<char> into) const;
+  bool HasHttp2() const;
+  Transfer::Result Refuse();
+  Transfer::Result Discard() const;
   Transfer::Result ResultOf(int returned) const;
 
   const Descriptor socket_;
-  const std::unique_ptr<SSL, Free> ssl_;
-  const std::function<void(std::string)> on_handshake_;
-  bool established_ = false;
+  const std::unique_ptr<SSL, Free> ssl_;  // null where there was no memory for it
   bool refused_ = false;
-  std::string early_;  // written before the handshake's end
 };
 
 // Whom a certificate names: its only SPIFFE id, else its first DNS name, else its only common name;
