@@ -35,7 +35,8 @@ absl::StatusOr<ListenAddress> ParseUnix(absl::string_view path) {
   return ListenAddress{.path = std::string(path)};
 }
 
-// A server that was killed leaves its socket behind, to which nobody can connect.
+// A server that was killed leaves its socket behind, where nobody listens. All else that keeps us
+// from connecting, such as a mode, or too many who wait to be let in, is no sign of that.
 absl::Status CheckSocketFile(const ListenAddress& address) {
   struct stat file = {};
   if (lstat(address.path.c_str(), &file) != 0) {
@@ -47,12 +48,12 @@ absl::Status CheckSocketFile(const ListenAddress& address) {
   sockaddr_un name = {};
   name.sun_family = AF_UNIX;
   address.path.copy(name.sun_path, sizeof(name.sun_path) - 1);
-  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (descriptor < 0) return CannotListen(address, std::strerror(errno));
-  const bool somebody_listens =
-      connect(descriptor, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0;
+  const int connected = connect(descriptor, reinterpret_cast<const sockaddr*>(&name), sizeof(name));
+  const int reason = connected == 0 || errno == EAGAIN ? EADDRINUSE : errno;
   close(descriptor);
-  return somebody_listens ? CannotListen(address, std::strerror(EADDRINUSE)) : absl::OkStatus();
+  return reason == ECONNREFUSED ? absl::OkStatus() : CannotListen(address, std::strerror(reason));
 }
 
 }  // namespace

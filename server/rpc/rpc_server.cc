@@ -6,7 +6,9 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
+#include <sys/stat.h>
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -58,6 +60,18 @@ void UseFewSynchronousThreads(grpc::ServerBuilder& builder) {
   builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
 }
+
+// While it is there, files that the process makes have this mode.
+class ModeOfNewFiles {
+ public:
+  explicit ModeOfNewFiles(unsigned mode) : mask_before_(umask(~mode & 0777)) {}
+  ~ModeOfNewFiles() { umask(mask_before_); }
+  ModeOfNewFiles(const ModeOfNewFiles&) = delete;
+  ModeOfNewFiles& operator=(const ModeOfNewFiles&) = delete;
+
+ private:
+  const mode_t mask_before_;
+};
 
 // What these libraries do once for the whole process. Protocol Buffers would print on stderr what
 // clients make it print, and nothing that helps.
@@ -151,7 +165,12 @@ absl::Status RpcServer::Serve(const RpcServerOptions& options) {
                                          .calls = &calls_,
                                          .readers = readers_}));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
-  server_ = builder.BuildAndStart();
+  {
+    // Where gRPC makes the socket, this alone says who may connect.
+    std::optional<ModeOfNewFiles> mode;
+    if (door_ == nullptr && address_.is_unix()) mode.emplace(options.listen_mode);
+    server_ = builder.BuildAndStart();
+  }
   if (server_ == nullptr || (door_ == nullptr && address_.port == 0)) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen.ToString(),
                                                ": the port is in use or the host not ours"));

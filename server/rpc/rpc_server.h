@@ -36,7 +36,7 @@ namespace peerage {
 
 struct RpcServerOptions {
   ListenAddress listen{"127.0.0.1", 50051};  // port 0 takes a free one
-  unsigned listen_mode = 0600;               // of the file of a Unix socket; with a door only
+  unsigned listen_mode = 0600;               // of the file of a Unix socket
   // Clients come in by a door; else gRPC listens itself, for who is behind a proxy that guards it.
   bool door = true;
   ConnectionLimits::Limits connections;

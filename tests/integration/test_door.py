@@ -222,6 +222,16 @@ class GuardTest(unittest.TestCase):
                 self.assertEqual(server.wait(), 0)
             self.assertFalse(path.exists())
 
+    def test_a_unix_socket_of_grpc_has_that_mode_too(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "grpc.sock")
+            options = ("--door", "off", "--listen", f"unix:{path}", "--listen-mode", "620")
+            with Server(*options, model=SMALL_MODEL) as server:
+                self.assertEqual(stat.filemode(path.stat().st_mode), "srw--w----")
+                self.assertEqual(server.run("status").returncode, 0)
+                server.terminate()
+                self.assertEqual(server.wait(), 0)
+
     def test_without_the_door_grpc_listens_itself(self):
         with Server("--door", "off", model=SMALL_MODEL) as server:
             with grpc.insecure_channel(server.grpc) as channel:
