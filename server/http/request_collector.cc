@@ -11,7 +11,6 @@ namespace peerage {
 namespace {
 
 constexpr absl::string_view kHeadEnd = "\r\n\r\n";
-constexpr absl::string_view kLastChunk = "0\r\n\r\n";
 // What chunks may take beside what they hold.
 constexpr size_t kChunkOverhead = 64 << 10;
 
@@ -25,15 +24,14 @@ bool RequestCollector::Add(absl::string_view bytes) {
     if (end == std::string::npos) return text_.size() > kMaxHeadBytes;
     head_bytes_ = end + kHeadEnd.size();
     ReadHead();
+    bytes = absl::string_view(text_).substr(head_bytes_);
   }
-  return BodyIsWhole();
+  return BodyIsWhole(bytes);
 }
 
-bool RequestCollector::BodyIsWhole() const {
+bool RequestCollector::BodyIsWhole(absl::string_view bytes) {
   const size_t there = text_.size() - head_bytes_;
-  if (in_chunks_) {
-    return there > max_body_bytes_ + kChunkOverhead || absl::EndsWith(text_, kLastChunk);
-  }
+  if (in_chunks_) return chunks_.Add(bytes) || there > max_body_bytes_ + kChunkOverhead;
   return body_bytes_ > max_body_bytes_ || there >= body_bytes_;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "server/http/chunked_body.h"
 
 namespace peerage {
 
@@ -24,7 +25,8 @@ class RequestCollector {
   std::string Take() { return std::move(text_); }
 
  private:
-  bool BodyIsWhole() const;
+  // Of the body, these came last.
+  bool BodyIsWhole(absl::string_view bytes);
   void ReadHead();
 
   const size_t max_body_bytes_;
@@ -32,6 +34,7 @@ class RequestCollector {
   size_t head_bytes_ = 0;  // 0: not yet known
   size_t body_bytes_ = 0;
   bool in_chunks_ = false;
+  ChunkedBody chunks_;
 };
 
 }  // namespace peerage

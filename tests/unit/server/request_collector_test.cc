@@ -36,6 +36,29 @@ TEST(RequestCollectorTest, WaitsForTheLastChunk) {
   EXPECT_EQ(BytesWaitedFor(post + "3\r\nabc\r\n0\r\n\r\n"), post.size() + 13);
 }
 
+TEST(RequestCollectorTest, TakesNothingElseForTheLastChunk) {
+  const std::string post = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX-Count: 10\r\n\r\n";
+  EXPECT_EQ(BytesWaitedFor(post), 0u) << "a head that ends like it";
+  const std::string content = "5\r\n0\r\n\r\n\r\n";
+  EXPECT_EQ(BytesWaitedFor(post + content), 0u) << "content that ends like it";
+  EXPECT_EQ(BytesWaitedFor(post + content + "0\r\n\r\n"), post.size() + content.size() + 5);
+  EXPECT_EQ(BytesWaitedFor(post + "10\r\n\r\n"), 0u) << "a size that ends like it";
+}
+
+TEST(RequestCollectorTest, KnowsExtensionsAndTrailersOfChunks) {
+  const std::string post = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string body = "0A ;name=value\r\n0123456789\r\n00\r\nX-Trailer: 0\r\n\r\n";
+  EXPECT_EQ(BytesWaitedFor(post + body + "more"), post.size() + body.size());
+}
+
+TEST(RequestCollectorTest, WaitsForNoChunksThatAreBroken) {
+  const std::string post = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const std::string broken :
+       {"x\r\n", "-1\r\n", "0x1\r\n", "\r\n", "ffffffffffffffffffff\r\n", "3\r\nabcd\r\n"}) {
+    EXPECT_EQ(BytesWaitedFor(post + broken), post.size() + broken.size()) << broken;
+  }
+}
+
 TEST(RequestCollectorTest, WaitsForNothingTooLarge) {
   EXPECT_EQ(BytesWaitedFor(std::string(1 << 20, 'x')), RequestCollector::kMaxHeadBytes + 1);
   const std::string large = "POST / HTTP/1.1\r\nContent-Length: 101\r\n\r\n";
