@@ -6,6 +6,8 @@
 namespace peerage {
 namespace {
 
+using Stage = AdminPlace::Stage;
+
 constexpr absl::Duration kRequestTimeout = absl::Seconds(3);
 // Who takes nothing for so long, or does not keep up for so long, gets no more.
 constexpr absl::Duration kStallTimeout = absl::Seconds(2);
@@ -22,7 +24,8 @@ AdminConnection::AdminConnection(Parts parts)
       writable_callback_([this] { Send(); }),
       readable_(parts_.loop->Watch(parts_.client->fd(), EV_READ, &readable_callback_)),
       writable_(parts_.loop->Watch(parts_.client->fd(), EV_WRITE, &writable_callback_)),
-      end_by_(parts_.clock->Now() + kRequestTimeout) {
+      end_by_(parts_.clock->Now() + kRequestTimeout),
+      stage_since_(parts_.clock->Now()) {
   event_add(readable_.get(), nullptr);
 }
 
@@ -41,23 +44,28 @@ void AdminConnection::OnReadable() {
   const Transfer read = parts_.client->Read(absl::MakeSpan(part));
   if (read.result == Transfer::kBlocked) return;
   if (read.result == Transfer::kMoved) {
-    if (!asked_ && request_.Add({part.data(), read.bytes})) Ask();
+    if (stage_ == Stage::kAsking && request_.Add({part.data(), read.bytes})) Ask();
     return;
   }
   event_del(readable_.get());
   client_ended_ = true;
-  if (read.result == Transfer::kFailed || !asked_ || answered_) return End();
+  if (read.result == Transfer::kFailed || stage_ != Stage::kAnswering) return End();
   parts_.buffer->EndSource();
 }
 
 void AdminConnection::Ask() {
-  asked_ = true;
+  Reach(Stage::kAnswering);
   end_by_ = absl::InfiniteFuture();
   parts_.answer(request_.Take(), parts_.buffer);
 }
 
+void AdminConnection::Reach(Stage stage) {
+  stage_ = stage;
+  stage_since_ = parts_.clock->Now();
+}
+
 void AdminConnection::Send() {
-  if (ended_ || answered_) return;
+  if (ended_ || stage_ == Stage::kAnswered) return;
   const AnswerBuffer::State state = parts_.buffer->Send(*parts_.client);
   const absl::Time now = parts_.clock->Now();
   if (state.sent > 0 || !behind_) sent_at_ = now;
@@ -71,7 +79,7 @@ void AdminConnection::Send() {
   if (!state.finished) return;
   event_del(writable_.get());
   behind_ = false;
-  answered_ = true;
+  Reach(Stage::kAnswered);
   parts_.client->EndWriting();
   end_by_ = now + kLinger;
   if (client_ended_) End();

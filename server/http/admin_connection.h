@@ -9,6 +9,7 @@
 #include "server/door/byte_stream.h"
 #include "server/door/event_loop.h"
 #include "server/engine/clock.h"
+#include "server/http/admin_places.h"
 #include "server/http/answer_buffer.h"
 #include "server/http/request_collector.h"
 
@@ -36,8 +37,10 @@ class AdminConnection {
   // Whoever makes the answer is told that nobody reads it.
   ~AdminConnection();
 
-  // Whether the request is there.
-  bool asked() const { return asked_; }
+  // `id` and `peer` are the caller's to know.
+  AdminPlace place(uint64_t id, const std::string& peer) const {
+    return {.id = id, .peer = peer, .stage = stage_, .since = stage_since_};
+  }
   // To be called several times a second.
   void OnTick();
   // Sends what the buffer has.
@@ -47,6 +50,7 @@ class AdminConnection {
  private:
   void OnReadable();
   void Ask();
+  void Reach(AdminPlace::Stage stage);
 
   const Parts parts_;
   RequestCollector request_;
@@ -57,9 +61,9 @@ class AdminConnection {
   absl::Time end_by_;        // of what it waits for now
   absl::Time behind_since_;  // when something was left unsent
   absl::Time sent_at_;       // when something was sent last
-  bool asked_ = false;
+  AdminPlace::Stage stage_ = AdminPlace::Stage::kAsking;
+  absl::Time stage_since_;
   bool client_ended_ = false;
-  bool answered_ = false;
   bool behind_ = false;
   bool ended_ = false;
 };

@@ -4,14 +4,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/status_macros.h"
+#include "server/door/connection_limits.h"
 #include "server/door/event_loop.h"
 #include "server/door/listener.h"
 #include "server/http/admin_connection.h"
@@ -22,7 +23,6 @@ namespace peerage {
 namespace {
 
 constexpr int kThreads = 2;  // for what is not streamed
-constexpr size_t kMostConnections = 256;
 constexpr absl::Duration kTick = absl::Milliseconds(250);
 
 void NotFound(httplib::Response& response) { response.status = 404; }
@@ -117,7 +117,10 @@ class AdminServer::Port {
     loop_->Run([this] {
       tick_ = loop_->Every(kTick, &tick_callback_);
       listener_->Start(
-          *loop_, [this](Descriptor client, const ConnectionInfo&) { LetIn(std::move(client)); },
+          *loop_,
+          [this](Descriptor client, const ConnectionInfo& info) {
+            LetIn(std::move(client), PeerOf(info.address));
+          },
           [](const ConnectionInfo&) {});
     });
     return absl::OkStatus();
@@ -126,30 +129,37 @@ class AdminServer::Port {
   const ListenAddress& address() const { return address_; }
 
  private:
-  // The oldest of those who have not asked yet makes place: who asks at once always gets in.
-  void LetIn(Descriptor client) {
-    if (connections_.size() >= kMostConnections) {
-      const auto idle = std::find_if(connections_.begin(), connections_.end(),
-                                     [](const auto& one) { return !one.second->asked(); });
-      if (idle == connections_.end()) return;
-      connections_.erase(idle);
-    }
+  struct Connected {
+    std::string peer;
+    std::unique_ptr<AdminConnection> connection;
+  };
+
+  void LetIn(Descriptor client, const std::string& peer) {
+    std::vector<AdminPlace> places;
+    for (const auto& [id, one] : connections_)
+      places.push_back(one.connection->place(id, one.peer));
+    const Admission admission = Admit(peer, places);
+    if (!admission.may_come) return;
+    if (admission.goes.has_value()) connections_.erase(*admission.goes);
     const uint64_t id = next_id_++;
     const auto on_loop = [this, id](void (AdminConnection::*what)()) {
       loop_->Post([this, id, what] {
         const auto found = connections_.find(id);
-        if (found != connections_.end()) (found->second.get()->*what)();
+        if (found != connections_.end()) (found->second.connection.get()->*what)();
       });
     };
-    connections_[id] = std::make_unique<AdminConnection>(AdminConnection::Parts{
-        .loop = loop_.get(),
-        .clock = &Clock::Real(),
-        .client = std::make_unique<PlainStream>(std::move(client)),
-        .max_body_bytes = kMaxBodyBytes,
-        .answer = [this](std::string request,
-                         std::shared_ptr<AnswerBuffer> answer) { Answer(request, answer); },
-        .buffer = std::make_shared<AnswerBuffer>([on_loop] { on_loop(&AdminConnection::Send); }),
-        .on_end = [this, id] { loop_->Post([this, id] { connections_.erase(id); }); }});
+    connections_[id] = {
+        peer,
+        std::make_unique<AdminConnection>(AdminConnection::Parts{
+            .loop = loop_.get(),
+            .clock = &Clock::Real(),
+            .client = std::make_unique<PlainStream>(std::move(client)),
+            .max_body_bytes = kMaxBodyBytes,
+            .answer = [this](std::string request,
+                             std::shared_ptr<AnswerBuffer> answer) { Answer(request, answer); },
+            .buffer =
+                std::make_shared<AnswerBuffer>([on_loop] { on_loop(&AdminConnection::Send); }),
+            .on_end = [this, id] { loop_->Post([this, id] { connections_.erase(id); }); }})};
   }
 
   void Answer(const std::string& request, const std::shared_ptr<AnswerBuffer>& answer) {
@@ -163,7 +173,7 @@ class AdminServer::Port {
   }
 
   void Tick() {
-    for (const auto& [id, connection] : connections_) connection->OnTick();
+    for (const auto& [id, one] : connections_) one.connection->OnTick();
     listener_->OnTick();
   }
 
@@ -191,8 +201,8 @@ class AdminServer::Port {
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<httplib::ThreadPool> answerers_;
-  // Of the loop's thread; by age.
-  std::map<uint64_t, std::unique_ptr<AdminConnection>> connections_;
+  // Of the loop's thread.
+  std::map<uint64_t, Connected> connections_;
   uint64_t next_id_ = 0;
   const std::function<void()> tick_callback_ = [this] { Tick(); };
   Event tick_;

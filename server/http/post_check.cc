@@ -29,7 +29,7 @@ bool IsJson(absl::string_view content_type) {
   return absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(type), "application/json");
 }
 
-AdminResponse Refusal(int status, absl::string_view why) {
+AdminResponse RefuseWith(int status, absl::string_view why) {
   return {.status = status, .body = absl::StrCat(why, "\n")};
 }
 
@@ -39,12 +39,13 @@ std::optional<AdminResponse> RefusePost(const PostHeaders& headers, const Listen
   const bool own_page = headers.origin.empty() || headers.origin == "http://" + headers.host ||
                         headers.origin == "https://" + headers.host;
   if (!own_page || (!headers.fetch_site.empty() && headers.fetch_site != "same-origin")) {
-    return Refusal(403, "only this server's own pages may do that");
+    return RefuseWith(403, "only this server's own pages may do that");
   }
   if (IsLoopback(listen.host) && !headers.host.empty() && !IsLoopback(WithoutPort(headers.host))) {
-    return Refusal(403, "this server is to be called by a loopback address: see --admin-listen");
+    return RefuseWith(403, "this server is to be called by a loopback address: see --admin-listen");
   }
-  if (!IsJson(headers.content_type)) return Refusal(415, "Content-Type must be application/json");
+  if (!IsJson(headers.content_type))
+    return RefuseWith(415, "Content-Type must be application/json");
   return std::nullopt;
 }
 

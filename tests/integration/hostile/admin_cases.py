@@ -44,6 +44,14 @@ def idle_admin_connections(attacker):
     attacker.hold(3)
 
 
+@case("1,000 connections to the admin port that have their answers and stay, of one who stays", stays=True, ended=True)
+def answered_and_kept(attacker):
+    for _ in range(5):
+        for _ in range(200):
+            attacker.raw(admin=True).send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        attacker.hold(0.3)
+
+
 @case("8 connections kept alive without a request", without_door=False)
 def kept_alive(attacker):
     each(attacker, [b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"] * 8, 3)

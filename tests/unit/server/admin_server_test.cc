@@ -141,6 +141,13 @@ TEST_F(SlowClientsTest, MakePlaceForOthersWhenTheyAreMany) {
   EXPECT_EQ(ReadToEnd(idle.front()), "");
 }
 
+TEST_F(SlowClientsTest, MakePlaceOnceTheyHaveTheirAnswers) {
+  std::vector<Descriptor> stay;
+  for (int i = 0; i < 300; ++i) stay.push_back(Send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"));
+  for (const Descriptor& client : stay) ReadToEnd(client);
+  ExpectPromptAnswer();
+}
+
 TEST_F(SlowClientsTest, AreNotWaitedForLong) { EXPECT_EQ(ReadToEnd(Send("GET /hea")), ""); }
 
 TEST_F(SlowClientsTest, AreAnsweredInPiecesOfAnySize) {
