@@ -317,8 +317,66 @@ def make_door():
     write("door_fuzz", "http1", pieces(("client", b"GET / HTTP/1.1\r\n\r\n")))
 
 
+def varint(value):
+    head = bytes([value & 0x7f | (0x80 if value > 0x7f else 0)])
+    return head + varint(value >> 7) if value > 0x7f else head
+
+
+def field(number, value):
+    """Of a protobuf message: a number, or a float, or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def make_requests():
+    """Messages of clients; see request_fuzz.cc."""
+    text = {"text": "once upon"}
+    control = {"layers": [
+        {"layer": 0, "kind": "EXPERT_LAYER_KIND_PEER", "masked_ids": [1, 17], "bias": {"3": -1.5}, "top_k": 2},
+        {"layer": 1, "kind": "EXPERT_LAYER_KIND_MIXTURE_FFN", "masked_ids": [2]}]}
+    everything = {
+        "model": "fake", "prompt": text,
+        "sampling": {"temperature": 0.5, "top_k": 4, "top_p": 0.9, "min_p": 0.1, "seed": "7", "candidates": 2,
+                     "repetition_penalty": 1.1, "frequency_penalty": -2, "presence_penalty": 2,
+                     "logit_bias": {"3": 1, "31": -100}},
+        "stopping": {"max_tokens": 20, "min_tokens": 2, "stop": ["end"], "stop_token_ids": [5], "ignore_eos": True},
+        "output": {"logprobs": 20, "prompt_logprobs": True, "expert_trace": "EXPERT_TRACE_LEVEL_FULL"},
+        "scheduling": {"priority": -100, "tenant": "a", "queue_timeout": "1.5s", "cache_salt": "b"},
+        "expert_control": control, "hidden_states": {"layers": [0, 3], "positions": [0, 9], "prompt": True}}
+    chat = {"prompt": {"chat": {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant"}]}}}
+    going_on = {"prompt": {"token_ids": {"ids": [1, 2]}, "add_bos": True}, "generated_token_ids": {"ids": [4, 0]},
+                "sampling": {"seed": "1"}}
+    forced = {"prompt": {"token_ids": {"ids": [1, 2]}}, "expert_control": {"layers": [
+        {"layer": 1, "kind": "EXPERT_LAYER_KIND_MIXTURE_FFN",
+         "forced": {"tokens": 1, "heads": 1, "top_k": 2, "expert_ids": "AAAAAAEAAAA="}}]}}
+    wrong = {"model": "fake", "sampling": {"temperature": "NaN", "top_p": 0, "candidates": 17, "min_p": "Infinity"},
+             "stopping": {"max_tokens": 0, "stop": [""] * 17}, "output": {"logprobs": 21}}
+    score = {"context": text, "continuations": [{"text": " a"}, {"token_ids": {"ids": [3, 4]}}], "logprobs": 3,
+             "expert_trace": "EXPERT_TRACE_LEVEL_SUMMARY", "hidden_states": {"layers": [1], "generated": True}}
+    for name, kind, message in [
+            ("everything", "g", everything), ("chat", "g", chat), ("going_on", "g", going_on),
+            ("forced", "g", forced), ("wrong", "g", wrong), ("too_long", "g", {
+                "prompt": {"text": "a" * 65}}), ("other_model", "g", {"model": "other", "prompt": text}),
+            ("stream", "n", {"request": everything, "tokens_per_message": 1025}), ("score", "s", score),
+            ("score_nothing", "s", {"context": text}), ("tokenize", "t", {"prompt": {"text": "a b"}}),
+            ("detokenize", "d", {"token_ids": [1, 32]}),
+            ("usage", "u", {"layer": 1, "kind": "EXPERT_LAYER_KIND_MIXTURE_FFN"}),
+            ("watch", "w", {"interval": "0.5s"})]:
+        write("request_fuzz", name, kind + json.dumps(message))
+    write("request_fuzz", "encoded", b"G" + field(2, field(1, b"abc")) + field(3, field(1, 0.5) + field(2, 3)) +
+          field(4, field(1, 5)) + field(8, field(1, field(1, 0) + field(2, 1) + field(3, b"\1\2"))))
+    write("request_fuzz", "no_number", b"G" + field(2, field(1, b"abc")) + field(3, field(1, math.nan)))
+    write("request_fuzz", "no_utf8", b"G" + field(2, field(1, b"\xff")))
+    write("request_fuzz", "encoded_score", b"S" + field(2, field(2, field(1, b"\1\2"))) + field(3, field(1, b"ab")))
+    write("request_fuzz", "unknown_field", b"T" + field(2, field(1, b"a")) + field(1000, 2**64 - 1))
+
+
 make_door()
 make_identity()
+make_requests()
 make_safetensors()
 make_pytorch()
 make_gguf()
