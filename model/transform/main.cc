@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/command_line/help_formatter.h"
+#include "base/command_line/interruption.h"
 #include "base/command_line/parse.h"
 #include "base/command_line/standard_output.h"
 #include "model/transform/commands/command.h"
-#include "model/transform/commands/interruption.h"
 
 namespace peerage::transform {
 namespace {

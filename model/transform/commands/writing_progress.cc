@@ -2,7 +2,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
-#include "model/transform/commands/interruption.h"
+#include "base/command_line/interruption.h"
 
 namespace peerage::transform {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-namespace peerage::transform {
+namespace peerage {
 
 // Ctrl-C (SIGINT) and SIGTERM, for work that leaves files behind when it ends at once.
 class Interruption {
@@ -13,4 +13,4 @@ class Interruption {
   static int signal();
 };
 
-}  // namespace peerage::transform
+}  // namespace peerage

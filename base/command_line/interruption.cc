@@ -1,8 +1,8 @@
-#include "model/transform/commands/interruption.h"
+#include "base/command_line/interruption.h"
 
 #include <csignal>
 
-namespace peerage::transform {
+namespace peerage {
 namespace {
 
 volatile std::sig_atomic_t raised = 0;
@@ -24,4 +24,4 @@ void Interruption::Watch() {
 
 int Interruption::signal() { return raised; }
 
-}  // namespace peerage::transform
+}  // namespace peerage
