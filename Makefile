@@ -122,6 +122,17 @@ oracle: ## Compares kernels and layers with ATen (LibTorch: 531 MB the first tim
 	@ninja -C build/oracle -j $(JOBS) aten_oracle_test
 	@ctest --test-dir build/oracle -L oracle --output-on-failure --no-tests=error
 
+.PHONY: train
+train: ## Builds the trainer, build/oracle/bin/peerage-train (LibTorch: 531 MB the first time)
+	@tools/setup.sh torch
+	@cmake --preset oracle >build/oracle.configure.log || { cat build/oracle.configure.log; exit 1; }
+	@ninja -C build/oracle -j $(JOBS) peerage-train
+
+.PHONY: train-check
+train-check: train ## Tests the trainer beside PyTorch's values and the server's forward pass
+	@ninja -C build/oracle -j $(JOBS) tests/train/all
+	@ctest --test-dir build/oracle -L train --output-on-failure --no-tests=error
+
 .PHONY: golden
 golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the first time)
 	@tools/setup.sh golden
@@ -134,6 +145,7 @@ golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the fir
 	@build/deps/golden-venv/bin/python tests/golden/make_hidden_golden.py
 	@build/deps/golden-venv/bin/python tests/golden/make_torch_files.py
 	@build/deps/golden-venv/bin/python tests/golden/make_from_pytorch.py
+	@build/deps/golden-venv/bin/python tests/train/make_train_golden.py
 
 .PHONY: proto-release
 proto-release: setup ## Makes the present wire contract the one that later changes must not break

@@ -64,6 +64,18 @@ MAY_INCLUDE = {
                         "model/checkpoint/layout", "model/transform/convert",
                         "model/transform/inspect", "model/transform/upcycle", "model/nn",
                         "model/nn/plan"},
+    "train": {"base", "base/command_line", "train/config", "train/training"},
+    "train/config": {"base", "base/command_line/nearest_name.h", "model", "model/checkpoint/container",
+                     "model/transform/convert/name_pattern.h"},
+    "train/data": {"base", "model", "model/checkpoint/container", "model/kernels/philox.h",
+                   "model/tokenizer"},
+    "train/network": {"model", "model/config", "model/experts", "model/kernels/rotary.h",
+                      "model/nn/plan", "train/config"},
+    "train/training": {"base", "model", "model/checkpoint", "model/checkpoint/config",
+                       "model/checkpoint/container", "model/config", "model/experts", "model/nn",
+                       "model/nn/plan", "model/tokenizer", "model/transform",
+                       "model/transform/upcycle/random_values.h", "train/config", "train/data",
+                       "train/network/learning_model.h"},
     # It stands for libraries that know nothing of us.
     "tests/cuda/standin": set(),
     "tests/cuda/standin/runtime_test": {"tests/cuda/support"},
@@ -71,7 +83,7 @@ MAY_INCLUDE = {
 
 # Libraries that stay behind one door: headers, and the folders (or file names) that may see them.
 DOORS = {
-    "LibTorch": (r"(ATen|c10|torch)/.*", ["train", "tests/oracle"]),
+    "LibTorch": (r"(ATen|c10|torch)/.*", ["train/network", "train/ops", "tests/oracle"]),
     "gRPC or protobuf": (r"(grpc|grpcpp|google/(protobuf|rpc))/.*|.*\.pb\.h",
                          ["server/rpc", "client", "tests/unit/rpc", "tests/unit/client",
                           "tests/integration", "tests/support", "tests/fuzz", "bench"]),
@@ -87,7 +99,8 @@ DOORS = {
     "FreeType": (r"(ft2build|freetype/.*)\.h", ["model/experts"]),
     "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),
     "CLI11": (r"CLI/.*", ["base/command_line", "tests/unit/base", "server", "client", "bench", "model/transform/commands",
-                                "model/transform/main.*"]),
+                                "model/transform/main.*", "train/main.*"]),
+    "toml++": (r"toml\+\+/.*", ["train/config"]),
 }
 
 # What the Python client may import beside Python's own library, and what only some of it may: who
@@ -97,7 +110,7 @@ PYTHON_MAY_IMPORT = {"google", "grpc", "numpy", "peerage"}
 PYTHON_DOORS = {"lm_eval": [f"{PYTHON_CLIENT}/lm_eval"],
                 "tqdm": [f"{PYTHON_CLIENT}/lm_eval", f"{PYTHON_CLIENT}/batch*"]}
 
-OUR_FOLDERS = ("base", "client", "server", "model", "tests", "bench", "tools")
+OUR_FOLDERS = ("base", "client", "server", "model", "train", "tests", "bench", "tools")
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 

@@ -12,7 +12,7 @@ import pathlib
 import re
 import sys
 
-FOLDERS = ("base", "client", "server", "model", "tests", "bench")
+FOLDERS = ("base", "client", "server", "model", "train", "tests", "bench")
 SOURCES = {".h", ".cc", ".cu", ".cuh", ".py"}
 
 FINDINGS = {

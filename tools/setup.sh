@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh           for building, testing and the demo
 #   tools/setup.sh golden    also what `make golden` needs
-#   tools/setup.sh torch     also LibTorch, for the oracle tests (-DPEERAGE_WITH_TORCH=ON)
+#   tools/setup.sh torch     also LibTorch, for the trainer and the oracle tests (-DPEERAGE_WITH_TORCH=ON)
 #   tools/setup.sh image     also what checks the container image and the Python client (what `make check` needs)
 #   tools/setup.sh programs  only what the programs are built with (the Dockerfile's way)
 #
@@ -102,6 +102,7 @@ packages() {
   local lists=("$requirements/debian_programs.txt")
   [[ $what == programs ]] || lists+=("$requirements/debian.txt")
   [[ $what == image ]] && lists+=("$requirements/debian_image.txt")
+  [[ $what == torch ]] && lists+=("$requirements/debian_torch.txt")
   sed '/^#/d; /^$/d' "${lists[@]}"
 }
 

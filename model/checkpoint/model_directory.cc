@@ -68,23 +68,6 @@ absl::StatusOr<std::string> TokenizerJsonOfParts(const fs::path& directory,
   return At(directory.string(), TokenizerJsonOf(files));
 }
 
-absl::StatusOr<HuggingFaceTokenizer> ReadTokenizer(const fs::path& directory) {
-  HuggingFaceTokenizer tokenizer;
-  ASSIGN_OR_RETURN(tokenizer.tokenizer_config_json,
-                   ReadOptional(directory, kTokenizerConfigName, kMaxTokenizerBytes));
-  ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
-                   ReadOptional(directory, kTokenizerJsonName, kMaxTokenizerBytes));
-  if (tokenizer.tokenizer_json.empty()) {
-    ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
-                     TokenizerJsonOfParts(directory, tokenizer.tokenizer_config_json));
-  }
-  ASSIGN_OR_RETURN(tokenizer.chat_template,
-                   ReadOptional(directory, kChatTemplateName, kMaxTokenizerBytes));
-  ASSIGN_OR_RETURN(tokenizer.generation_config_json,
-                   ReadOptional(directory, kGenerationConfigName, kMaxModelConfigBytes));
-  return tokenizer;
-}
-
 // The end-of-sequence ids of generation_config.json; empty when it names none.
 absl::StatusOr<std::vector<TokenId>> ParseGenerationEosIds(const std::string& text,
                                                            int vocab_size) {
@@ -113,6 +96,24 @@ absl::StatusOr<ModelConfig> ReadConfig(const fs::path& directory,
 
 }  // namespace
 
+absl::StatusOr<HuggingFaceTokenizer> ReadTokenizerFiles(const std::string& path) {
+  const fs::path directory(path);
+  HuggingFaceTokenizer tokenizer;
+  ASSIGN_OR_RETURN(tokenizer.tokenizer_config_json,
+                   ReadOptional(directory, kTokenizerConfigName, kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
+                   ReadOptional(directory, kTokenizerJsonName, kMaxTokenizerBytes));
+  if (tokenizer.tokenizer_json.empty()) {
+    ASSIGN_OR_RETURN(tokenizer.tokenizer_json,
+                     TokenizerJsonOfParts(directory, tokenizer.tokenizer_config_json));
+  }
+  ASSIGN_OR_RETURN(tokenizer.chat_template,
+                   ReadOptional(directory, kChatTemplateName, kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(tokenizer.generation_config_json,
+                   ReadOptional(directory, kGenerationConfigName, kMaxModelConfigBytes));
+  return tokenizer;
+}
+
 absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   const fs::path directory(path);
   StoredModel model;
@@ -133,7 +134,7 @@ absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path) {
   model.tensors = std::move(binding.tensors);
   for (std::string& name : binding.ignored) model.ignored.push_back(std::move(name));
 
-  ASSIGN_OR_RETURN(HuggingFaceTokenizer tokenizer, ReadTokenizer(directory));
+  ASSIGN_OR_RETURN(HuggingFaceTokenizer tokenizer, ReadTokenizerFiles(path));
   ASSIGN_OR_RETURN(
       std::vector<TokenId> eos_ids,
       At((directory / kGenerationConfigName).string(),

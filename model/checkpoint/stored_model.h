@@ -26,6 +26,9 @@ struct StoredModel {
 // tokenizer_config.json, chat_template.jinja and generation_config.json.
 absl::StatusOr<StoredModel> ReadModelDirectory(const std::string& path);
 
+// The tokenizer's files in such a directory.
+absl::StatusOr<HuggingFaceTokenizer> ReadTokenizerFiles(const std::string& path);
+
 // A .gguf file.
 absl::StatusOr<StoredModel> ReadGgufModel(const std::string& path);
 

@@ -23,13 +23,16 @@ if(BUILD_TESTING)
   find_package(benchmark REQUIRED)
 endif()
 
-# LibTorch from its wheel: headers and the two libraries that an oracle on the CPU needs. Their own
+# LibTorch from its wheel: headers and the two libraries that training and oracles on the CPU need. Their own
 # dependencies (libcudart, libcupti) are found by DT_RPATH, so programs start in any environment.
 set(PEERAGE_TORCH_DIR "${CMAKE_SOURCE_DIR}/build/deps/libtorch" CACHE PATH "Unpacked LibTorch")
 if(PEERAGE_WITH_TORCH)
   if(NOT EXISTS ${PEERAGE_TORCH_DIR}/lib/libtorch_cpu.so)
     message(FATAL_ERROR "LibTorch is not in ${PEERAGE_TORCH_DIR}: run tools/setup.sh torch")
   endif()
+  # A source that sees ATen takes a gigabyte to compile: targets with them have this pool.
+  set_property(GLOBAL APPEND PROPERTY JOB_POOLS torch=1)
+  pkg_check_modules(TOMLPLUSPLUS REQUIRED tomlplusplus)
   add_library(peerage_torch INTERFACE)
   target_include_directories(peerage_torch SYSTEM INTERFACE ${PEERAGE_TORCH_DIR}/include)
   target_link_libraries(peerage_torch INTERFACE ${PEERAGE_TORCH_DIR}/lib/libtorch_cpu.so

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "train/config/run_config.h"
+
+namespace peerage::train {
+
+// AdamW (Loshchilov and Hutter 2019, algorithm 2) over f32 tensors, as torch.optim.AdamW computes
+// it: moments in f32, bias corrections in double.
+class AdamW {
+ public:
+  // One tensor and how it is learnt.
+  struct Item {
+    at::Tensor value;  // with gradients
+    double learning_rate = 0;
+    double weight_decay = 0;
+    at::Tensor first = {};  // moments; begin as zeros
+    at::Tensor second = {};
+  };
+
+  AdamW(std::vector<Item> items, const OptimizerSection& section);
+
+  // The norm of all gradients together, which are then scaled down to `clip` where it is larger
+  // (and clip is not 0). A tensor that no token met has a gradient of zeros.
+  double ClipGradients();
+
+  // Learning rates times `factor`. Gradients are gone afterwards.
+  void Step(double factor);
+
+  // Moments of the items, in their order.
+  std::vector<Item>& items() { return items_; }
+  int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+
+ private:
+  std::vector<Item> items_;
+  const double beta1_;
+  const double beta2_;
+  const double epsilon_;
+  const double clip_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace peerage::train
