@@ -45,7 +45,7 @@ router_tokens=24576
 main() {
   mkdir -p "$1"
   cd "$1"
-  make prose.held.txt "$python" "$here/prepare_text.py" .
+  make prose.held.txt "$python" "$root/train/recipes/prepare_text.py" .
   make seed "$tool" convert --from "$gguf" --dtype bf16 --out seed
   train seed law "${law[@]}" --tokens $expert_tokens
   train seed maths "${maths[@]}" --tokens $expert_tokens

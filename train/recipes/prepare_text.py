@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Text of three domains, and a part of each held back: FOLDER/{law,maths,prose}.{train,held}.txt.
+"""Text of three domains, and a part of each held back: FOLDER/{law,maths,prose}.{train,held}.txt,
+and the same documents one a line in .jsonl files, which is how `peerage-train` wants them.
 
   law    licence texts of the PyPI package scancode-toolkit-mini
   maths  set.mm of Debian's metamath-databases: statements and comments, one a line; proofs are cut
@@ -18,6 +19,7 @@ Usage: prepare_text.py FOLDER [--limit BYTES]
 import argparse
 import gzip
 import hashlib
+import json
 import pathlib
 import re
 import subprocess
@@ -119,6 +121,8 @@ def main():
         parts = {"train": SEPARATOR.join(train)[:args.limit], "held": SEPARATOR.join(held)}
         for part, text in parts.items():
             (args.folder / f"{domain}.{part}.txt").write_text(text)
+            (args.folder / f"{domain}.{part}.jsonl").write_text("".join(
+                json.dumps({"text": document}) + "\n" for document in text.split(SEPARATOR)))
         print(f"| {domain} | {len(train) + candidates} | {len(parts['train']) / 1e6:.2f} MB | "
               f"{len(held)} of {candidates} | {len(parts['held']) / 1e6:.2f} MB |", flush=True)
 
