@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAMS = {"peerage-server", "peerage", "peerage-model", "model_bench"}
+PROGRAMS = {"peerage-server", "peerage", "peerage-model", "peerage-train", "model_bench"}
 FOLDERS = {p.name for p in ROOT.iterdir() if p.is_dir() and p.name not in ("build", ".git")}
 
 
