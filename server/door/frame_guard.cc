@@ -47,8 +47,8 @@ std::optional<Refusal> FrameGuard::FromClient(absl::string_view bytes, absl::Tim
     CountCalls(before, now);
     return !refusal.has_value();
   };
-  const bool read = client_.Read(
-      bytes, on_frame, [this, heard](size_t place) { OnClientFrameEnd(place, heard); });
+  const bool read = client_.Read(bytes, on_frame,
+                                 [this, heard](size_t place) { OnClientFrameEnd(place, heard); });
   if (!read && !refusal.has_value()) refusal = Refusal::kNotHttp2;
   if (refusal.has_value()) newest_whole_ = newest_before;
   return refusal;
