@@ -76,6 +76,8 @@ MAY_INCLUDE = {
                        "model/nn/plan", "model/tokenizer", "model/transform",
                        "model/transform/upcycle/random_values.h", "train/config", "train/data",
                        "train/network/learning_model.h"},
+    "train/kernels": {"model/config/activation.h", "model/kernels"},
+    "train/ops": {"model/config/activation.h", "train/kernels"},
     # It stands for libraries that know nothing of us.
     "tests/cuda/standin": set(),
     "tests/cuda/standin/runtime_test": {"tests/cuda/support"},
@@ -94,7 +96,7 @@ DOORS = {
     "CUDA": (r"(cuda|cublas|nccl|cub/).*",
              ["*_cuda.*", "model/nn/cuda", "tests/cuda", "bench/kernels/cuda_*"]),
     "the stand-in for CUDA": (r"tests/cuda/standin/.*", ["tests/cuda"]),
-    "Highway": (r"hwy/.*", ["model/kernels", "tests/unit/kernels", "bench"]),
+    "Highway": (r"hwy/.*", ["model/kernels", "train/kernels", "tests/unit/kernels", "bench"]),
     "libpng": (r"png\.h", ["model/experts", "tests/unit/experts"]),
     "FreeType": (r"(ft2build|freetype/.*)\.h", ["model/experts"]),
     "PCRE2": (r"pcre2\.h", ["model/tokenizer"]),

@@ -8,7 +8,7 @@ import pathlib
 
 from source_measures import functions
 
-FOLDERS = ("base", "client", "server", "model", "bench")
+FOLDERS = ("base", "client", "server", "model", "train", "bench")
 GUIDES = {".h": 120, ".cuh": 120, ".cc": 250, ".cu": 250}
 FUNCTION_GUIDE = 25
 SHOWN = 12
