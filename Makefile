@@ -128,9 +128,20 @@ train: ## Builds the trainer, build/oracle/bin/peerage-train (LibTorch: 531 MB t
 	@cmake --preset oracle >build/oracle.configure.log || { cat build/oracle.configure.log; exit 1; }
 	@ninja -C build/oracle -j $(JOBS) peerage-train
 
+.PHONY: torch-wheel
+torch-wheel: ## Makes the wheel of peerage_torch, in build/torch-wheel (LibTorch: 531 MB the first time)
+	@tools/setup.sh torch
+	@tools/setup.sh image
+	@cmake --preset oracle >build/oracle.configure.log || { cat build/oracle.configure.log; exit 1; }
+	@ninja -C build/oracle -j $(JOBS) peerage_torch_operators
+	@build/deps/python-client-venv/bin/python -m build --wheel --no-isolation \
+	  --outdir build/torch-wheel train/python
+
 .PHONY: train-check
-train-check: train ## Tests the trainer beside PyTorch's values and the server's forward pass
-	@ninja -C build/oracle -j $(JOBS) tests/train/all
+train-check: train ## Tests training beside PyTorch, peer-pytorch and the server (they take 3 GB the first time)
+	@tools/setup.sh golden
+	@tools/setup.sh image
+	@ninja -C build/oracle -j $(JOBS) peerage_torch_operators tests/train/all
 	@ctest --test-dir build/oracle -L train --output-on-failure --no-tests=error
 
 .PHONY: golden

@@ -28,6 +28,7 @@ def documents():
     yield ROOT / "SECURITY.md"
     yield ROOT / "deploy" / "README.md"
     yield ROOT / "client" / "python" / "README.md"
+    yield ROOT / "train" / "python" / "README.md"
     yield from sorted((ROOT / "docs").rglob("*.md"))
 
 

@@ -1,0 +1,39 @@
+// Gradients of tables as their factors. The gradient of a table's row is a sum over its picks of a
+// number times a row of the batch (of x, or of the gradient of y): a ledger keeps the numbers and
+// the batch, a few megabytes where the rows themselves would take hundreds.
+//
+// A ledger is known by a number, so that graphs that torch.compile makes can name it. Safe to call
+// from several threads; the order of gradients is that in which backward wrote them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace peerage::train {
+
+// What backward of one call leaves for its tables.
+struct PickGradients {
+  at::Tensor ids;           // [tokens, heads, top_k]
+  at::Tensor coefficients;  // [tables, tokens, heads, top_k]; tables: up, down, gate
+  at::Tensor x;             // [tokens, width], the factor of down and gate; undefined without them
+  at::Tensor grad_y;        // [tokens, width], the factor of up
+
+  const at::Tensor& factor(int64_t table) const { return table == 0 ? grad_y : x; }
+};
+
+int64_t OpenLedger();
+void CloseLedger(int64_t ledger);
+
+void WriteLedger(int64_t ledger, PickGradients gradients);
+// All that was written since the ledger was cleared, as one batch: gradients of the same table add
+// up. With nothing written, its ids are undefined.
+PickGradients ReadLedger(int64_t ledger);
+void ClearLedger(int64_t ledger);
+bool LedgerIsEmpty(int64_t ledger);
+
+// Of all rows' gradients together; and what clipping does to them.
+double LedgerSquareNorm(int64_t ledger);
+void ScaleLedger(int64_t ledger, double factor);
+
+}  // namespace peerage::train
