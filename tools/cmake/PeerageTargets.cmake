@@ -15,13 +15,13 @@ endif()
 # Designated initialisers leave members to their defaults on purpose, and GCC 12 takes values that
 # absl::StatusOr holds for uninitialised ones.
 set(host_options -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
-    -ffp-contract=off -fstack-protector-strong -fstack-clash-protection -D_GLIBCXX_ASSERTIONS)
+    -ffp-contract=off -fstack-protector-strong -D_GLIBCXX_ASSERTIONS)
+# What ships. FORTIFY needs an optimiser; and sanitizers check the same, and better.
+list(APPEND host_options $<$<CONFIG:Release>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>
+     $<$<CONFIG:Release>:-fstack-clash-protection>)
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
-  list(APPEND host_options -fcf-protection)
+  list(APPEND host_options $<$<CONFIG:Release>:-fcf-protection>)
 endif()
-# It needs an optimiser; and sanitizers check the same, and better.
-list(APPEND host_options $<$<CONFIG:Release>:-U_FORTIFY_SOURCE>
-     $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND host_options -Wno-maybe-uninitialized)
 endif()
