@@ -1,6 +1,7 @@
 #include "base/command_line/interruption.h"
 
 #include <csignal>
+#include <initializer_list>
 
 namespace peerage {
 namespace {
