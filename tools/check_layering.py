@@ -70,7 +70,7 @@ MAY_INCLUDE = {
     "train/data": {"base", "model", "model/checkpoint/container", "model/kernels/philox.h",
                    "model/tokenizer"},
     "train/network": {"model", "model/config", "model/experts", "model/kernels/rotary.h",
-                      "model/nn/plan", "train/config"},
+                      "model/nn/plan", "train/config", "train/ops/operators.h"},
     "train/training": {"base", "model", "model/checkpoint", "model/checkpoint/config",
                        "model/checkpoint/container", "model/config", "model/experts", "model/nn",
                        "model/nn/plan", "model/tokenizer", "model/transform",

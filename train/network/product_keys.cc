@@ -1,19 +1,17 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 
+#include "absl/strings/string_view.h"
+#include "model/config/choices.h"
 #include "train/network/layers.h"
+#include "train/ops/operators.h"
 
 namespace peerage::train {
 namespace {
 
 constexpr double kBatchNormMomentum = 0.1;  // PyTorch's
-
-// What the heads of all tokens retrieve: [tokens, heads, top_k] each.
-struct Retrieved {
-  at::Tensor ids;  // rows of the tables
-  at::Tensor weights;
-};
 
 // [tokens, heads, key_dim]
 at::Tensor Queries(Pass& pass, const nn::ProductKeyRouterPlan& plan, const at::Tensor& x) {
@@ -36,78 +34,93 @@ at::Tensor Queries(Pass& pass, const nn::ProductKeyRouterPlan& plan, const at::T
   return q.view(shape);
 }
 
-// Scores of the sub-keys of one half: [tokens, heads, n].
-std::vector<at::Tensor> HalfScores(Pass& pass, const nn::ProductKeyRouterPlan& plan,
-                                   const at::Tensor& x) {
-  const ProductKeyConfig& config = plan.config;
+// Of a router without queries: scores [tokens, heads, n] of the sub-keys of each half.
+std::array<at::Tensor, 2> DirectScores(Pass& pass, const nn::ProductKeyRouterPlan& plan,
+                                       const at::Tensor& x) {
   Parameters& parameters = pass.parameters;
-  if (!plan.sub_keys.has_value()) {
-    c10::optional<at::Tensor> bias;
-    if (plan.bias.has_value()) bias = parameters.Get(plan.bias->name).flatten();
-    const at::Tensor scores = at::linear(x, parameters.Get(plan.query.name).flatten(0, 2), bias)
-                                  .view({x.size(0), config.heads, 2, config.num_sub_keys});
-    return {scores.select(2, 0), scores.select(2, 1)};
-  }
+  c10::optional<at::Tensor> bias;
+  if (plan.bias.has_value()) bias = parameters.Get(plan.bias->name).flatten();
+  const at::Tensor scores = at::linear(x, parameters.Get(plan.query.name).flatten(0, 2), bias)
+                                .view({x.size(0), plan.config.heads, 2, plan.config.num_sub_keys});
+  return {scores.select(2, 0), scores.select(2, 1)};
+}
+
+// Of one with queries, likewise.
+std::array<at::Tensor, 2> HalfScores(Pass& pass, const nn::ProductKeyRouterPlan& plan,
+                                     const at::Tensor& x) {
+  const ProductKeyConfig& config = plan.config;
   const at::Tensor q =
       Queries(pass, plan, x).view({x.size(0), config.heads, 2, config.key_dim / 2});
-  const at::Tensor keys = parameters.Get(plan.sub_keys->name);
-  std::vector<at::Tensor> scores;
+  const at::Tensor keys = pass.parameters.Get(plan.sub_keys->name);
+  std::array<at::Tensor, 2> scores;
   for (const int64_t half : {0, 1}) {
     const at::Tensor query = q.select(2, half);
     if (config.keys == ProductKeys::kPerHead) {
       // [heads, tokens, key] x [heads, key, n]
-      scores.push_back(
-          at::matmul(query.transpose(0, 1), keys.select(1, half).transpose(1, 2)).transpose(0, 1));
+      scores[half] =
+          at::matmul(query.transpose(0, 1), keys.select(1, half).transpose(1, 2)).transpose(0, 1);
     } else {
-      scores.push_back(at::linear(query, keys.select(0, half)));
+      scores[half] = at::linear(query, keys.select(0, half));
     }
   }
   return scores;
 }
 
-at::Tensor PickWeights(RouterScore score, const std::vector<at::Tensor>& scores,
-                       const at::Tensor& sums, const at::Tensor& first, const at::Tensor& second) {
-  switch (score) {
-    case RouterScore::kSoftmax:
-      return at::softmax(sums, -1);
-    case RouterScore::kSigmoid:
-      return at::sigmoid(sums);
-    case RouterScore::kRelu:
-      return at::relu(sums);
-    case RouterScore::kJointSoftmax:
-      return at::exp(at::log_softmax(scores[0], -1).gather(-1, first) +
-                     at::log_softmax(scores[1], -1).gather(-1, second));
-  }
-  return sums;
-}
-
 // The best pairs of the best sub-keys of both halves (Lample et al. 2019, section 3.2).
-Retrieved Retrieve(Pass& pass, const nn::ProductKeyRouterPlan& plan, const at::Tensor& x) {
-  const ProductKeyConfig& config = plan.config;
+ProductKeyPicks BestPairs(const std::array<at::Tensor, 2>& scores, const ProductKeyConfig& config) {
   const int64_t n = config.num_sub_keys, listed = std::min<int64_t>(config.top_k, n);
-  const std::vector<at::Tensor> scores = HalfScores(pass, plan, x);
   const auto [first_scores, first_ids] = at::topk(scores[0], listed);
   const auto [second_scores, second_ids] = at::topk(scores[1], listed);
   const auto [sums, pairs] = at::topk(
       (first_scores.unsqueeze(-1) + second_scores.unsqueeze(-2)).flatten(-2), config.top_k);
   const at::Tensor first = first_ids.gather(-1, pairs.floor_divide(listed));
   const at::Tensor second = second_ids.gather(-1, pairs.remainder(listed));
-  Retrieved retrieved{.ids = first * n + second,
-                      .weights = PickWeights(config.score, scores, sums, first, second)};
-  if (config.per_head_experts) {
-    const at::Tensor head = at::arange(config.heads, at::kLong) * config.num_experts;
-    retrieved.ids = retrieved.ids + head.unsqueeze(-1);
-  }
-  pass.picks.push_back({retrieved.ids.flatten(1), retrieved.weights.detach().flatten(1)});
-  return retrieved;
+  return {.ids = first * n + second, .scores = sums};
 }
 
-// For every token the sum of its picks' rows of a table, each times its factor [tokens, picks].
-at::Tensor WeightedRows(const at::Tensor& table, const at::Tensor& ids, const at::Tensor& factors) {
-  constexpr int64_t kSum = 0;
-  const at::Tensor offsets = at::arange(0, ids.numel(), ids.size(1), at::kLong);
-  return std::get<0>(at::embedding_bag(table, ids.flatten(), offsets, /*scale_grad_by_freq=*/false,
-                                       kSum, /*sparse=*/false, factors.flatten()));
+// Products of the two halves' probabilities over all their sub-keys.
+at::Tensor JointProbabilities(const std::array<at::Tensor, 2>& scores, const at::Tensor& ids) {
+  const int64_t n = scores[0].size(-1);
+  return at::exp(at::log_softmax(scores[0], -1).gather(-1, ids.floor_divide(n)) +
+                 at::log_softmax(scores[1], -1).gather(-1, ids.remainder(n)));
+}
+
+at::Tensor PickWeights(RouterScore score, const at::Tensor& sums) {
+  switch (score) {
+    case RouterScore::kSoftmax:
+      return at::softmax(sums, -1);
+    case RouterScore::kSigmoid:
+      return at::sigmoid(sums);
+    default:
+      return at::relu(sums);
+  }
+}
+
+// Rows of the tables and their weights, [tokens, heads, top_k] each.
+ProductKeyPicks Retrieve(Pass& pass, const nn::ProductKeyRouterPlan& plan, const at::Tensor& x) {
+  const ProductKeyConfig& config = plan.config;
+  const bool is_joint = config.score == RouterScore::kJointSoftmax;
+  ProductKeyPicks picks;
+  if (plan.sub_keys.has_value() && !is_joint) {
+    const at::Tensor queries =
+        Queries(pass, plan, x).view({x.size(0), config.heads, 2, config.key_dim / 2});
+    at::Tensor keys = pass.parameters.Get(plan.sub_keys->name);  // [heads, 2, n, width] or without
+    if (config.keys != ProductKeys::kPerHead) keys = keys.unsqueeze(0);
+    picks = ProductKeyTopK(queries, keys.transpose(1, 2), config.top_k);
+    picks.scores = PickWeights(config.score, picks.scores);
+  } else {
+    const std::array<at::Tensor, 2> scores =
+        plan.sub_keys.has_value() ? HalfScores(pass, plan, x) : DirectScores(pass, plan, x);
+    picks = BestPairs(scores, config);
+    picks.scores =
+        is_joint ? JointProbabilities(scores, picks.ids) : PickWeights(config.score, picks.scores);
+  }
+  if (config.per_head_experts) {
+    const at::Tensor head = at::arange(config.heads, at::kLong) * config.num_experts;
+    picks.ids = picks.ids + head.unsqueeze(-1);
+  }
+  pass.picks.push_back({picks.ids.flatten(1), picks.scores.detach().flatten(1)});
+  return picks;
 }
 
 }  // namespace
@@ -115,24 +128,16 @@ at::Tensor WeightedRows(const at::Tensor& table, const at::Tensor& ids, const at
 // PEER (He 2024, Algorithm 1): experts of one neuron each.
 at::Tensor Forward(Pass& pass, const nn::PeerPlan& plan, const at::Tensor& u) {
   const at::Tensor x = plan.norm.has_value() ? Normed(pass, *plan.norm, u) : u;
-  const Retrieved retrieved = Retrieve(pass, plan.router, x);
-  const at::Tensor ids = retrieved.ids.flatten(1), weights = retrieved.weights.flatten(1);
-  const auto products = [&](const nn::PlannedTensor& table) {  // [tokens, picks]
-    const at::Tensor rows = pass.parameters.Get(table.name)
-                                .index_select(0, ids.flatten())
-                                .view({ids.size(0), ids.size(1), -1});
-    return at::bmm(rows, x.unsqueeze(-1)).squeeze(-1);
-  };
-  at::Tensor hidden = products(plan.down);
-  hidden = plan.gate.has_value() ? Activated(plan.config.activation, products(*plan.gate)) * hidden
-                                 : Activated(plan.config.activation, hidden);
-  return WeightedRows(pass.parameters.Get(plan.up.name), ids, weights * hidden);
+  const ProductKeyPicks picks = Retrieve(pass, plan.router, x);
+  ExpertTables tables{.down = pass.parameters.Get(plan.down.name),
+                      .up = pass.parameters.Get(plan.up.name)};
+  if (plan.gate.has_value()) tables.gate = pass.parameters.Get(plan.gate->name);
+  const absl::string_view activation = ChoiceName(kActivations, plan.config.activation);
+  return PeerExperts(x, picks, tables, {.activation = {activation.data(), activation.size()}});
 }
 
 at::Tensor Forward(Pass& pass, const nn::ProductKeyMemoryPlan& plan, const at::Tensor& u) {
-  const Retrieved retrieved = Retrieve(pass, plan.router, u);
-  return WeightedRows(pass.parameters.Get(plan.values.name), retrieved.ids.flatten(1),
-                      retrieved.weights.flatten(1));
+  return PkmValues(Retrieve(pass, plan.router, u), pass.parameters.Get(plan.values.name));
 }
 
 }  // namespace peerage::train
