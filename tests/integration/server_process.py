@@ -7,6 +7,7 @@ import selectors
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
@@ -38,6 +39,14 @@ def read_line(stream):
     if not selector.select(LIMIT_SECONDS):
         return ""
     return stream.readline()
+
+
+def wait_until(condition, what):
+    """Looks again and again: what is waited for has no other way to be heard of."""
+    end = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"never: {what}")
 
 
 class Server:

@@ -15,7 +15,7 @@ import unittest
 import grpc
 
 import stubs
-from server_process import LIMIT_SECONDS, Server, run_server_to_its_end, server_command
+from server_process import LIMIT_SECONDS, Server, run_server_to_its_end, server_command, wait_until
 
 stubs.load_stubs()
 from peerage.v1 import inference_pb2 as inference  # noqa: E402
@@ -186,7 +186,7 @@ class GuardTest(unittest.TestCase):
         with Server("--max-new-connections", "5", model=SMALL_MODEL) as server:
             for _ in range(100):  # five at once, one more a second
                 socket.create_connection(("127.0.0.1", int(server.grpc.rpartition(":")[2]))).close()
-            self.assertGreaterEqual(self.refusals(server, "connection_rate"), 1)
+            wait_until(lambda: self.refusals(server, "connection_rate") >= 1, "the door hears of the last ones")
             self.assertGreaterEqual(server.series()["peerage_door_connections_total", ()], 5)
 
     def test_each_connection_of_a_proxy_is_a_peer(self):

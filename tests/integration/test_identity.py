@@ -22,7 +22,7 @@ import grpc
 
 import certificates
 import stubs
-from server_process import BIN, LIMIT_SECONDS, Server, run_server_to_its_end
+from server_process import BIN, LIMIT_SECONDS, Server, run_server_to_its_end, wait_until
 
 stubs.load_stubs()
 from peerage.v1 import inference_pb2, inference_pb2_grpc, models_pb2, models_pb2_grpc  # noqa: E402
@@ -61,14 +61,6 @@ def models(channel, metadata=()):
 
 def bearer(token):
     return (("authorization", f"Bearer {token}"),)
-
-
-def wait_until(condition, what):
-    """Looks again and again: what is waited for has no other way to be heard of."""
-    end = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"never: {what}")
 
 
 class Folder(unittest.TestCase):
