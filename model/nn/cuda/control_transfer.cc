@@ -26,7 +26,7 @@ void Copy(const std::vector<T>& from, T* to) {
 
 }  // namespace
 
-ControlTransfer::ControlTransfer(std::vector<ExpertLayer> layers) {
+ControlTransfer::ControlTransfer(const std::vector<ExpertLayer>& layers) {
   for (const ExpertLayer& layer : layers) {
     layers_.push_back({.top_k = layer.top_k, .picks_per_token = layer.picks_per_token()});
   }

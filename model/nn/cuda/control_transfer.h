@@ -19,7 +19,7 @@ namespace peerage::nn::cuda {
 // No graph knows its addresses, and steps that ask for anything are not replayed.
 class ControlTransfer {
  public:
-  explicit ControlTransfer(std::vector<ExpertLayer> layers);
+  explicit ControlTransfer(const std::vector<ExpertLayer>& layers);
 
   // Room for steps of so many tokens that are forced in every layer, and for the lists of a few
   // requests: ReservedBytes of the device, and as much of the host's memory, pinned. It grows when
