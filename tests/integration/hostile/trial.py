@@ -120,6 +120,9 @@ class Trial:
         options = ["--log-format", "json", *self.case.options]
         if self.door is not None:
             options += ["--door", self.door]
+        if self.door != "off":
+            # The honest client that connects anew for each call does so more often than a peer may.
+            options += ["--max-new-connections", "2000"]
         limit = self.case.descriptors
         wrapper = () if limit is None else ("prlimit", f"--nofile={limit}:{limit}")
         with Server(*options, model=self.case.model, wrapper=wrapper) as server:
