@@ -45,25 +45,14 @@ std::array<at::Tensor, 2> DirectScores(Pass& pass, const nn::ProductKeyRouterPla
   return {scores.select(2, 0), scores.select(2, 1)};
 }
 
-// Of one with queries, likewise.
-std::array<at::Tensor, 2> HalfScores(Pass& pass, const nn::ProductKeyRouterPlan& plan,
-                                     const at::Tensor& x) {
-  const ProductKeyConfig& config = plan.config;
-  const at::Tensor q =
-      Queries(pass, plan, x).view({x.size(0), config.heads, 2, config.key_dim / 2});
-  const at::Tensor keys = pass.parameters.Get(plan.sub_keys->name);
-  std::array<at::Tensor, 2> scores;
-  for (const int64_t half : {0, 1}) {
-    const at::Tensor query = q.select(2, half);
-    if (config.keys == ProductKeys::kPerHead) {
-      // [heads, tokens, key] x [heads, key, n]
-      scores[half] =
-          at::matmul(query.transpose(0, 1), keys.select(1, half).transpose(1, 2)).transpose(0, 1);
-    } else {
-      scores[half] = at::linear(query, keys.select(0, half));
-    }
-  }
-  return scores;
+// Of queries [tokens, heads, 2, width] and sub-keys [heads or 1, n, 2, width], likewise.
+std::array<at::Tensor, 2> HalfScores(const at::Tensor& queries, const at::Tensor& keys) {
+  const auto of_half = [&](int64_t half) {
+    // [heads, tokens, width] x [heads or 1, width, n]
+    return at::matmul(queries.select(2, half).transpose(0, 1), keys.select(2, half).transpose(1, 2))
+        .transpose(0, 1);
+  };
+  return {of_half(0), of_half(1)};
 }
 
 // The best pairs of the best sub-keys of both halves (Lample et al. 2019, section 3.2).
@@ -101,20 +90,21 @@ ProductKeyPicks Retrieve(Pass& pass, const nn::ProductKeyRouterPlan& plan, const
   const ProductKeyConfig& config = plan.config;
   const bool is_joint = config.score == RouterScore::kJointSoftmax;
   ProductKeyPicks picks;
-  if (plan.sub_keys.has_value() && !is_joint) {
+  std::array<at::Tensor, 2> scores;
+  if (plan.sub_keys.has_value()) {
     const at::Tensor queries =
         Queries(pass, plan, x).view({x.size(0), config.heads, 2, config.key_dim / 2});
     at::Tensor keys = pass.parameters.Get(plan.sub_keys->name);  // [heads, 2, n, width] or without
     if (config.keys != ProductKeys::kPerHead) keys = keys.unsqueeze(0);
-    picks = ProductKeyTopK(queries, keys.transpose(1, 2), config.top_k);
-    picks.scores = PickWeights(config.score, picks.scores);
+    keys = keys.transpose(1, 2);
+    picks = ProductKeyTopK(queries, keys, config.top_k);
+    if (is_joint) scores = HalfScores(queries, keys);
   } else {
-    const std::array<at::Tensor, 2> scores =
-        plan.sub_keys.has_value() ? HalfScores(pass, plan, x) : DirectScores(pass, plan, x);
+    scores = DirectScores(pass, plan, x);
     picks = BestPairs(scores, config);
-    picks.scores =
-        is_joint ? JointProbabilities(scores, picks.ids) : PickWeights(config.score, picks.scores);
   }
+  picks.scores =
+      is_joint ? JointProbabilities(scores, picks.ids) : PickWeights(config.score, picks.scores);
   if (config.per_head_experts) {
     const at::Tensor head = at::arange(config.heads, at::kLong) * config.num_experts;
     picks.ids = picks.ids + head.unsqueeze(-1);
