@@ -1,5 +1,6 @@
 #include "server/door/byte_stream.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -15,6 +16,11 @@ Transfer OfSystemCall(ssize_t returned) {
 }
 
 }  // namespace
+
+bool ByteStream::HasHungUp() const {
+  pollfd end = {.fd = fd(), .events = POLLRDHUP};
+  return poll(&end, 1, 0) == 1;
+}
 
 Transfer PlainStream::Read(absl::Span<char> into) {
   return OfSystemCall(recv(socket_.get(), into.data(), into.size(), 0));

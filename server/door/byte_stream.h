@@ -36,6 +36,10 @@ class ByteStream {
   virtual Transfer Write(absl::string_view bytes) = 0;
   // The other side reads an end after what was written.
   virtual void EndWriting() = 0;
+
+  // Whether the other side has ended its writing or is gone, though what it sent before may not
+  // have been read yet.
+  bool HasHungUp() const;
 };
 
 // The bytes of a socket that does not block, as they are.

@@ -35,6 +35,15 @@ void OneWay::Insert(absl::string_view bytes) {
   if (!closed_ && !failed_) PassOn(bytes);
 }
 
+void OneWay::EndIfSourceHungUp() {
+  const bool reads = !held_ && waiting_bytes() == 0;
+  if (reads || closed_ || failed_ || !parts_.from->HasHungUp()) return;
+  source_ended_ = true;
+  event_del(writable_.get());
+  evbuffer_drain(waiting_.get(), waiting_bytes());
+  Close("");
+}
+
 void OneWay::Close(absl::string_view last) {
   if (closed_) return;
   closed_ = true;

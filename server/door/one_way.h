@@ -57,6 +57,10 @@ class OneWay {
   void Hold();
   void GoOn();
 
+  // Who is not read is not heard to hang up either: so this is to be called now and then. What
+  // waits of one who has is not passed on any more, only the end.
+  void EndIfSourceHungUp();
+
   // Nothing more is read. What waits, and `last`, are still written, then the end. What is held is
   // not: it was not to be passed on yet, and now never is.
   void Close(absl::string_view last);

@@ -49,6 +49,7 @@ Relay::~Relay() {
 void Relay::OnTick(absl::Time now) {
   if (now >= end_by_) return End();
   if (end_by_ != absl::InfiniteFuture()) return;
+  up_.EndIfSourceHungUp();
   if (turn_ != ResetTurns::kNow && parts_.shared->reset_turns().HasCome(turn_, now)) {
     turn_ = ResetTurns::kNow;
     up_.GoOn();

@@ -125,7 +125,9 @@ def expert_usage_readings(attacker):
     attacker.hold(1)
 
 
-@case("256 ordinary clients whose deadline is 1 ms, and 1 ms later the next", without_door=False)
+# They have the honest client's address, and would leave it no connection.
+@case("256 ordinary clients whose deadline is 1 ms, and 1 ms later the next", without_door=False,
+      options=("--max-connections-per-peer", "512"))
 def deadlines_of_1_ms(attacker):
     with subprocess.Popen([sys.executable, str(CLIENTS), attacker.server.grpc, "256", "4"]) as clients:
         clients.wait()

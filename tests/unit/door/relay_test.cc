@@ -179,6 +179,25 @@ TEST_F(RelayTest, ExcusesWhoseCancelledCallsWaitForTheirTurn) {
   EXPECT_THAT(Refusals(), ElementsAre(Refusal::kHalfFrame));
 }
 
+TEST_F(RelayTest, EndsWhoHangsUpWhileHisCancelledCallsWaitForTheirTurn) {
+  Begin(kFewResets);
+  WriteAll(client_, Spend() + Call(3));
+  client_ = Descriptor();
+  Pass(1);
+  EXPECT_EQ(ReadAll(server_, 1), "") << "the end";
+}
+
+TEST_F(RelayTest, EndsWhoHangsUpWhileTheServerReadsNothing) {
+  Begin();
+  const std::string call = Call(1);
+  WriteAll(client_, call);
+  const size_t taken = Fill(client_, FrameOf(FrameType::kData, 0, 1, std::string(1 << 20, 'd')));
+  client_ = Descriptor();
+  Pass(1);
+  const size_t heard = ReadAll(server_, call.size() + taken).size();
+  EXPECT_LT(heard, taken) << "what the client's socket held is not passed on";
+}
+
 TEST_F(RelayTest, HoldsOneReadForWhoTakesNothing) {
   Begin();
   WriteAll(client_, Call(1));
