@@ -17,8 +17,11 @@ namespace peerage {
 // Threads: none; belongs to one scheduler.
 class StepCosts {
  public:
-  static constexpr double kMostSlowdown = 1.5;
-  static constexpr int kMostSaved = 4;        // steps whose part may be spent at once: one of three
+  // Streams are to take half as long again at the most. A tenth of their time is left for what the
+  // account takes for theirs: behind a chunk the caches hold its data, and their own steps are
+  // slower.
+  static constexpr double kMostSlowdown = 1.4;
+  static constexpr int kMostSaved = 5;        // steps whose part may be spent at once: one of three
                                               // times the length
   static constexpr int kMostAlone = 7;        // steps without prompts, one after the other
   static constexpr int kMostMixedSteps = 16;  // with them

@@ -24,13 +24,13 @@ TEST(StepCostsTest, TakesManyTokensWhenItKnowsWhatDecodesTakeAlone) {
 
 TEST(StepCostsTest, TakesWhatStepsEarned) {
   StepCosts costs;
-  for (int i = 0; i < 10; ++i) costs.Add(absl::Milliseconds(10), 4, 0);  // 15 ms are saved, no more
+  for (int i = 0; i < 10; ++i) costs.Add(absl::Milliseconds(10), 4, 0);  // 16 ms are saved, no more
   costs.Add(absl::Milliseconds(30), 4, 200);                             // 100 us a token
 
-  EXPECT_EQ(costs.PrefillBesideDecodes(512), 50);
+  EXPECT_NEAR(costs.PrefillBesideDecodes(512), 40, 1);
   EXPECT_EQ(costs.PrefillBesideDecodes(20), 20);
   costs.Add(absl::Milliseconds(10), 4, 0);
-  EXPECT_EQ(costs.PrefillBesideDecodes(512), 100);
+  EXPECT_NEAR(costs.PrefillBesideDecodes(512), 80, 1);
 }
 
 TEST(StepCostsTest, TakesAFewTokensNowAndThenWhateverTheyCost) {
@@ -82,8 +82,8 @@ class PromptsBesideStreams {
 TEST(StepCostsTest, LearnsFromFewTokensInNoisySteps) {
   PromptsBesideStreams streams(/*chunk_ms=*/0, /*token_ms=*/1);
   streams.Run(1000);
-  EXPECT_NEAR(streams.tokens(), 5 * 1000, 500);
-  EXPECT_NEAR(streams.milliseconds(), 15 * 1000, 500);
+  EXPECT_NEAR(streams.tokens(), 4 * 1000, 400);
+  EXPECT_NEAR(streams.milliseconds(), 14 * 1000, 500);
 }
 
 // As behind a context of 4,000 tokens. Were a token taken in each step, the streams would take more
@@ -91,9 +91,9 @@ TEST(StepCostsTest, LearnsFromFewTokensInNoisySteps) {
 TEST(StepCostsTest, KeepsTheAverageWhereAnyChunkCostsMuch) {
   PromptsBesideStreams streams(/*chunk_ms=*/10, /*token_ms=*/2);
   streams.Run(1000);
-  EXPECT_LE(streams.milliseconds(), 15 * 1000 + 500);
-  // Four tokens in each 18 ms that were earned, which is the 18 ms of 3.6 steps.
-  EXPECT_GE(streams.tokens(), 1000 / 3.6 * 4 * 0.9);
+  EXPECT_LE(streams.milliseconds(), 14 * 1000 + 500);
+  // Four tokens in each 18 ms that were earned, at 4 ms a step.
+  EXPECT_GE(streams.tokens(), 1000 / 4.5 * 4 * 0.9);
 }
 
 // Streams with a budget of 512 tokens, and a device that tells what its steps take.
@@ -142,7 +142,7 @@ class StreamsTest : public ::testing::Test {
 };
 
 // Two long prompts, one that somebody waits for and one of a score, come to eight streams.
-TEST_F(StreamsTest, LongPromptsMakeTheStepsOfStreamsHalfAsLongAgainOnAverage) {
+TEST_F(StreamsTest, LongPromptsMakeTheStepsOfStreamsLittleLongerOnAverage) {
   for (int i = 0; i < 8; ++i) Add(64);
   while (Step().prefilled > 0) continue;
   const absl::Duration alone = Step().duration;
@@ -163,7 +163,8 @@ TEST_F(StreamsTest, LongPromptsMakeTheStepsOfStreamsHalfAsLongAgainOnAverage) {
     ASSERT_LT(++steps, 500) << "the prompts do not go on";
   }
   // What was saved before they came is spent as well.
-  EXPECT_LE(sum, 1.5 * alone * (steps + StepCosts::kMostSaved) + steps * absl::Milliseconds(0.2));
+  EXPECT_LE(sum, StepCosts::kMostSlowdown * alone * (steps + StepCosts::kMostSaved) +
+                     steps * absl::Milliseconds(0.2));
 }
 
 // The short prompts come behind two that take the whole budget of a dozen steps.
@@ -192,8 +193,8 @@ TEST_F(StreamsTest, PromptsGoOnBesideACrowdThatCameToOneStream) {
   int prefilled = 0;
   constexpr int kSteps = 200;
   for (int i = 0; i < kSteps; ++i) prefilled += Step().prefilled;
-  // A step of 15 streams takes 20 ms: half of that again is for 10 tokens.
-  EXPECT_GE(prefilled, kSteps * 10 * 0.75);
+  // A step of 15 streams takes 20 ms: two fifths of that again are for 8 tokens.
+  EXPECT_GE(prefilled, kSteps * 8 * 0.75);
 }
 
 TEST_F(StreamsTest, WithoutStreamsALongPromptTakesTheWholeBudget) {
