@@ -18,22 +18,31 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/integration"))
+from certificates import Authority  # noqa: E402
 from server_process import Server  # noqa: E402
 
 MODEL = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/models/llama_tied"
-WAYS = {"off": ("--door", "off"), "on": ("--door", "on")}
+WAYS = ("off", "on", "TLS")
 # What is measured: options of `peerage bench`, the key of its result, and the unit.
-STREAMS = ("--num-prompts", "128", "--max-concurrency", "64", "--random-input-len", "8",
+STREAMS = ("--num-prompts", "1280", "--max-concurrency", "64", "--random-input-len", "8",
            "--random-output-len", "200")
-CALLS = ("--mode", "score", "--num-prompts", "1500", "--max-concurrency", "64", "--random-input-len", "4",
+CALLS = ("--mode", "score", "--num-prompts", "20000", "--max-concurrency", "64", "--random-input-len", "4",
          "--random-output-len", "1")
-ONE_CALL = ("--mode", "score", "--num-prompts", "500", "--max-concurrency", "1", "--random-input-len", "4",
+ONE_CALL = ("--mode", "score", "--num-prompts", "4000", "--max-concurrency", "1", "--random-input-len", "4",
             "--random-output-len", "1")
 FIGURES = [("streamed tokens/s at 64 streams", STREAMS, "output_throughput", 1),
            ("unary calls/s at 64 at a time", CALLS, "request_throughput", 1),
            ("p99 of them, ms", CALLS, "p99_e2el_ms", 1),
            ("median of one call at a time, us", ONE_CALL, "p50_e2el_ms", 1000),
            ("p99 of one call at a time, us", ONE_CALL, "p99_e2el_ms", 1000)]
+
+
+def ways(folder):
+    """Options of the server and of its clients."""
+    authority = Authority(folder, "authority")
+    own = authority.issue("server", alternatives="IP:127.0.0.1")
+    return {"off": (("--door", "off"), ()), "on": (("--door", "on"), ()),
+            "TLS": (("--tls-cert", str(own.path), "--tls-key", str(own.key)), ("--tls-ca", str(authority.path)))}
 
 
 def measured(server, options, folder):
@@ -49,8 +58,8 @@ def one_round(servers, folder):
     """Values by way and figure."""
     values = {}
     for options in (STREAMS, CALLS, ONE_CALL):
-        for way, server in servers.items():
-            result = measured(server, options, folder)
+        for way, (server, of_client) in servers.items():
+            result = measured(server, (*options, *of_client), folder)
             for name, of, key, scale in FIGURES:
                 if of is options:
                     values[way, name] = scale * result[key]
@@ -69,8 +78,8 @@ def main():
     rounds = parser.parse_args().rounds
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        servers = {way: stack.enter_context(Server("--log-level", "warn", *options, model=MODEL))
-                   for way, options in WAYS.items()}
+        servers = {way: (stack.enter_context(Server("--log-level", "warn", *options, model=MODEL)), of_client)
+                   for way, (options, of_client) in ways(folder).items()}
         one_round(servers, folder)  # to warm up
         results = [one_round(servers, folder) for _ in range(rounds)]
     print("| | door | median | to `off` in the same round |\n| --- | --- | ---: | ---: |")

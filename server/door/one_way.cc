@@ -1,9 +1,16 @@
 #include "server/door/one_way.h"
 
 #include <array>
+#include <thread>
 #include <utility>
 
 namespace peerage {
+namespace {
+
+// Of those that wait for this thread's processor, each gives way to one.
+constexpr int kYields = 4;
+
+}  // namespace
 
 OneWay::OneWay(Parts parts)
     : parts_(std::move(parts)),
@@ -56,6 +63,7 @@ void OneWay::Close(absl::string_view last) {
 
 void OneWay::OnReadable() {
   static thread_local std::array<char, kReadBytes> scratch;
+  for (int i = 0; parts_.gathers && i < kYields; ++i) std::this_thread::yield();
   const Transfer read = parts_.from->Read(absl::MakeSpan(scratch));
   if (read.result == Transfer::kBlocked) return;
   if (read.result == Transfer::kMoved) {

@@ -31,6 +31,9 @@ class OneWay {
     // there `insert` is called.
     std::function<std::optional<size_t>(absl::string_view)> judge;
     std::function<void()> insert;
+    // Threads that are about to write more are let go first, so that one read has what many calls
+    // were answered. Where none waits for a processor, this takes no time.
+    bool gathers = false;
     // Something may have been read or written: what follows may have changed.
     std::function<void()> on_turn;
   };

@@ -37,6 +37,7 @@ Relay::Relay(Parts parts)
                    TellClientOfTurnedAway();
                    SayGoodbyeIfPossible();
                  },
+             .gathers = true,
              .on_turn = [this] { OnTurn(); }}),
       resets_without_wait_(parts_.limits.resets_without_wait, parts_.clock->Now()),
       lingering_callback_([this] { OnLingering(); }) {}

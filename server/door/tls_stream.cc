@@ -98,10 +98,17 @@ std::string TlsStream::principal() const {
 }
 
 Transfer TlsStream::Read(absl::Span<char> into) {
-  ERR_clear_error();
-  const int read = SSL_read(ssl_.get(), into.data(), static_cast<int>(into.size()));
-  if (read > 0) return {Transfer::kMoved, static_cast<size_t>(read)};
-  return {ResultOf(read)};
+  // A client writes a record for each call, and OpenSSL reads one at a time. Each has to fit: what
+  // it has read and not given does not make the socket readable.
+  size_t bytes = 0;
+  do {
+    ERR_clear_error();
+    const int read =
+        SSL_read(ssl_.get(), into.data() + bytes, static_cast<int>(into.size() - bytes));
+    if (read <= 0) return bytes > 0 ? Transfer{Transfer::kMoved, bytes} : Transfer{ResultOf(read)};
+    bytes += static_cast<size_t>(read);
+  } while (into.size() - bytes >= SSL3_RT_MAX_PLAIN_LENGTH);
+  return {Transfer::kMoved, bytes};
 }
 
 Transfer TlsStream::Write(absl::string_view bytes) {

@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -116,6 +117,26 @@ TEST_F(HandshakesTest, GiveAStreamThatCarriesWhatIsSent) {
   ASSERT_EQ(SSL_write(client.get(), "hello", 5), 5);
   ASSERT_EQ(end.stream->Read(absl::MakeSpan(heard)).bytes, 5u);
   EXPECT_EQ(std::string(heard.data(), 5), "hello");
+}
+
+// What OpenSSL has read of a record and not given, no loop would hear of.
+TEST_F(HandshakesTest, GiveAStreamThatReadsWholeRecordsManyAtATime) {
+  const Descriptor socket = Connect();
+  const Owned<SSL> client = Shake(socket, "\2h2");
+  const End end = ends_.back().get();
+  size_t left = 0;
+  for (const int bytes : {1, 9, 10'000, 10'000, 16'384}) {
+    ASSERT_EQ(SSL_write(client.get(), std::string(bytes, 'r').data(), bytes), bytes);
+    left += bytes;
+  }
+  std::vector<char> heard(32 << 10);
+  int reads = 0;
+  for (; left > 0; ++reads) {
+    pollfd readable = {.fd = end.stream->fd(), .events = POLLIN};
+    ASSERT_EQ(poll(&readable, 1, 0), 1) << left << " bytes are left";
+    left -= end.stream->Read(absl::MakeSpan(heard)).bytes;
+  }
+  EXPECT_EQ(reads, 2);
 }
 
 TEST_F(HandshakesTest, RefuseWhoSpeaksAnotherProtocol) {
