@@ -47,7 +47,7 @@ int32_t MostConnections(int32_t wanted, Log& log) {
   log.Write(LogLevel::kWarn,
             absl::StrCat("--max-connections: the limit of ", limit, " file descriptors leaves ",
                          fitting, " connections, at ", kDescriptorsPerConnection, " each beside ",
-                         kOtherDescriptors, " others, not ", wanted));
+                         OtherDescriptors(limit), " others, not ", wanted));
   return static_cast<int32_t>(fitting);
 }
 

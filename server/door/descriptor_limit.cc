@@ -16,8 +16,11 @@ int64_t RaiseDescriptorLimit() {
   return static_cast<int64_t>(std::min(limit.rlim_cur, kMost));
 }
 
+int64_t OtherDescriptors(int64_t descriptors) { return std::min<int64_t>(500, descriptors / 2); }
+
 int64_t ConnectionsFor(int64_t descriptors) {
-  return std::max<int64_t>((descriptors - kOtherDescriptors) / kDescriptorsPerConnection, 1);
+  const int64_t left = descriptors - OtherDescriptors(descriptors);
+  return std::max<int64_t>(left / kDescriptorsPerConnection, 1);
 }
 
 }  // namespace peerage

@@ -93,7 +93,8 @@ TEST(ConnectionLimitsTest, BoundsCallsOfAPeerAndInAll) {
 
 TEST(DescriptorLimitTest, LeavesRoomForTheRest) {
   EXPECT_EQ(ConnectionsFor(1024), (1024 - 500) / 3);
-  EXPECT_EQ(ConnectionsFor(64), 1);
+  EXPECT_EQ(ConnectionsFor(256), 128 / 3);
+  EXPECT_EQ(ConnectionsFor(4), 1);
   EXPECT_GT(RaiseDescriptorLimit(), 0);
 }
 
