@@ -65,6 +65,9 @@ tools/check_proto.sh
 stage "thread-safety analysis (clang)"
 build clang model/all server/all client/all
 
+stage "cppcheck"
+tools/cppcheck.sh
+
 stage "clang-tidy"
 tools/tidy.sh base model/config model/experts model/nn
 

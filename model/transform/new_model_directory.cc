@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<NewModelDirectory>> NewModelDirectory::Create(Opt
 }
 
 NewModelDirectory::NewModelDirectory(Options options)
-    : path_(options.path),
+    : path_(std::move(options.path)),
       partial_path_(path_ / "model.partial"),
       replaced_(std::move(options.replaced)) {}
 

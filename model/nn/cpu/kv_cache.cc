@@ -6,8 +6,7 @@
 
 namespace peerage::nn::cpu {
 
-KvCache::KvCache(const ModelPlan& plan) {
-  offsets_ = {0};
+KvCache::KvCache(const ModelPlan& plan) : offsets_{0} {
   for (const BlockPlan& block : plan.blocks) {
     offsets_.push_back(offsets_.back() + block.KvValues() * kernels::kBlockTokens);
   }

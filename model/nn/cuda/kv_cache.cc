@@ -2,8 +2,8 @@
 
 namespace peerage::nn::cuda {
 
-KvCache::KvCache(const ModelPlan& plan, kernels::cuda::DeviceFloat type) : type_(type) {
-  offsets_ = {0};
+KvCache::KvCache(const ModelPlan& plan, kernels::cuda::DeviceFloat type)
+    : type_(type), offsets_{0} {
   for (const BlockPlan& block : plan.blocks) {
     offsets_.push_back(offsets_.back() + block.KvValues() * kernels::cuda::kBlockTokens);
   }

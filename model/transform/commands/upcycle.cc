@@ -76,19 +76,20 @@ class UpcycleCommand : public Command {
   }
 
   absl::Status Run() override {
-    options_.program = "peerage-model " PEERAGE_VERSION;
+    UpcycleOptions options = options_;
+    options.program = "peerage-model " PEERAGE_VERSION;
     ProgressBar bar;
-    options_.progress = ShowWriting(bar);
-    options_.prompt_progress = [&bar](size_t read, size_t total) {
+    options.progress = ShowWriting(bar);
+    options.prompt_progress = [&bar](size_t read, size_t total) {
       bar.Show(read, total, absl::StrCat("of ", total, " tokens of prompts"));
       if (read == total) bar.Clear();
     };
-    ASSIGN_OR_RETURN(const UpcycleReport report, Upcycle(options_));
+    ASSIGN_OR_RETURN(const UpcycleReport report, Upcycle(options));
     bar.Clear();
     for (const std::string& warning : report.warnings) {
       std::cerr << "peerage-model: warning: " << warning << "\n";
     }
-    std::cout << ReportText(report, options_);
+    std::cout << ReportText(report, options);
     return absl::OkStatus();
   }
 
