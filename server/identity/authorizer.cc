@@ -48,7 +48,11 @@ Decision Judge(const Permissions& permissions, const std::string& principal, Wis
 
 }  // namespace
 
-Visitor::~Visitor() { authorizer_->Leave(principal_); }
+Visitor::~Visitor() { Leave(); }
+
+void Visitor::Leave() const {
+  if (!left_.exchange(true)) authorizer_->Leave(principal_);
+}
 
 Verdict Visitor::Ask(Wish& wish, absl::Time now) const {
   std::string principal;

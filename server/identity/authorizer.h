@@ -76,12 +76,18 @@ class Visitor {
   // tenant where the wish names none.
   Verdict Ask(Wish& wish, absl::Time now) const;
 
+  // The call does not count as running any more, since all that is left is to tell its caller of
+  // the end: whoever has heard of it may call again at once. Idempotent; the destructor does so,
+  // too.
+  void Leave() const;
+
  private:
   Authorizer* const authorizer_;
   const Credentials credentials_;
   const std::string principal_;
   const std::string method_;
   mutable std::atomic<bool> asked_ = false;
+  mutable std::atomic<bool> left_ = false;
 };
 
 // Decides who calls and whether he may, and counts what it decided.

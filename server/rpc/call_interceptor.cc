@@ -107,17 +107,22 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
         methods->ModifySendStatus(status);
       }
       Tell(status);
+      if (const Passage passage = LetIn(); passage.visitor != nullptr) passage.visitor->Leave();
     }
     methods->Proceed();
   }
 
  private:
+  // By the gate, who keeps that where the call's context cannot.
+  Passage LetIn() const {
+    return passage_.visitor != nullptr ? passage_ : PassageOf(*info_->server_context());
+  }
+
   void Tell(const grpc::Status& status) const {
     CallEvent event;
     event.origin = ReadTrace(info_->server_context()->client_metadata());
     event.origin.method = method_;
-    event.origin.principal =
-        PrincipalOf(passage_.visitor != nullptr ? passage_ : PassageOf(*info_->server_context()));
+    event.origin.principal = PrincipalOf(LetIn());
     event.origin.request_id = request_id_;
     event.code = reader_.ended() ? absl::StatusCode::kResourceExhausted
                                  : static_cast<absl::StatusCode>(status.error_code());
