@@ -12,11 +12,16 @@ namespace peerage {
 namespace {
 
 // The second field of /proc/self/statm (proc(5)).
-size_t ResidentBytes() {
+int64_t ResidentBytes() {
   std::ifstream file("/proc/self/statm");
-  size_t all = 0, resident = 0;
+  int64_t all = 0, resident = 0;
   file >> all >> resident;
-  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+int64_t SpareBytes() {
+  const struct mallinfo2 heap = mallinfo2();
+  return ResidentBytes() - static_cast<int64_t>(heap.uordblks + heap.hblkhd);
 }
 
 }  // namespace
@@ -27,11 +32,11 @@ void BoundArenas() {
 }
 
 IdleMemory::Process IdleMemory::ThisProcess(std::function<bool()> is_idle) {
-  return {std::move(is_idle), ResidentBytes, [] { malloc_trim(0); }};
+  return {std::move(is_idle), SpareBytes, [] { malloc_trim(0); }};
 }
 
 void IdleMemory::Start() {
-  needed_ = process_.resident_bytes();
+  no_heaps_ = process_.spare_bytes();
   LookLater();
 }
 
@@ -43,11 +48,11 @@ void IdleMemory::LookLater() {
 }
 
 void IdleMemory::Look() {
-  const size_t resident = process_.resident_bytes();
-  needed_ = std::min(needed_, resident);
-  if (resident < needed_ + kMuch || !process_.is_idle()) return;
+  const int64_t spare = process_.spare_bytes();
+  no_heaps_ = std::min(no_heaps_, spare);
+  if (spare < no_heaps_ + kMuch || !process_.is_idle()) return;
   process_.give_back();
-  needed_ = process_.resident_bytes();
+  no_heaps_ = process_.spare_bytes();
 }
 
 }  // namespace peerage

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <utility>
 
@@ -24,11 +24,13 @@ void BoundArenas();
 class IdleMemory {
  public:
   static constexpr absl::Duration kInterval = absl::Seconds(5);
-  static constexpr size_t kMuch = 16 << 20;
+  static constexpr int64_t kMuch = 16 << 20;
 
   struct Process {
     std::function<bool()> is_idle;
-    std::function<size_t()> resident_bytes;
+    // Resident bytes less those that the heap has given out: what is free, and what is no heap's.
+    // Below zero where it has given out what was never touched.
+    std::function<int64_t()> spare_bytes;
     std::function<void()> give_back;
   };
   // This one.
@@ -37,7 +39,7 @@ class IdleMemory {
   IdleMemory(BackgroundLane* lane, const Clock* clock, Process process)
       : lane_(*lane), clock_(*clock), process_(std::move(process)) {}
 
-  // Looks from now on: what is resident at present is needed.
+  // Looks from now on.
   void Start();
 
  private:
@@ -47,7 +49,9 @@ class IdleMemory {
   BackgroundLane& lane_;
   const Clock& clock_;
   const Process process_;
-  size_t needed_ = 0;  // bytes that were resident when all was given back, or fewer
+  // Bytes that were spare when all was given back, or fewer. What was used then, and is free since,
+  // makes them more, and so does what was given back and is resident again.
+  int64_t no_heaps_ = 0;
 };
 
 }  // namespace peerage

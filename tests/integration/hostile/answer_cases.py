@@ -39,8 +39,9 @@ def unread_tokens(attacker):
     attacker.hold(2)
 
 
+# Answers are held for as long as their reader may be slow: a minute, if nothing is said.
 @case("200 Scores of 1,024 continuations with 20 alternatives that nobody reads, of one who stays", stays=True,
-      without_door=False)
+      without_door=False, options=("--slow-reader-timeout", "10s"))
 def unread_scores(attacker):
     calls(attacker.connect(NO_WINDOW), 200, score(1024, 1, logprobs=20), SCORE)
     attacker.hold(2)

@@ -2,11 +2,9 @@
 (`run.py --known` plays them); a line goes when it is mended."""
 
 CROWD = "two hundred addresses at once may have all connections that there are"
-MEMORY = "38 MiB stay, however often it is repeated; 32 are allowed"
 FAIRNESS = "who asks for most gets most, as long as nobody says who he is"
 
 KNOWN = {
     "more_hosts_than_descriptors": CROWD,
-    "unread_scores": MEMORY, "nothing_is_read": MEMORY,
     "unread_streams_for_all_slots": FAIRNESS, "highest_priority": FAIRNESS,
 }
