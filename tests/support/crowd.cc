@@ -147,7 +147,7 @@ std::vector<Served> Serve(std::vector<std::unique_ptr<LanguageModel>> models,
                           StepTally* tally) {
   Crowd crowd(std::move(models), shape, arrivals, tally);
   std::vector<Served> served = crowd.Serve();
-  if (tally != nullptr && shape.workers > 1) tally->shared_crowds += crowd.all_workers_stepped();
+  if (tally != nullptr) tally->crowds.at(shape.workers) += crowd.all_workers_stepped();
   return served;
 }
 

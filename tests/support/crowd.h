@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,10 +26,10 @@ struct Arrival {
 // What an engine went through.
 struct StepTally {
   uint64_t steps = 0;
-  uint64_t mixed_steps = 0;    // with prompts beside decodes
-  int most_sequences = 0;      // of one step
-  uint64_t shared_crowds = 0;  // that several workers served, each a part
-  uint64_t cached_tokens = 0;  // of needles, as the next
+  uint64_t mixed_steps = 0;             // with prompts beside decodes
+  int most_sequences = 0;               // of one step
+  std::array<uint64_t, 4> crowds = {};  // by the number of workers, each of which served a part
+  uint64_t cached_tokens = 0;           // of needles, as the next
   uint64_t preemptions = 0;
 };
 
