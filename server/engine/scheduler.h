@@ -89,6 +89,9 @@ class Scheduler {
   // Slots that are to be closed before the next batch's are opened.
   std::vector<SlotId> TakeClosed() { return reservations_.TakeClosed(); }
 
+  // Whether the task waits or runs here.
+  bool Has(RequestHandle handle) const { return tasks_.count(handle) > 0; }
+
   // When Schedule would end a task if nothing else changes.
   absl::Time NextExpiry() const;
 

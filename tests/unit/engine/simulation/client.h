@@ -44,13 +44,17 @@ struct Client {
   uint32_t preemptions = 0;
   bool ended = false;
 
-  // LineRules'.
-  bool joined = false;
-  bool admitted = false;  // and not thrown out since
-  bool charged = false;
-  bool left = false;
-  std::pair<uint32_t, size_t> last_state = {};  // preemptions, and sequences to start
-  std::optional<absl::Time> first_since;        // it was first in line, and did not fit
+  // LineRules', of the line in which it is.
+  struct InLine {
+    bool joined = false;
+    absl::Time since;       // it has
+    bool admitted = false;  // and not thrown out since
+    bool left = false;
+    std::pair<uint32_t, size_t> last_state = {};  // preemptions, and sequences to start
+    std::optional<absl::Time> first_since;        // it was first in line, and did not fit
+  };
+  InLine line;
+  bool charged = false;  // to its tenant, in whichever line it was then
 
   void FallBehind(absl::Time now) {
     if (!first_slow) first_slow = now;
@@ -62,7 +66,7 @@ struct Client {
     slow_since.reset();
     reader->set_has_room(true);
   }
-  bool waits() const { return joined && !admitted && !reader->done(); }
+  bool waits() const { return line.joined && !line.admitted && !reader->done(); }
 };
 
 // Those that were accepted and have not ended, in the order of arrival.

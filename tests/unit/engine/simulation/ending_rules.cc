@@ -9,7 +9,7 @@ void EndingRules::CheckDoor(const Client& client, const absl::Status& status, Li
   int32_t requests = 0;
   int64_t prompt_tokens = client.prompt_tokens;
   for (const Client* const other : waiting) {
-    if (other->admitted || other->reader->done()) continue;
+    if (other->line.admitted || other->reader->done()) continue;
     ++requests;
     prompt_tokens += other->prompt_tokens;
   }

@@ -56,6 +56,7 @@ struct Coverage {
   uint64_t hangs = 0;
   uint64_t rebuilt = 0;                   // models
   uint64_t moved = 0;                     // requests that run elsewhere than they came
+  uint64_t rejoined = 0;                  // that stand in another worker's line, or its next one's
   uint64_t patient = 0;                   // were first in line for the passing limit
   uint64_t left_room = 0;                 // turns in which a tenant had to, certainly
   uint64_t fair_admissions = 0;           // of one tenant's tasks while another's waited

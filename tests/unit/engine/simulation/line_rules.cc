@@ -24,7 +24,7 @@ bool AsksNoMore(const Client& a, const Client& b) {
 // Somebody else may have been first in line for so long that nobody is let in before it.
 bool OthersMayBePatient(LiveClients clients, const Client& but, absl::Time now) {
   return std::any_of(clients.begin(), clients.end(), [&](const Client* other) {
-    return other != &but && other->waits() && now - other->arrived >= WaitingLine::kPassingLimit;
+    return other != &but && other->waits() && now - other->line.since >= WaitingLine::kPassingLimit;
   });
 }
 
@@ -57,13 +57,13 @@ LineRules::LineRules(const World& world, Verdict* verdict, Coverage* coverage)
 void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservations,
                                absl::Time now) {
   for (Client* const client : clients) {
-    if (!client->joined) Join(*client, now);
-    if (client->admitted && !client->runs && !client->reader->done()) ThrowOut(*client);
+    if (!client->line.joined) Join(*client, now);
+    if (client->line.admitted && !client->runs && !client->reader->done()) ThrowOut(*client);
   }
   for (Client* const client : clients) {
     // One that has ended well without having been admitted had nothing to compute.
-    const bool ends = !client->left && client->reader->done();
-    if (ends && (client->admitted || !client->reader->status().ok())) Leave(*client, now);
+    const bool ends = !client->line.left && client->reader->done();
+    if (ends && (client->line.admitted || !client->reader->status().ok())) Leave(*client, now);
   }
   for (size_t i = 0; i < tenants_.size(); ++i) shares_before_[i] = tenants_[i].share;
   Admit(clients, now);
@@ -83,8 +83,11 @@ void LineRules::AfterAdmission(LiveClients clients, const Reservations& reservat
 }
 
 void LineRules::Join(Client& client, absl::Time now) {
-  client.joined = true;
+  client.line.joined = true;
+  client.line.since = now;
+  if (!began_) began_ = now;
   Tenant& tenant = tenants_[client.tenant];
+  tenant.backlogged &= now == *began_;
   if (tenant.tasks++ > 0) return;
   ++num_active_;
   const double debt = std::max(tenant.share - fair_share_, 0.0);
@@ -94,12 +97,12 @@ void LineRules::Join(Client& client, absl::Time now) {
 
 // It waits again, and is no newcomer.
 void LineRules::ThrowOut(Client& client) {
-  client.admitted = false;
-  client.first_since.reset();
+  client.line.admitted = false;
+  client.line.first_since.reset();
 }
 
 void LineRules::Leave(Client& client, absl::Time now) {
-  client.left = true;
+  client.line.left = true;
   Tenant& tenant = tenants_[client.tenant];
   if (--tenant.tasks > 0) return;
   --num_active_;
@@ -120,8 +123,8 @@ void LineRules::Admit(LiveClients clients, absl::Time now) {
   admitted_.clear();
   for (Client* const client : clients) {
     const bool at_once = client->reader->done();
-    if (client->left || client->admitted || !(at_once || client->runs)) continue;
-    client->admitted = true;
+    if (client->line.left || client->line.admitted || !(at_once || client->runs)) continue;
+    client->line.admitted = true;
     admitted_.push_back(client);
     if (!std::exchange(client->charged, true)) {
       Serve(tenants_[client->tenant], client->known_tokens);
@@ -138,9 +141,9 @@ void LineRules::CheckPassed(const Client& admitted, LiveClients clients, absl::T
     verdict_.Require(!IsBefore(*waiting, admitted, now) || !AsksNoMore(*waiting, admitted),
                      "request ", admitted.arrival->handle, " passes request ",
                      waiting->arrival->handle);
-    const bool is_patient = room_rules_.nobody_leaves_room() && waiting->first_since &&
-                            now - *waiting->first_since >= WaitingLine::kPassingLimit;
-    verdict_.Require(!is_patient || admitted.arrived <= *waiting->first_since, "request ",
+    const bool is_patient = room_rules_.nobody_leaves_room() && waiting->line.first_since &&
+                            now - *waiting->line.first_since >= WaitingLine::kPassingLimit;
+    verdict_.Require(!is_patient || admitted.line.since <= *waiting->line.first_since, "request ",
                      admitted.arrival->handle, " passes request ", waiting->arrival->handle,
                      ", which was first for too long");
     coverage_.patient += is_patient;
@@ -148,12 +151,12 @@ void LineRules::CheckPassed(const Client& admitted, LiveClients clients, absl::T
 }
 
 bool LineRules::IsBefore(const Client& waiting, const Client& admitted, absl::Time now) const {
-  const bool may_be_patient = now - admitted.arrived >= WaitingLine::kPassingLimit;
+  const bool may_be_patient = now - admitted.line.since >= WaitingLine::kPassingLimit;
   if (waiting.tenant == admitted.tenant) {
     // It was first only while nobody of its tenant was before it.
     const bool always_waited = waiting.preemptions == 0 && admitted.preemptions == 0;
     return (always_waited || !may_be_patient) && waiting.order < admitted.order &&
-           waiting.arrival->handle < admitted.arrival->handle;
+           waiting.line.since <= admitted.line.since;
   }
   if (!exact_ || may_be_patient || !room_rules_.nobody_leaves_room()) return false;
   return tenants_[waiting.tenant].share + kMargin < shares_before_[admitted.tenant];
@@ -164,7 +167,8 @@ void LineRules::FindFirst(LiveClients clients, absl::Time now) {
   bool is_certain = exact_;
   for (Client* const client : clients) {
     if (!client->waits()) continue;
-    if (client->first_since && now - *client->first_since >= WaitingLine::kPassingLimit) return;
+    if (client->line.first_since && now - *client->line.first_since >= WaitingLine::kPassingLimit)
+      return;
     if (first == nullptr) {
       first = client;
       continue;
@@ -175,10 +179,10 @@ void LineRules::FindFirst(LiveClients clients, absl::Time now) {
         first->tenant == client->tenant ? client->order < first->order : ahead > 0;
     if (is_before) first = client;
   }
-  if (first == nullptr || first->first_since || !is_certain) return;
+  if (first == nullptr || first->line.first_since || !is_certain) return;
   // It was not because of the room for others that it was not let in, so others may pass it.
   if (!room_rules_.LeavesNone(*first)) return;
-  if (has_one_tenant_ || !OthersMayBePatient(clients, *first, now)) first->first_since = now;
+  if (has_one_tenant_ || !OthersMayBePatient(clients, *first, now)) first->line.first_since = now;
 }
 
 void LineRules::CheckIdle(LiveClients clients, const RequestNeeds& available, absl::Time now) {
@@ -209,7 +213,7 @@ void LineRules::CheckIdleOfOptimistic(LiveClients clients, const RequestNeeds& a
     const size_t to_start = client->task->branches_to_start() + client->task->trunk_is_next();
     // Who is thrown out may be let in again in the same turn.
     const std::pair<uint32_t, size_t> state = {client->preemptions, to_start};
-    some_started |= std::exchange(client->last_state, state) != state;
+    some_started |= std::exchange(client->line.last_state, state) != state;
   }
   // One block for each sequence that runs, or some more, is left to them.
   const int64_t margin = max_sequences_ - available.sequences;
@@ -244,7 +248,7 @@ void LineRules::CheckFairness(LiveClients clients) {
 void LineRules::AfterTurn(LiveClients clients, const Reservations& reservations, absl::Time now) {
   room_rules_.AfterTurn(AvailableOf(reservations));
   for (Client* const client : clients) {
-    if (!client->left && client->reader->done()) Leave(*client, now);
+    if (!client->line.left && client->reader->done()) Leave(*client, now);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -21,9 +22,10 @@ namespace peerage {
 //             due and came sooner; of another, one of a tenant for which less was computed;
 //   bypass    whoever came after a task was first in line waits until that has started, once it has
 //             been first for kPassingLimit;
-//   fairness  tenants that need equally much and always have waiting tasks are served alike: one
-//             is ahead of another by at most one task, what its running ones can still generate,
-//             and what they generated while that task was first in line and did not fit;
+//   fairness  tenants that need equally much and always have waiting tasks, which came at once, are
+//             served alike: one is ahead of another by at most one task, what its running ones can
+//             still generate, and what they generated while that task was first in line and did not
+//             fit (of those that move here later, several may have been first);
 //   idleness  a task that fits does not wait.
 //
 // Where an outsider cannot tell who is next (shares as good as equal, somebody that may have been
@@ -45,7 +47,7 @@ class LineRules {
     int64_t served = 0;  // tokens
     int64_t tasks = 0;
     absl::Time idle_since = absl::InfinitePast();
-    bool backlogged = true;  // since the beginning
+    bool backlogged = true;  // since the beginning, by what came then
   };
 
   void Join(Client& client, absl::Time now);
@@ -70,6 +72,7 @@ class LineRules {
   std::array<Tenant, RoomRules::kTenants> tenants_;
   RoomRules::Shares shares_before_ = {};  // this turn's admissions
   bool has_one_tenant_ = true;
+  std::optional<absl::Time> began_;  // somebody came
   double fair_share_ = 0;
   int64_t num_active_ = 0;
   bool exact_ = true;                    // the shares are the line's

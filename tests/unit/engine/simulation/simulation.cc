@@ -189,7 +189,7 @@ class Simulation {
     int32_t waiting = 0;
     int64_t prompt_tokens = 0;
     for (const Client* const client : live_) {
-      if (client->admitted || client->reader->done()) continue;
+      if (client->line.admitted || client->reader->done()) continue;
       ++waiting;
       prompt_tokens += client->prompt_tokens;
     }

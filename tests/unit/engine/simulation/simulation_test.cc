@@ -90,6 +90,7 @@ void CheckCoverage(const Coverage& coverage) {
   EXPECT_GT(coverage.hangs, coverage.steps / 20'000);
   EXPECT_GT(coverage.rebuilt, coverage.steps / 10'000);
   EXPECT_GT(coverage.moved, coverage.steps / 20'000);
+  EXPECT_GT(coverage.rejoined, coverage.steps / 10'000);
   for (absl::StatusCode code :
        {absl::StatusCode::kOk, absl::StatusCode::kCancelled, absl::StatusCode::kDeadlineExceeded,
         absl::StatusCode::kResourceExhausted, absl::StatusCode::kInternal,

@@ -20,6 +20,7 @@
 #include "tests/unit/engine/simulation/step_rules.h"
 #include "tests/unit/engine/simulation/stepped_clock.h"
 #include "tests/unit/engine/simulation/watcher.h"
+#include "tests/unit/engine/simulation/worker_line.h"
 #include "tests/unit/engine/simulation/worker_rules.h"
 
 namespace peerage {
@@ -37,6 +38,7 @@ struct Desk {
   HashModel* model = nullptr;  // null while it has none
   std::optional<StepRules> step_rules;
   std::optional<BlockRules> block_rules;
+  std::optional<WorkerLine> line;
   std::optional<Kind> fault;  // of its next step
   int failing_loads = 0;
   bool device_is_gone = false;
@@ -101,6 +103,7 @@ class WorkersSimulation {
     desk.model = model.get();
     desk.step_rules.emplace(world_, &verdict_, &coverage_);
     desk.block_rules.emplace(world_, &verdict_, &coverage_);
+    desk.line.emplace(world_, &verdict_, &coverage_);
     return model;
   }
 
@@ -209,19 +212,33 @@ class WorkersSimulation {
     const bool computed = desk.replica->Turn();
     if (!verdict_.ok()) return computed;
     if (computed) desk.step_rules->CheckTold(ledger_.last_step);
-    const bool is_ready = desk.state() == WorkerState::kReady;
-    if (is_ready && desk.model == model) {
-      const std::shared_ptr<Worker> worker = desk.replica->worker();
-      if (!computed) {
-        desk.step_rules->Pause();
-        CountAllPreemptions();
-        CheckNothingToDo(worker->scheduler(), verdict_);
-      }
-      desk.block_rules->Check(worker->scheduler());
-      CheckStatus(*worker, *desk.model, verdict_);
-    }
+    // It was, and is, with the same model.
+    const bool is_ready = desk.was_ready && desk.state() == WorkerState::kReady;
+    if (is_ready && desk.model == model) AfterWorkersTurn(desk, computed);
+    // Of other workers' lines.
+    for (Client* const client : live_) client->line.left |= client->reader->done();
     ledger_.Check(verdict_);
     return computed;
+  }
+
+  void AfterWorkersTurn(Desk& desk, bool computed) {
+    const std::shared_ptr<Worker> worker = desk.replica->worker();
+    const Scheduler& scheduler = worker->scheduler();
+    if (!computed) {
+      desk.step_rules->Pause();
+      AfterAdmission(desk, scheduler);
+      CheckNothingToDo(scheduler, verdict_);
+    }
+    desk.line->AfterTurn(scheduler, clock_.Now());
+    desk.block_rules->Check(scheduler);
+    CheckStatus(*worker, *desk.model, verdict_);
+  }
+
+  void AfterAdmission(Desk& desk, const Scheduler& scheduler) {
+    for (Client* const client : live_) client->runs = false;
+    MarkRunning(scheduler, *desk.model, absl::MakeSpan(clients_));
+    CountAllPreemptions();
+    desk.line->AfterAdmission(live_, scheduler, clock_.Now());
   }
 
   void CountAllPreemptions() {
@@ -237,12 +254,12 @@ class WorkersSimulation {
   void BeforeStep(Desk& desk, const StepInput& input) {
     const std::shared_ptr<Worker> worker = desk.replica->worker();
     const Scheduler& scheduler = worker->scheduler();
-    MarkRunning(scheduler, *desk.model, absl::MakeSpan(clients_));
-    CountAllPreemptions();
+    AfterAdmission(desk, scheduler);
     desk.step_rules->Check(input, scheduler, absl::MakeSpan(clients_), clock_.Now());
     desk.block_rules->Check(scheduler);
     if (!verdict_.ok()) return;
     ++steps_;
+    desk.step_rules->ChargeDecodes(input, clients_, desk.line->rules());
     desk.step_rules->MarkFailing(input, /*as_a_whole=*/false, desk.model->TakeOpened(),
                                  absl::MakeSpan(clients_));
     for (const auto& task : scheduler.running()) See(desk, clients_[task->handle - 1]);

@@ -7,8 +7,7 @@
 namespace peerage {
 
 // As Simulate, of a world with workers: drives the real router and replicas, whose workers fail,
-// hang, are lost and get other models, while requests move from one to the other. In which order a
-// worker serves its own is not looked at again.
+// hang, are lost and get other models, while requests move from one to the other.
 Outcome SimulateWorkers(const World& world, Coverage& coverage);
 
 }  // namespace peerage

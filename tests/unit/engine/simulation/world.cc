@@ -227,7 +227,6 @@ class WorldMaker {
     world_.workers = dice_.Between(1, 3);
     world_.step = world_.token = absl::ZeroDuration();
     world_.tick = std::max(world_.tick, absl::Milliseconds(10));
-    world_.is_crowd = false;
     const int last = world_.arrivals.back().turn + 40;
     for (int faults = dice_.Between(0, 6); faults > 0; --faults) {
       const Kind kind = dice_.OneOf({Kind::kStepFails, Kind::kStepThrows, Kind::kStepHangs,

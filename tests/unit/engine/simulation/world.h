@@ -45,8 +45,8 @@ struct Disturbance {
 // Everything that a run depends on.
 struct World {
   uint64_t seed = 0;
-  // 0: one alone, of which everything is looked at. Else so many behind a router, whose models are
-  // replaced when they fail or hang; the limits are each one's.
+  // 0: one alone. Else so many behind a router, whose models are replaced when they fail or hang;
+  // the limits are each one's.
   int workers = 0;
   int32_t max_batch_tokens = 64;
   int32_t max_sequences = 8;
