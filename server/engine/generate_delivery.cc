@@ -91,12 +91,10 @@ void GenerateDelivery::DeliverStart(const CachedPrefix& cached) {
   Resume();
 }
 
-// The first token has nothing before it; what others were told of the next ones is cached, maybe
-// of tokens that this request has as generated, behind its prompt.
+// The first token has nothing before it; what others were told of the next ones is cached.
 void GenerateDelivery::DeliverCachedLogprobs(const CachedPrefix& cached) {
   std::vector<TokenLogprob> logprobs = {{.token = request_.prompt[0]}};
   if (!cached.logprobs.empty()) logprobs = cached.logprobs;
-  if (logprobs.size() > request_.prompt.size()) logprobs.resize(request_.prompt.size());
   for (TokenLogprob& logprob : logprobs) {
     const auto wanted = static_cast<size_t>(std::max(request_.alternatives, 0));
     if (logprob.alternatives.size() > wanted) logprob.alternatives.resize(wanted);

@@ -22,9 +22,10 @@ KeptPrefixes::KeptPrefixes(bool is_on, int32_t block_tokens, BlockPool* blocks)
 
 // A sequence that begins anew goes on behind what is in the cache of its tokens, up to the last
 // one, which has to be computed for what follows it, or to the first one of which more than keys
-// and values is needed. With likelihoods wanted, the first token behind what is skipped needs its
-// own from the cache, too. One that begins again skips no more than was told to be known when it
-// first began, or was delivered since.
+// and values is needed. With likelihoods wanted, those of what is skipped have to be known, and
+// that of the first token behind it, too; but of given tokens alone, not of those that were
+// generated. One that begins again skips no more than was told to be known when it first began, or
+// was delivered since.
 void KeptPrefixes::Find(Sequence& sequence) {
   if (!is_on_ || !MaySkip(sequence)) return;
   Task& task = *sequence.task;
@@ -33,10 +34,16 @@ void KeptPrefixes::Find(Sequence& sequence) {
   const int32_t size = block_tokens_;
   auto most = static_cast<int32_t>(sequence.tokens.size() - 1) / size;
   most = std::min(most, (is_new ? task.work.first_needed_position : sequence.reached) / size);
-  std::vector<BlockId> found = LookUp(sequence, most + (wants_logprobs ? 1 : 0),
-                                      wants_logprobs ? task.work.prompt_alternatives : -1);
-  if (wants_logprobs) sequence.logprobs = LogprobsOf(found, sequence.tokens[0]);
-  if (wants_logprobs && !found.empty()) found.pop_back();
+  std::vector<BlockId> found = LookUp(sequence, most + (wants_logprobs ? 1 : 0));
+  if (wants_logprobs) {
+    sequence.logprobs = LogprobsOf(found, sequence.tokens[0], task.work.prompt_alternatives);
+    const auto known = static_cast<int32_t>(sequence.logprobs.size());
+    if (known < sequence.given) most = std::min(most, (known - 1) / size);
+  }
+  found.resize(std::min<size_t>(found.size(), most));
+  if (wants_logprobs) {
+    sequence.logprobs.resize(std::min<size_t>(found.size() * size + 1, sequence.given));
+  }
 
   for (BlockId block : found) {
     blocks_->Adopt(block);
@@ -54,9 +61,8 @@ void KeptPrefixes::Find(Sequence& sequence) {
                  .logprobs = sequence.logprobs};
 }
 
-// The blocks that hold the beginning of the sequence, and its tokens' likelihoods if it wants them.
-std::vector<BlockId> KeptPrefixes::LookUp(const Sequence& sequence, int32_t most,
-                                          int32_t alternatives) const {
+// The blocks that hold the beginning of the sequence.
+std::vector<BlockId> KeptPrefixes::LookUp(const Sequence& sequence, int32_t most) const {
   std::vector<BlockId> found;
   PrefixId prefix = kNoPrefix;
   const absl::Span<const TokenId> tokens = sequence.tokens;
@@ -65,23 +71,23 @@ std::vector<BlockId> KeptPrefixes::LookUp(const Sequence& sequence, int32_t most
     const auto block =
         cache_.Find(prefix, sequence.task->work.salt, tokens.subspan(i * size, size));
     if (!block) break;
-    if (alternatives >= 0 && cache_.LogprobsOf(*block, alternatives).empty()) break;
     found.push_back(*block);
     prefix = cache_.PrefixOf(*block);
   }
   return found;
 }
 
-// Of all tokens of the blocks but the last one's, and of the first one of that.
-std::vector<TokenLogprob> KeptPrefixes::LogprobsOf(absl::Span<const BlockId> blocks,
-                                                   TokenId first) const {
-  if (blocks.empty()) return {{.token = first}};
+// Of the first tokens of the blocks, one after the other, as far as they are known; at least of the
+// first one, which has nothing before it.
+std::vector<TokenLogprob> KeptPrefixes::LogprobsOf(absl::Span<const BlockId> blocks, TokenId first,
+                                                   int32_t alternatives) const {
   std::vector<TokenLogprob> logprobs;
   for (BlockId block : blocks) {
-    const auto known = cache_.LogprobsOf(block, -1);
+    const auto known = cache_.LogprobsOf(block, alternatives);
     logprobs.insert(logprobs.end(), known.begin(), known.end());
+    if (static_cast<int32_t>(known.size()) < block_tokens_) break;
   }
-  logprobs.resize(logprobs.size() - block_tokens_ + 1);
+  if (logprobs.empty()) logprobs.push_back({.token = first});
   return logprobs;
 }
 
@@ -109,7 +115,7 @@ void KeptPrefixes::Remember(Sequence& sequence) {
     const BlockId known = cache_.Remember(own, sequence.prefix, work.salt, block_);
     if (known == own) blocks_->SetWorthKeeping(own, true);
     sequence.prefix = cache_.PrefixOf(known);
-    if (static_cast<int32_t>(sequence.logprobs.size()) < first + size) continue;
+    if (static_cast<int32_t>(sequence.logprobs.size()) <= first) continue;
     cache_.AddLogprobs(known, absl::MakeSpan(sequence.logprobs).subspan(first, size),
                        work.prompt_alternatives);
   }

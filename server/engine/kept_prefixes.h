@@ -23,8 +23,9 @@ class KeptPrefixes {
 
   // The sequence, which has started and has no block yet, adopts the blocks that hold its beginning
   // in place of promised ones, as far as its tokens are wanted for what follows them alone
-  // (Work::first_needed_position). Its task is told (Task::cached). One that begins again skips no
-  // more than it had reached before.
+  // (Work::first_needed_position), or the likelihoods that are wanted of the given ones are known.
+  // Its task is told (Task::cached). One that begins again skips no more than it had reached
+  // before.
   void Find(Sequence& sequence);
 
   // Blocks of the sequence that have become full can be found from now on.
@@ -34,8 +35,9 @@ class KeptPrefixes {
   void Forget(absl::Span<const BlockId> blocks);
 
  private:
-  std::vector<BlockId> LookUp(const Sequence& sequence, int32_t most, int32_t alternatives) const;
-  std::vector<TokenLogprob> LogprobsOf(absl::Span<const BlockId> blocks, TokenId first) const;
+  std::vector<BlockId> LookUp(const Sequence& sequence, int32_t most) const;
+  std::vector<TokenLogprob> LogprobsOf(absl::Span<const BlockId> blocks, TokenId first,
+                                       int32_t alternatives) const;
 
   const bool is_on_;
   const int32_t block_tokens_;

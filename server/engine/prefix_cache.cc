@@ -1,6 +1,7 @@
 #include "server/engine/prefix_cache.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/hash/hash.h"
 
@@ -65,7 +66,8 @@ absl::Span<const TokenLogprob> PrefixCache::LogprobsOf(BlockId block, int32_t al
 void PrefixCache::AddLogprobs(BlockId block, absl::Span<const TokenLogprob> logprobs,
                               int32_t alternatives) {
   Content& content = contents_[block];
-  if (content.alternatives >= alternatives) return;
+  const auto known = std::pair(content.logprobs.size(), content.alternatives);
+  if (known >= std::pair(logprobs.size(), alternatives)) return;
   content.logprobs.assign(logprobs.begin(), logprobs.end());
   content.alternatives = alternatives;
 }

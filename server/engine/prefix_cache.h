@@ -24,8 +24,8 @@ inline constexpr PrefixId kNoPrefix = 0;
 // what is before them. Hashes lead to a block, but its tokens decide, so nobody ever goes on from
 // what is not his own beginning. An equal beginning under another salt is another prefix.
 //
-// A block may also keep how likely each of its tokens was (TokenLogprob): all that decides it is in
-// the block and before it.
+// A block may also keep how likely its first tokens were (TokenLogprob), all of them or those that
+// somebody asked for: all that decides it is in the block and before it.
 //
 // Threads: none; belongs to one worker's scheduler.
 // Cost: a lookup is O(tokens of a block).
@@ -53,10 +53,10 @@ class PrefixCache {
   // Of a block that is remembered.
   PrefixId PrefixOf(BlockId block) const { return contents_[block].id; }
 
-  // How likely the tokens of the block were, in their order, with so many alternatives at least;
-  // empty when that is not known. Precondition: the block is remembered.
+  // How likely the first tokens of the block were, in their order, with so many alternatives at
+  // least, as far as that is known. Precondition: the block is remembered.
   absl::Span<const TokenLogprob> LogprobsOf(BlockId block, int32_t alternatives) const;
-  // What is known already stays, where it has no fewer alternatives.
+  // What is known already stays unless this is of more tokens, or has more alternatives.
   void AddLogprobs(BlockId block, absl::Span<const TokenLogprob> logprobs, int32_t alternatives);
 
  private:

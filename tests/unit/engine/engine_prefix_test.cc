@@ -152,8 +152,36 @@ TEST_F(EnginePrefixTest, AResumedRequestIsToldOfItsPromptAlone) {
   resumed.prompt_logprobs = true;
   const Call call = Submit(resumed);
   ASSERT_EQ(call.sink->WaitDone(), absl::OkStatus());
-  EXPECT_EQ(call.sink->record().cached_tokens, 8u);
+  EXPECT_EQ(call.sink->record().cached_tokens, 12u) << "all but the last of 15";
   EXPECT_TRUE(call.sink->record().prompt_logprobs == PromptLogprobsAlone(resumed));
+}
+
+// Nobody was ever told how likely those were, and nobody asks.
+TEST_F(EnginePrefixTest, AResumedRequestFindsWhatItHadGenerated) {
+  Start();  // blocks of 4
+  for (const TokenId prompt : {6, 7, 8, 9}) {
+    GenerateRequest whole = Generate(Count(prompt, prompt), 12);
+    whole.alternatives = 1;
+    whole.prompt_logprobs = true;
+    RecordingSink::Record record;
+    Computed(whole, &record);
+    const Tokens answer = record.candidates[0].tokens;
+
+    GenerateRequest resumed = whole;
+    resumed.generated.assign(answer.begin(), answer.begin() + 5);
+    const Call call = Submit(resumed);
+    ASSERT_EQ(call.sink->WaitDone(), absl::OkStatus());
+    EXPECT_EQ(call.sink->record().cached_tokens, (prompt + 5 - 1) / 4 * 4) << prompt;
+    EXPECT_TRUE(call.sink->record().prompt_logprobs == PromptLogprobsAlone(resumed)) << prompt;
+
+    // Who has some of them in its prompt wants to be told, and computes from there on.
+    GenerateRequest longer = Generate(resumed.prompt, 2);
+    longer.prompt.insert(longer.prompt.end(), answer.begin(), answer.begin() + 5);
+    longer.prompt_logprobs = true;
+    Computed(longer, &record);
+    EXPECT_EQ(record.cached_tokens, (prompt - 1) / 4 * 4) << prompt;
+    EXPECT_TRUE(record.prompt_logprobs == PromptLogprobsAlone(longer)) << prompt;
+  }
 }
 
 TEST_F(EnginePrefixTest, ScoresBehindACachedContext) {

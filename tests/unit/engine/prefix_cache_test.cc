@@ -78,5 +78,20 @@ TEST(PrefixCacheTest, KeepsTheLikelihoodsWithTheMostAlternatives) {
   EXPECT_THAT(cache.LogprobsOf(3, 1), SizeIs(2));
 }
 
+TEST(PrefixCacheTest, KeepsTheLikelihoodsOfTheMostTokens) {
+  PrefixCache cache(8, 2);
+  cache.Remember(3, kNoPrefix, "", Tokens{1, 2});
+  const std::vector<TokenLogprob> all = {{.token = 1}, {.token = 2, .logprob = -1.f}};
+  const std::vector<TokenLogprob> first = {{.token = 1, .alternatives = {{5, -1.f}}}};
+
+  cache.AddLogprobs(3, first, 1);
+  EXPECT_THAT(cache.LogprobsOf(3, 1), SizeIs(1));
+  cache.AddLogprobs(3, all, 0);
+  EXPECT_THAT(cache.LogprobsOf(3, 0), SizeIs(2));
+  EXPECT_THAT(cache.LogprobsOf(3, 1), IsEmpty());
+  cache.AddLogprobs(3, first, 1);
+  EXPECT_THAT(cache.LogprobsOf(3, 0), SizeIs(2));
+}
+
 }  // namespace
 }  // namespace peerage
