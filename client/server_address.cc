@@ -1,8 +1,5 @@
 #include "client/server_address.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <cstdint>
 #include <string>
 
@@ -12,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "base/error_text.h"
+#include "base/ip_address.h"
 
 namespace peerage::client {
 namespace {
@@ -56,13 +54,9 @@ bool IsOnThisMachine(const std::string& address) {
   }
   while (absl::ConsumePrefix(&rest, "/")) {
   }
-  // A name that begins like a number may lead anywhere.
-  in_addr number;
-  const std::string host(rest.substr(0, rest.rfind(':')));
-  if (inet_pton(AF_INET, host.c_str(), &number) == 1) {
-    return ntohl(number.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-  }
-  return host == "[::1]" || host == "localhost";
+  absl::string_view host = rest.substr(0, rest.rfind(':'));
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
+  return IsLoopback(host);
 }
 
 }  // namespace peerage::client

@@ -1,44 +1,23 @@
 #include "server/address_ranges.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <algorithm>
 #include <optional>
-#include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 
 namespace peerage {
 namespace {
 
-using Bytes = std::array<uint8_t, 16>;
-
 constexpr int kBits = 128;
 constexpr int kIpv4Bits = 32;
-constexpr Bytes kIpv4Within = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-struct Parsed {
-  Bytes bytes;
-  bool is_ipv4 = false;
-};
-
-std::optional<Parsed> ParseAddress(absl::string_view text) {
-  const std::string terminated(text);
-  Parsed parsed = {.bytes = kIpv4Within, .is_ipv4 = true};
-  if (inet_pton(AF_INET, terminated.c_str(), &parsed.bytes[kBits / 8 - kIpv4Bits / 8]) == 1) {
-    return parsed;
-  }
-  parsed.is_ipv4 = false;
-  if (inet_pton(AF_INET6, terminated.c_str(), parsed.bytes.data()) == 1) return parsed;
-  return std::nullopt;
+bool BitOf(const IpAddress& address, int bit) {
+  return (address.bytes[bit / 8] >> (7 - bit % 8) & 1) != 0;
 }
-
-bool BitOf(const Bytes& bytes, int bit) { return (bytes[bit / 8] >> (7 - bit % 8) & 1) != 0; }
 
 }  // namespace
 
@@ -63,11 +42,11 @@ absl::StatusOr<AddressRanges::Range> AddressRanges::ParseRange(absl::string_view
         "'", why));
   };
   const size_t slash = std::min(text.find('/'), text.size());
-  const std::optional<Parsed> parsed = ParseAddress(text.substr(0, slash));
-  if (!parsed.has_value()) return refuse("");
-  Range range = {.first = parsed->bytes, .prefix_bits = kBits};
+  const std::optional<IpAddress> first = ParseIpAddress(text.substr(0, slash));
+  if (!first) return refuse("");
+  Range range = {.first = *first, .prefix_bits = kBits};
   if (slash < text.size()) {
-    const int most = parsed->is_ipv4 ? kIpv4Bits : kBits;
+    const int most = absl::StrContains(text, ':') ? kBits : kIpv4Bits;
     const absl::string_view digits = text.substr(slash + 1);
     int bits = 0;
     const bool plain = digits.find_first_not_of("0123456789") == absl::string_view::npos;
@@ -84,17 +63,11 @@ absl::StatusOr<AddressRanges::Range> AddressRanges::ParseRange(absl::string_view
 
 bool AddressRanges::Contain(absl::string_view address) const {
   if (address == "unix:") return unix_;
-  if (!absl::ConsumePrefix(&address, "ipv4:") && !absl::ConsumePrefix(&address, "ipv6:")) {
-    return false;
-  }
-  address = address.substr(0, address.rfind(':'));
-  absl::ConsumePrefix(&address, "[");
-  absl::ConsumeSuffix(&address, "]");
-  const std::optional<Parsed> parsed = ParseAddress(address);
-  if (!parsed.has_value()) return false;
-  return std::any_of(ranges_.begin(), ranges_.end(), [&parsed](const Range& range) {
+  const std::optional<IpAddress> ip = IpAddressOfPeer(address);
+  if (!ip) return false;
+  return std::any_of(ranges_.begin(), ranges_.end(), [&ip](const Range& range) {
     for (int bit = 0; bit < range.prefix_bits; ++bit) {
-      if (BitOf(parsed->bytes, bit) != BitOf(range.first, bit)) return false;
+      if (BitOf(*ip, bit) != BitOf(range.first, bit)) return false;
     }
     return true;
   });

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <array>
-#include <cstdint>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/ip_address.h"
 
 namespace peerage {
 
@@ -21,11 +20,9 @@ class AddressRanges {
   bool Contain(absl::string_view address) const;
 
  private:
-  // Of IPv6, where those of IPv4 have their place (RFC 4291, section 2.5.5.2).
-  using Bytes = std::array<uint8_t, 16>;
   struct Range {
-    Bytes first = {};
-    int prefix_bits = 0;
+    IpAddress first;
+    int prefix_bits = 0;  // of its 128
   };
 
   static absl::StatusOr<Range> ParseRange(absl::string_view text);

@@ -1,14 +1,9 @@
 #include "server/door/connection_limits.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <algorithm>
-#include <cstring>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "base/ip_address.h"
 
 namespace peerage {
 namespace {
@@ -19,22 +14,11 @@ constexpr double kFewConnections = 10;
 }  // namespace
 
 std::string PeerOf(absl::string_view address) {
-  const absl::string_view with_port = address;
-  const absl::string_view host = with_port.substr(0, with_port.rfind(':'));
-  absl::string_view plain = host;
-  if (!absl::ConsumePrefix(&plain, "ipv6:[") || !absl::ConsumeSuffix(&plain, "]")) {
-    return std::string(host);
-  }
-  in6_addr parsed = {};
-  if (inet_pton(AF_INET6, std::string(plain).c_str(), &parsed) != 1) return std::string(host);
-  char text[INET6_ADDRSTRLEN] = "";
-  if (IN6_IS_ADDR_V4MAPPED(&parsed)) {
-    inet_ntop(AF_INET, parsed.s6_addr + 12, text, sizeof(text));
-    return absl::StrCat("ipv4:", text);
-  }
-  std::memset(parsed.s6_addr + 8, 0, 8);
-  inet_ntop(AF_INET6, &parsed, text, sizeof(text));
-  return absl::StrCat("ipv6:[", text, "]");
+  std::optional<IpAddress> ip = IpAddressOfPeer(address);
+  if (!ip) return std::string(address.substr(0, address.rfind(':')));
+  if (ip->is_ipv4()) return absl::StrCat("ipv4:", ip->ToString());
+  std::fill(ip->bytes.begin() + 8, ip->bytes.end(), 0);
+  return absl::StrCat("ipv6:[", ip->ToString(), "]");
 }
 
 std::optional<Refusal> ConnectionLimits::Begin(const std::string& peer, absl::Time now) {

@@ -1,11 +1,10 @@
 #include "server/http/post_check.h"
 
-#include <arpa/inet.h>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/ip_address.h"
 
 namespace peerage {
 namespace {
@@ -14,14 +13,6 @@ namespace {
 std::string WithoutPort(absl::string_view host) {
   if (absl::StartsWith(host, "[")) return std::string(host.substr(1, host.find(']') - 1));
   return std::string(host.substr(0, host.find(':')));
-}
-
-bool IsLoopback(const std::string& host) {
-  in_addr v4;
-  in6_addr v6;
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  if (inet_pton(AF_INET6, host.c_str(), &v6) == 1) return IN6_IS_ADDR_LOOPBACK(&v6);
-  return absl::EqualsIgnoreCase(host, "localhost");
 }
 
 bool IsJson(absl::string_view content_type) {
