@@ -9,8 +9,8 @@ namespace {
 constexpr double kDecodeNews = 1.0 / 4;
 constexpr double kPrefillNews = 1.0 / 16;
 
-void Average(double seen, double news, double& average) {
-  average = average == 0 ? seen : average + news * (seen - average);
+double Average(double average, double seen, double news) {
+  return average + news * (seen - average);
 }
 
 }  // namespace
@@ -22,30 +22,32 @@ void StepCosts::Add(absl::Duration duration, int32_t decode_tokens, int32_t pref
   mixed_steps_ = is_mixed ? mixed_steps_ + 1 : 0;
   saw_any_ = true;
   if (prefill_tokens == 0) {
-    saw_decodes_ = true;
-    Average(seconds, kDecodeNews, decode_seconds_);
+    decode_seconds_ = Average(decode_seconds_.value_or(seconds), seconds, kDecodeNews);
   }
+  const double decodes = is_mixed ? decode_seconds_.value_or(0) : 0;
   if (decode_tokens > 0) {
-    const double spent = is_mixed ? seconds - decode_seconds_ : 0;
+    const double spent = is_mixed ? seconds - decodes : 0;
     const double most = (kMostSaved - 1) * Part();  // the next step earns its own
     saved_seconds_ = std::clamp(saved_seconds_ + Part() - spent, -most, most);
   }
   if (prefill_tokens == 0) return;
   // What its decodes alone would have taken is known, or they are few beside so many tokens.
-  const double decodes = decode_tokens > 0 ? decode_seconds_ : 0;
-  if (prefill_tokens < kManyTokens && decodes == 0) return;
-  Average(prefill_tokens, kPrefillNews, prefill_tokens_);
-  Average(seconds - decodes, kPrefillNews, prefill_seconds_);
+  if (prefill_tokens < kManyTokens && !(is_mixed && decode_seconds_)) return;
+  const Prefill seen = {.tokens = static_cast<double>(prefill_tokens),
+                        .seconds = seconds - decodes};
+  const Prefill before = prefill_.value_or(seen);
+  prefill_ = {.tokens = Average(before.tokens, seen.tokens, kPrefillNews),
+              .seconds = Average(before.seconds, seen.seconds, kPrefillNews)};
 }
 
 int32_t StepCosts::PrefillBesideDecodes(int32_t waiting) const {
   if (!saw_any_) return waiting;
-  if (!saw_decodes_ || mixed_steps_ >= kMostMixedSteps) return 0;
-  if (prefill_tokens_ == 0) return std::min(waiting, kManyTokens);
+  if (!decode_seconds_ || mixed_steps_ >= kMostMixedSteps) return 0;
+  if (!prefill_) return std::min(waiting, kManyTokens);
   const int32_t few = std::min(waiting, kFewTokens);
   const double may_take = saved_seconds_ + Part();
-  const double tokens = prefill_seconds_ > 0 ? may_take * prefill_tokens_ / prefill_seconds_
-                                             : static_cast<double>(waiting);
+  const double tokens = prefill_->seconds > 0 ? may_take * prefill_->tokens / prefill_->seconds
+                                              : static_cast<double>(waiting);
   if (tokens >= few) return static_cast<int32_t>(std::min<double>(tokens, waiting));
   return alone_steps_ >= kMostAlone ? few : 0;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/time/time.h"
 
@@ -38,18 +39,23 @@ class StepCosts {
   int32_t PrefillBesideDecodes(int32_t waiting) const;
 
  private:
-  double Part() const { return (kMostSlowdown - 1) * decode_seconds_; }
+  // Of the tokens of prompts in a step, and of what it took longer than decodes alone would have:
+  // averages, which alone are divided by each other. Beside decodes a few tokens are lost in the
+  // noise of one step.
+  struct Prefill {
+    double tokens = 0;
+    double seconds = 0;
+  };
 
-  bool saw_any_ = false, saw_decodes_ = false;
-  // Averages of late; 0 is not known. Of steps that decode alone; of the tokens of prompts in
-  // others, and of what these took longer than decodes alone would have. The latter are divided by
-  // each other only as averages: beside decodes a few tokens are lost in the noise of one step.
-  double decode_seconds_ = 0;
-  double prefill_tokens_ = 0;
-  double prefill_seconds_ = 0;
-  double saved_seconds_ = 0;  // negative: owed
-  int alone_steps_ = 0;       // since the last one with prompts
-  int mixed_steps_ = 0;       // since the last one without
+  double Part() const { return (kMostSlowdown - 1) * decode_seconds_.value_or(0); }
+
+  bool saw_any_ = false;
+  // Of late, where there was any.
+  std::optional<double> decode_seconds_;  // of steps that decode alone, an average
+  std::optional<Prefill> prefill_;        // of others
+  double saved_seconds_ = 0;              // negative: owed
+  int alone_steps_ = 0;                   // since the last one with prompts
+  int mixed_steps_ = 0;                   // since the last one without
 };
 
 }  // namespace peerage
