@@ -46,6 +46,7 @@ Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<Fit(Task&, bool)> fit)
   looked_at = 0;
   bool passes = false;
   for (const auto& [share, tenant] : line_) {
+    int held_back = 0;
     for (const auto& [order, task] : tenant->waiting) {
       const Fit fits = fit(*task, passes);
       if (fits == Fit::kFits) return task.get();
@@ -57,7 +58,8 @@ Task* WaitingLine::Next(absl::Time now, absl::FunctionRef<Fit(Task&, bool)> fit)
       if (fits != Fit::kLeavesRoom) continue;
       passes = true;
       if (!task->held_back_since) task->held_back_since = task->passed_since.value_or(now);
-      if (now - *task->held_back_since >= kPassingLimit) break;
+      const bool for_long = now - *task->held_back_since >= kPassingLimit;
+      if (for_long || ++held_back == kMostHeldBack) break;
     }
   }
   return nullptr;

@@ -26,7 +26,8 @@ namespace peerage {
 // nobody is let in before it.
 //
 // Whoever is to leave room for other tenants (TenantRoom) is passed by those that leave it as well,
-// and by others of its own tenant for up to kPassingLimit.
+// and by others of its own tenant for up to kPassingLimit, until kMostHeldBack of them have to
+// leave it, too: however many there are, they hide no other tenant's.
 //
 // Threads: none; belongs to one scheduler.
 // Cost: Next looks at kMostLookedAt tasks; everything is O(log waiting) otherwise.
@@ -35,6 +36,7 @@ class WaitingLine {
   static constexpr absl::Duration kPassingLimit = absl::Seconds(1);
   static constexpr absl::Duration kDebtHalfLife = absl::Seconds(10);
   static constexpr int kMostLookedAt = 32;
+  static constexpr int kMostHeldBack = 4;           // of a tenant, that are looked at
   static constexpr size_t kMostIdleTenants = 1024;  // that are remembered
 
   void Add(std::unique_ptr<Task> task, absl::Time now);

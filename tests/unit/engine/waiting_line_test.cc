@@ -250,6 +250,24 @@ TEST_F(WaitingLineTest, LeavingRoomHidesNobodyBehind) {
   EXPECT_EQ(Start(All, later + WaitingLine::kPassingLimit), 1u);
 }
 
+TEST_F(WaitingLineTest, OneTenantsTasksThatLeaveRoomHideNoOthers) {
+  AddOf("modest", 1);
+  ASSERT_EQ(Start(All), 1u);
+  for (int i = 0; i <= WaitingLine::kMostLookedAt; ++i) AddOf("many", 60);
+  line_.Charge(*started_[0], 1000);
+  const RequestHandle modest = AddOf("modest", 1).handle;
+  ASSERT_EQ(line_.front()->scheduling.tenant, "many");
+  int looked_at = 0;
+  const auto leaves_room = [&looked_at](const Task& task, bool) {
+    ++looked_at;
+    return task.prompt_tokens == 60 ? Fit::kLeavesRoom : Fit::kFits;
+  };
+
+  EXPECT_EQ(Start(leaves_room), modest);
+  EXPECT_EQ(looked_at, WaitingLine::kMostHeldBack + 1);
+  EXPECT_EQ(Start(All), 2u);
+}
+
 TEST_F(WaitingLineTest, WhoLeavesHoldsNobodyBack) {
   Task& large = Add({.arrival = kNow}, 50);
   Add({.arrival = kNow + absl::Milliseconds(1)});

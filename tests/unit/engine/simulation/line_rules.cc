@@ -28,6 +28,13 @@ bool OthersMayBePatient(LiveClients clients, const Client& but, absl::Time now) 
   });
 }
 
+// So many of its tenant may be held back, and looked at before it, that it is not.
+bool MayBeBehindOthersHeldBack(LiveClients clients, const Client& client) {
+  return std::count_if(clients.begin(), clients.end(), [&client](const Client* other) {
+           return other->waits() && other->tenant == client.tenant;
+         }) > WaitingLine::kMostHeldBack;
+}
+
 bool IsMoreThanLookedAt(LiveClients clients) {
   return std::count_if(clients.begin(), clients.end(), [](const Client* client) {
            return client->waits();
@@ -199,7 +206,8 @@ void LineRules::CheckIdle(LiveClients clients, const RequestNeeds& available, ab
     if (!client->waits()) continue;
     const RequestNeeds& asks = client->task->asks;
     if (IsWithin(asks, available)) fitted_ = client;
-    if (IsWithin(asks + room_rules_.most_room(), available)) fitted_beside_room_ = client;
+    const bool fits = IsWithin(asks + room_rules_.most_room(), available);
+    if (fits && !MayBeBehindOthersHeldBack(clients, *client)) fitted_beside_room_ = client;
   }
 }
 
