@@ -289,9 +289,21 @@ void Scheduler::AddDecodes(int32_t limit) {
   for (Sequence* sequence : decodes_) AddChunk(*sequence, 1);
 }
 
-// How many tokens of the budget were taken. Half of it goes to the shortest that are as urgent as
-// the first: they do not wait until long ones are through, which go on with the other half.
+// How many tokens of the budget were taken.
 int32_t Scheduler::AddPrefills(const std::vector<Sequence*>& prefills, int32_t budget) {
+  int64_t pending = 0;
+  for (const Sequence* sequence : prefills) pending += sequence->pending();
+  if (pending > budget) {
+    DivideAmong(prefills, budget);
+    return budget;
+  }
+  for (Sequence* sequence : prefills) AddChunk(*sequence, sequence->pending());
+  return static_cast<int32_t>(pending);
+}
+
+// Half of the budget goes to the shortest that are as urgent as the first: they do not wait until
+// long ones are through, which go on with the other half.
+void Scheduler::DivideAmong(const std::vector<Sequence*>& prefills, int32_t budget) {
   shares_.clear();
   by_pending_.clear();
   for (Sequence* sequence : prefills) shares_.push_back({.sequence = sequence});
@@ -316,7 +328,6 @@ int32_t Scheduler::AddPrefills(const std::vector<Sequence*>& prefills, int32_t b
   for (const Share& share : shares_) {
     if (share.tokens > 0) AddChunk(*share.sequence, share.tokens);
   }
-  return budget - left;
 }
 
 void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {

@@ -124,6 +124,7 @@ class Scheduler {
   void FillStep();
   void AddDecodes(int32_t limit);
   int32_t AddPrefills(const std::vector<Sequence*>& prefills, int32_t budget);
+  void DivideAmong(const std::vector<Sequence*>& prefills, int32_t budget);
   void AddChunk(Sequence& sequence, int32_t tokens);
 
   const SchedulerOptions options_;
