@@ -39,16 +39,25 @@ void TakeTwoSources(RunFixture& fixture) {
   fixture["schedule"] = "steps = 9\nwarmup_steps = 2\n";
 }
 
-TEST(TrainingResumeTest, EndsWithTheSameBitsWhereverItWasStopped) {
+// How tables learn: all rows, or those that were picked with a variance each.
+class TrainingResumeBitsTest : public testing::TestWithParam<const char*> {
+ protected:
+  void Prepare(RunFixture& fixture) const {
+    TakeTwoSources(fixture);
+    fixture["optimizer"] += GetParam();
+  }
+};
+
+TEST_P(TrainingResumeBitsTest, EndsWithTheSameBitsWhereverItWasStopped) {
   RunFixture whole(kModel);
-  TakeTwoSources(whole);
+  Prepare(whole);
   ASSERT_TRUE(TrainUntil(*whole.OpenOrDie(), -1).ok());
   const std::string expected = Weights(whole);
   ASSERT_GT(expected.size(), 1000u);
   for (const int64_t stop : {0, 1, 2, 3, 5, 8}) {
     SCOPED_TRACE(stop);
     RunFixture fixture(kModel);
-    TakeTwoSources(fixture);
+    Prepare(fixture);
     const absl::Status stopped = TrainUntil(*fixture.OpenOrDie(), stop);
     EXPECT_EQ(stopped.code(), absl::StatusCode::kCancelled) << stopped;
     EXPECT_THAT(std::string(stopped.message()), HasSubstr("--resume goes on"));
@@ -56,6 +65,10 @@ TEST(TrainingResumeTest, EndsWithTheSameBitsWhereverItWasStopped) {
     EXPECT_EQ(Weights(fixture), expected);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, TrainingResumeBitsTest,
+                         testing::Values("rows = \"all\"\n", "rows = \"picked\"\n",
+                                         "rows = \"picked\"\nvariance = \"row\"\n"));
 
 TEST(TrainingResumeTest, GoesOnFromTheLastCheckpointWhenItWasKilled) {
   RunFixture whole(kModel), fixture(kModel);

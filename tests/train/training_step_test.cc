@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -90,19 +91,24 @@ class TrainingStepTest : public testing::TestWithParam<std::string> {
     fixture_ = json::parse(file);
     const absl::StatusOr<ModelConfig> config = ParseModelConfig(fixture_["config"].dump());
     ASSERT_TRUE(config.ok()) << config.status();
-    const OptimizerSection optimizer = OptimizerOf(fixture_);
-    const auto learning = SelectTensors(nn::PlanModel(*config).Tensors(), {}, optimizer);
-    ASSERT_TRUE(learning.ok()) << learning.status();
-    model_ = std::make_unique<LearningModel>(*config, *learning,
-                                             LearningModel::Options{.optimizer = optimizer});
-    ASSERT_EQ(model_->tensors().size(), fixture_["tensors"].size());
-    for (const json& tensor : fixture_["tensors"]) Fill(tensor[0], tensor[2]);
+    config_ = *config;
+    model_ = MakeModel(OptimizerOf(fixture_));
   }
 
-  void Fill(const std::string& name, const json& exponent) {
+  std::unique_ptr<LearningModel> MakeModel(const OptimizerSection& optimizer) const {
+    const auto learning = SelectTensors(nn::PlanModel(config_).Tensors(), {}, optimizer);
+    EXPECT_TRUE(learning.ok()) << learning.status();
+    auto model = std::make_unique<LearningModel>(config_, *learning,
+                                                 LearningModel::Options{.optimizer = optimizer});
+    EXPECT_EQ(model->tensors().size(), fixture_["tensors"].size());
+    for (const json& tensor : fixture_["tensors"]) Fill(*model, tensor[0], tensor[2]);
+    return model;
+  }
+
+  void Fill(LearningModel& model, const std::string& name, const json& exponent) const {
     std::optional<int> power;
     if (!exponent.is_null()) power = exponent.get<int>();
-    const absl::Span<float> values = model_->Values(name);
+    const absl::Span<float> values = model.Values(name);
     const std::string bytes = HashedTensor(GetParam() + "/" + name, values.size(), power, "F32");
     std::memcpy(values.data(), bytes.data(), bytes.size());
   }
@@ -115,6 +121,7 @@ class TrainingStepTest : public testing::TestWithParam<std::string> {
   }
 
   json fixture_;
+  ModelConfig config_;
   std::unique_ptr<LearningModel> model_;
 };
 
@@ -154,6 +161,85 @@ TEST_P(TrainingStepTest, FiftyStepsStayWithPyTorchs) {
     const absl::StatusOr<StepFigures> figures = model_->Update(1);
     ASSERT_TRUE(figures.ok()) << figures.status();
     EXPECT_NEAR(figures->loss, losses[step], 1e-3) << "step " << step;
+  }
+}
+
+// What the moments of a tensor are, or a weight's values.
+std::vector<float> StateOf(LearningModel& model, const std::string& name) {
+  for (const LearningModel::StateTensor& tensor : model.State()) {
+    if (tensor.name == name) return {tensor.values.begin(), tensor.values.end()};
+  }
+  ADD_FAILURE() << "no " << name;
+  return {};
+}
+
+// Two steps that change picked rows alone, in two parts each, beside steps that change all rows.
+TEST_P(TrainingStepTest, PickedRowsChangeAsAllDoAndTheOthersStay) {
+  OptimizerSection optimizer = OptimizerOf(fixture_);
+  optimizer.clip = 0.5;
+  ASSERT_GT(optimizer.weight_decay, 0);
+  const std::unique_ptr<LearningModel> all = MakeModel(optimizer);
+  optimizer.rows = TableRows::kPicked;
+  const std::unique_ptr<LearningModel> picked = MakeModel(optimizer);
+  for (LearningModel* model : {all.get(), picked.get()}) {
+    ASSERT_TRUE(model->Learn(Batch(0), 2).ok());
+    ASSERT_TRUE(model->Learn(Batch(1), 2).ok());
+  }
+  // The rows of each table that have a gradient.
+  std::map<std::string, std::vector<bool>> has_gradient;
+  std::map<std::string, std::vector<float>> before;
+  for (const nn::PlannedTensor& tensor : all->tensors()) {
+    if (tensor.role != nn::TensorRole::kTable) continue;
+    before[tensor.name] = StateOf(*picked, tensor.name);
+    std::vector<bool>& rows = has_gradient[tensor.name];
+    const absl::Span<const float> gradient = all->Gradient(tensor.name);
+    EXPECT_TRUE(picked->Gradient(tensor.name).empty());
+    for (int64_t r = 0; r < tensor.shape[0]; ++r) {
+      const auto row = gradient.subspan(r * tensor.shape[1], tensor.shape[1]);
+      rows.push_back(std::any_of(row.begin(), row.end(), [](float g) { return g != 0; }));
+    }
+  }
+
+  const absl::StatusOr<StepFigures> expected = all->Update(1), figures = picked->Update(1);
+
+  ASSERT_TRUE(expected.ok() && figures.ok());
+  EXPECT_NEAR(figures->gradient_norm, expected->gradient_norm, 1e-6 * expected->gradient_norm);
+  for (const nn::PlannedTensor& tensor : all->tensors()) {
+    const absl::Span<const float> values = picked->Values(tensor.name);
+    if (tensor.role != nn::TensorRole::kTable) {
+      EXPECT_LE(Distance(values, StateOf(*all, tensor.name)), 1e-6) << tensor.name;
+      continue;
+    }
+    const std::vector<float> of_all = StateOf(*all, tensor.name);
+    for (size_t i = 0; i < of_all.size(); ++i) {
+      const bool changes = has_gradient[tensor.name][i / tensor.shape[1]];
+      EXPECT_NEAR(values[i], changes ? of_all[i] : before[tensor.name][i], 2e-6)
+          << tensor.name << " " << i;
+    }
+  }
+}
+
+TEST_P(TrainingStepTest, ARowsVarianceIsItsMeanSquare) {
+  OptimizerSection optimizer = OptimizerOf(fixture_);
+  optimizer.rows = TableRows::kPicked;
+  const std::unique_ptr<LearningModel> of_elements = MakeModel(optimizer);
+  optimizer.variance = Variance::kRow;
+  const std::unique_ptr<LearningModel> of_rows = MakeModel(optimizer);
+  for (LearningModel* model : {of_elements.get(), of_rows.get()}) {
+    ASSERT_TRUE(model->Learn(Batch(0), 1).ok());
+    ASSERT_TRUE(model->Update(1).ok());
+  }
+  for (const nn::PlannedTensor& tensor : of_rows->tensors()) {
+    if (tensor.role != nn::TensorRole::kTable) continue;
+    const std::vector<float> elements = StateOf(*of_elements, "second." + tensor.name);
+    const std::vector<float> rows = StateOf(*of_rows, "second." + tensor.name);
+    ASSERT_EQ(static_cast<int64_t>(rows.size()), tensor.shape[0]);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      double sum = 0;
+      for (int64_t c = 0; c < tensor.shape[1]; ++c) sum += elements[r * tensor.shape[1] + c];
+      const double mean = sum / static_cast<double>(tensor.shape[1]);
+      EXPECT_NEAR(rows[r], mean, 1e-6 * mean) << tensor.name;
+    }
   }
 }
 

@@ -23,6 +23,10 @@ constexpr TomlTable::IntLimits kStepsOrNone = {0, kMany};
 constexpr Choice<ScheduleKind> kSchedules[] = {{"constant", ScheduleKind::kConstant},
                                                {"cosine", ScheduleKind::kCosine},
                                                {"trapezoid", ScheduleKind::kTrapezoid}};
+constexpr Choice<TableRows> kTableRows[] = {{"all", TableRows::kAll},
+                                            {"picked", TableRows::kPicked}};
+constexpr Choice<Variance> kVariances[] = {{"element", Variance::kElement},
+                                           {"row", Variance::kRow}};
 constexpr Choice<ComputeType> kComputeTypes[] = {{"f32", ComputeType::kF32},
                                                  {"bf16", ComputeType::kBF16}};
 constexpr Choice<TensorType> kDtypes[] = {
@@ -125,6 +129,12 @@ absl::StatusOr<OptimizerSection> ReadOptimizer(TomlTable table) {
   ASSIGN_OR_RETURN(o.accumulate, table.Int("accumulate", {1, 65536}, o.accumulate));
   ASSIGN_OR_RETURN(o.balance_loss, table.Number("balance_loss", {.max = 100}, o.balance_loss));
   ASSIGN_OR_RETURN(o.z_loss, table.Number("z_loss", {.max = 100}, o.z_loss));
+  ASSIGN_OR_RETURN(o.rows, table.OneOf("rows", kTableRows, o.rows));
+  if (o.rows == TableRows::kPicked) {
+    ASSIGN_OR_RETURN(o.variance, table.OneOf("variance", kVariances, o.variance));
+  } else if (table.Has("variance")) {
+    return table.Error("variance", "is for rows = \"picked\" alone");
+  }
   ASSIGN_OR_RETURN(std::vector<TomlTable> groups, table.Tables("group"));
   for (TomlTable& group : groups) {
     ASSIGN_OR_RETURN(o.groups.emplace_back(), ReadGroup(group));
@@ -218,6 +228,8 @@ ordered_json RunConfig::Decisive() const {
           {"optimizer.accumulate", o.accumulate},
           {"optimizer.balance_loss", o.balance_loss},
           {"optimizer.z_loss", o.z_loss},
+          {"optimizer.rows", std::string(ChoiceName(kTableRows, o.rows))},
+          {"optimizer.variance", std::string(ChoiceName(kVariances, o.variance))},
           {"optimizer.group", GroupsJson(o.groups)},
           {"schedule.kind", std::string(ChoiceName(kSchedules, schedule.kind))},
           {"schedule.steps", schedule.steps},

@@ -48,6 +48,13 @@ struct OptimizerGroup {
   std::optional<double> weight_decay;
 };
 
+// Of a table with a row for each expert a step changes all rows, or those that its tokens picked:
+// the others keep their values and moments.
+enum class TableRows { kAll, kPicked };
+
+// With picked rows: a second moment for each element, or one for each row, of its mean square.
+enum class Variance { kElement, kRow };
+
 // [optimizer]: AdamW (Loshchilov and Hutter 2019).
 struct OptimizerSection {
   double learning_rate = 0;
@@ -60,6 +67,8 @@ struct OptimizerSection {
   int accumulate = 1;         // of which a step adds so many
   double balance_loss = 0;    // weight of the mixtures' load-balancing loss
   double z_loss = 0;          // weight of the mean squared log-sum-exp of the mixtures' logits
+  TableRows rows = TableRows::kAll;
+  Variance variance = Variance::kElement;
   std::vector<OptimizerGroup> groups;  // the first that matches counts
 };
 

@@ -109,13 +109,15 @@ LearningModel::LearningModel(const ModelConfig& config, const std::vector<Tensor
   expert_layers_ = plan.ExpertLayers();
   size_t next = 0;
   Parameters parameters(plan, [&](const nn::PlannedTensor&) { return learning[next++].changes; });
+  if (options.optimizer.rows == TableRows::kPicked) parameters.KeepTablesInLedgers(plan);
   torch_ = std::make_unique<Torch>(Torch{std::move(plan), options, std::move(parameters)});
   for (const ExpertLayer& layer : expert_layers_) torch_->counts.emplace_back(layer.num_experts);
   std::vector<AdamW::Item> items;
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const Parameter& parameter = torch_->parameters.all()[i];
     if (!parameter.has_gradient()) continue;
-    items.push_back({parameter.value, learning[i].learning_rate, learning[i].weight_decay});
+    items.push_back(
+        {parameter.value, learning[i].learning_rate, learning[i].weight_decay, parameter.place});
     torch_->learnt.push_back(tensors_[i].name);
   }
   torch_->optimizer = std::make_unique<AdamW>(std::move(items), options.optimizer);
@@ -186,9 +188,9 @@ std::vector<LearningModel::StateTensor> LearningModel::State() {
   for (size_t i = 0; i < torch_->learnt.size(); ++i) {
     const std::string& name = torch_->learnt[i];
     const AdamW::Item& item = torch_->optimizer->items()[i];
-    const std::vector<int64_t> shape = item.value.sizes().vec();
-    state.push_back({absl::StrCat("first.", name), shape, FloatsOf(item.first)});
-    state.push_back({absl::StrCat("second.", name), shape, FloatsOf(item.second)});
+    state.push_back({absl::StrCat("first.", name), item.first.sizes().vec(), FloatsOf(item.first)});
+    state.push_back(
+        {absl::StrCat("second.", name), item.second.sizes().vec(), FloatsOf(item.second)});
   }
   return state;
 }

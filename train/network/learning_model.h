@@ -69,7 +69,8 @@ class LearningModel {
   // A tensor's values, in row-major order. They may be written before the first step, and read at
   // any time.
   absl::Span<float> Values(const std::string& tensor);
-  absl::Span<const float> Gradient(const std::string& tensor) const;  // empty: none
+  // Empty: none, or that of a table of which only picked rows change.
+  absl::Span<const float> Gradient(const std::string& tensor) const;
 
   // Adds the gradients of a batch, one of `parts` of a step, and what it found to the step's
   // figures. After the last part, Update.

@@ -2,11 +2,28 @@
 
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/match.h"
 
 namespace peerage::train {
+namespace {
+
+// The tables of a layer in the order of ledgers.
+std::vector<std::string> TablesOf(const nn::PeerPlan& peer) {
+  std::vector<std::string> names = {peer.up.name, peer.down.name};
+  if (peer.gate.has_value()) names.push_back(peer.gate->name);
+  return names;
+}
+std::vector<std::string> TablesOf(const nn::ProductKeyMemoryPlan& memory) {
+  return {memory.values.name};
+}
+std::vector<std::string> TablesOf(const nn::DenseFfnPlan&) { return {}; }
+std::vector<std::string> TablesOf(const nn::MixtureFfnPlan&) { return {}; }
+
+}  // namespace
 
 bool Parameter::is_statistic() const {
   return absl::EndsWith(planned.name, ".query_norm.running_mean") ||
@@ -19,6 +36,19 @@ void Parameters::Add(nn::PlannedTensor planned, bool changes) {
   parameter.value.set_requires_grad(parameter.has_gradient());
   index_[parameter.planned.name] = all_.size();
   all_.push_back(std::move(parameter));
+}
+
+void Parameters::KeepTablesInLedgers(const nn::ModelPlan& plan) {
+  for (const nn::BlockPlan& block : plan.blocks) {
+    for (const nn::FeedForwardPlan& part : block.ffn) {
+      const std::vector<std::string> tables =
+          std::visit([](const auto& ffn) { return TablesOf(ffn); }, part);
+      const auto learns = [&](const std::string& name) { return Find(name).has_gradient(); };
+      if (std::none_of(tables.begin(), tables.end(), learns)) continue;
+      const int64_t ledger = ledgers_.emplace_back().number();
+      for (size_t i = 0; i < tables.size(); ++i) Find(tables[i]).place = {ledger, i, tables.size()};
+    }
+  }
 }
 
 at::Tensor Parameters::Get(const std::string& name, at::ScalarType type) {

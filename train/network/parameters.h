@@ -2,13 +2,22 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <list>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "model/nn/plan/model_plan.h"
+#include "train/ops/gradient_ledger.h"
 
 namespace peerage::train {
+
+// Where the gradient of a table is that learns one row at a time.
+struct LedgerPlace {
+  int64_t ledger = 0;  // 0: the table has a gradient like any other tensor
+  size_t table = 0;    // which of the ledger's
+  size_t tables = 0;   // that the ledger has
+};
 
 // One tensor of the model.
 struct Parameter {
@@ -16,6 +25,7 @@ struct Parameter {
   at::Tensor value;      // f32, in the planned shape
   bool changes = false;  // in training; else it is frozen
   at::Tensor cast;       // of a frozen one: the value in another type, once that was asked for
+  LedgerPlace place;
 
   // A running mean or variance, which changes without a gradient.
   bool is_statistic() const;
@@ -36,6 +46,10 @@ class Parameters {
     }
   }
 
+  // Gradients of tables with a row for each expert go into ledgers from now on, one for each layer
+  // of which a table has gradients.
+  void KeepTablesInLedgers(const nn::ModelPlan& plan);
+
   std::vector<Parameter>& all() { return all_; }
   const std::vector<Parameter>& all() const { return all_; }
   // Precondition: the plan has the tensor.
@@ -50,6 +64,7 @@ class Parameters {
 
   std::vector<Parameter> all_;
   std::map<std::string, size_t> index_;
+  std::list<Ledger> ledgers_;
 };
 
 }  // namespace peerage::train

@@ -13,6 +13,12 @@ namespace {
 
 constexpr double kBatchNormMomentum = 0.1;  // PyTorch's
 
+// Of the tables of a layer, of which one is named.
+TableGradient GradientOf(Pass& pass, const std::string& table) {
+  const int64_t ledger = pass.parameters.Find(table).place.ledger;
+  return ledger == 0 ? TableGradient{} : TableGradient{kLedger, ledger};
+}
+
 // [tokens, heads, key_dim]
 at::Tensor Queries(Pass& pass, const nn::ProductKeyRouterPlan& plan, const at::Tensor& x) {
   Parameters& parameters = pass.parameters;
@@ -123,11 +129,14 @@ at::Tensor Forward(Pass& pass, const nn::PeerPlan& plan, const at::Tensor& u) {
                       .up = pass.parameters.Get(plan.up.name)};
   if (plan.gate.has_value()) tables.gate = pass.parameters.Get(plan.gate->name);
   const absl::string_view activation = ChoiceName(kActivations, plan.config.activation);
-  return PeerExperts(x, picks, tables, {.activation = {activation.data(), activation.size()}});
+  return PeerExperts(x, picks, tables,
+                     {.activation = {activation.data(), activation.size()},
+                      .table_gradient = GradientOf(pass, plan.up.name)});
 }
 
 at::Tensor Forward(Pass& pass, const nn::ProductKeyMemoryPlan& plan, const at::Tensor& u) {
-  return PkmValues(Retrieve(pass, plan.router, u), pass.parameters.Get(plan.values.name));
+  return PkmValues(Retrieve(pass, plan.router, u), pass.parameters.Get(plan.values.name),
+                   GradientOf(pass, plan.values.name));
 }
 
 }  // namespace peerage::train

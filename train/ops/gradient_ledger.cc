@@ -82,9 +82,9 @@ bool LedgerIsEmpty(int64_t ledger) {
   return TheLedgers().With(ledger, [](const auto& entries) { return entries.empty(); });
 }
 
-double LedgerSquareNorm(int64_t ledger) {
+std::vector<double> LedgerSquareNorms(int64_t ledger) {
   const PickGradients gradients = ReadLedger(ledger);
-  return gradients.ids.defined() ? SquareNorm(gradients) : 0;
+  return gradients.ids.defined() ? SquareNorms(gradients) : std::vector<double>();
 }
 
 void ScaleLedger(int64_t ledger, double factor) {
@@ -92,6 +92,15 @@ void ScaleLedger(int64_t ledger, double factor) {
     for (PickGradients& entry : entries) entry.coefficients.mul_(factor);
   });
 }
+
+namespace {
+
+double LedgerSquareNorm(int64_t ledger) {
+  const std::vector<double> squares = LedgerSquareNorms(ledger);
+  return std::accumulate(squares.begin(), squares.end(), 0.0);
+}
+
+}  // namespace
 
 TORCH_LIBRARY_FRAGMENT(peerage, m) {
   m.def("open_ledger() -> int", OpenLedger);

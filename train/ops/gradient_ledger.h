@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace peerage::train {
 
@@ -32,8 +33,23 @@ PickGradients ReadLedger(int64_t ledger);
 void ClearLedger(int64_t ledger);
 bool LedgerIsEmpty(int64_t ledger);
 
-// Of all rows' gradients together; and what clipping does to them.
-double LedgerSquareNorm(int64_t ledger);
+// Of the gradients of all rows of each table; empty with nothing written.
+std::vector<double> LedgerSquareNorms(int64_t ledger);
+// What clipping does to all of them.
 void ScaleLedger(int64_t ledger, double factor);
+
+// A ledger that closes with its owner.
+class Ledger {
+ public:
+  Ledger() : number_(OpenLedger()) {}
+  ~Ledger() { CloseLedger(number_); }
+  Ledger(const Ledger&) = delete;
+  Ledger& operator=(const Ledger&) = delete;
+
+  int64_t number() const { return number_; }
+
+ private:
+  const int64_t number_;
+};
 
 }  // namespace peerage::train

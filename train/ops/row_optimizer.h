@@ -26,16 +26,16 @@ struct AdamTable {
   at::Tensor table;
   at::Tensor first_moment;
   at::Tensor second_moment;
+  AdamHyperparameters hyperparameters;
 };
 
 // With the gradients [rows.size, width] of some rows, or of all without `rows`. Repeated rows are
 // an error that a coalesced gradient cannot make.
 void RowwiseAdam(const AdamTable& table, const std::optional<at::Tensor>& rows,
-                 const at::Tensor& gradient, const AdamHyperparameters& hyperparameters);
+                 const at::Tensor& gradient);
 
-// With a ledger's gradients (tables in its order: up, down, gate), one row at a time. The ledger
-// keeps them: clear it when all is done.
-void RowwiseAdamFromLedger(const std::vector<AdamTable>& tables, int64_t ledger,
-                           const AdamHyperparameters& hyperparameters);
+// With a ledger's gradients (tables in its order: up, down, gate), one row at a time; a table that
+// is not to change is undefined. The ledger keeps its gradients: clear it when all is done.
+void RowwiseAdamFromLedger(const std::vector<AdamTable>& tables, int64_t ledger);
 
 }  // namespace peerage::train

@@ -48,13 +48,13 @@ kernels::AdamArgs ArgsOf(const AdamHyperparameters& h) {
 // A table's elements, and what a step does to one row of it.
 template <typename T>
 struct TableRows {
-  TableRows(const AdamTable& t, const AdamHyperparameters& hyperparameters)
+  explicit TableRows(const AdamTable& t)
       : width(t.table.size(1)),
         second_width(t.second_moment.size(1)),
         table(MutableElements<T>(t.table)),
         first(MutableElements<float>(t.first_moment)),
         second(MutableElements<float>(t.second_moment)),
-        args(ArgsOf(hyperparameters)) {
+        args(ArgsOf(t.hyperparameters)) {
     args.one_variance = second_width == 1 && width != 1;
   }
 
@@ -72,7 +72,7 @@ struct TableRows {
 }  // namespace
 
 void RowwiseAdam(const AdamTable& table, const std::optional<at::Tensor>& rows,
-                 const at::Tensor& gradient, const AdamHyperparameters& hyperparameters) {
+                 const at::Tensor& gradient) {
   Check(table);
   const int64_t count = rows ? rows->numel() : table.table.size(0);
   TORCH_CHECK(
@@ -91,7 +91,7 @@ void RowwiseAdam(const AdamTable& table, const std::optional<at::Tensor>& rows,
   WithElementType(kOp, table.table.scalar_type(), [&](auto element) {
     using T = decltype(element);
     if constexpr (!std::is_same_v<T, double>) {
-      const TableRows<T> target(table, hyperparameters);
+      const TableRows<T> target(table);
       const float* values = Elements<float>(gradients);
       at::parallel_for(0, count, kRowsAtOnce, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
@@ -102,31 +102,36 @@ void RowwiseAdam(const AdamTable& table, const std::optional<at::Tensor>& rows,
   });
 }
 
-void RowwiseAdamFromLedger(const std::vector<AdamTable>& tables, int64_t ledger,
-                           const AdamHyperparameters& hyperparameters) {
+void RowwiseAdamFromLedger(const std::vector<AdamTable>& tables, int64_t ledger) {
   const PickGradients gradients = ReadLedger(ledger);
   if (!gradients.ids.defined()) return;
   TORCH_CHECK(static_cast<int64_t>(tables.size()) == gradients.coefficients.size(0), kOp, ": ",
               tables.size(), " tables are given, but the ledger has gradients of ",
               gradients.coefficients.size(0), " (up, down, gate)");
+  int64_t num_rows = 0;
   for (const AdamTable& table : tables) {
+    if (!table.table.defined()) continue;
     Check(table);
-    TORCH_CHECK(table.table.sizes() == tables[0].table.sizes() &&
+    if (num_rows == 0) num_rows = table.table.size(0);
+    TORCH_CHECK(table.table.size(0) == num_rows &&
                     table.table.scalar_type() == gradients.grad_y.scalar_type() &&
                     table.table.size(1) == gradients.grad_y.size(1),
                 kOp, ": a table is ", table.table.scalar_type(), " ", table.table.sizes(),
                 ", but the ledger's gradients are of rows of ", gradients.grad_y.scalar_type(),
                 " [", gradients.grad_y.size(1), "]");
   }
-  CheckIds(kOp, gradients.ids, tables[0].table.size(0));
+  if (num_rows == 0) return;  // nothing changes
+  CheckIds(kOp, gradients.ids, num_rows);
   WithElementType(kOp, gradients.grad_y.scalar_type(), [&](auto element) {
     using T = decltype(element);
     if constexpr (!std::is_same_v<T, double>) {
-      std::vector<TableRows<T>> targets;
-      for (const AdamTable& table : tables) targets.emplace_back(table, hyperparameters);
-      const RowGradients<T> rows(gradients, tables[0].table.size(0));
+      std::vector<std::optional<TableRows<T>>> targets(tables.size());
+      for (size_t i = 0; i < tables.size(); ++i) {
+        if (tables[i].table.defined()) targets[i].emplace(tables[i]);
+      }
+      const RowGradients<T> rows(gradients, num_rows);
       rows.ForEachInParallel([&](int64_t run, int64_t table, const float* gradient) {
-        targets[table].Step(rows.runs().rows[run], gradient);
+        if (targets[table]) targets[table]->Step(rows.runs().rows[run], gradient);
       });
     }
   });
@@ -145,8 +150,8 @@ AdamHyperparameters HyperparametersOf(at::ArrayRef<double> values) {
 void RowwiseAdamOperator(const at::Tensor& table, const at::Tensor& first_moment,
                          const at::Tensor& second_moment, const std::optional<at::Tensor>& rows,
                          const at::Tensor& gradient, at::ArrayRef<double> hyperparameters) {
-  RowwiseAdam({table, first_moment, second_moment}, rows, gradient,
-              HyperparametersOf(hyperparameters));
+  RowwiseAdam({table, first_moment, second_moment, HyperparametersOf(hyperparameters)}, rows,
+              gradient);
 }
 
 void RowwiseAdamLedgerOperator(at::TensorList tables, at::TensorList first_moments,
@@ -157,9 +162,10 @@ void RowwiseAdamLedgerOperator(at::TensorList tables, at::TensorList first_momen
               second_moments.size(), " second moments");
   std::vector<AdamTable> all;
   for (size_t i = 0; i < tables.size(); ++i) {
-    all.push_back({tables[i], first_moments[i], second_moments[i]});
+    all.push_back(
+        {tables[i], first_moments[i], second_moments[i], HyperparametersOf(hyperparameters)});
   }
-  RowwiseAdamFromLedger(all, ledger, HyperparametersOf(hyperparameters));
+  RowwiseAdamFromLedger(all, ledger);
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ RowGradients<T>::RowGradients(const PickGradients& gradients, int64_t num_rows)
   }
 }
 
-// Of all rows' gradients together.
-double SquareNorm(const PickGradients& gradients);
+// Of the gradients of all rows of each table.
+std::vector<double> SquareNorms(const PickGradients& gradients);
 
 }  // namespace peerage::train

@@ -66,20 +66,22 @@ std::vector<at::Tensor> TableGradientRows(const at::Tensor& ids, const at::Tenso
 
 }  // namespace
 
-double SquareNorm(const PickGradients& gradients) {
+std::vector<double> SquareNorms(const PickGradients& gradients) {
   const int64_t num_rows = gradients.ids.numel() == 0 ? 0 : gradients.ids.max().item<int64_t>() + 1;
-  double total = 0;
+  std::vector<double> totals(gradients.coefficients.size(0));
   WithElementType("ledger_square_norm", gradients.grad_y.scalar_type(), [&](auto element) {
     using T = decltype(element);
     const RowGradients<T> rows(gradients, num_rows);
-    // A sum for each run, so that the order of the last sum does not depend on threads.
-    std::vector<double> squares(rows.runs().size());
-    rows.ForEachInParallel([&](int64_t run, int64_t, const kernels::Sum<T>* gradient) {
-      for (int64_t c = 0; c < rows.width(); ++c) squares[run] += double{gradient[c]} * gradient[c];
+    // A sum for each row, so that the order of the last sum does not depend on threads.
+    const int64_t tables = rows.tables();
+    std::vector<double> squares(rows.runs().size() * tables);
+    rows.ForEachInParallel([&](int64_t run, int64_t table, const kernels::Sum<T>* gradient) {
+      double& square = squares[run * tables + table];
+      for (int64_t c = 0; c < rows.width(); ++c) square += double{gradient[c]} * gradient[c];
     });
-    for (const double square : squares) total += square;
+    for (size_t i = 0; i < squares.size(); ++i) totals[i % tables] += squares[i];
   });
-  return total;
+  return totals;
 }
 
 TORCH_LIBRARY_IMPL(peerage, CPU, m) {
