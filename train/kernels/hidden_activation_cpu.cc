@@ -8,6 +8,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "model/kernels/activation-inl.h"
 #include "train/kernels/row_vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -31,22 +32,12 @@ struct SiluWithSlope {
   }
 };
 
-// value = x Phi(x), slope = Phi(x) + x phi(x). Phi(-|x|) = erfc(|x| / sqrt 2) / 2 by Abramowitz and
-// Stegun 7.1.26, whose factor e^(-x^2 / 2) is also that of the density phi.
+// value = x Phi(x), slope = Phi(x) + x phi(x)
 struct GeluWithSlope {
   HWY_INLINE ValueAndSlope operator()(VF x) const {
-    const DF d;
-    const VF z = hn::Mul(hn::Abs(x), Splat(0.70710678f));
-    const VF t = hn::Div(Splat(1), FusedMulAdd(d, z, Splat(0.3275911f), Splat(1)));
-    VF y = Splat(1.061405429f);
-    y = FusedMulAdd(d, y, t, Splat(-1.453152027f));
-    y = FusedMulAdd(d, y, t, Splat(1.421413741f));
-    y = FusedMulAdd(d, y, t, Splat(-0.284496736f));
-    y = FusedMulAdd(d, y, t, Splat(0.254829592f));
-    const VF bell = Exp(d, hn::Neg(hn::Mul(z, z)));
-    const VF tail = hn::Mul(hn::Mul(hn::Mul(y, t), bell), Splat(0.5f));
-    const VF phi = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), tail, hn::Sub(Splat(1), tail));
-    return {hn::Mul(x, phi), FusedMulAdd(d, hn::Mul(x, Splat(0.39894228f)), bell, phi)};
+    const Normal normal(x);
+    const VF density = hn::Mul(normal.bell, Splat(0.39894228f));
+    return {hn::Mul(x, normal.phi), FusedMulAdd(DF(), x, density, normal.phi)};
   }
 };
 
