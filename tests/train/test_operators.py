@@ -8,8 +8,8 @@ from peerage_torch import operators
 
 import formulas
 
-# Widths around vectors, one token and none, one pick, more picks than a vector has lanes, and a
-# table that has fewer rows than there are picks.
+# Widths around vectors, one token and none, one pick, more picks than a vector has lanes, a table
+# that has fewer rows than there are picks, and more tokens than go over a table at once.
 SHAPES = [  # tokens, heads, top_k, experts, width
     (1, 1, 1, 1, 1),
     (0, 2, 3, 9, 4),
@@ -17,6 +17,7 @@ SHAPES = [  # tokens, heads, top_k, experts, width
     (7, 3, 9, 16, 33),
     (5, 1, 17, 31, 64),
     (4, 2, 16, 25, 100),
+    (150, 1, 2, 9, 1024),
 ]
 KINDS = ("dense", "sparse")
 
@@ -253,6 +254,15 @@ class ErrorTest(unittest.TestCase):
         says("dense, sparse or ledger", op, x, ids, weights, down, up, table_gradient="none")
         says("only .ledger. takes one", op, x, ids, weights, down, up, ledger=3)
         says("not known; use float32", op, x.half(), ids, weights.half(), down.half(), up.half())
+
+    def test_an_order_that_forward_did_not_give_is_refused(self):
+        ids, (_, weights, _, up) = experts_case(SHAPES[2], False, torch.float)
+        _, order = torch.ops.peerage.pkm_values_forward(ids, weights, up)
+        grad_y = torch.ones(3, 7)
+        backward = torch.ops.peerage.pkm_values_backward
+        backward(grad_y, order, weights, up, 0)
+        for wrong in (order[1:], order.int(), order + (9 << 32), order - (9 << 32), order + 99):
+            self.assert_says("the order of picks", backward, grad_y, wrong, weights, up, 0)
 
     def test_what_is_wrong_with_keys_is_named(self):
         queries, keys = torch.zeros(2, 3, 2, 4), torch.zeros(3, 5, 2, 4)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/kernels/product_keys.h"
+#include "train/kernels/divisor.h"
 
 namespace peerage::kernels {
 namespace {
@@ -85,6 +86,7 @@ void BestSums(const SumsShape& shape, const float* values, const int32_t* ids,
                  .weights = weights.data(),
                  .out_stride = static_cast<size_t>(shape.k)});
   // It returns weights, and negative sums are none: the sums are those of the lists' values.
+  const Divisor n(static_cast<uint32_t>(shape.n));
   std::vector<float> value_of[2] = {std::vector<float>(shape.n), std::vector<float>(shape.n)};
   for (int64_t row = 0; row < shape.rows; ++row) {
     for (int half = 0; half < 2; ++half) {
@@ -92,9 +94,9 @@ void BestSums(const SumsShape& shape, const float* values, const int32_t* ids,
       for (int64_t i = 0; i < shape.listed; ++i) value_of[half][ids[first + i]] = values[first + i];
     }
     for (int64_t i = row * shape.k; i < (row + 1) * shape.k; ++i) {
-      const int64_t id = expert_ids[i];
+      const uint32_t id = expert_ids[i];
       out.ids[i] = id;
-      out.sums[i] = value_of[0][id / shape.n] + value_of[1][id % shape.n];
+      out.sums[i] = value_of[0][n.Quotient(id)] + value_of[1][n.Remainder(id)];
     }
   }
 }

@@ -17,59 +17,73 @@ namespace {
 float MeanSquare(const float* gradient, int64_t width, float scale) {
   const DF d;
   VF sums = hn::Zero(d);
-  for (int64_t c = 0; c < width; c += kLanes) {
-    const VF g = hn::Mul(LoadFirst(d, gradient + c, width - c), hn::Set(d, scale));
+  ForEachVector(width, [&](int64_t c, auto vector) HWY_ATTR {
+    const VF g = hn::Mul(vector.Load(gradient + c), hn::Set(d, scale));
     sums = FusedMulAdd(d, g, g, sums);
-  }
+  });
   return hn::GetLane(hn::SumOfLanes(d, sums)) / static_cast<float>(width);
 }
 
-HWY_INLINE VF LoadRowPart(const float* row, int64_t left) { return LoadFirst(DF(), row, left); }
-HWY_INLINE VF LoadRowPart(const uint16_t* row, int64_t left) {
-  if (left >= kLanes) return LoadVector(row);
-  float lanes[kLanes] = {};
-  for (int64_t i = 0; i < left; ++i) lanes[i] = ToFloat(row[i]);
-  return hn::LoadU(DF(), lanes);
-}
-HWY_INLINE void StoreRowPart(VF v, float* row, int64_t left) { StoreFirst(v, DF(), row, left); }
-HWY_INLINE void StoreRowPart(VF v, uint16_t* row, int64_t left) {
-  if (left >= kLanes) return StoreVector(v, row);
-  float lanes[kLanes];
-  hn::StoreU(v, DF(), lanes);
-  for (int64_t i = 0; i < left; ++i) row[i] = ToBF16(lanes[i]);
-}
+// What all elements of a row have in common.
+struct Factors {
+  explicit HWY_INLINE Factors(const AdamArgs& a)
+      : beta1(hn::Set(DF(), a.beta1)),
+        rest1(hn::Set(DF(), (1 - a.beta1) * a.gradient_scale)),
+        kept(hn::Set(DF(), 1 - a.learning_rate * a.weight_decay)) {}
+
+  HWY_INLINE VF First(VF first, VF gradient) const {
+    return FusedMulAdd(DF(), first, beta1, hn::Mul(gradient, rest1));
+  }
+
+  VF beta1, rest1, kept;
+};
 
 // row -= rate / c1 * m / (sqrt(v / c2) + eps), as torch.optim.Adam has it.
 template <typename T>
-HWY_INLINE void Step(const AdamArgs& a, const RowMoments& moments, const float* gradient, T* row) {
+HWY_INLINE void StepOfElements(const AdamArgs& a, const RowMoments& moments, const float* gradient,
+                               T* row) {
   const DF d;
-  const VF beta1 = hn::Set(d, a.beta1), rest1 = hn::Set(d, 1 - a.beta1);
-  const VF beta2 = hn::Set(d, a.beta2), rest2 = hn::Set(d, 1 - a.beta2);
+  const Factors factors(a);
+  const VF beta2 = hn::Set(d, a.beta2);
+  const VF rest2 = hn::Set(d, (1 - a.beta2) * a.gradient_scale * a.gradient_scale);
   const VF root_correction = hn::Set(d, 1 / std::sqrt(a.correction2));
-  const VF epsilon = hn::Set(d, a.epsilon), scale = hn::Set(d, a.gradient_scale);
-  const VF rate = hn::Set(d, a.learning_rate / a.correction1);
-  const VF kept = hn::Set(d, 1 - a.learning_rate * a.weight_decay);
-  VF second = hn::Zero(d);
-  if (a.one_variance) {
-    const float mean = MeanSquare(gradient, moments.width, a.gradient_scale);
-    *moments.second = a.beta2 * *moments.second + (1 - a.beta2) * mean;
-    second = hn::Set(d, *moments.second);
-  }
-  for (int64_t c = 0; c < moments.width; c += kLanes) {
-    const int64_t left = moments.width - c;
-    const VF g = hn::Mul(LoadFirst(d, gradient + c, left), scale);
-    const VF first =
-        FusedMulAdd(d, LoadFirst(d, moments.first + c, left), beta1, hn::Mul(g, rest1));
-    StoreFirst(first, d, moments.first + c, left);
-    if (!a.one_variance) {
-      second = FusedMulAdd(d, LoadFirst(d, moments.second + c, left), beta2,
-                           hn::Mul(hn::Mul(g, g), rest2));
-      StoreFirst(second, d, moments.second + c, left);
-    }
+  const VF epsilon = hn::Set(d, a.epsilon), rate = hn::Set(d, a.learning_rate / a.correction1);
+  ForEachVector(moments.width, [&](int64_t c, auto vector) HWY_ATTR {
+    const VF g = vector.Load(gradient + c);
+    const VF first = factors.First(vector.Load(moments.first + c), g);
+    const VF second =
+        FusedMulAdd(d, vector.Load(moments.second + c), beta2, hn::Mul(hn::Mul(g, g), rest2));
     const VF divisor = FusedMulAdd(d, hn::Sqrt(second), root_correction, epsilon);
     const VF moved = hn::Div(hn::Mul(rate, first), divisor);
-    StoreRowPart(hn::Sub(hn::Mul(LoadRowPart(row + c, left), kept), moved), row + c, left);
-  }
+    vector.Store(first, moments.first + c);
+    vector.Store(second, moments.second + c);
+    vector.Store(hn::Sub(hn::Mul(vector.Load(row + c), factors.kept), moved), row + c);
+  });
+}
+
+// The same with one v for the row: one division for all of it.
+template <typename T>
+HWY_INLINE void StepOfRow(const AdamArgs& a, const RowMoments& moments, const float* gradient,
+                          T* row) {
+  const DF d;
+  const Factors factors(a);
+  const float mean = MeanSquare(gradient, moments.width, a.gradient_scale);
+  *moments.second = a.beta2 * *moments.second + (1 - a.beta2) * mean;
+  const float divisor = std::sqrt(*moments.second / a.correction2) + a.epsilon;
+  const VF rate = hn::Set(d, a.learning_rate / a.correction1 / divisor);
+  ForEachVector(moments.width, [&](int64_t c, auto vector) HWY_ATTR {
+    const VF first = factors.First(vector.Load(moments.first + c), vector.Load(gradient + c));
+    vector.Store(first, moments.first + c);
+    const VF kept = hn::Mul(vector.Load(row + c), factors.kept);
+    vector.Store(FusedNegMulAdd(d, rate, first, kept), row + c);
+  });
+}
+
+template <typename T>
+HWY_INLINE void Step(const AdamArgs& args, const RowMoments& moments, const float* gradient,
+                     T* row) {
+  args.one_variance ? StepOfRow(args, moments, gradient, row)
+                    : StepOfElements(args, moments, gradient, row);
 }
 
 }  // namespace

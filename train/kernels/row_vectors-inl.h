@@ -32,17 +32,48 @@ HWY_INLINE VF LoadVector(const uint16_t* p) {
 }
 HWY_INLINE void StoreVector(VF v, float* p) { hn::StoreU(v, DF(), p); }
 
-HWY_INLINE float ToFloat(float x) { return x; }
-HWY_INLINE float ToFloat(uint16_t x) { return F32FromBF16(x); }
-HWY_INLINE uint16_t ToBF16(float x) { return BF16FromF32(x); }
-HWY_INLINE void StoreFloat(float x, float* p) { *p = x; }
-HWY_INLINE void StoreFloat(float x, uint16_t* p) { *p = ToBF16(x); }
-
 // A bf16 vector rounds as its elements do alone.
 HWY_INLINE void StoreVector(VF v, uint16_t* p) {
   float lanes[kLanes];
   hn::StoreU(v, DF(), lanes);
-  for (int i = 0; i < kLanes; ++i) p[i] = ToBF16(lanes[i]);
+  for (int i = 0; i < kLanes; ++i) p[i] = BF16FromF32(lanes[i]);
+}
+
+// One vector of a row, wholly there.
+struct WholeVector {
+  template <typename T>
+  HWY_INLINE VF Load(const T* p) const {
+    return LoadVector(p);
+  }
+  template <typename T>
+  HWY_INLINE void Store(VF v, T* p) const {
+    StoreVector(v, p);
+  }
+};
+
+// The last one, of which there are only `count` < kLanes elements; zeros are loaded behind them.
+struct LastVector {
+  HWY_INLINE VF Load(const float* p) const { return LoadFirst(DF(), p, count); }
+  HWY_INLINE VF Load(const uint16_t* p) const {
+    float lanes[kLanes] = {};
+    for (int64_t i = 0; i < count; ++i) lanes[i] = F32FromBF16(p[i]);
+    return hn::LoadU(DF(), lanes);
+  }
+  HWY_INLINE void Store(VF v, float* p) const { StoreFirst(v, DF(), p, count); }
+  HWY_INLINE void Store(VF v, uint16_t* p) const {
+    float lanes[kLanes];
+    hn::StoreU(v, DF(), lanes);
+    for (int64_t i = 0; i < count; ++i) p[i] = BF16FromF32(lanes[i]);
+  }
+  int64_t count;
+};
+
+// Calls use(column, vector) for all vectors of a row of the width.
+template <typename Use>
+HWY_INLINE void ForEachVector(int64_t width, const Use& use) {
+  int64_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) use(c, WholeVector());
+  if (c < width) use(c, LastVector{width - c});
 }
 
 }  // namespace HWY_NAMESPACE

@@ -69,16 +69,17 @@ std::tuple<Tensor, Tensor> TopKWithGradient(const Tensor& queries, const Tensor&
 // ---- gradients of tables
 
 // In the order of the coefficients; none for a ledger, which backward itself wrote.
-variable_list TableGradientsOf(std::string_view kind, const Tensor& ids, const Tensor& coefficients,
-                               const OptionalTensor& x, const Tensor& grad_y, const Tensor& table) {
+variable_list TableGradientsOf(std::string_view kind, const Tensor& order,
+                               const Tensor& coefficients, const OptionalTensor& x,
+                               const Tensor& grad_y, const Tensor& table) {
   using Signature = std::vector<Tensor>(const Tensor&, const Tensor&, const OptionalTensor&,
                                         const Tensor&, c10::SymInt);
   if (kind == kLedger) return variable_list(coefficients.size(0));
   if (kind == kDense) {
-    return Call<Signature>("peerage::table_gradients", ids, coefficients, x, grad_y,
+    return Call<Signature>("peerage::table_gradients", order, coefficients, x, grad_y,
                            table.sym_size(0));
   }
-  const std::vector<Tensor> rows = Call<Signature>("peerage::table_gradient_rows", ids,
+  const std::vector<Tensor> rows = Call<Signature>("peerage::table_gradient_rows", order,
                                                    coefficients, x, grad_y, table.sym_size(0));
   variable_list out;
   for (size_t i = 1; i < rows.size(); ++i) {
@@ -91,11 +92,13 @@ variable_list TableGradientsOf(std::string_view kind, const Tensor& ids, const T
 
 // ---- peer_experts
 
-std::tuple<Tensor, Tensor> ExpertsForward(const Tensor& x, const Tensor& ids, const Tensor& weights,
-                                          const Tensor& down, const Tensor& up,
-                                          const OptionalTensor& gate, std::string_view activation) {
-  return Call<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                                         const Tensor&, const OptionalTensor&, std::string_view)>(
+std::tuple<Tensor, Tensor, Tensor> ExpertsForward(const Tensor& x, const Tensor& ids,
+                                                  const Tensor& weights, const Tensor& down,
+                                                  const Tensor& up, const OptionalTensor& gate,
+                                                  std::string_view activation) {
+  return Call<std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&,
+                                                 const Tensor&, const Tensor&,
+                                                 const OptionalTensor&, std::string_view)>(
       "peerage::peer_experts_forward", x, ids, weights, down, up, gate, activation);
 }
 
@@ -104,8 +107,8 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
                         const Tensor& weights, const Tensor& down, const Tensor& up,
                         const OptionalTensor& gate, const ExpertOptions& options) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    auto [y, hidden] = ExpertsForward(x, ids, weights, down, up, gate, options.activation);
-    context->save_for_backward({x, ids, weights, hidden, down, up, gate.value_or(Tensor())});
+    auto [y, order, hidden] = ExpertsForward(x, ids, weights, down, up, gate, options.activation);
+    context->save_for_backward({x, order, weights, hidden, down, up, gate.value_or(Tensor())});
     context->saved_data["activation"] = std::string(options.activation);
     context->saved_data["kind"] = std::string(options.table_gradient.kind);
     context->saved_data["ledger"] = options.table_gradient.ledger;
@@ -117,18 +120,18 @@ struct ExpertsFunction : torch::autograd::Function<ExpertsFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     if (!gradients[0].defined()) return variable_list(7);
     const variable_list saved = context->get_saved_variables();
-    const auto &x = saved[0], &ids = saved[1], &up = saved[5];
+    const auto &x = saved[0], &order = saved[1], &up = saved[5];
     const OptionalTensor gate = saved[6].defined() ? OptionalTensor(saved[6]) : std::nullopt;
     const bool tables_learn = context->saved_data["tables_learn"].toBool();
     auto [grad_x, grad_weights, coefficients] = Call<std::tuple<Tensor, Tensor, Tensor>(
         const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
         const Tensor&, const OptionalTensor&, std::string_view, int64_t)>(
-        "peerage::peer_experts_backward", gradients[0], x, ids, saved[2], saved[3], saved[4], up,
+        "peerage::peer_experts_backward", gradients[0], x, order, saved[2], saved[3], saved[4], up,
         gate, context->saved_data["activation"].toStringView(),
         tables_learn ? context->saved_data["ledger"].toInt() : 0);
     variable_list tables(3);
     if (tables_learn) {
-      tables = TableGradientsOf(context->saved_data["kind"].toStringView(), ids, coefficients, x,
+      tables = TableGradientsOf(context->saved_data["kind"].toStringView(), order, coefficients, x,
                                 gradients[0], up);
       tables.resize(3);
     }
@@ -154,35 +157,36 @@ Tensor ExpertsAlone(const Tensor& x, const Tensor& ids, const Tensor& weights, c
 
 // ---- pkm_values
 
-Tensor ValuesForward(const Tensor& ids, const Tensor& weights, const Tensor& values) {
-  return Call<Tensor(const Tensor&, const Tensor&, const Tensor&)>("peerage::pkm_values_forward",
-                                                                   ids, weights, values);
+std::tuple<Tensor, Tensor> ValuesForward(const Tensor& ids, const Tensor& weights,
+                                         const Tensor& values) {
+  return Call<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&)>(
+      "peerage::pkm_values_forward", ids, weights, values);
 }
 
 struct ValuesFunction : torch::autograd::Function<ValuesFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& ids, const Tensor& weights,
                         const Tensor& values, const TableGradient& table_gradient) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    context->save_for_backward({ids, weights, values});
+    auto [y, order] = ValuesForward(ids, weights, values);
+    context->save_for_backward({order, weights, values});
     context->saved_data["kind"] = std::string(table_gradient.kind);
     context->saved_data["ledger"] = table_gradient.ledger;
     context->saved_data["values_learn"] = values.requires_grad();
-    return ValuesForward(ids, weights, values);
+    return y;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     if (!gradients[0].defined()) return variable_list(4);
     const variable_list saved = context->get_saved_variables();
     const bool values_learn = context->saved_data["values_learn"].toBool();
-    const Tensor grad_weights =
-        Call<Tensor(const Tensor&, const Tensor&, const Tensor&, const Tensor&, int64_t)>(
-            "peerage::pkm_values_backward", gradients[0], saved[0], saved[1], saved[2],
-            values_learn ? context->saved_data["ledger"].toInt() : 0);
+    auto [grad_weights, coefficients] = Call<std::tuple<Tensor, Tensor>(
+        const Tensor&, const Tensor&, const Tensor&, const Tensor&, int64_t)>(
+        "peerage::pkm_values_backward", gradients[0], saved[0], saved[1], saved[2],
+        values_learn ? context->saved_data["ledger"].toInt() : 0);
     Tensor grad_values;
     if (values_learn) {
-      grad_values =
-          TableGradientsOf(context->saved_data["kind"].toStringView(), saved[0],
-                           saved[1].unsqueeze(0), std::nullopt, gradients[0], saved[2])[0];
+      grad_values = TableGradientsOf(context->saved_data["kind"].toStringView(), saved[0],
+                                     coefficients, std::nullopt, gradients[0], saved[2])[0];
     }
     return {{}, grad_weights, grad_values, {}};
   }
@@ -197,7 +201,7 @@ Tensor ValuesWithGradient(const Tensor& ids, const Tensor& weights, const Tensor
 Tensor ValuesAlone(const Tensor& ids, const Tensor& weights, const Tensor& values,
                    std::string_view table_gradient, int64_t ledger) {
   CheckTableGradient("pkm_values", table_gradient, ledger);
-  return ValuesForward(ids, weights, values);
+  return std::get<0>(ValuesForward(ids, weights, values));
 }
 
 }  // namespace

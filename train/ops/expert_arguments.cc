@@ -50,25 +50,32 @@ void CheckPicks(const char* op, const at::Tensor& ids, const at::Tensor& weights
 void CheckExperts(const at::Tensor& x, const at::Tensor& ids, const at::Tensor& weights,
                   const at::Tensor& down, const at::Tensor& up,
                   const std::optional<at::Tensor>& gate) {
+  CheckPicks("peer_experts", ids, weights, down);
+  CheckExpertTables(x, ids, down, up, gate);
+}
+
+void CheckExpertTables(const at::Tensor& x, const at::Tensor& picks, const at::Tensor& down,
+                       const at::Tensor& up, const std::optional<at::Tensor>& gate) {
   constexpr const char* op = "peer_experts";
-  CheckPicks(op, ids, weights, down);
   CheckWidth(op, "up", up, down);
   if (gate) CheckWidth(op, "gate", *gate, down);
   TORCH_CHECK(x.dim() == 2 && x.sym_size(1) == down.sym_size(1), op, ": x is ", x.sym_sizes(),
               ", but tables are ", down.sym_sizes(), "; x must be [tokens, width]");
-  TORCH_CHECK(x.sym_size(0) == ids.sym_size(0), op, ": x is ", x.sym_sizes(), ", but ids are ",
-              ids.sym_sizes(), "; both must have the same tokens");
+  TORCH_CHECK(x.sym_size(0) == picks.sym_size(0), op, ": x is ", x.sym_sizes(), ", but ids are ",
+              picks.sym_sizes(), "; both must have the same tokens");
   TORCH_CHECK(x.scalar_type() == down.scalar_type(), op, ": x is of ", x.scalar_type(),
               ", but tables of ", down.scalar_type(), "; both must be of the same type");
 }
 
-void CheckGradient(const char* op, const at::Tensor& grad_y, const at::Tensor& ids,
+void CheckGradient(const char* op, const at::Tensor& grad_y, const at::Tensor& picks,
                    const at::Tensor& table) {
-  TORCH_CHECK(grad_y.dim() == 2 && grad_y.sym_size(0) == ids.sym_size(0) &&
+  TORCH_CHECK(picks.dim() == 3, op, ": the weights are ", picks.sym_sizes(),
+              "; they must be [tokens, heads, top_k]");
+  TORCH_CHECK(grad_y.dim() == 2 && grad_y.sym_size(0) == picks.sym_size(0) &&
                   grad_y.sym_size(1) == table.sym_size(1) &&
                   grad_y.scalar_type() == table.scalar_type(),
               op, ": the gradient of y is ", grad_y.scalar_type(), " ", grad_y.sym_sizes(),
-              "; it must be like y, ", table.scalar_type(), " [", ids.sym_size(0), ", ",
+              "; it must be like y, ", table.scalar_type(), " [", picks.sym_size(0), ", ",
               table.sym_size(1), "]");
 }
 

@@ -21,7 +21,10 @@ void CheckPicks(const char* op, const at::Tensor& ids, const at::Tensor& weights
 void CheckExperts(const at::Tensor& x, const at::Tensor& ids, const at::Tensor& weights,
                   const at::Tensor& down, const at::Tensor& up,
                   const std::optional<at::Tensor>& gate);
-void CheckGradient(const char* op, const at::Tensor& grad_y, const at::Tensor& ids,
+// Backward has no ids; `picks` is any tensor of their shape.
+void CheckExpertTables(const at::Tensor& x, const at::Tensor& picks, const at::Tensor& down,
+                       const at::Tensor& up, const std::optional<at::Tensor>& gate);
+void CheckGradient(const char* op, const at::Tensor& grad_y, const at::Tensor& picks,
                    const at::Tensor& table);
 
 // Every id lies in [0, num_rows). Reads the ids.

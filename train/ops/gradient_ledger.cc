@@ -1,7 +1,5 @@
 #include "train/ops/gradient_ledger.h"
 
-#include <ATen/ops/cat.h>
-#include <c10/core/InferenceMode.h>
 #include <torch/library.h>
 
 #include <map>
@@ -47,15 +45,6 @@ Ledgers& TheLedgers() {
   return *ledgers;
 }
 
-// The member of every entry, one after the other.
-at::Tensor Joined(const std::vector<PickGradients>& entries, at::Tensor PickGradients::*member,
-                  int64_t dimension) {
-  std::vector<at::Tensor> parts;
-  for (const PickGradients& entry : entries) parts.push_back(entry.*member);
-  if (!parts.front().defined() || parts.size() == 1) return parts.front();
-  return at::cat(parts, dimension);
-}
-
 }  // namespace
 
 int64_t OpenLedger() { return TheLedgers().Open(); }
@@ -65,13 +54,8 @@ void WriteLedger(int64_t ledger, PickGradients gradients) {
   TheLedgers().With(ledger, [&](auto& entries) { entries.push_back(std::move(gradients)); });
 }
 
-PickGradients ReadLedger(int64_t ledger) {
-  return TheLedgers().With(ledger, [](const auto& entries) -> PickGradients {
-    if (entries.empty()) return {};
-    return {Joined(entries, &PickGradients::ids, 0),
-            Joined(entries, &PickGradients::coefficients, 1), Joined(entries, &PickGradients::x, 0),
-            Joined(entries, &PickGradients::grad_y, 0)};
-  });
+std::vector<PickGradients> ReadLedger(int64_t ledger) {
+  return TheLedgers().With(ledger, [](const auto& entries) { return entries; });
 }
 
 void ClearLedger(int64_t ledger) {
@@ -83,8 +67,8 @@ bool LedgerIsEmpty(int64_t ledger) {
 }
 
 std::vector<double> LedgerSquareNorms(int64_t ledger) {
-  const PickGradients gradients = ReadLedger(ledger);
-  return gradients.ids.defined() ? SquareNorms(gradients) : std::vector<double>();
+  const std::vector<PickGradients> gradients = ReadLedger(ledger);
+  return gradients.empty() ? std::vector<double>() : SquareNorms(gradients);
 }
 
 void ScaleLedger(int64_t ledger, double factor) {

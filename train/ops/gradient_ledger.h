@@ -15,11 +15,12 @@ namespace peerage::train {
 
 // What backward of one call leaves for its tables.
 struct PickGradients {
-  at::Tensor ids;           // [tokens, heads, top_k]
-  at::Tensor coefficients;  // [tables, tokens, heads, top_k]; tables: up, down, gate
+  at::Tensor order;         // of the picks (ordered_picks.h)
+  at::Tensor coefficients;  // [tables, picks], in that order; tables: up, down, gate
   at::Tensor x;             // [tokens, width], the factor of down and gate; undefined without them
   at::Tensor grad_y;        // [tokens, width], the factor of up
 
+  int64_t tables() const { return coefficients.size(0); }
   const at::Tensor& factor(int64_t table) const { return table == 0 ? grad_y : x; }
 };
 
@@ -27,9 +28,8 @@ int64_t OpenLedger();
 void CloseLedger(int64_t ledger);
 
 void WriteLedger(int64_t ledger, PickGradients gradients);
-// All that was written since the ledger was cleared, as one batch: gradients of the same table add
-// up. With nothing written, its ids are undefined.
-PickGradients ReadLedger(int64_t ledger);
+// All that was written since the ledger was cleared: gradients of the same table add up.
+std::vector<PickGradients> ReadLedger(int64_t ledger);
 void ClearLedger(int64_t ledger);
 bool LedgerIsEmpty(int64_t ledger);
 

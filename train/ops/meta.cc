@@ -34,46 +34,46 @@ std::tuple<at::Tensor, at::Tensor> ProductKeyTopKBackward(const at::Tensor& grad
                                                           const at::Tensor& ids,
                                                           const at::Tensor& queries,
                                                           const at::Tensor& sub_keys) {
-  return {Empty(queries.sym_sizes().vec(), queries, queries.scalar_type()),
+  return {EmptyLikeQueries(queries, queries.scalar_type()),
           Empty(sub_keys.sym_sizes().vec(), sub_keys, sub_keys.scalar_type())};
 }
 
-Shape PicksOf(int64_t tables, const at::Tensor& ids) {
-  return {tables, ids.sym_size(0), ids.sym_size(1), ids.sym_size(2)};
-}
-
-std::tuple<at::Tensor, at::Tensor> PeerExpertsForward(const at::Tensor& x, const at::Tensor& ids,
-                                                      const at::Tensor& weights,
-                                                      const at::Tensor& down, const at::Tensor& up,
-                                                      const std::optional<at::Tensor>& gate,
-                                                      std::string_view activation) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> PeerExpertsForward(
+    const at::Tensor& x, const at::Tensor& ids, const at::Tensor& weights, const at::Tensor& down,
+    const at::Tensor& up, const std::optional<at::Tensor>& gate, std::string_view activation) {
   CheckExperts(x, ids, weights, down, up, gate);
   ActivationOf(activation);
-  return {Empty(x.sym_sizes().vec(), x, x.scalar_type()),
-          Empty(PicksOf(gate ? 2 : 1, ids), x, SumType(x.scalar_type()))};
+  return {Empty(x.sym_sizes().vec(), x, x.scalar_type()), Empty({ids.sym_numel()}, x, at::kLong),
+          Empty({gate ? 2 : 1, ids.sym_numel()}, x, SumType(x.scalar_type()))};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> PeerExpertsBackward(
-    const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& ids, const at::Tensor& weights,
-    const at::Tensor& hidden, const at::Tensor& down, const at::Tensor& up,
-    const std::optional<at::Tensor>& gate, std::string_view activation, int64_t ledger) {
+    const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& order,
+    const at::Tensor& weights, const at::Tensor& hidden, const at::Tensor& down,
+    const at::Tensor& up, const std::optional<at::Tensor>& gate, std::string_view activation,
+    int64_t ledger) {
   return {Empty(x.sym_sizes().vec(), x, x.scalar_type()),
-          Empty(ids.sym_sizes().vec(), x, weights.scalar_type()),
-          Empty(PicksOf(gate ? 3 : 2, ids), x, SumType(x.scalar_type()))};
+          Empty(weights.sym_sizes().vec(), x, weights.scalar_type()),
+          Empty({gate ? 3 : 2, order.sym_numel()}, x, SumType(x.scalar_type()))};
 }
 
-at::Tensor PkmValuesForward(const at::Tensor& ids, const at::Tensor& weights,
-                            const at::Tensor& values) {
+std::tuple<at::Tensor, at::Tensor> PkmValuesForward(const at::Tensor& ids,
+                                                    const at::Tensor& weights,
+                                                    const at::Tensor& values) {
   CheckPicks("pkm_values", ids, weights, values);
-  return Empty({ids.sym_size(0), values.sym_size(1)}, values, values.scalar_type());
+  return {Empty({ids.sym_size(0), values.sym_size(1)}, values, values.scalar_type()),
+          Empty({ids.sym_numel()}, values, at::kLong)};
 }
 
-at::Tensor PkmValuesBackward(const at::Tensor& grad_y, const at::Tensor& ids,
-                             const at::Tensor& weights, const at::Tensor& values, int64_t ledger) {
-  return Empty(ids.sym_sizes().vec(), weights, weights.scalar_type());
+std::tuple<at::Tensor, at::Tensor> PkmValuesBackward(const at::Tensor& grad_y,
+                                                     const at::Tensor& order,
+                                                     const at::Tensor& weights,
+                                                     const at::Tensor& values, int64_t ledger) {
+  return {Empty(weights.sym_sizes().vec(), weights, weights.scalar_type()),
+          Empty({1, order.sym_numel()}, values, SumType(values.scalar_type()))};
 }
 
-std::vector<at::Tensor> TableGradients(const at::Tensor& ids, const at::Tensor& coefficients,
+std::vector<at::Tensor> TableGradients(const at::Tensor& order, const at::Tensor& coefficients,
                                        const std::optional<at::Tensor>& x, const at::Tensor& grad_y,
                                        c10::SymInt num_rows) {
   std::vector<at::Tensor> out;

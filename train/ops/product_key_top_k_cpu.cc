@@ -1,6 +1,7 @@
 // Retrieval by product keys and its gradients. Scores of all sub-keys come from ATen's matrix
-// product, one head's half and a few tokens at a time, so that they stay in the cache and do not
-// depend on the number of threads; the best of them from the kernels that serving uses.
+// product, one head and a few tokens at a time, so that they stay in the cache and do not depend on
+// the number of threads; the best of them from a sorting network over many tokens where there are
+// few of them and the CPU has wide vectors, else from the kernels that serving uses.
 #include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
@@ -16,9 +17,11 @@
 #include <cstdint>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
-#include "train/kernels/pick_runs.h"
+#include "train/kernels/divisor.h"
+#include "train/kernels/pair_picks.h"
 #include "train/kernels/product_key_sums.h"
 #include "train/kernels/table_rows.h"
 #include "train/ops/elements.h"
@@ -67,16 +70,26 @@ void ListBest(const at::Tensor& queries /* [tokens, width] */,
   }
 }
 
+// In a piece of work of one of torch's threads.
+struct WithoutAutograd {
+  const at::NoGradGuard no_grad;
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
+};
+
+// How many tokens' scores of so many sub-keys are computed at once.
+int64_t TokensAtOnce(int64_t sub_keys) {
+  return std::clamp<int64_t>(kScoresAtOnce / sub_keys, 16, 1024);
+}
+
 template <typename V>
 HalfLists<V> BestOfHalves(const at::Tensor& queries, const at::Tensor& sub_keys, int64_t listed) {
   const Shape shape(queries, sub_keys);
   HalfLists<V> out(shape, listed);
-  const int64_t at_once = std::clamp<int64_t>(kScoresAtOnce / shape.n, 16, 1024);
+  const int64_t at_once = TokensAtOnce(shape.n);
   const int64_t chunks = (shape.tokens + at_once - 1) / at_once;
   at::parallel_for(0, chunks * shape.heads * 2, 1, [&](int64_t begin, int64_t end) {
-    const at::NoGradGuard no_grad;
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    const WithoutAutograd guard;
     std::vector<kernels::ScoredList<V>> lists(at_once);
     for (int64_t piece = begin; piece < end; ++piece) {
       const int64_t head = piece / 2 % shape.heads, half = piece % 2;
@@ -94,6 +107,38 @@ HalfLists<V> BestOfHalves(const at::Tensor& queries, const at::Tensor& sub_keys,
   return out;
 }
 
+// By kernels::PairPicks. `scores` and `ids`: [tokens][heads][top_k].
+void PickPairs(const at::Tensor& queries, const at::Tensor& sub_keys, int64_t listed, int64_t top_k,
+               float* scores, int64_t* ids) {
+  const Shape shape(queries, sub_keys);
+  const int64_t at_once = TokensAtOnce(2 * shape.n);
+  const int64_t chunks = (shape.tokens + at_once - 1) / at_once;
+  at::parallel_for(0, chunks * shape.heads, 1, [&](int64_t begin, int64_t end) {
+    const WithoutAutograd guard;
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t head = piece % shape.heads, first = piece / shape.heads * at_once;
+      const int64_t count = std::min(at_once, shape.tokens - first);
+      const at::Tensor query = queries.narrow(0, first, count).select(1, head);
+      const at::Tensor keys = sub_keys.select(0, shape.shared ? 0 : head);
+      const at::Tensor of_first = at::mm(keys.select(1, 0), query.select(1, 0).t());
+      const at::Tensor of_second = at::mm(keys.select(1, 1), query.select(1, 1).t());
+      const int64_t out = (first * shape.heads + head) * top_k;
+      kernels::PairPicks({.n = shape.n,
+                          .listed = listed,
+                          .k = top_k,
+                          .queries = count,
+                          .scores = {Elements<float>(of_first), Elements<float>(of_second)},
+                          .sums = scores + out,
+                          .ids = ids + out,
+                          .stride = shape.heads * top_k});
+    }
+  });
+}
+
+bool CanPickPairs(const Shape& shape, int64_t top_k) {
+  return top_k <= kernels::kMaxPairPicks && shape.n <= 65536 && kernels::PairPicksAreFast();
+}
+
 std::tuple<at::Tensor, at::Tensor> ProductKeyTopKForward(const at::Tensor& queries,
                                                          const at::Tensor& sub_keys, int64_t top_k,
                                                          std::optional<int64_t> sub_top_k) {
@@ -106,6 +151,12 @@ std::tuple<at::Tensor, at::Tensor> ProductKeyTopKForward(const at::Tensor& queri
   at::Tensor scores = at::empty(ids.sizes(), queries.options().dtype(type));
   const auto run = [&](auto value) {
     using V = decltype(value);
+    if constexpr (std::is_same_v<V, float>) {
+      if (CanPickPairs(shape, top_k)) {
+        return PickPairs(queries.to(type), sub_keys.to(type), listed, top_k,
+                         MutableElements<V>(scores), MutableElements<int64_t>(ids));
+      }
+    }
     const HalfLists<V> lists = BestOfHalves<V>(queries.to(type), sub_keys.to(type), listed);
     int64_t* id = MutableElements<int64_t>(ids);
     V* score = MutableElements<V>(scores);
@@ -120,65 +171,75 @@ std::tuple<at::Tensor, at::Tensor> ProductKeyTopKForward(const at::Tensor& queri
   return {scores.to(queries.scalar_type()), ids};
 }
 
-// One of the two halves of one pick: the query's gradient has the sub-key in it and the sub-key's
-// the query, each times the gradient of the score.
-template <typename V>
-struct HalfPicks {
-  std::vector<int64_t> keys;     // rows of the sub-keys' table [heads or 1][n][2]
-  std::vector<int64_t> queries;  // rows of the queries' table [tokens][heads][2]
-  std::vector<V> gradients;
+// Which sub-keys an expert's id is made of.
+class KeysOf {
+ public:
+  explicit KeysOf(int64_t n) : n_(n), by_(static_cast<uint32_t>(n)) {}
+
+  int64_t Key(int64_t id, int half) const {
+    if (n_ > kShort) return half == 0 ? id / n_ : id % n_;
+    return half == 0 ? by_.Quotient(static_cast<uint32_t>(id))
+                     : by_.Remainder(static_cast<uint32_t>(id));
+  }
+
+ private:
+  static constexpr int64_t kShort = 65536;  // whose square's ids are below 2^32
+
+  int64_t n_;
+  kernels::Divisor by_;
 };
 
-// [tokens][heads][2][top_k]: those of one query side by side.
+// A query's gradient is the sum over its picks of the score's gradient times the sub-key, and a
+// sub-key's the sum over its picks, token by token, of that times the query.
 template <typename V>
-HalfPicks<V> SplitPicks(const Shape& shape, const at::Tensor& ids, const V* gradients) {
-  const int64_t top_k = ids.size(2), *id = ids.const_data_ptr<int64_t>();
-  HalfPicks<V> out;
-  for (auto* column : {&out.keys, &out.queries}) column->resize(2 * ids.numel());
-  out.gradients.resize(2 * ids.numel());
-  int64_t at = 0;
-  for (int64_t row = 0; row < shape.tokens * shape.heads; ++row) {
-    for (int half = 0; half < 2; ++half) {
-      for (int64_t i = row * top_k; i < (row + 1) * top_k; ++i, ++at) {
-        const int64_t key = half == 0 ? id[i] / shape.n : id[i] % shape.n;
-        out.keys[at] = shape.KeyRow(row % shape.heads, key, half);
-        out.queries[at] = row * 2 + half;
-        out.gradients[at] = gradients[i];
+struct RouterGradients {
+  const Shape& shape;
+  const at::Tensor& ids;      // [tokens, heads, top_k], contiguous as what follows but queries
+  const at::Tensor& scores;   // their gradients
+  const at::Tensor& queries;  // [tokens, heads, 2, width], of which a half is contiguous
+  const at::Tensor& keys;     // [heads or 1, n, 2, width]
+
+  // One half of one head. `grad_keys`: [n][2][width] of the head, zeros.
+  void Add(int64_t head, int half, const at::Tensor& grad_queries, V* grad_keys) const {
+    const int64_t top_k = ids.size(2), width = shape.width;
+    const KeysOf keys_of(shape.n);
+    const V* key = Elements<V>(keys) + shape.KeyRow(head, 0, half) * width;
+    V* grad_key = grad_keys + half * width;
+    std::vector<const V*> rows(top_k), query(top_k);
+    std::vector<V*> sums(top_k);
+    for (int64_t token = 0; token < shape.tokens; ++token) {
+      const int64_t first = (token * shape.heads + head) * top_k;
+      const int64_t* id = Elements<int64_t>(ids) + first;
+      for (int64_t i = 0; i < top_k; ++i) {
+        const int64_t row = keys_of.Key(id[i], half) * 2 * width;
+        rows[i] = key + row;
+        sums[i] = grad_key + row;
       }
+      const V* weights = Elements<V>(scores) + first;
+      kernels::SumRows({rows.data(), top_k, width}, weights,
+                       MutableElements<V>(grad_queries) + Offset(grad_queries, token, head, half));
+      std::fill(query.begin(), query.end(),
+                Elements<V>(queries) + Offset(queries, token, head, half));
+      kernels::AddToRows({query.data(), top_k, width}, weights, sums.data());
     }
   }
-  return out;
-}
 
+  static int64_t Offset(const at::Tensor& t, int64_t token, int64_t head, int64_t half) {
+    return token * t.stride(0) + head * t.stride(1) + half * t.stride(2);
+  }
+};
+
+// Gradients of each head's sub-keys, added up where heads share them.
 template <typename V>
-void RouterBackward(const Shape& shape, const at::Tensor& ids, const at::Tensor& queries,
-                    const at::Tensor& sub_keys, const V* gradients, V* grad_queries, V* grad_keys) {
-  const HalfPicks<V> picks = SplitPicks(shape, ids, gradients);
-  const int64_t top_k = ids.size(2);
-  at::parallel_for(0, shape.tokens * shape.heads * 2, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t query = begin; query < end; ++query) {
-      kernels::AddRows(
-          {Elements<V>(sub_keys), shape.width, picks.keys.data() + query * top_k, top_k},
-          picks.gradients.data() + query * top_k, grad_queries + query * shape.width);
-    }
-  });
-  const kernels::PickRuns runs =
-      kernels::SortPicks(picks.keys, sub_keys.numel() / std::max<int64_t>(shape.width, 1));
-  at::parallel_for(0, runs.size(), 8, [&](int64_t begin, int64_t end) {
-    std::vector<int64_t> rows;
-    std::vector<V> weights;
-    for (int64_t run = begin; run < end; ++run) {
-      rows.clear();
-      weights.clear();
-      for (const uint32_t pick : runs.picks(run)) {
-        rows.push_back(picks.queries[pick]);
-        weights.push_back(picks.gradients[pick]);
-      }
-      kernels::AddRows(
-          {Elements<V>(queries), shape.width, rows.data(), static_cast<int64_t>(rows.size())},
-          weights.data(), grad_keys + runs.rows[run] * shape.width);
-    }
-  });
+at::Tensor KeyGradients(const Shape& shape, const at::Tensor& of_heads) {
+  if (!shape.shared) return of_heads;
+  at::Tensor sum = of_heads.narrow(0, 0, 1).clone();
+  V* total = MutableElements<V>(sum);
+  for (int64_t head = 1; head < shape.heads; ++head) {
+    const V* more = Elements<V>(of_heads) + head * sum.numel();
+    for (int64_t i = 0; i < sum.numel(); ++i) total[i] += more[i];
+  }
+  return sum;
 }
 
 std::tuple<at::Tensor, at::Tensor> ProductKeyTopKBackward(const at::Tensor& grad_scores,
@@ -187,14 +248,24 @@ std::tuple<at::Tensor, at::Tensor> ProductKeyTopKBackward(const at::Tensor& grad
                                                           const at::Tensor& sub_keys) {
   const Shape shape(queries, sub_keys);
   const auto type = SumType(queries.scalar_type());
-  const at::Tensor scores = grad_scores.to(type).contiguous();
-  const at::Tensor q = queries.to(type).contiguous(), keys = sub_keys.to(type).contiguous();
-  at::Tensor grad_queries = at::zeros(q.sizes(), q.options());
-  at::Tensor grad_keys = at::zeros(keys.sizes(), keys.options());
+  const at::Tensor scores = grad_scores.to(type).contiguous(), picks = ids.contiguous();
+  at::Tensor q = queries.to(type);
+  if (q.stride(3) != 1) q = q.contiguous();
+  const at::Tensor keys = sub_keys.to(type).contiguous();
+  at::Tensor grad_queries = EmptyLikeQueries(queries, type);
+  at::Tensor of_heads = at::zeros({shape.heads, shape.n, 2, shape.width}, q.options());
+  at::Tensor grad_keys;
   const auto run = [&](auto value) {
     using V = decltype(value);
-    RouterBackward<V>(shape, ids.contiguous(), q, keys, Elements<V>(scores),
-                      MutableElements<V>(grad_queries), MutableElements<V>(grad_keys));
+    const RouterGradients<V> gradients{shape, picks, scores, q, keys};
+    V* of_head = MutableElements<V>(of_heads);
+    at::parallel_for(0, 2 * shape.heads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        gradients.Add(i / 2, static_cast<int>(i % 2), grad_queries,
+                      of_head + i / 2 * shape.n * 2 * shape.width);
+      }
+    });
+    grad_keys = KeyGradients<V>(shape, of_heads);
   };
   type == at::kDouble ? run(double{}) : run(float{});
   return {grad_queries.to(queries.scalar_type()), grad_keys.to(sub_keys.scalar_type())};

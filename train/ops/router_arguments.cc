@@ -1,5 +1,7 @@
 #include "train/ops/router_arguments.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <c10/util/Exception.h>
 
 namespace peerage::train {
@@ -25,6 +27,12 @@ void CheckRouter(const at::Tensor& queries, const at::Tensor& sub_keys, int64_t 
   const c10::SymInt listed = sub_keys.sym_size(1).min(sub_top_k.value_or(top_k));
   TORCH_CHECK(listed * listed >= top_k, op, ": top_k is ", top_k, ", but the ", listed,
               " best of each half make only ", listed * listed, " sums");
+}
+
+at::Tensor EmptyLikeQueries(const at::Tensor& queries, at::ScalarType type) {
+  const auto options = queries.options().dtype(type);
+  if (queries.sym_stride(3) == 1) return at::empty_like(queries, options);
+  return at::empty_symint(queries.sym_sizes(), options);
 }
 
 }  // namespace peerage::train

@@ -12,4 +12,7 @@ namespace peerage::train {
 void CheckRouter(const at::Tensor& queries, const at::Tensor& sub_keys, int64_t top_k,
                  std::optional<int64_t> sub_top_k);
 
+// Queries without values, in the same places of memory where each half is in one piece.
+at::Tensor EmptyLikeQueries(const at::Tensor& queries, at::ScalarType type);
+
 }  // namespace peerage::train

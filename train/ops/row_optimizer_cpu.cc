@@ -6,7 +6,7 @@
 
 #include "train/kernels/row_adam.h"
 #include "train/ops/elements.h"
-#include "train/ops/expert_arguments.h"
+#include "train/ops/ordered_picks.h"
 #include "train/ops/row_optimizer.h"
 #include "train/ops/table_gradients.h"
 
@@ -51,6 +51,7 @@ struct TableRows {
   explicit TableRows(const AdamTable& t)
       : width(t.table.size(1)),
         second_width(t.second_moment.size(1)),
+        far(static_cast<int64_t>(t.table.nbytes()) > kTableCached),
         table(MutableElements<T>(t.table)),
         first(MutableElements<float>(t.first_moment)),
         second(MutableElements<float>(t.second_moment)),
@@ -63,7 +64,19 @@ struct TableRows {
                      table + row * width);
   }
 
+  // Begins to fetch what a step of the row reads.
+  void Fetch(int64_t row) const {
+    if (!far) return;
+    const int64_t begin = row * width, end = begin + std::min(width, kFetched);
+    for (int64_t c = begin; c < end; c += 16) __builtin_prefetch(first + c, /*rw=*/1);
+    for (int64_t c = begin; c < end; c += 16) __builtin_prefetch(table + c, /*rw=*/1);
+    __builtin_prefetch(second + row * second_width, /*rw=*/1);
+  }
+
+  static constexpr int64_t kFetched = 256;  // elements; hardware fetches what follows them
+
   int64_t width, second_width;
+  bool far;
   T* table;
   float *first, *second;
   kernels::AdamArgs args;
@@ -103,26 +116,35 @@ void RowwiseAdam(const AdamTable& table, const std::optional<at::Tensor>& rows,
 }
 
 void RowwiseAdamFromLedger(const std::vector<AdamTable>& tables, int64_t ledger) {
-  const PickGradients gradients = ReadLedger(ledger);
-  if (!gradients.ids.defined()) return;
-  TORCH_CHECK(static_cast<int64_t>(tables.size()) == gradients.coefficients.size(0), kOp, ": ",
+  const std::vector<PickGradients> gradients = ReadLedger(ledger);
+  if (gradients.empty()) return;
+  const at::Tensor& like = gradients.front().grad_y;
+  TORCH_CHECK(static_cast<int64_t>(tables.size()) == gradients.front().tables(), kOp, ": ",
               tables.size(), " tables are given, but the ledger has gradients of ",
-              gradients.coefficients.size(0), " (up, down, gate)");
+              gradients.front().tables(), " (up, down, gate)");
   int64_t num_rows = 0;
   for (const AdamTable& table : tables) {
     if (!table.table.defined()) continue;
     Check(table);
     if (num_rows == 0) num_rows = table.table.size(0);
     TORCH_CHECK(table.table.size(0) == num_rows &&
-                    table.table.scalar_type() == gradients.grad_y.scalar_type() &&
-                    table.table.size(1) == gradients.grad_y.size(1),
+                    table.table.scalar_type() == like.scalar_type() &&
+                    table.table.size(1) == like.size(1),
                 kOp, ": a table is ", table.table.scalar_type(), " ", table.table.sizes(),
-                ", but the ledger's gradients are of rows of ", gradients.grad_y.scalar_type(),
-                " [", gradients.grad_y.size(1), "]");
+                ", but the ledger's gradients are of rows of ", like.scalar_type(), " [",
+                like.size(1), "]");
   }
   if (num_rows == 0) return;  // nothing changes
-  CheckIds(kOp, gradients.ids, num_rows);
-  WithElementType(kOp, gradients.grad_y.scalar_type(), [&](auto element) {
+  for (const PickGradients& call : gradients) {
+    TORCH_CHECK(call.tables() == gradients.front().tables() &&
+                    call.grad_y.scalar_type() == like.scalar_type() &&
+                    call.grad_y.size(1) == like.size(1),
+                kOp,
+                ": the ledger has gradients of tables of several types or widths; every layer "
+                "must have a ledger of its own");
+    CheckOrder(kOp, call.order, call.coefficients.size(1), num_rows);
+  }
+  WithElementType(kOp, like.scalar_type(), [&](auto element) {
     using T = decltype(element);
     if constexpr (!std::is_same_v<T, double>) {
       std::vector<std::optional<TableRows<T>>> targets(tables.size());
@@ -130,8 +152,10 @@ void RowwiseAdamFromLedger(const std::vector<AdamTable>& tables, int64_t ledger)
         if (tables[i].table.defined()) targets[i].emplace(tables[i]);
       }
       const RowGradients<T> rows(gradients, num_rows);
-      rows.ForEachInParallel([&](int64_t run, int64_t table, const float* gradient) {
-        if (targets[table]) targets[table]->Step(rows.runs().rows[run], gradient);
+      rows.ForEachInParallel([&](const RowPlace& place, const float* gradient) {
+        const auto& target = targets[place.table];
+        if (target && place.next >= 0) target->Fetch(place.next);
+        if (target) target->Step(place.row, gradient);
       });
     }
   });

@@ -21,25 +21,27 @@ TORCH_LIBRARY(peerage, m) {
       "int ledger=0) -> Tensor");
   m.def(
       "peer_experts_forward(Tensor x, Tensor ids, Tensor weights, Tensor down, Tensor up, "
-      "Tensor? gate, str activation) -> (Tensor y, Tensor hidden)");
+      "Tensor? gate, str activation) -> (Tensor y, Tensor order, Tensor hidden)");
   m.def(
-      "peer_experts_backward(Tensor grad_y, Tensor x, Tensor ids, Tensor weights, "
+      "peer_experts_backward(Tensor grad_y, Tensor x, Tensor order, Tensor weights, "
       "Tensor hidden, Tensor down, Tensor up, Tensor? gate, str activation, int ledger) "
       "-> (Tensor grad_x, Tensor grad_weights, Tensor coefficients)");
 
   m.def(
       "pkm_values(Tensor ids, Tensor weights, Tensor values, *, str table_gradient=\"dense\", "
       "int ledger=0) -> Tensor");
-  m.def("pkm_values_forward(Tensor ids, Tensor weights, Tensor values) -> Tensor");
   m.def(
-      "pkm_values_backward(Tensor grad_y, Tensor ids, Tensor weights, Tensor values, "
-      "int ledger) -> Tensor");
+      "pkm_values_forward(Tensor ids, Tensor weights, Tensor values) "
+      "-> (Tensor y, Tensor order)");
+  m.def(
+      "pkm_values_backward(Tensor grad_y, Tensor order, Tensor weights, Tensor values, "
+      "int ledger) -> (Tensor grad_weights, Tensor coefficients)");
 
   m.def(
-      "table_gradients(Tensor ids, Tensor coefficients, Tensor? x, Tensor grad_y, "
+      "table_gradients(Tensor order, Tensor coefficients, Tensor? x, Tensor grad_y, "
       "SymInt num_rows) -> Tensor[]");
   m.def(
-      "table_gradient_rows(Tensor ids, Tensor coefficients, Tensor? x, Tensor grad_y, "
+      "table_gradient_rows(Tensor order, Tensor coefficients, Tensor? x, Tensor grad_y, "
       "SymInt num_rows) -> Tensor[]");
 
   m.def(

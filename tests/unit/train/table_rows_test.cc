@@ -14,57 +14,73 @@ namespace {
 
 constexpr int kRows = 23;
 
-// A table of each type with the same values, which bf16 can hold, and picks of it.
-struct Case {
-  Case(int width, int count) : width(width), ids(count), weights(count), x(width) {
+// A table of each type with the same values, which bf16 can hold, another one, and rows of both.
+struct TwoTables {
+  TwoTables(int width, int count) : width(width), count(count), weights(count) {
     std::mt19937 random(width * 100 + count);
     std::normal_distribution<float> normal;
     for (int i = 0; i < kRows * width; ++i) {
       bf16.push_back(BF16FromF32(normal(random)));
       f32.push_back(F32FromBF16(bf16.back()));
       f64.push_back(f32.back());
+      others.push_back(normal(random));
     }
-    for (auto& id : ids) id = static_cast<int64_t>(random() % kRows);
+    for (int i = 0; i < count; ++i) {
+      // Some rows twice, one behind the other.
+      ids.push_back(i % 4 == 3 ? ids.back() : static_cast<int64_t>(random() % kRows));
+      other_ids.push_back(i % 5 == 4 ? other_ids.back() : static_cast<int64_t>(random() % kRows));
+    }
     for (auto& weight : weights) weight = normal(random);
-    for (auto& value : x) value = normal(random);
   }
 
   template <typename T>
-  PickedRows<T> Picked(const std::vector<T>& table, bool fetch_ahead = false) const {
-    return {table.data(), width, ids.data(), static_cast<int64_t>(ids.size()), fetch_ahead};
+  std::vector<T*> RowsOf(std::vector<T>& table, const std::vector<int64_t>& of) const {
+    std::vector<T*> rows;
+    for (const int64_t id : of) rows.push_back(table.data() + id * width);
+    return rows;
   }
 
-  int width;
+  int width, count;
   std::vector<uint16_t> bf16;
-  std::vector<float> f32;
+  std::vector<float> f32, others;
   std::vector<double> f64;
-  std::vector<int64_t> ids;
-  std::vector<float> weights, x;
+  std::vector<int64_t> ids, other_ids;
+  std::vector<float> weights;
 };
 
-std::vector<double> Doubles(const std::vector<float>& values) {
-  return {values.begin(), values.end()};
+// What the functions make of the rows.
+template <typename V>
+struct RowSums {
+  std::vector<V> dots, added, sum;
+};
+
+template <typename T, typename V = Sum<T>>
+RowSums<V> SumsOf(TwoTables c, std::vector<T>& table, bool fetch_ahead = false) {
+  std::vector<V> others(c.others.begin(), c.others.end());
+  const std::vector<V> weights(c.weights.begin(), c.weights.end());
+  const std::vector<T*> rows = c.RowsOf(table, c.ids);
+  const std::vector<V*> other_rows = c.RowsOf(others, c.other_ids);
+  const RowList<T> list{rows.data(), c.count, c.width, c.count, fetch_ahead};
+  RowSums<V> found{std::vector<V>(c.count, -7), {}, std::vector<V>(c.width, -7)};
+  RowDots(list, other_rows.data(), found.dots.data());
+  SumRows(list, weights.data(), found.sum.data());
+  AddToRows(list, weights.data(), other_rows.data());
+  found.added = others;
+  return found;
 }
 
 // A sum of n products of standard normal numbers errs by about sqrt(n) roundings of its size.
 void ExpectNear(const std::vector<float>& actual, const std::vector<double>& expected, int terms) {
+  ASSERT_EQ(actual.size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {
     EXPECT_NEAR(actual[i], expected[i], 1e-6 * (1 + terms)) << i;
   }
 }
 
-template <typename T>
-std::vector<float> Dots(const PickedRows<T>& rows, const std::vector<float>& x) {
-  std::vector<float> dots(rows.count, -7.0f);
-  RowDots(rows, x.data(), dots.data());
-  return dots;
-}
-
-template <typename T>
-std::vector<float> Sums(const PickedRows<T>& rows, const std::vector<float>& weights) {
-  std::vector<float> y(rows.width, 0.5f);
-  AddRows(rows, weights.data(), y.data());
-  return y;
+void ExpectEqual(const RowSums<float>& a, const RowSums<float>& b) {
+  EXPECT_EQ(a.dots, b.dots);
+  EXPECT_EQ(a.added, b.added);
+  EXPECT_EQ(a.sum, b.sum);
 }
 
 TEST(TableRowsTest, DotsAndSumsAreThoseInDouble) {
@@ -72,33 +88,49 @@ TEST(TableRowsTest, DotsAndSumsAreThoseInDouble) {
     for (const int width : {1, 3, 15, 16, 17, 33, 128, 257}) {
       for (const int count : {0, 1, 4, 7, 8, 9, 31}) {
         SCOPED_TRACE(testing::Message() << "width " << width << " count " << count);
-        const Case c(width, count);
-        std::vector<double> dots(count), y(width, 0.5);
-        RowDots(c.Picked(c.f64), Doubles(c.x).data(), dots.data());
-        AddRows(c.Picked(c.f64), Doubles(c.weights).data(), y.data());
-        ExpectNear(Dots(c.Picked(c.f32), c.x), dots, width);
-        ExpectNear(Sums(c.Picked(c.f32), c.weights), y, count);
-        EXPECT_EQ(Dots(c.Picked(c.f32), c.x), Dots(c.Picked(c.bf16), c.x));
-        EXPECT_EQ(Sums(c.Picked(c.f32), c.weights), Sums(c.Picked(c.bf16), c.weights));
-        EXPECT_EQ(Dots(c.Picked(c.f32), c.x), Dots(c.Picked(c.f32, true), c.x));
-        EXPECT_EQ(Sums(c.Picked(c.f32), c.weights), Sums(c.Picked(c.f32, true), c.weights));
+        TwoTables c(width, count);
+        const RowSums<double> expected = SumsOf(c, c.f64);
+        const RowSums<float> found = SumsOf(c, c.f32);
+        ExpectNear(found.dots, expected.dots, width);
+        ExpectNear(found.added, expected.added, count);
+        ExpectNear(found.sum, expected.sum, count);
+        ExpectEqual(SumsOf(c, c.bf16), found);
+        ExpectEqual(SumsOf(c, c.f32, /*fetch_ahead=*/true), found);
+        ExpectEqual(SumsOf(c, c.bf16, /*fetch_ahead=*/true), found);
       }
     }
   });
 }
 
-TEST(TableRowsTest, TheSpecificationItself) {
-  const std::vector<double> table = {1, 2, 3, 4, 5, 6};
-  const std::vector<int64_t> ids = {2, 0, 2};
-  const PickedRows<double> rows{table.data(), 2, ids.data(), 3};
-  const std::vector<double> x = {10, 1}, weights = {1, 2, 0.5};
-  std::vector<double> dots(3), y = {100, 200};
+TEST(TableRowsTest, ADotDoesNotDependOnWhichOthersAreGiven) {
+  ForEachTarget([&] {
+    TwoTables c(50, 13);
+    const std::vector<float> together = SumsOf(c, c.f32).dots;
+    const std::vector<float*> rows = c.RowsOf(c.f32, c.ids),
+                              others = c.RowsOf(c.others, c.other_ids);
+    for (int i = 0; i < c.count; ++i) {
+      float dot = 0;
+      RowDots(RowList<float>{rows.data() + i, 1, c.width}, others.data() + i, &dot);
+      EXPECT_EQ(dot, together[i]);
+    }
+  });
+}
 
-  RowDots(rows, x.data(), dots.data());
-  AddRows(rows, weights.data(), y.data());
+TEST(TableRowsTest, TheSpecificationItself) {
+  const std::vector<double> table = {1, 2, 3, 4, 5, 6}, weights = {1, 2, 0.5}, x = {10, 1};
+  const std::vector<const double*> rows = {&table[4], &table[0], &table[4]};
+  const RowList<double> list{rows.data(), 3, 2};
+  const std::vector<const double*> others(3, x.data());
+  std::vector<double> dots(3), y = {100, 200}, sum(2, 7.0);
+  const std::vector<double*> sums(3, y.data());
+
+  RowDots(list, others.data(), dots.data());
+  AddToRows(list, weights.data(), sums.data());
+  SumRows(list, weights.data(), sum.data());
 
   EXPECT_EQ(dots, (std::vector<double>{56, 12, 56}));
   EXPECT_EQ(y, (std::vector<double>{100 + 5 + 2 + 2.5, 200 + 6 + 4 + 3}));
+  EXPECT_EQ(sum, (std::vector<double>{5 + 2 + 2.5, 6 + 4 + 3}));
 }
 
 TEST(TableRowsTest, RowsOfBF16RoundToNearestEven) {
