@@ -8,14 +8,18 @@
 
 Router and FFN have a fused Adam everywhere. Every contestant is a process of its own, so that its
 memory is its own. `cpu_ms` is processor time of all threads, which neighbours disturb less than the
-time on the clock; with one thread they are the same on a machine of one's own. `transient_mb` is the most that a step held over what it left behind: gradients
-and what is gathered, but neither tables nor moments. SparseAdam's moments are given to it as huge
-pages that take memory when they are used, as ours are. Moments are touched before steps are timed,
-unless they take more than --touch-gb. With --batches steps take so many batches in turn, for moments
-that would not all fit into memory. All follow Algorithm 1 of the paper (softmax over a head's picks).
+time on the clock; with one thread they are the same on a machine of one's own. `transient_mb` is the
+most that a step held over what it left behind: gradients and what is gathered, but neither tables nor
+moments. SparseAdam's moments are given to it as huge pages that take memory when they are used, as
+ours are. Moments are touched before steps are timed, unless they take more than --touch-gb.
+
+For moments that would not all fit into memory: with --batches steps take so many batches in turn, and
+the router's learning rate is 0, so that they pick the same experts again; with --small-pages only rows
+that were used take memory. All follow Algorithm 1 of the paper (softmax over a head's picks).
 
 Usage: peer_operator.py [--shape paper|miniature] [--log2-experts N] [--tokens N] [--threads 2]
-           [--steps 8] [--batches N] [--variance element|row] [--contestant ours ...] [--rounds 3]
+           [--steps 8] [--batches N] [--small-pages] [--variance element|row]
+           [--contestant ours ...] [--rounds 3]
 Runs in build/deps/golden-venv, with PYTHONPATH=train/python and PEERAGE_TORCH_OPERATORS.
 """
 
@@ -124,10 +128,26 @@ def touch_moments(optimizers, most_gb):
             value.mul_(1)
 
 
+def refuse_huge_pages():
+    set_thp_disable = 41  # PR_SET_THP_DISABLE
+    if ctypes.CDLL("libc.so.6", use_errno=True).prctl(set_thp_disable, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_THP_DISABLE)")
+
+
+def pick_the_same_again(shape, optimizers):
+    for group in (g for optimizer in optimizers for g in optimizer.param_groups):
+        if all(p.shape[0] != 1 << shape["log2_experts"] for p in group["params"]):
+            group["lr"] = 0.0
+
+
 def measure(make, shape, options):
+    if options.small_pages:
+        refuse_huge_pages()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     layer, optimizers = make(shape, options)
+    if options.batches:
+        pick_the_same_again(shape, optimizers)
     steps = WARM_UP + options.steps + 1
     batches = torch.randn(options.batches or steps, 1, shape["tokens"], shape["width"])
     inputs = [batches[i % len(batches)] for i in range(steps)]
@@ -152,6 +172,8 @@ def in_a_process(contestant, options):
                str(options.log2_experts), "--touch-gb", str(options.touch_gb), "--tokens",
                str(options.tokens), "--batches", str(options.batches), "--variance",
                options.variance, "--alone", contestant]
+    if options.small_pages:
+        command.append("--small-pages")
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -161,6 +183,7 @@ def main():
     parser.add_argument("--log2-experts", type=int, help="even; of the shape unless given")
     parser.add_argument("--tokens", type=int, help="of a step; of the shape unless given")
     parser.add_argument("--batches", type=int, default=0, help="0: another one in every step")
+    parser.add_argument("--small-pages", action="store_true", help="no transparent huge pages")
     parser.add_argument("--variance", choices=("element", "row"), default="element",
                         help="of ours")
     parser.add_argument("--threads", type=int, default=2)

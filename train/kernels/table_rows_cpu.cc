@@ -100,9 +100,11 @@ HWY_INLINE void Add(const RowList<T>& list, const float* weights, float* const* 
   for (int64_t i = 0; i < list.count; ++i) {
     const T* row = list.rows[i];
     float* sum = sums[i];
+    const float* later = sums[std::min(i + 4, list.count - 1)];
     const VF weight = hn::Set(DF(), weights[i]);
     ForEachVector(list.width, [&](int64_t c, auto vector) HWY_ATTR {
       FetchColumn<kAhead, 1>(list, i, c);
+      __builtin_prefetch(later + c, /*rw=*/1, /*locality=*/3);
       vector.Store(FusedMulAdd(DF(), vector.Load(row + c), weight, vector.Load(sum + c)), sum + c);
     });
   }
