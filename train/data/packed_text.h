@@ -25,6 +25,11 @@ class PackedText {
   int64_t sequences() const { return static_cast<int64_t>(tokens_.size() - 1) / sequence_length_; }
   int64_t tokens() const { return static_cast<int64_t>(tokens_.size()); }
 
+  // Of all sequences together.
+  absl::Span<const TokenId> used() const {
+    return absl::MakeConstSpan(tokens_).subspan(0, sequences() * sequence_length_ + 1);
+  }
+
   // sequence_length + 1 tokens: those that are read, and with the last one those that follow.
   absl::Span<const TokenId> Sequence(int64_t index) const {
     return absl::MakeConstSpan(tokens_).subspan(index * sequence_length_, sequence_length_ + 1);

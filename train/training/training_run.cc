@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/number_text.h"
 #include "base/status_macros.h"
+#include "model/checkpoint/container/sha256.h"
 #include "model/nn/plan/model_plan.h"
 #include "model/transform/new_model_directory.h"
 #include "train/training/model_writing.h"
@@ -23,16 +24,14 @@ using nlohmann::ordered_json;
 constexpr char kSourceKey[] = "model.from's weights";
 
 // Which tokens the texts are, so that a run does not go on with others.
-std::string FingerprintOf(const std::vector<PackedText>& texts) {
-  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a over the ids
+absl::StatusOr<std::string> FingerprintOf(const std::vector<PackedText>& texts) {
+  std::vector<absl::Span<const uint8_t>> parts;
   for (const PackedText& text : texts) {
-    for (int64_t i = 0; i < text.sequences(); ++i) {
-      for (const TokenId token : text.Sequence(i)) {
-        hash = (hash ^ static_cast<uint64_t>(token)) * 0x100000001b3;
-      }
-    }
+    const absl::Span<const TokenId> tokens = text.used();
+    parts.emplace_back(reinterpret_cast<const uint8_t*>(tokens.data()),
+                       tokens.size() * sizeof(TokenId));
   }
-  return absl::StrCat(absl::Hex(hash, absl::kZeroPad16));
+  return Sha256Hex(parts);
 }
 
 absl::Status CheckSame(const std::string& state, const ordered_json& then,
@@ -104,6 +103,7 @@ absl::Status TrainingRun::ReadTexts() {
                                                        data.sequence_length));
     held_out_.push_back(std::move(text));
   }
+  ASSIGN_OR_RETURN(texts_fingerprint_, FingerprintOf(texts_));
   order_ = std::make_unique<SequenceOrder>(std::move(sources), data.seed);
   return absl::OkStatus();
 }
@@ -111,7 +111,7 @@ absl::Status TrainingRun::ReadTexts() {
 ordered_json TrainingRun::StateJson() const {
   ordered_json json = config_.Decisive();
   json[kSourceKey] = source_fingerprint_;
-  json["the tokens of data.source"] = FingerprintOf(texts_);
+  json["the tokens of data.source"] = texts_fingerprint_;
   return json;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -11,5 +12,8 @@ namespace peerage {
 
 // SHA-256 over the bytes of the files one after the other, in hex.
 absl::StatusOr<std::string> Sha256Hex(absl::Span<const std::unique_ptr<RandomAccessFile>> files);
+
+// Likewise of bytes in memory.
+absl::StatusOr<std::string> Sha256Hex(absl::Span<const absl::Span<const uint8_t>> parts);
 
 }  // namespace peerage
