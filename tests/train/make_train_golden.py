@@ -58,6 +58,7 @@ MODELS = {
                                      "score": "sigmoid", "activation": "silu",
                                      "pre_rmsnorm": True}]},
     "peer_direct": {"ffn": [{"kind": "peer", "num_experts": 49, "heads": 2, "top_k": 9,
+    "peer_joint_softmax": {"ffn": [{**PEER, "query_norm": "layer", "score": "joint_softmax"}]},
                              "keys": "direct", "query_bias": True, "score": "joint_softmax"}]},
     "pkm": {"layers": {"0": {"ffn": [{**PEER, "kind": "pkm", "score": "relu"}]},
                        "1": {"ffn": [{**PEER, "kind": "pkm", "query_norm": "batch"}]}}},
