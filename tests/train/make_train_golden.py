@@ -46,6 +46,7 @@ MODELS = {
     "mixture_normalized": {"ffn": [MIXTURE]},
     "mixture_moepp": {"ffn": [{**MIXTURE, "num_experts": 2, "zero_experts": 1, "copy_experts": 1,
                                "constant_experts": 1, "gating_residual": True}]},
+    "mixture_soft": {"ffn": [{**MIXTURE, "top_k": 1}]},
     "bam_own_kv": {"parallel_block": True, "attention": ATTENTION,
                    "ffn": [{"kind": "mixture", "num_experts": 3, "top_k": 1}]},
     "bam_shared_kv": {"attention": {**ATTENTION, "kv": "shared", "routing": "top_k", "top_k": 2,
@@ -57,12 +58,14 @@ MODELS = {
                                      "query_norm": "layer", "query_bias": True, "glu": True,
                                      "score": "sigmoid", "activation": "silu",
                                      "pre_rmsnorm": True}]},
-    "peer_direct": {"ffn": [{"kind": "peer", "num_experts": 49, "heads": 2, "top_k": 9,
     "peer_joint_softmax": {"ffn": [{**PEER, "query_norm": "layer", "score": "joint_softmax"}]},
+    "peer_direct": {"ffn": [{"kind": "peer", "num_experts": 49, "heads": 2, "top_k": 9,
                              "keys": "direct", "query_bias": True, "score": "joint_softmax"}]},
     "pkm": {"layers": {"0": {"ffn": [{**PEER, "kind": "pkm", "score": "relu"}]},
                        "1": {"ffn": [{**PEER, "kind": "pkm", "query_norm": "batch"}]}}},
 }
+
+OPTIMIZERS = {"mixture_soft": OPTIMIZER | {"routing": "soft"}}  # of the others: OPTIMIZER
 
 
 def shapes_of(config):
@@ -181,9 +184,9 @@ def tokens_of(name):
 def train(name, config, tensors, dtype):
     """Losses of all steps, and what the first one did."""
     weights = make_weights(name, tensors, dtype)
-    model = Model(config, weights)
+    o = OPTIMIZERS.get(name, OPTIMIZER)
+    model = Model(config, weights, soft_routing=o.get("routing") == "soft")
     learnt = {t: w for t, w in weights.items() if w.requires_grad}
-    o = OPTIMIZER
     optimizer = torch.optim.AdamW(
         [{"params": [w for w in learnt.values() if w.dim() >= 2],
           "weight_decay": o["weight_decay"]},
@@ -228,7 +231,7 @@ def make(name):
     arrays = {f"gradient.{t}": g.float() for t, g in first.pop("gradients").items()}
     arrays |= {f"updated.{t}": w.float() for t, w in first.pop("updated").items()}
     save_file({k: v.contiguous() for k, v in arrays.items()}, HERE / "golden" / f"{name}.safetensors")
-    fields = {"config": config, "tensors": tensors, "optimizer": OPTIMIZER,
+    fields = {"config": config, "tensors": tensors, "optimizer": OPTIMIZERS.get(name, OPTIMIZER),
               "tokens": tokens_of(name).flatten(1).tolist(), "sequences": SEQUENCES,
               "length": LENGTH, "first": first, "losses": [round(v, 7) for v in losses]}
     lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}"

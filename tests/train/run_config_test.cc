@@ -124,6 +124,8 @@ INSTANTIATE_TEST_SUITE_P(
                     "optimizer.beta1 is 1; it takes a number from 0 to 0.999999"},
         WrongConfig{"optimizer", "learning_rate = 1\ngroup = 3\n",
                     "optimizer.group is 3; it takes tables: [[optimizer.group]]"},
+        WrongConfig{"optimizer", "learning_rate = 1\nrouting = \"hard\"\n",
+                    "optimizer.routing is \"hard\", not served or soft"},
         WrongConfig{"schedule", "steps = 5\nkind = \"linear\"\n",
                     "schedule.kind is \"linear\", not constant, cosine or trapezoid"},
         WrongConfig{"schedule", "steps = 5\nwarmup_steps = 6\n",

@@ -14,10 +14,13 @@ ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu,
 
 
 class Model:
-    """`weights` by tensor name; those that require gradients get them."""
+    """`weights` by tensor name; those that require gradients get them.
 
-    def __init__(self, config, weights):
-        self.config, self.weights = config, weights
+    With `soft_routing` mixtures weigh all their experts, whatever their top_k is.
+    """
+
+    def __init__(self, config, weights, soft_routing=False):
+        self.config, self.weights, self.soft_routing = config, weights, soft_routing
         self.balance, self.z = [], []  # of every router of a mixture
         self.carried = None            # logits for the next gating residual
 
@@ -116,7 +119,7 @@ class Model:
         picks = kept.flatten(0, -2).mean(0) / top_k
         self.balance.append(experts * (picks * p.flatten(0, -2).mean(0)).sum())
         self.z.append(logits.logsumexp(-1).square().mean())
-        gates = p * kept
+        gates = p if self.soft_routing else p * kept
         return gates / gates.sum(-1, keepdim=True) if entry.get("normalize_top_k") else gates
 
     def mixture_ffn(self, u, prefix, entry):

@@ -36,6 +36,11 @@ std::vector<std::string> ModelNames() {
   return names;
 }
 
+void ExpectNear(const std::vector<float>& actual, const std::vector<float>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-4) << i;
+}
+
 class TrainedModelTest : public testing::TestWithParam<std::string> {
  protected:
   std::string path() const {
@@ -50,6 +55,21 @@ class TrainedModelTest : public testing::TestWithParam<std::string> {
     return scores.value_or(std::vector<float>());
   }
 
+  // Trains to the end, which changes what the model says, and compares it with what is served then.
+  void TrainAndCompare(RunFixture& fixture, TrainingRun& run) {
+    const std::vector<std::vector<TokenId>> sequences = Sequences();
+    const std::vector<float> before = TrainersScores(run, sequences.back());
+
+    const absl::Status trained = TrainUntil(run, -1);
+
+    ASSERT_TRUE(trained.ok()) << trained;
+    EXPECT_NE(TrainersScores(run, sequences.back()), before);
+    const auto server = LoadOrDie(fixture.out(), {.kv_cache_bytes = 8 << 20});
+    for (const std::vector<TokenId>& tokens : sequences) {
+      ExpectNear(TrainersScores(run, tokens), SequenceRunner(*server, 0, 0).Score(tokens, 64));
+    }
+  }
+
   std::vector<std::vector<TokenId>> Sequences() const {
     std::ifstream file(kGoldenModels + GetParam() + "/expected.json");
     std::vector<std::vector<TokenId>> sequences;
@@ -59,36 +79,34 @@ class TrainedModelTest : public testing::TestWithParam<std::string> {
   }
 };
 
-void ExpectNear(const std::vector<float>& actual, const std::vector<float>& expected) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-4) << i;
-}
-
 TEST_P(TrainedModelTest, IsServedAsItWasTrained) {
   RunFixture fixture(path());
   fixture["schedule"] = "steps = 5\n";
   const std::unique_ptr<TrainingRun> run = fixture.OpenOrDie();
-  const std::vector<std::vector<TokenId>> sequences = Sequences();
   {
     const auto server =
         LoadOrDie(path(), {.weights_dtype = nn::WeightsDtype::kF32, .kv_cache_bytes = 8 << 20});
-    for (const std::vector<TokenId>& tokens : sequences) {
+    for (const std::vector<TokenId>& tokens : Sequences()) {
       ExpectNear(TrainersScores(*run, tokens), SequenceRunner(*server, 0, 0).Score(tokens, 64));
     }
   }
-  const std::vector<float> before = TrainersScores(*run, sequences.back());
-
-  const absl::Status trained = TrainUntil(*run, -1);
-
-  ASSERT_TRUE(trained.ok()) << trained;
-  EXPECT_NE(TrainersScores(*run, sequences.back()), before);
-  const auto server = LoadOrDie(fixture.out(), {.kv_cache_bytes = 8 << 20});
-  for (const std::vector<TokenId>& tokens : sequences) {
-    ExpectNear(TrainersScores(*run, tokens), SequenceRunner(*server, 0, 0).Score(tokens, 64));
-  }
+  TrainAndCompare(fixture, *run);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainedModelTest, testing::ValuesIn(ModelNames()),
+                         [](const auto& info) { return info.param; });
+
+class SoftRoutingTest : public TrainedModelTest {};
+
+TEST_P(SoftRoutingTest, IsOfTrainingAlone) {
+  RunFixture fixture(path());
+  fixture["schedule"] = "steps = 5\n";
+  fixture["optimizer"] += "routing = \"soft\"\n";
+  TrainAndCompare(fixture, *fixture.OpenOrDie());
+}
+
+INSTANTIATE_TEST_SUITE_P(Mixtures, SoftRoutingTest,
+                         testing::Values("mixture_bam_kv_experts", "mixture_moepp"),
                          [](const auto& info) { return info.param; });
 
 // A new model of the config in place of a trained one.

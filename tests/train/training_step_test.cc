@@ -79,6 +79,8 @@ OptimizerSection OptimizerOf(const json& fixture) {
           .epsilon = o["epsilon"],
           .weight_decay = o["weight_decay"],
           .clip = o["clip"],
+          .routing = o.value("routing", "served") == "soft" ? LearningRouting::kSoft
+                                                            : LearningRouting::kServed,
           .balance_loss = o["balance_loss"],
           .z_loss = o["z_loss"]};
 }

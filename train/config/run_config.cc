@@ -27,6 +27,8 @@ constexpr Choice<TableRows> kTableRows[] = {{"all", TableRows::kAll},
                                             {"picked", TableRows::kPicked}};
 constexpr Choice<Variance> kVariances[] = {{"element", Variance::kElement},
                                            {"row", Variance::kRow}};
+constexpr Choice<LearningRouting> kRoutings[] = {{"served", LearningRouting::kServed},
+                                                 {"soft", LearningRouting::kSoft}};
 constexpr Choice<ComputeType> kComputeTypes[] = {{"f32", ComputeType::kF32},
                                                  {"bf16", ComputeType::kBF16}};
 constexpr Choice<TensorType> kDtypes[] = {
@@ -127,6 +129,7 @@ absl::StatusOr<OptimizerSection> ReadOptimizer(TomlTable table) {
   ASSIGN_OR_RETURN(o.clip, table.Number("clip", {.max = 1e6}, o.clip));
   ASSIGN_OR_RETURN(o.batch_sequences, table.Int("batch_sequences", {1, 65536}, o.batch_sequences));
   ASSIGN_OR_RETURN(o.accumulate, table.Int("accumulate", {1, 65536}, o.accumulate));
+  ASSIGN_OR_RETURN(o.routing, table.OneOf("routing", kRoutings, o.routing));
   ASSIGN_OR_RETURN(o.balance_loss, table.Number("balance_loss", {.max = 100}, o.balance_loss));
   ASSIGN_OR_RETURN(o.z_loss, table.Number("z_loss", {.max = 100}, o.z_loss));
   ASSIGN_OR_RETURN(o.rows, table.OneOf("rows", kTableRows, o.rows));
@@ -226,6 +229,7 @@ ordered_json RunConfig::Decisive() const {
           {"optimizer.clip", o.clip},
           {"optimizer.batch_sequences", o.batch_sequences},
           {"optimizer.accumulate", o.accumulate},
+          {"optimizer.routing", std::string(ChoiceName(kRoutings, o.routing))},
           {"optimizer.balance_loss", o.balance_loss},
           {"optimizer.z_loss", o.z_loss},
           {"optimizer.rows", std::string(ChoiceName(kTableRows, o.rows))},

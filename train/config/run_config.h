@@ -55,6 +55,10 @@ enum class TableRows { kAll, kPicked };
 // With picked rows: a second moment for each element, or one for each row, of its mean square.
 enum class Variance { kElement, kRow };
 
+// How many experts of a mixture learn from a token: those that the served model would ask, or all
+// of them, each by its gate.
+enum class LearningRouting { kServed, kSoft };
+
 // [optimizer]: AdamW (Loshchilov and Hutter 2019).
 struct OptimizerSection {
   double learning_rate = 0;
@@ -65,8 +69,9 @@ struct OptimizerSection {
   double clip = 1;            // most of the gradient's norm; 0: any
   int batch_sequences = 8;    // that go forward and backward together
   int accumulate = 1;         // of which a step adds so many
-  double balance_loss = 0;    // weight of the mixtures' load-balancing loss
-  double z_loss = 0;          // weight of the mean squared log-sum-exp of the mixtures' logits
+  LearningRouting routing = LearningRouting::kServed;
+  double balance_loss = 0;  // weight of the mixtures' load-balancing loss
+  double z_loss = 0;        // weight of the mean squared log-sum-exp of the mixtures' logits
   TableRows rows = TableRows::kAll;
   Variance variance = Variance::kElement;
   std::vector<OptimizerGroup> groups;  // the first that matches counts

@@ -8,7 +8,7 @@ namespace {
 // What the feed-forward experts of a mixture add to y.
 at::Tensor AddExperts(Pass& pass, const nn::MixtureFfnPlan& plan, const at::Tensor& u,
                       const at::Tensor& gates, at::Tensor y) {
-  const bool soft = plan.router.idle_experts() == 0;
+  const bool soft = pass.soft_routing || plan.router.idle_experts() == 0;
   for (size_t e = 0; e < plan.experts.size(); ++e) {
     const at::Tensor gate = gates.narrow(1, static_cast<int64_t>(e), 1);
     if (soft) {
@@ -60,7 +60,7 @@ at::Tensor Gates(Pass& pass, const nn::MixtureRouterPlan& router, const at::Tens
   const at::Tensor ids =
       std::get<1>(at::sort(p.detach(), /*stable=*/true, -1, /*descending=*/true)).narrow(-1, 0, k);
   const at::Tensor kept = at::zeros_like(p.detach()).scatter_(1, ids, 1.0);
-  at::Tensor gates = p * kept;
+  at::Tensor gates = pass.soft_routing ? p : p * kept;
   if (router.normalize) gates = gates / gates.sum(-1, /*keepdim=*/true);
   pass.picks.push_back({ids, gates.detach().gather(1, ids)});
   const at::Tensor shares = kept.mean(0) / static_cast<double>(k);

@@ -20,8 +20,8 @@ at::Tensor Forward(Pass& pass, const nn::PeerPlan& plan, const at::Tensor& u);
 at::Tensor Forward(Pass& pass, const nn::ProductKeyMemoryPlan& plan, const at::Tensor& u);
 
 // The gates of a mixture [tokens, experts], zero where an expert is not kept: softmax of the logits
-// over all experts, of which the top_k largest stay, those of lower index first among equals.
-// Leaves picks and losses with the pass:
+// over all experts, of which the top_k largest stay, those of lower index first among equals; with
+// soft routing all stay. Leaves picks, the top_k in either case, and losses with the pass:
 //   balance (Fedus et al. 2022, eq. 4): experts * sum over experts of their share of the picks
 //   times
 //     their mean probability; 1 when all are met alike;

@@ -79,9 +79,11 @@ struct LearningModel::Torch {
   StepFigures figures = {};  // of the step that is going on
 
   NetworkOutput Run(const TokenBatch& batch, const at::Tensor& ids, bool learning) {
-    return Forward(plan, parameters, ids.narrow(1, 0, batch.length),
-                   {.compute = options.compute == ComputeType::kBF16 ? at::kBFloat16 : at::kFloat,
-                    .learning = learning});
+    return Forward(
+        plan, parameters, ids.narrow(1, 0, batch.length),
+        {.compute = options.compute == ComputeType::kBF16 ? at::kBFloat16 : at::kFloat,
+         .learning = learning,
+         .soft_routing = learning && options.optimizer.routing == LearningRouting::kSoft});
   }
 
   void Learn(const TokenBatch& batch, int parts) {

@@ -59,6 +59,7 @@ NetworkOutput Forward(const nn::ModelPlan& plan, Parameters& parameters, const a
   Pass pass{.parameters = parameters,
             .compute = options.compute,
             .learning = options.learning,
+            .soft_routing = options.soft_routing,
             .batch = tokens.size(0),
             .length = tokens.size(1)};
   SetAngles(pass, std::visit([](const auto& part) { return RotaryOf(part); },

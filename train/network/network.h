@@ -21,6 +21,7 @@ struct NetworkOutput {
 struct NetworkOptions {
   at::ScalarType compute = at::kFloat;  // of matrix products: f32 or bf16
   bool learning = false;                // batch norms of queries see the batch, and remember it
+  bool soft_routing = false;            // mixtures weigh all their experts, whatever top_k is
 };
 
 // The language model of a plan, with gradients.

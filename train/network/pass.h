@@ -22,6 +22,7 @@ struct Pass {
   Parameters& parameters;
   at::ScalarType compute = at::kFloat;  // of matrix products, but not those of routers
   bool learning = false;                // batch norms see the batch, and remember it
+  bool soft_routing = false;            // mixtures weigh all their experts
   int64_t batch = 0;                    // sequences
   int64_t length = 0;                   // of each, in tokens
   at::Tensor cos = {};                  // [length, head_dim / 2], of the positions
