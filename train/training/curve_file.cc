@@ -1,6 +1,8 @@
 #include "train/training/curve_file.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -35,10 +37,12 @@ std::vector<ordered_json> LinesUpTo(const std::string& text, int64_t step) {
 }
 
 absl::Status WriteTo(const std::string& path, std::ios::openmode mode, const std::string& bytes) {
+  errno = 0;
   std::ofstream file(path, std::ios::binary | mode);
   file << bytes << std::flush;
   if (file) return absl::OkStatus();
-  return absl::UnknownError(absl::StrCat(path, ": cannot be written"));
+  return absl::UnknownError(
+      absl::StrCat(path, ": ", errno == 0 ? "cannot be written" : std::strerror(errno)));
 }
 
 }  // namespace
