@@ -144,6 +144,20 @@ train-check: train ## Tests training beside PyTorch, peer-pytorch and the server
 	@ninja -C build/oracle -j $(JOBS) peerage_torch_operators tests/train/all
 	@ctest --test-dir build/oracle -L train --output-on-failure --no-tests=error
 
+.PHONY: recipes
+recipes: ## Lists the recipes of train/recipes, which train models and score them, with minutes
+	@python3 train/recipes/run.py
+
+.PHONY: recipe
+recipe: train programs ## Runs the recipe RECIPE; ARGS are further options (train/recipes/run.py)
+	@build/deps/venv/bin/python train/recipes/run.py $(RECIPE) $(ARGS)
+
+.PHONY: results
+results: ## Makes the tables and pictures of docs/results.md from docs/results/*.json
+	@tools/setup.sh pictures
+	@python3 train/recipes/tables.py
+	@build/deps/pictures-venv/bin/python train/recipes/pictures.py
+
 .PHONY: golden
 golden: ## Rebuilds the expected values of tests/golden (a 3 GB download the first time)
 	@tools/setup.sh golden

@@ -5,6 +5,7 @@
 #   tools/setup.sh golden    also what `make golden` needs
 #   tools/setup.sh torch     also LibTorch, for the trainer and the oracle tests (-DPEERAGE_WITH_TORCH=ON)
 #   tools/setup.sh image     also what checks the container image and the Python client (what `make check` needs)
+#   tools/setup.sh pictures  also what draws the pictures of docs/results.md
 #   tools/setup.sh programs  only what the programs are built with (the Dockerfile's way)
 #
 # Every download is pinned (tools/requirements) and what is already there is left alone, so a second
@@ -226,6 +227,10 @@ fi
 if [[ $what == golden ]]; then
   provide golden_venv "$deps/golden-venv" "PyTorch and transformers for goldens (3 GB)" \
     "$requirements/golden.txt"
+fi
+if [[ $what == pictures ]]; then
+  provide venv "$deps/pictures-venv" "matplotlib for pictures of results (30 MB)" \
+    "$requirements/pictures.txt"
 fi
 if [[ $what == image ]]; then
   provide venv "$deps/image-venv" "tools for container images (30 MB)" \

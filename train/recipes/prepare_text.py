@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""Text of three domains, and a part of each held back: FOLDER/{law,maths,prose}.{train,held}.txt,
-and the same documents one a line in .jsonl files, which is how `peerage-train` wants them.
+"""Text of several domains, and a part of each held back: FOLDER/DOMAIN.{train,held}.txt, and the
+same documents one a line in .jsonl files, which is how `peerage-train` wants them.
 
-  law    licence texts of the PyPI package scancode-toolkit-mini
-  maths  set.mm of Debian's metamath-databases: statements and comments, one a line; proofs are cut
-         because compressed proofs are letters that no reader can predict, and indentation because
-         any reader can
-  prose  the FAQ of Debian's anarchism package
+  law         licence texts of the PyPI package scancode-toolkit-mini
+  maths       set.mm of Debian's metamath-databases: statements and comments, one a line; proofs are
+              cut because compressed proofs are letters that no reader can predict, and indentation
+              because any reader can
+  prose       the FAQ of Debian's anarchism package
+  dictionary  GCIDE, a dictionary of 1913, of Debian's dict-gcide
+  glosses     the words and glosses of WordNet, of Debian's wordnet-base
 
 Whole documents are held back, chosen by their hash (1 in 20). Licences are often copies of each
 other, so exact copies are dropped first, and then every held document that has more than a fifth
 of its runs of eight words in common with the documents trained on: without that the held text
 would measure memory. Documents are joined by the model's end-of-text token.
 
-Usage: prepare_text.py FOLDER [--limit BYTES]
+Usage: prepare_text.py FOLDER [DOMAIN ...] [--limit CHARACTERS]
 """
 
 import argparse
@@ -27,33 +29,49 @@ import sys
 import zipfile
 
 WHEEL = "scancode-toolkit-mini==32.5.0"
-DEBIAN = ("metamath-databases", "anarchism")
+DEBIAN = {"metamath-databases": "0.0.0~20210101.git55fe226-2", "anarchism": "15.3-3",
+          "dict-gcide": "0.48.5+nmu2", "wordnet-base": "1:3.0-37"}
 HELD_ONE_IN = 20
 RUN_OF_WORDS = 8
 MOST_IN_COMMON = 0.2
 SHORTEST = 200  # characters; what is shorter is a title or a notice
-MATHS_DOCUMENT = 20_000  # set.mm is one work: it is cut between statements
+LONG_WORK = 20_000  # characters of a document where one work is cut between its entries
 SEPARATOR = "<|endoftext|>"
 
 
-def download(folder):
-    """The packages by their ordinary clients, unpacked under `folder`; they are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not list(folder.glob("*.whl")):
+def wheel(packages):
+    """The package of PyPI by its ordinary client; it is kept."""
+    if not list(packages.glob("scancode_toolkit_mini-*.whl")):
         subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--quiet",
-                        "--dest", folder, WHEEL], check=True)
-    for name in DEBIAN:
-        if not list(folder.glob(f"{name}_*.deb")):
-            subprocess.run(["apt-get", "download", name], cwd=folder, check=True)
-        package, = folder.glob(f"{name}_*.deb")
-        if not (folder / name).exists():
-            subprocess.run(["dpkg", "-x", package, folder / name], check=True)
+                        "--dest", packages, WHEEL], check=True)
+    return next(packages.glob("scancode_toolkit_mini-*.whl"))
+
+
+def debian(packages, name):
+    """The folder with what a package of Debian installs."""
+    if not list(packages.glob(f"{name}_*.deb")):
+        subprocess.run(["apt-get", "download", "-q", f"{name}={DEBIAN[name]}"], cwd=packages,
+                       check=True)
+    if not (packages / name).exists():
+        package, = packages.glob(f"{name}_*.deb")
+        subprocess.run(["dpkg", "-x", package, packages / name], check=True)
+    return packages / name / "usr/share"
+
+
+def cut(entries):
+    """The entries of one long work as documents."""
+    document = ""
+    for entry in entries:
+        document += entry
+        if len(document) >= LONG_WORK:
+            yield document
+            document = ""
+    yield document
 
 
 def law(packages):
     """Bodies of the *.LICENSE files; a `language:` in the head says that it is not English."""
-    wheel, = packages.glob("scancode_toolkit_mini-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(wheel(packages)) as archive:
         for name in sorted(archive.namelist()):
             if re.fullmatch(r"licensedcode/data/licenses/[^/]+\.LICENSE", name):
                 parts = re.split(r"^---\s*$", archive.read(name).decode(), 2, re.MULTILINE)
@@ -62,22 +80,42 @@ def law(packages):
 
 
 def maths(packages):
-    text = (packages / "metamath-databases/usr/share/metamath/databases/set.mm").read_text()
+    text = (debian(packages, "metamath-databases") / "metamath/databases/set.mm").read_text()
     text = re.sub(r"\$=.*?\$\.", "$.", text, flags=re.DOTALL)
-    document = ""
-    for statement in re.split(r"(?<=\$[.)])\s", text):
-        document += " ".join(statement.split()) + "\n"
-        if len(document) >= MATHS_DOCUMENT:
-            yield document
-            document = ""
-    yield document
+    return cut(" ".join(statement.split()) + "\n" for statement in re.split(r"(?<=\$[.)])\s", text))
 
 
 def prose(packages):
-    folder = packages / "anarchism/usr/share/doc/anarchism/markdown"
+    folder = debian(packages, "anarchism") / "doc/anarchism/markdown"
     for path in sorted(folder.glob("*.md*")):
         yield (gzip.decompress(path.read_bytes()) if path.suffix == ".gz"
                else path.read_bytes()).decode(errors="replace")
+
+
+def dictionary(packages):
+    """An entry begins at the left edge, the rest of it is indented; line ends are the printer's."""
+    packed = (debian(packages, "dict-gcide") / "dictd/gcide.dict.dz").read_bytes()
+    text = gzip.decompress(packed).decode(errors="replace")
+    entries = re.split(r"\n\n(?=\S)", text[text.index("\nAbacus "):])
+    return cut(" ".join(entry.replace("[1913 Webster]", "").split()) + "\n" for entry in entries)
+
+
+def glosses(packages):
+    for part in ("noun", "verb", "adj", "adv"):
+        lines = (debian(packages, "wordnet-base") / f"wordnet/data.{part}").read_text().splitlines()
+        yield from cut(gloss_of(line) for line in lines if not line.startswith("  "))
+
+
+def gloss_of(line):
+    """Of a line of WordNet's (offset, file, part, number of words, words with senses, ...)."""
+    data, gloss = line.split(" | ", 1)
+    fields = data.split()
+    words = fields[4:4 + 2 * int(fields[3], 16):2]
+    return f"{', '.join(words).replace('_', ' ')}: {gloss.strip()}\n"
+
+
+DOMAINS = {"law": law, "maths": maths, "prose": prose, "dictionary": dictionary,
+           "glosses": glosses}
 
 
 def clean(text):
@@ -91,7 +129,7 @@ def runs_of_words(text):
 
 
 def split(documents):
-    """(train, held), both in the order of their hashes, which is no order of theirs."""
+    """(train, held, how many might have been held): the texts in the order of their hashes."""
     by_hash = {hashlib.sha256(text.encode()).digest(): text
                for text in map(clean, documents) if len(text) >= SHORTEST}
     ordered = [by_hash[digest] for digest in sorted(by_hash)]
@@ -106,25 +144,34 @@ def split(documents):
     return train, [text for text in ordered if text in held and is_new(text)], len(held)
 
 
+def prepare(folder, domain, limit):
+    """Writes a domain's files, and returns a row of the table."""
+    train, held, candidates = split(DOMAINS[domain](folder / "packages"))
+    parts = {"train": SEPARATOR.join(train)[:limit], "held": SEPARATOR.join(held)}
+    for part, text in parts.items():
+        (folder / f"{domain}.{part}.txt").write_text(text)
+        (folder / f"{domain}.{part}.jsonl").write_text("".join(
+            json.dumps({"text": document}) + "\n" for document in text.split(SEPARATOR)))
+    return (f"| {domain} | {len(train) + candidates} | {len(parts['train']) / 1e6:.2f} MB | "
+            f"{len(held)} of {candidates} | {len(parts['held']) / 1e6:.2f} MB |")
+
+
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("domains", nargs="*", default=["law", "maths", "prose"], metavar="DOMAIN",
+                        help=f"of {', '.join(DOMAINS)} (default: the first three)")
     parser.add_argument("--limit", type=int, default=4_000_000,
                         help="characters of training text kept of each domain")
     args = parser.parse_args()
-    packages = args.folder / "packages"
-    download(packages)
+    for domain in args.domains:
+        if domain not in DOMAINS:
+            parser.error(f"{domain} is no domain; there are {', '.join(DOMAINS)}")
+    (args.folder / "packages").mkdir(parents=True, exist_ok=True)
     print("| domain | documents | train, kept | held, of candidates | held |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for domain, read in {"law": law, "maths": maths, "prose": prose}.items():
-        train, held, candidates = split(read(packages))
-        parts = {"train": SEPARATOR.join(train)[:args.limit], "held": SEPARATOR.join(held)}
-        for part, text in parts.items():
-            (args.folder / f"{domain}.{part}.txt").write_text(text)
-            (args.folder / f"{domain}.{part}.jsonl").write_text("".join(
-                json.dumps({"text": document}) + "\n" for document in text.split(SEPARATOR)))
-        print(f"| {domain} | {len(train) + candidates} | {len(parts['train']) / 1e6:.2f} MB | "
-              f"{len(held)} of {candidates} | {len(parts['held']) / 1e6:.2f} MB |", flush=True)
+    for domain in args.domains:
+        print(prepare(args.folder, domain, args.limit), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""The pictures of docs/results.md, from docs/results/*.json, which run.py wrote.
+
+  results_NAME_loss.png     training losses by tokens, a mean over seeds, smoothed
+  results_NAME_points.png   perplexity of held text by the processor's time of training (of isoflop: by
+                            active parameters), a point for each model
+
+Usage: pictures.py [NAME ...]     (matplotlib: tools/setup.sh pictures)
+"""
+
+import statistics
+import sys
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (after the choice)
+
+from score import geometric_mean  # noqa: E402
+from tables import ROOT, load  # noqa: E402
+
+IMAGES = ROOT / "docs/images"
+SMOOTHED = 5  # points of a curve whose mean is drawn
+
+
+def groups_of(results):
+    groups = {}
+    for row in results["rows"]:
+        groups.setdefault(row["group"], []).append(row)
+    return groups
+
+
+def curve(rows):
+    """(millions of tokens, nats), means over the seeds."""
+    steps = [step for step, _ in rows[0]["curve"]]
+    losses = [statistics.mean(row["curve"][i][1] for row in rows) for i in range(len(steps))]
+    tokens = rows[0]["tokens"] / rows[0]["steps"]
+    return ([step * tokens / 1e6 for step in steps][SMOOTHED - 1:],
+            [statistics.mean(losses[i - SMOOTHED + 1:i + 1]) for i in range(SMOOTHED - 1, len(steps))])
+
+
+def draw_losses(results):
+    figure, axes = plt.subplots(figsize=(6.4, 4), dpi=110)
+    for name, rows in groups_of(results).items():
+        if "curve" in rows[0]:
+            axes.plot(*curve(rows), label=name, linewidth=1.4)
+    axes.set(xlabel="million tokens", ylabel="training loss (nats)")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def draw_isoflop(results):
+    """Of models named KIND_WIDTH."""
+    figure, axes = plt.subplots(figsize=(6.4, 4), dpi=110)
+    for kind in ("dense", "peer"):
+        rows = [row for row in results["rows"] if row["group"].startswith(kind)]
+        axes.plot([row["active_parameters"] for row in rows],
+                  [geometric_mean(row["logprobs"]) for row in rows], marker="o", label=kind)
+    axes.set(xscale="log", xlabel="active parameters", ylabel="perplexity of held text")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False)
+    return figure
+
+
+def draw_points(results):
+    figure, axes = plt.subplots(figsize=(6.4, 4), dpi=110)
+    for name, rows in groups_of(results).items():
+        timed = [row for row in rows if row.get("processor_seconds")]
+        if not timed:
+            continue
+        axes.scatter([row["processor_seconds"] for row in timed],
+                     [geometric_mean(row["logprobs"]) for row in timed], label=name, s=24)
+    axes.set(xlabel="seconds of one core, training", ylabel="perplexity of held text")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def main():
+    names = sys.argv[1:] or [path.stem for path in sorted((ROOT / "docs/results").glob("*.json"))]
+    for name in names:
+        results = load(name)
+        points = draw_isoflop if name == "isoflop" else draw_points
+        for kind, draw in {"loss": draw_losses, "points": points}.items():
+            figure = draw(results)
+            # No date and no version: the same results are the same bytes.
+            figure.savefig(IMAGES / f"results_{name}_{kind}.png", metadata={"Software": None},
+                           bbox_inches="tight")
+            plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
