@@ -78,8 +78,8 @@ run_tests asan -L 'unit|model'
 stage "tests of what several threads touch under the thread sanitizer"
 # What has one thread alone has nothing to show here, and takes longest.
 readonly one_thread='simulation_test|product_keys_test|sampler_test'
-build tsan tests/unit/{engine,server,kernels,nn}/all
-for folder in engine server kernels nn; do
+build tsan tests/unit/{engine,server,door,kernels,nn}/all
+for folder in engine server door kernels nn; do
   run_tests "tsan/tests/unit/$folder" -E "$one_thread"
 done
 

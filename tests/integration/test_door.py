@@ -201,8 +201,8 @@ class GuardTest(unittest.TestCase):
         with Server(model=SMALL_MODEL, wrapper=few) as server:
             server.terminate()
             self.assertEqual(server.wait(), 0)
-            self.assertIn("the limit of 520 file descriptors leaves 6 connections, at 3 each beside "
-                          "500 others, not 1024", server.read_log())
+            self.assertIn("the limit of 520 file descriptors leaves 86 connections, at 3 each beside "
+                          "260 others, not 1024", server.read_log())
 
     def test_a_unix_socket_with_the_mode_that_was_asked_for(self):
         with tempfile.TemporaryDirectory() as folder:
