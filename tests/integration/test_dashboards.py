@@ -216,7 +216,7 @@ class LiveTest(unittest.TestCase):
         subprocess.run(["promtool", "test", "rules", "rules_test.yml"], check=True, capture_output=True,
                        cwd=DEPLOY / "prometheus")
 
-    def start_unread(self, server, timeout=None, queue_nanos=0):
+    def start_unread(self, server, timeout=None, queue_nanos=0, max_tokens=900):
         """A stream of large messages that nobody reads. It ends when its client gives up, after its
         time in the queue, or when the server's patience does."""
         channel = grpc.insecure_channel(server.grpc, [("grpc.http2.bdp_probe", 0)])
@@ -224,7 +224,7 @@ class LiveTest(unittest.TestCase):
         request = inference.GenerateStreamRequest()
         request.request.prompt.text = "In the beginning"
         request.request.output.logprobs = 20
-        request.request.stopping.max_tokens = 9 if queue_nanos else 900
+        request.request.stopping.max_tokens = max_tokens
         request.request.stopping.ignore_eos = True
         if queue_nanos:
             request.request.scheduling.queue_timeout.nanos = queue_nanos
@@ -244,17 +244,16 @@ class LiveTest(unittest.TestCase):
                 calls = []
                 for server in servers:
                     unread.append(self.start_unread(server, timeout=0.3))
-                    unread.append(self.start_unread(server, queue_nanos=1))
+                    unread.append(self.start_unread(server, queue_nanos=1, max_tokens=9))
                     for arguments in (["generate", f"some text {number}", "--max-tokens", "9"],
                                       ["generate", "one more", "--max-tokens", "5", "--candidates", "2"],
                                       ["score", "one", "-c", " two"],
                                       ["score", "one " * 40, "-c", " two"],
                                       ["generate", "too much", "--max-tokens", "100000000"]):
                         calls.append(pool.submit(server.run, *arguments))
-                    stream = server.start("generate", "and on", "--max-tokens", "200", "--ignore-eos")
-                    stream.stdout.read(1)
-                    stream.kill()
-                    stream.communicate()
+                    left = self.start_unread(server, max_tokens=200)
+                    next(left)  # it runs
+                    left.cancel()
                 for call in calls:
                     call.result()
 
