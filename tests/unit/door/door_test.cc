@@ -131,11 +131,11 @@ class DoorTest : public ::testing::Test {
   }
 
   void Start() {
-    door_->Start([this](Descriptor connection) {
+    door_->Start([this, serve = serve_](Descriptor connection) {
       auto owned = std::make_shared<Descriptor>(std::move(connection));
-      threads_.emplace_back([this, owned] {
+      threads_.emplace_back([serve, owned] {
         fcntl(owned->get(), F_SETFL, 0);  // it may wait
-        serve_(owned->get());
+        serve(owned->get());
         owned->Reset();
       });
     });
