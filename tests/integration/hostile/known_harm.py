@@ -6,5 +6,5 @@ FAIRNESS = "who asks for most gets most, as long as nobody says who he is"
 
 KNOWN = {
     "more_hosts_than_descriptors": CROWD,
-    "unread_streams_for_all_slots": FAIRNESS, "highest_priority": FAIRNESS,
+    "unread_streams_for_all_slots": FAIRNESS, "more_streams_than_fit": FAIRNESS, "highest_priority": FAIRNESS,
 }
