@@ -308,9 +308,8 @@ TEST_F(DoorTest, TurnsCallsAwayWhileTheOthersGoOn) {
       {.calls = 1});
   const Descriptor client = Connect();
   WriteAll(client.get(), Said("") + call(1) + call(3));
-  std::string told((settings + TurnedAwayAnswer(3)).size(), ' ');
-  recv(client.get(), told.data(), told.size(), MSG_WAITALL);
-  EXPECT_EQ(told, settings + TurnedAwayAnswer(3));
+  const std::string answers = settings + TurnedAwayAnswer(3);
+  EXPECT_EQ(ReadExactly(client.get(), answers.size()), answers);
   shutdown(client.get(), SHUT_WR);
   EXPECT_EQ(ReadToEnd(client.get()), Said("") + call(1) + call(3) + ResetFrame(3));
   EXPECT_THAT(refusals_.Await(1), ElementsAre(Refusal::kCalls));
@@ -340,9 +339,8 @@ TEST_F(DoorTest, TurnsManyCallsAwayInTheMiddleOfWhatWasSentAtOnce) {
   }
   const std::string half = call(kLast + 2).substr(0, 12);
   WriteAll(client.get(), calls + half);
-  std::string told(answers.size(), ' ');
-  ASSERT_EQ(recv(client.get(), told.data(), told.size(), MSG_WAITALL),
-            static_cast<ssize_t>(told.size()));
+  const std::string told = ReadExactly(client.get(), answers.size());
+  ASSERT_EQ(told.size(), answers.size());
   EXPECT_EQ(told, answers);
   WriteAll(client.get(), call(kLast + 2).substr(12));
   shutdown(client.get(), SHUT_WR);
