@@ -15,6 +15,14 @@ constexpr absl::Duration kRetryAtFirst = absl::Seconds(1);  // while the pace is
 constexpr absl::Duration kShortestRetry = absl::Milliseconds(50);
 constexpr absl::Duration kLongestRetry = absl::Minutes(1);
 
+// Of requests or of tokens: whether there may be so many `more` beside those that wait, of which
+// the tenant has some.
+bool HasRoom(int64_t more, int64_t waiting, int64_t of_tenant, int64_t limit, int64_t num_tenants) {
+  if (waiting == 0 || waiting <= limit - more) return true;
+  const bool is_within_part = of_tenant == 0 || of_tenant <= limit / num_tenants - more;
+  return is_within_part && waiting - limit <= limit - more;
+}
+
 }  // namespace
 
 void Inbox::Drain::Add(int64_t count, bool others_wait, absl::Time now) {
@@ -50,20 +58,24 @@ void Inbox::PutBack(std::unique_ptr<Task> task) {
 }
 
 void Inbox::Arrive(std::unique_ptr<Task> task) {
-  waiting_prompt_tokens_ += task->prompt_tokens;
+  waiting_.Add(BeginsToWait(*task));
   mail_.arrivals.push_back(std::move(task));
   Notify();
 }
 
 absl::Status Inbox::CheckRoom(const Task& task) const {
-  if (NumWaiting() >= limits_.requests) {
+  const Waiting& all = waiting_.all();
+  const Waiting own = waiting_.Of(task.sharer);
+  const int64_t tenants = waiting_.num_tenants() + (own.requests == 0 ? 1 : 0);
+  if (!HasRoom(1, all.requests, own.requests, limits_.requests, tenants)) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full: ", limits_.requests, " requests are waiting"));
+        absl::StrCat("the queue is full: ", all.requests, " requests are waiting"));
   }
-  if (NumWaiting() > 0 && waiting_prompt_tokens_ > limits_.prompt_tokens - task.prompt_tokens) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the queue is full: ", waiting_prompt_tokens_, " prompt tokens are waiting, with ",
-        task.prompt_tokens, " more they would be more than ", limits_.prompt_tokens));
+  if (!HasRoom(task.prompt_tokens, all.prompt_tokens, own.prompt_tokens, limits_.prompt_tokens,
+               tenants)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", all.prompt_tokens, " prompt tokens are waiting, with ",
+                     task.prompt_tokens, " more they would be more than ", limits_.prompt_tokens));
   }
   return absl::OkStatus();
 }
@@ -75,7 +87,7 @@ absl::Duration Inbox::RetryDelay() const {
   const bool is_known = drain_.requests_per_second > 0;
   if (!is_known && seconds < absl::ToDoubleSeconds(kDrainWindow)) return kRetryAtFirst;
   const double pace = is_known ? std::min(drain_.requests_per_second, most) : most;
-  const absl::Duration delay = absl::Seconds(NumWaiting() / pace);
+  const absl::Duration delay = absl::Seconds(static_cast<double>(waiting_.all().requests) / pace);
   return std::clamp(delay, kShortestRetry, kLongestRetry);
 }
 
@@ -145,12 +157,12 @@ InboxLoad Inbox::load() const {
 
 int64_t Inbox::waiting_prompt_tokens() const {
   absl::MutexLock lock(&mu_);
-  return waiting_prompt_tokens_;
+  return waiting_.all().prompt_tokens;
 }
 
 int32_t Inbox::num_waiting() const {
   absl::MutexLock lock(&mu_);
-  return NumWaiting();
+  return static_cast<int32_t>(waiting_.all().requests);
 }
 
 absl::Status Inbox::CheckOpen() const {
@@ -172,26 +184,26 @@ Mail Inbox::Take() {
 Mail Inbox::TakeRequests() {
   absl::MutexLock lock(&mu_);
   Mail taken = TakeRequestsLocked();
-  taken_and_waiting_ = 0;
-  waiting_prompt_tokens_ = 0;
+  waiting_ = WaitingCounts();
   return taken;
 }
 
 Mail Inbox::TakeRequestsLocked() {
-  taken_and_waiting_ += static_cast<int32_t>(mail_.arrivals.size());
   Mail taken{.end_all = mail_.end_all};
   taken.arrivals.swap(mail_.arrivals);
   taken.cancelled.swap(mail_.cancelled);
   return taken;
 }
 
-void Inbox::SetWaiting(int32_t requests, int64_t prompt_tokens) {
+void Inbox::Count(absl::Span<const WaitingChange> changes) {
   absl::MutexLock lock(&mu_);
+  int64_t ceased = 0;
+  for (const WaitingChange& change : changes) {
+    waiting_.Add(change);
+    ceased -= change.more.requests;
+  }
   // Who was preempted waits again.
-  drain_.Add(std::max(taken_and_waiting_ - requests, 0), requests > 0, clock_->Now());
-  taken_and_waiting_ = requests;
-  waiting_prompt_tokens_ = prompt_tokens;
-  for (const auto& task : mail_.arrivals) waiting_prompt_tokens_ += task->prompt_tokens;
+  drain_.Add(std::max<int64_t>(ceased, 0), waiting_.all().requests > 0, clock_->Now());
 }
 
 void Inbox::Done(const InboxLoad& ended) {
@@ -219,10 +231,6 @@ void Inbox::Shutdown() {
 bool Inbox::finished() const {
   absl::MutexLock lock(&mu_);
   return IsFinished();
-}
-
-int32_t Inbox::NumWaiting() const {
-  return taken_and_waiting_ + static_cast<int32_t>(mail_.arrivals.size());
 }
 
 void Inbox::CloseLocked() {

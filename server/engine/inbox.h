@@ -9,9 +9,11 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "server/engine/clock.h"
 #include "server/engine/request.h"
 #include "server/engine/task.h"
+#include "server/engine/waiting_counts.h"
 
 namespace peerage {
 
@@ -42,7 +44,9 @@ struct InboxLoad {
 
 inline InboxLoad LoadOf(const Task& task) { return {1, task.work.tokens()}; }
 
-// How much may wait.
+// How much may wait. Beyond that, a tenant of which less waits than an equal part may have up to
+// its equal part, as long as no more than twice as much waits in all: so whoever fills the queue
+// fills it for himself.
 struct InboxLimits {
   int32_t requests = 256;
   int64_t prompt_tokens = INT64_MAX;  // of all of them; one alone may have more
@@ -97,8 +101,8 @@ class Inbox {
   // All but the errands, which stay, and all that was taken before: nobody waits here any more, and
   // not because anybody starts.
   Mail TakeRequests();
-  // Of the requests that were taken, those that still wait.
-  void SetWaiting(int32_t requests, int64_t prompt_tokens);
+  // Of the requests that were taken, some wait no more, or again.
+  void Count(absl::Span<const WaitingChange> changes);
   // So many have ended here, or are for another inbox.
   void Done(const InboxLoad& ended);
   // Sleeps until there is mail or the inbox is finished, at most until `deadline`.
@@ -118,7 +122,6 @@ class Inbox {
     void Add(int64_t count, bool others_wait, absl::Time now);
   };
 
-  int32_t NumWaiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckRoom(const Task& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Duration RetryDelay() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Arrive(std::unique_ptr<Task> task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -135,8 +138,7 @@ class Inbox {
   absl::CondVar progressed_;        // for WaitUntilAllDone
   Mail mail_ ABSL_GUARDED_BY(mu_);  // but errands
   std::deque<WorkerTask> errands_ ABSL_GUARDED_BY(mu_);
-  int32_t taken_and_waiting_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t waiting_prompt_tokens_ ABSL_GUARDED_BY(mu_) = 0;  // of all
+  WaitingCounts waiting_ ABSL_GUARDED_BY(mu_);  // taken or not
   Drain drain_ ABSL_GUARDED_BY(mu_);
   InboxLoad unfinished_ ABSL_GUARDED_BY(mu_);
   bool has_mail_ ABSL_GUARDED_BY(mu_) = false;

@@ -28,6 +28,7 @@ using RequestHandle = uint64_t;
 struct SchedulingParams {
   int32_t priority = 0;  // lower runs sooner
   std::string tenant;
+  std::string host = {};  // the caller's; empty where it is not known
   std::string cache_salt;
   absl::Time arrival = absl::InfinitePast();           // when the call reached the server
   absl::Time queue_deadline = absl::InfiniteFuture();  // not started by then: DEADLINE_EXCEEDED

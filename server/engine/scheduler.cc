@@ -229,7 +229,7 @@ void Scheduler::StartSequences() {
   const bool more = std::any_of(running_.begin(), running_.end(), [](const auto& task) {
     return !task->parked && task->has_more_to_start();
   });
-  if (line_.size() > 0 || !more) return;
+  if (line_.waiting().requests > 0 || !more) return;
   CollectWork();
   for (const auto& task : running_) {
     if (task->parked) continue;

@@ -102,9 +102,9 @@ class Scheduler {
 
   // In their order.
   absl::Span<const std::unique_ptr<Task>> running() const { return running_; }
-  int32_t num_waiting() const { return line_.size(); }
+  const Waiting& waiting() const { return line_.waiting(); }
+  std::vector<WaitingChange> TakeWaitingChanges() { return line_.TakeChanges(); }
   int64_t share_gap() const { return line_.share_gap(); }
-  int64_t waiting_prompt_tokens() const { return line_.prompt_tokens(); }
   const Reservations& reservations() const { return reservations_; }
 
  private:

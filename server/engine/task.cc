@@ -56,6 +56,12 @@ Work WorkOf(const ScoreRequest& request) {
   return work;
 }
 
+std::string SharerOf(const SchedulingParams& scheduling) {
+  if (!scheduling.tenant.empty() || scheduling.host.empty()) return scheduling.tenant;
+  // No text of UTF-8, which names of tenants are, begins so.
+  return absl::StrCat("\xff", scheduling.host);
+}
+
 int64_t Work::tokens() const {
   auto tokens = static_cast<int64_t>(trunk.size());
   for (const Branch& branch : branches) {

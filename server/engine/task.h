@@ -68,6 +68,9 @@ absl::Time DueTime(const SchedulingParams& scheduling, bool is_throughput);
 // KV blocks that hold so many positions.
 int64_t BlocksFor(int64_t positions, int32_t block_tokens);
 
+// Among whom a server is shared fairly: tenants, and those who name none by their hosts.
+std::string SharerOf(const SchedulingParams& scheduling);
+
 // A request from the door to its end, as the scheduler sees it: what there is to compute and when,
 // and what is held for it. What becomes of the results is its delivery's business.
 //
@@ -76,6 +79,7 @@ struct Task {
   Task(RequestHandle handle, SchedulingParams scheduling, Work work, int32_t block_tokens)
       : handle(handle),
         scheduling(std::move(scheduling)),
+        sharer(SharerOf(this->scheduling)),
         work(std::move(work)),
         order(DueTime(this->scheduling, this->work.is_throughput), handle),
         needs(NeedsOf(this->work, block_tokens)),
@@ -83,6 +87,7 @@ struct Task {
 
   const RequestHandle handle;
   const SchedulingParams scheduling;
+  const std::string sharer;
   const Work work;  // refers to the delivery's request
   const TaskOrder order;
   const RequestNeeds needs;

@@ -5,18 +5,18 @@ namespace peerage {
 bool TenantRoom::MayTake(const Task& task, const RequestNeeds& available, bool passes,
                          absl::Time now) {
   if (!IsOverItsPart(task, now) && !passes) return true;
-  const RequestNeeds kept = KeptForOthersOf(task.scheduling.tenant, now).needs;
+  const RequestNeeds kept = KeptForOthersOf(task.sharer, now).needs;
   return IsWithin(task.asks + kept, available);
 }
 
 bool TenantRoom::HoldsMuch(const Task& task, absl::Time now) {
   const RequestNeeds most = MostKept();
   return most.blocks + most.sequences > 0 && IsOverItsPart(task, now) &&
-         KeptForOthersOf(task.scheduling.tenant, now).anybody_was_served_less;
+         KeptForOthersOf(task.sharer, now).anybody_was_served_less;
 }
 
 bool TenantRoom::IsOverItsPart(const Task& task, absl::Time now) {
-  const auto found = tenants_.find(task.scheduling.tenant);
+  const auto found = tenants_.find(task.sharer);
   if (found == tenants_.end() || found->second.tasks == 0) return false;
   const RequestNeeds would_hold = found->second.holds + task.asks;
   if (IsWithin(would_hold, EqualPart())) return false;
@@ -26,7 +26,7 @@ bool TenantRoom::IsOverItsPart(const Task& task, absl::Time now) {
 
 void TenantRoom::Take(const Task& task, absl::Time now) {
   ++version_;
-  const std::string& name = task.scheduling.tenant;
+  const std::string& name = task.sharer;
   Tenant& tenant = tenants_.try_emplace(name, Tenant{.since = now}).first->second;
   Age(tenant, now);
   if (tenant.tasks++ == 0) idle_.erase({tenant.idle_since, name});
@@ -36,7 +36,7 @@ void TenantRoom::Take(const Task& task, absl::Time now) {
 
 void TenantRoom::GiveBack(const Task& task, absl::Time now) {
   ++version_;
-  const std::string& name = task.scheduling.tenant;
+  const std::string& name = task.sharer;
   Tenant& tenant = tenants_.at(name);
   Age(tenant, now);
   tenant.holds = tenant.holds - task.asks;

@@ -6,8 +6,8 @@
 namespace peerage {
 
 void WaitingLine::Add(std::unique_ptr<Task> task, absl::Time now) {
-  Tenant& tenant = tenants_[task->scheduling.tenant];
-  tenant.name = task->scheduling.tenant;
+  Tenant& tenant = tenants_[task->sharer];
+  tenant.name = task->sharer;
   Join(tenant, now);
   PutIn(tenant, std::move(task));
 }
@@ -16,12 +16,12 @@ void WaitingLine::Return(std::unique_ptr<Task> task) {
   task->passed_since.reset();
   task->held_back_since.reset();
   Tenant& tenant = TenantOf(*task);
+  changes_.push_back(BeginsToWait(*task));
   PutIn(tenant, std::move(task));
 }
 
 void WaitingLine::PutIn(Tenant& tenant, std::unique_ptr<Task> task) {
-  ++size_;
-  prompt_tokens_ += task->prompt_tokens;
+  waiting_ += BeginsToWait(*task).more;
   if (tenant.waiting.empty()) line_.emplace(Share(tenant.served, tenant.name), &tenant);
   const TaskOrder order = task->order;
   tenant.waiting.emplace(order, std::move(task));
@@ -96,8 +96,8 @@ std::unique_ptr<Task> WaitingLine::TakeOut(Tenant& tenant, Task& task) {
   tenant.waiting.erase(place);
   if (tenant.waiting.empty()) line_.erase(Share(tenant.served, tenant.name));
   if (task.passed_since) passed_.erase({*task.passed_since, &task});
-  --size_;
-  prompt_tokens_ -= task.prompt_tokens;
+  changes_.push_back(CeasesToWait(task));
+  waiting_ += changes_.back().more;
   return taken;
 }
 

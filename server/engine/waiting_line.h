@@ -8,10 +8,12 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "server/engine/task.h"
+#include "server/engine/waiting_counts.h"
 
 namespace peerage {
 
@@ -72,8 +74,9 @@ class WaitingLine {
   }
   // The first one, whether it fits or not; null when nobody waits.
   Task* front() const;
-  int32_t size() const { return size_; }
-  int64_t prompt_tokens() const { return prompt_tokens_; }
+  const Waiting& waiting() const { return waiting_; }
+  // What has changed in that since this was last called, but for what was added.
+  std::vector<WaitingChange> TakeChanges() { return std::exchange(changes_, {}); }
 
  private:
   struct Tenant {
@@ -96,7 +99,7 @@ class WaitingLine {
     }
   };
 
-  Tenant& TenantOf(const Task& task) { return tenants_.at(task.scheduling.tenant); }
+  Tenant& TenantOf(const Task& task) { return tenants_.at(task.sharer); }
   void Join(Tenant& tenant, absl::Time now);
   void PutIn(Tenant& tenant, std::unique_ptr<Task> task);
   void Serve(Tenant& tenant, int64_t tokens);
@@ -108,8 +111,8 @@ class WaitingLine {
   std::set<std::pair<absl::Time, Task*>, Sooner> passed_;  // first, and did not fit, since when
   double fair_share_ = 0;   // tokens of one tenant with tasks, so far
   int64_t num_active_ = 0;  // tenants with tasks
-  int32_t size_ = 0;
-  int64_t prompt_tokens_ = 0;
+  Waiting waiting_;
+  std::vector<WaitingChange> changes_;
 };
 
 }  // namespace peerage

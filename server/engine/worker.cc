@@ -178,7 +178,7 @@ void Worker::ReportStep(const StepEvent& event) {
 }
 
 void Worker::PublishCounts() {
-  parts_.inbox->SetWaiting(scheduler_.num_waiting(), scheduler_.waiting_prompt_tokens());
+  parts_.inbox->Count(scheduler_.TakeWaitingChanges());
   int32_t parked = 0;
   for (const auto& task : scheduler_.running()) parked += task->parked ? 1 : 0;
   absl::MutexLock lock(&mu_);

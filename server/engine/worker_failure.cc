@@ -48,6 +48,7 @@ std::vector<std::unique_ptr<Task>> Worker::GiveUpWaiting(const absl::Status& sta
       left.push_back(std::move(task));
     }
   }
+  scheduler_.TakeWaitingChanges();  // of what the inbox does not count any more
   return left;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "server/door/connection_limits.h"
 #include "server/identity/principal.h"
 #include "server/rpc/client_address.h"
 
@@ -24,15 +25,14 @@ class Contexts final : public grpc::ContextAllocator {
   void Release(grpc::GenericCallbackServerContext* context) override { delete context; }
 };
 
-Credentials CredentialsOf(const grpc::ServerContextBase& context, const Door* door) {
+Credentials CredentialsOf(const grpc::ServerContextBase& context, const ConnectionInfo& client) {
   const auto [first, last] = context.client_metadata().equal_range("authorization");
   Credentials credentials;
   credentials.authorizations = static_cast<int>(std::distance(first, last));
   if (credentials.authorizations == 1) {
     credentials.authorization.assign(first->second.data(), first->second.size());
   }
-  const std::string name = ClientOf(context, door).principal;
-  if (CheckPrincipalName(name).ok()) credentials.certificate = name;
+  if (CheckPrincipalName(client.principal).ok()) credentials.certificate = client.principal;
   return credentials;
 }
 
@@ -49,8 +49,9 @@ Passage Gate::Decide(const Credentials& credentials, const std::string& method) 
 }
 
 Passage Gate::Enter(grpc::ServerContextBase& context, const std::string& method) const {
-  if (authorizer_ == nullptr) return {};
-  Passage passage = Decide(CredentialsOf(context, door_), method);
+  const ConnectionInfo client = ClientOf(context, door_);
+  Passage passage = Decide(CredentialsOf(context, client), method);
+  passage.host = PeerOf(client.address);
   const absl::Status& refusal = passage.refusal;
   if (!refusal.ok() && !absl::StartsWith(method, "peerage.v1.")) {
     grpc_call_cancel_with_status(context.c_call(), static_cast<grpc_status_code>(refusal.code()),

@@ -12,6 +12,7 @@ namespace peerage {
 
 // Whether a call was let in.
 struct Passage {
+  std::string host;                        // the caller's (PeerOf); empty where it is not known
   absl::Status refusal;                    // OK: it was
   std::shared_ptr<const Visitor> visitor;  // none where everybody may do everything
 };

@@ -113,6 +113,7 @@ Call ReadCall(grpc::CallbackServerContext& context, const Clock& clock, absl::st
   call.status.Update(id.status());
   call.origin.principal = PrincipalOf(passage);
   call.visitor = std::move(passage.visitor);
+  call.host = std::move(passage.host);
   if (id.ok()) call.origin.request_id = *std::move(id);
   return call;
 }

@@ -24,6 +24,7 @@ struct Call {
   absl::Status status;
   // What it may ask for: everything where there is none.
   std::shared_ptr<const Visitor> visitor = nullptr;
+  std::string host = {};  // Passage::host
 };
 
 // `x-request-id` (1 to 128 printable ASCII characters, at most once, else INVALID_ARGUMENT) or a

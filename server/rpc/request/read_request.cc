@@ -27,6 +27,7 @@ SchedulingParams ConvertScheduling(const v1::Scheduling& scheduling, const Call&
   SchedulingParams params;
   params.priority = scheduling.priority();
   params.tenant = scheduling.tenant();
+  params.host = call.host;
   params.cache_salt = scheduling.cache_salt();
   params.arrival = call.arrival;
   params.deadline = call.deadline;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -18,8 +19,11 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-std::unique_ptr<Task> Make(RequestHandle handle, int64_t prompt_tokens = 1) {
-  auto task = std::make_unique<Task>(handle, SchedulingParams(), Work(), /*block_tokens=*/4);
+std::unique_ptr<Task> Make(RequestHandle handle, int64_t prompt_tokens = 1,
+                           const std::string& tenant = "") {
+  SchedulingParams scheduling;
+  scheduling.tenant = tenant;
+  auto task = std::make_unique<Task>(handle, scheduling, Work(), /*block_tokens=*/4);
   task->prompt_tokens = prompt_tokens;
   return task;
 }
@@ -30,6 +34,11 @@ class InboxTest : public ::testing::Test {
     std::vector<RequestHandle> handles;
     for (const auto& task : inbox_.Take().arrivals) handles.push_back(task->handle);
     return handles;
+  }
+
+  // So many begin.
+  void Cease(int64_t requests, int64_t prompt_tokens, const std::string& tenant = "") {
+    inbox_.Count({{tenant, {-requests, -prompt_tokens}}});
   }
 
   FakeClock clock_;
@@ -85,7 +94,7 @@ TEST_F(InboxTest, RefusesWhenFullAndWhenClosed) {
   EXPECT_EQ(inbox_.num_waiting(), 4);
   EXPECT_EQ(inbox_.Add(Make(6)).code(), absl::StatusCode::kResourceExhausted);
 
-  inbox_.SetWaiting(3, 3);
+  Cease(1, 1);
   EXPECT_EQ(inbox_.Add(Make(7)), absl::OkStatus());
   EXPECT_EQ(inbox_.num_waiting(), 4);
   inbox_.Close();
@@ -98,13 +107,48 @@ TEST_F(InboxTest, CountsPromptTokensAsWell) {
   ASSERT_TRUE(inbox_.Add(Make(1, 1000)).ok()) << "alone it may be larger";
   EXPECT_EQ(inbox_.Add(Make(2, 1)).code(), absl::StatusCode::kResourceExhausted);
   inbox_.Take();
-  inbox_.SetWaiting(1, 60);
+  Cease(1, 1000);
+  ASSERT_TRUE(inbox_.Add(Make(2, 60)).ok());
   ASSERT_TRUE(inbox_.Add(Make(3, 40)).ok());
   EXPECT_EQ(inbox_.Add(Make(4, 1)).message(),
             "the queue is full: 100 prompt tokens are waiting, with 1 more they would be more than "
             "100");
-  inbox_.SetWaiting(0, 0);
+  Cease(2, 100);
   EXPECT_TRUE(inbox_.Add(Make(5, 60)).ok());
+}
+
+// Four fill the queue; of whom less waits, another four at the most may wait beside them.
+TEST_F(InboxTest, WhoeverFillsTheQueueFillsItForHimself) {
+  const auto add = [&](const std::string& tenant) { return inbox_.Add(Make(1, 1, tenant)).ok(); };
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(add("greedy"));
+  EXPECT_FALSE(add("greedy"));
+  EXPECT_TRUE(add("modest"));
+  EXPECT_TRUE(add("modest"));
+  EXPECT_FALSE(add("modest")) << "it has its half";
+  EXPECT_TRUE(add("third"));
+  EXPECT_FALSE(add("third")) << "it has its third, rounded down";
+  EXPECT_TRUE(add("fourth"));
+  EXPECT_FALSE(add("fifth")) << "twice as many as may wait";
+
+  Cease(3, 3, "greedy");
+  EXPECT_FALSE(add("greedy")) << "five wait, and it has its part";
+  Cease(1, 1, "greedy");
+  EXPECT_TRUE(add("greedy")) << "four wait, and nothing of its own";
+  Cease(2, 2, "modest");
+  EXPECT_TRUE(add("greedy")) << "three waited";
+}
+
+TEST_F(InboxTest, WhoeverFillsTheQueueWithTokensFillsItForHimself) {
+  const auto add = [&](const std::string& tenant, int64_t tokens) {
+    return inbox_.Add(Make(1, tokens, tenant)).ok();
+  };
+  ASSERT_TRUE(add("greedy", 100));
+  EXPECT_FALSE(add("greedy", 1));
+  EXPECT_TRUE(add("modest", 40));
+  EXPECT_FALSE(add("modest", 11)) << "with that it would have more than half";
+  EXPECT_TRUE(add("modest", 10));
+  EXPECT_FALSE(add("third", 51)) << "with that it would be more than twice as many as may wait";
+  EXPECT_TRUE(add("third", 50)) << "one alone may have more than its part";
 }
 
 // As long as what waits takes to start at the pace of late.
@@ -113,18 +157,18 @@ TEST_F(InboxTest, SaysWhenToTryAgain) {
   for (RequestHandle handle = 1; handle <= 4; ++handle) ASSERT_TRUE(inbox_.Add(Make(handle)).ok());
   EXPECT_EQ(delay(), absl::Seconds(1)) << "nothing has started yet";
   inbox_.Take();
-  inbox_.SetWaiting(4, 4);
+  Cease(0, 0);
   clock_.Advance(absl::Seconds(2));
-  inbox_.SetWaiting(3, 3);  // one in two seconds
+  Cease(1, 1);  // one in two seconds
   ASSERT_TRUE(inbox_.Add(Make(5)).ok());
 
   EXPECT_EQ(delay(), absl::Seconds(8));
   clock_.Advance(absl::Seconds(8));
-  inbox_.SetWaiting(3, 3);  // none in eight seconds: no more than one in eight, then
+  Cease(0, 0);  // none in eight seconds: no more than one in eight, then
   EXPECT_EQ(delay(), absl::Seconds(32));
   clock_.Advance(absl::Hours(1));
   inbox_.Take();
-  inbox_.SetWaiting(3, 3);
+  Cease(1, 1);
   ASSERT_TRUE(inbox_.Add(Make(6)).ok());
   EXPECT_EQ(delay(), absl::Minutes(1)) << "the most";
   EXPECT_EQ(RetryDelayOf(absl::ResourceExhaustedError("")), std::nullopt);

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/engine/inbox.h"
 #include "server/engine/scheduler.h"
+#include "tests/support/fake_clock.h"
 
 namespace peerage {
 namespace {
@@ -19,8 +21,10 @@ class OverloadTest : public ::testing::Test {
  protected:
   explicit OverloadTest(int32_t slots = 8) : slots_(slots) { Restart(); }
 
-  // With a scheduler that knows nothing.
+  // With an empty queue and a scheduler that knows nothing.
   void Restart() {
+    inbox_ = std::make_unique<Inbox>(InboxLimits{.requests = kMostQueued}, &clock_);
+    refused_.clear();
     scheduler_ =
         std::make_unique<Scheduler>(SchedulerOptions{.max_batch_tokens = 512,
                                                      .max_sequences = slots_,
@@ -29,10 +33,14 @@ class OverloadTest : public ::testing::Test {
                                                      .slow_reader_timeout = absl::Seconds(5)});
   }
 
+  // 0 when the queue is full.
   RequestHandle Add(Work work, const SchedulingParams& scheduling) {
     auto task = std::make_unique<Task>(++last_handle_, scheduling, std::move(work), 16);
+    if (!inbox_->Add(std::move(task)).ok()) {
+      ++refused_[scheduling.tenant];
+      return 0;
+    }
     begun_[last_handle_] = step_;
-    scheduler_->Add(std::move(task), now());
     return last_handle_;
   }
 
@@ -61,7 +69,10 @@ class OverloadTest : public ::testing::Test {
 
   void Step() {
     ++step_;
-    for (const auto& [sequence, tokens] : scheduler_->Schedule(now()).chunks) {
+    for (auto& task : inbox_->Take().arrivals) scheduler_->Add(std::move(task), now());
+    const Batch& batch = scheduler_->Schedule(now());
+    inbox_->Count(scheduler_->TakeWaitingChanges());
+    for (const auto& [sequence, tokens] : batch.chunks) {
       sequence->computed += tokens;
       if (sequence->pending() > 0 || sequence->is_trunk) continue;
       const auto left = left_.find(sequence->task->handle);
@@ -81,8 +92,13 @@ class OverloadTest : public ::testing::Test {
 
   absl::Time now() const { return absl::UnixEpoch() + step_ * absl::Milliseconds(10); }
 
+  static constexpr int32_t kMostQueued = 128;
+
   const int32_t slots_;
+  FakeClock clock_;
+  std::unique_ptr<Inbox> inbox_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::map<std::string, int> refused_;  // calls, by tenant
   int step_ = 0;
   RequestHandle last_handle_ = 0;
   std::vector<std::unique_ptr<std::vector<TokenId>>> prompts_;
@@ -129,12 +145,11 @@ class GreedyTenantTest : public OverloadTest {
     const double share = load * 64 / kTokens / 5;  // calls a step
     std::vector<RequestHandle> others;
     for (int step = 0; step < 20'000; ++step) {
-      for (int i = Draw(greed * share, random); i > 0; --i) {
-        if (scheduler_->num_waiting() < 200) Generate(kPrompt, kTokens, "greedy");  // else refused
-      }
+      for (int i = Draw(greed * share, random); i > 0; --i) Generate(kPrompt, kTokens, "greedy");
       for (const std::string tenant : {"a", "b", "c", "d"}) {
         for (int i = Draw(share, random); i > 0; --i) {
-          others.push_back(Generate(kPrompt, kTokens, tenant));
+          const RequestHandle handle = Generate(kPrompt, kTokens, tenant);
+          if (handle != 0) others.push_back(handle);
         }
       }
       Step();
@@ -162,6 +177,8 @@ TEST_P(LoadTest, ATenantThatAsksForTenTimesItsShareCostsOthersATenthOfTheirP99) 
   const int beside_greed = P99OfOthers(GetParam(), 10);
 
   EXPECT_LE(beside_greed, 1.1 * alike) << "steps, " << alike << " when all ask for the same";
+  EXPECT_GT(refused_["greedy"], 1000) << "it does not fill the queue";
+  for (const std::string tenant : {"a", "b", "c", "d"}) EXPECT_EQ(refused_[tenant], 0) << tenant;
   EXPECT_GE(used_, 0.85 * 64 * 20'000) << "the greedy one has what the others leave";
 }
 

@@ -63,17 +63,26 @@ class RouterTest : public ::testing::Test {
     return requests;
   }
 
+  // As if the worker had begun with so many of those that came.
+  void Begin(int worker, int64_t requests) {
+    taken_ = inboxes_[worker]->Take().arrivals;
+    std::vector<WaitingChange> changes;
+    for (const auto& task : taken_) {
+      if (requests-- > 0) changes.push_back(CeasesToWait(*task));
+    }
+    inboxes_[worker]->Count(changes);
+  }
+
   // As if the worker had computed everything.
   void Finish(int worker) {
-    for (const auto& task : inboxes_[worker]->Take().arrivals) {
-      inboxes_[worker]->Done(LoadOf(*task));
-    }
-    inboxes_[worker]->SetWaiting(0, 0);
+    Begin(worker, INT64_MAX);
+    for (const auto& task : taken_) inboxes_[worker]->Done(LoadOf(*task));
   }
 
   FakeClock clock_;
   std::vector<std::unique_ptr<std::vector<TokenId>>> prompts_;
   std::vector<std::unique_ptr<Inbox>> inboxes_;
+  std::vector<std::unique_ptr<Task>> taken_;  // lately
   std::optional<Router> router_;
   RequestHandle last_handle_ = 0;
 };
@@ -173,10 +182,8 @@ TEST_F(RouterTest, RefusesWhenAllAreFullAndSaysWhenTheFirstWillNotBe) {
   EXPECT_THAT(Requests(), ElementsAre(2, 2)) << "whoever is full is passed over";
   // The second one's requests cease to wait, twice as fast.
   clock_.Advance(absl::Seconds(4));
-  inboxes_[0]->Take();
-  inboxes_[1]->Take();
-  inboxes_[0]->SetWaiting(1, 40);
-  inboxes_[1]->SetWaiting(0, 0);
+  Begin(0, 1);
+  Begin(1, 2);
   for (TokenId i = 0; i < 3; ++i) Submit(Prompt(0, 40));
 
   const absl::Status refusal = router_->Submit(MakeTask(Prompt(0, 40)));

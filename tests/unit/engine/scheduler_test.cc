@@ -73,8 +73,8 @@ class SchedulerTest : public ::testing::Test {
               scheduler.reservations().blocks().num_blocks());
     EXPECT_EQ(scheduler.reservations().num_available_sequences(), 8);
     EXPECT_THAT(scheduler.running(), IsEmpty());
-    EXPECT_EQ(scheduler.num_waiting(), 0);
-    EXPECT_EQ(scheduler.waiting_prompt_tokens(), 0);
+    EXPECT_EQ(scheduler.waiting().requests, 0);
+    EXPECT_EQ(scheduler.waiting().prompt_tokens, 0);
     EXPECT_EQ(scheduler.NextExpiry(), absl::InfiniteFuture());
   }
 
@@ -197,12 +197,12 @@ TEST_F(SchedulerTest, LetsTheFirstWaitUntilThereIsWhatItNeeds) {
   Add(scheduler, 9).prompt_tokens = 9;
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(1, 9), Pair(2, 9)));
-  EXPECT_EQ(scheduler.num_waiting(), 1);
+  EXPECT_EQ(scheduler.waiting().requests, 1);
   EXPECT_EQ(scheduler.front_lacks(), Lack::kBlocks);
   scheduler.Cancel(1, kNow);
 
   EXPECT_THAT(Step(scheduler), ElementsAre(Pair(2, 1), Pair(3, 9)));
-  EXPECT_EQ(scheduler.num_waiting(), 0);
+  EXPECT_EQ(scheduler.waiting().requests, 0);
   EXPECT_EQ(scheduler.front_lacks(), Lack::kNothing);
 }
 
@@ -219,7 +219,7 @@ TEST_F(SchedulerTest, LetsSmallOnesPassALargeOneForAWhile) {
   scheduler.Cancel(1, later);
   Add(scheduler, 9);
   scheduler.Schedule(later);
-  EXPECT_EQ(scheduler.num_waiting(), 2);
+  EXPECT_EQ(scheduler.waiting().requests, 2);
   scheduler.Cancel(3, later);
   scheduler.Schedule(later);
   EXPECT_EQ(scheduler.running()[0]->handle, 2u);
@@ -344,7 +344,7 @@ TEST_F(SchedulerTest, EndsWhatWaitsAsWell) {
   Scheduler scheduler(Options(8));
   for (int i = 0; i < 10; ++i) Add(scheduler, 4, {.deadline = kNow + absl::Seconds(1)});
   Step(scheduler);
-  ASSERT_EQ(scheduler.num_waiting(), 2);
+  ASSERT_EQ(scheduler.waiting().requests, 2);
   scheduler.Cancel(10, kNow);
   scheduler.Cancel(10, kNow);
   scheduler.Cancel(99, kNow);

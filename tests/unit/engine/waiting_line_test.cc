@@ -73,12 +73,27 @@ TEST_F(WaitingLineTest, ComesInTheOrderOfArrival) {
   Add({.arrival = kNow});
 
   EXPECT_EQ(line_.front()->handle, 2u);
-  EXPECT_EQ(line_.size(), 3);
-  EXPECT_EQ(line_.prompt_tokens(), 3);
+  EXPECT_EQ(line_.waiting().requests, 3);
+  EXPECT_EQ(line_.waiting().prompt_tokens, 3);
   EXPECT_THAT(StartAll(), ElementsAre(2, 3, 1));
   EXPECT_EQ(line_.front(), nullptr);
-  EXPECT_EQ(line_.size(), 0);
-  EXPECT_EQ(line_.prompt_tokens(), 0);
+  EXPECT_EQ(line_.waiting().requests, 0);
+  EXPECT_EQ(line_.waiting().prompt_tokens, 0);
+}
+
+TEST_F(WaitingLineTest, WhoeverNamesNoTenantIsOneWithHisHost) {
+  const auto add = [this](const std::string& tenant, const std::string& host) {
+    return Add({.tenant = tenant, .host = host, .arrival = kNow}, 10).handle;
+  };
+  add("", "ipv4:10.0.0.1");
+  add("", "ipv4:10.0.0.1");
+  add("", "ipv4:10.0.0.2");
+  add("a", "ipv4:10.0.0.1");
+  add("a", "ipv4:10.0.0.2");
+
+  EXPECT_THAT(StartAll(), ElementsAre(4, 1, 3, 5, 2));
+  EXPECT_NE(SharerOf({.host = "a"}), SharerOf({.tenant = "a"})) << "a name of somebody else";
+  EXPECT_EQ(SharerOf({}), "") << "of whom nothing is known";
 }
 
 // A level of priority is worth so much of waiting, and no more: whoever has waited that long comes

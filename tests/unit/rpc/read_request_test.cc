@@ -47,6 +47,14 @@ class ReadRequestTest : public ::testing::Test {
   v1::GenerateRequest request_;
 };
 
+TEST_F(ReadRequestTest, KeepsTheTenantAndWhereTheCallComesFrom) {
+  request_.mutable_scheduling()->set_tenant("a");
+  call_.host = "ipv4:10.0.0.1";
+  const SchedulingParams scheduling = ConvertOrDie().scheduling;
+  EXPECT_EQ(scheduling.tenant, "a");
+  EXPECT_EQ(scheduling.host, "ipv4:10.0.0.1");
+}
+
 TEST_F(ReadRequestTest, PutsBosWhereItIsAskedFor) {
   EXPECT_THAT(ConvertOrDie().prompt, ElementsAre(kA));
   request_.mutable_prompt()->set_add_bos(true);

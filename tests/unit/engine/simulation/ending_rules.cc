@@ -1,29 +1,56 @@
 #include "tests/unit/engine/simulation/ending_rules.h"
 
+#include <map>
+
 #include "server/engine/retry_delay.h"
 
 namespace peerage {
+namespace {
+
+// Requests or tokens that wait when one more comes: in all, and of the tenant of that one.
+struct Crowd {
+  int64_t all = 0, own = 0;
+
+  // With `more`, or with more than the limit, when every tenant has an equal part of it.
+  bool IsWithin(int64_t limit, int64_t more) const { return all == 0 || all + more <= limit; }
+  bool IsWithinPart(int64_t limit, int64_t more, int64_t tenants) const {
+    return (own == 0 || tenants * (own + more) <= limit) && all + more <= 2 * limit;
+  }
+};
+
+}  // namespace
 
 void EndingRules::CheckDoor(const Client& client, const absl::Status& status, LiveClients waiting,
                             bool stopped) {
-  int32_t requests = 0;
-  int64_t prompt_tokens = client.prompt_tokens;
+  Crowd requests, tokens;
+  std::map<int, int> waiting_of = {{client.tenant, 0}};
   for (const Client* const other : waiting) {
     if (other->line.admitted || other->reader->done()) continue;
-    ++requests;
-    prompt_tokens += other->prompt_tokens;
+    const int64_t own = other->tenant == client.tenant ? 1 : 0;
+    ++waiting_of[other->tenant];
+    ++requests.all;
+    requests.own += own;
+    tokens.all += other->prompt_tokens;
+    tokens.own += own * other->prompt_tokens;
   }
-  const bool full = requests >= world_.queue.requests ||
-                    (requests > 0 && prompt_tokens > world_.queue.prompt_tokens);
+  const auto tenants = static_cast<int64_t>(waiting_of.size());
+  const InboxLimits& limits = world_.queue;
+  const bool is_within = requests.IsWithin(limits.requests, 1) &&
+                         tokens.IsWithin(limits.prompt_tokens, client.prompt_tokens);
+  const bool full = (!requests.IsWithin(limits.requests, 1) &&
+                     !requests.IsWithinPart(limits.requests, 1, tenants)) ||
+                    (!tokens.IsWithin(limits.prompt_tokens, client.prompt_tokens) &&
+                     !tokens.IsWithinPart(limits.prompt_tokens, client.prompt_tokens, tenants));
   const RequestHandle handle = client.arrival->handle;
   coverage_.refused += !status.ok();
+  coverage_.within_part += status.ok() && !is_within;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return verdict_.Require(!stopped && !full, "request ", handle, " is let in, though ",
-                              requests, " wait");
+                              requests.all, " wait");
     case absl::StatusCode::kResourceExhausted:
       return verdict_.Require(full && RetryDelayOf(status).has_value(), "request ", handle,
-                              " is refused for a queue of ", requests);
+                              " is refused for a queue of ", requests.all);
     case absl::StatusCode::kUnavailable:
       return verdict_.Require(stopped, "request ", handle, " is refused without a reason");
     case absl::StatusCode::kOutOfRange:

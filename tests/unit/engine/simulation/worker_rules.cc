@@ -49,7 +49,7 @@ void CheckNothingToDo(const Scheduler& scheduler, Verdict& verdict) {
   for (const auto& task : scheduler.running()) {
     verdict.Require(task->parked, "nothing is computed, and request ", task->handle, " could be");
   }
-  const bool waits = scheduler.num_waiting() > 0;
+  const bool waits = scheduler.waiting().requests > 0;
   verdict.Require(!waits || !scheduler.running().empty(), "nothing runs, and a request waits");
 }
 
