@@ -9,6 +9,7 @@ same documents one a line in .jsonl files, which is how `peerage-train` wants th
   prose       the FAQ of Debian's anarchism package
   dictionary  GCIDE, a dictionary of 1913, of Debian's dict-gcide
   glosses     the words and glosses of WordNet, of Debian's wordnet-base
+  code        the Python modules of the PyPI package django
 
 Whole documents are held back, chosen by their hash (1 in 20). Licences are often copies of each
 other, so exact copies are dropped first, and then every held document that has more than a fifth
@@ -28,7 +29,7 @@ import subprocess
 import sys
 import zipfile
 
-WHEEL = "scancode-toolkit-mini==32.5.0"
+WHEELS = {"scancode-toolkit-mini": "32.5.0", "django": "5.2.7"}
 DEBIAN = {"metamath-databases": "0.0.0~20210101.git55fe226-2", "anarchism": "15.3-3",
           "dict-gcide": "0.48.5+nmu2", "wordnet-base": "1:3.0-37"}
 HELD_ONE_IN = 20
@@ -39,12 +40,14 @@ LONG_WORK = 20_000  # characters of a document where one work is cut between its
 SEPARATOR = "<|endoftext|>"
 
 
-def wheel(packages):
-    """The package of PyPI by its ordinary client; it is kept."""
-    if not list(packages.glob("scancode_toolkit_mini-*.whl")):
+def wheel(packages, name):
+    """The archive of a package of PyPI, which its ordinary client fetches once."""
+    pattern = f"{name.replace('-', '_')}-{WHEELS[name]}-*.whl"
+    if not list(packages.glob(pattern)):
         subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--quiet",
-                        "--dest", packages, WHEEL], check=True)
-    return next(packages.glob("scancode_toolkit_mini-*.whl"))
+                        "--dest", packages, f"{name}=={WHEELS[name]}"], check=True)
+    found, = packages.glob(pattern)
+    return zipfile.ZipFile(found)
 
 
 def debian(packages, name):
@@ -71,7 +74,7 @@ def cut(entries):
 
 def law(packages):
     """Bodies of the *.LICENSE files; a `language:` in the head says that it is not English."""
-    with zipfile.ZipFile(wheel(packages)) as archive:
+    with wheel(packages, "scancode-toolkit-mini") as archive:
         for name in sorted(archive.namelist()):
             if re.fullmatch(r"licensedcode/data/licenses/[^/]+\.LICENSE", name):
                 parts = re.split(r"^---\s*$", archive.read(name).decode(), 2, re.MULTILINE)
@@ -114,8 +117,16 @@ def gloss_of(line):
     return f"{', '.join(words).replace('_', ' ')}: {gloss.strip()}\n"
 
 
+def code(packages):
+    """Modules with their indentation."""
+    with wheel(packages, "django") as archive:
+        for name in sorted(archive.namelist()):
+            if name.endswith(".py"):
+                yield archive.read(name).decode()
+
+
 DOMAINS = {"law": law, "maths": maths, "prose": prose, "dictionary": dictionary,
-           "glosses": glosses}
+           "glosses": glosses, "code": code}
 
 
 def clean(text):
