@@ -2,13 +2,15 @@
 # Serves three real models for a minute: chats with the first, scores continuations, shows the
 # server's status; makes a mixture of experts of it and serves that: the same answer, and who gave it;
 # shows which experts of the third, a PEER model, write and read, at last as a page, with a picture of
-# it when a browser is here. `make demo` has built the programs before it calls this.
+# it when a browser is here. That one is SmolLM2 with the memory that `make recipe RECIPE=peer_memory`
+# trains, once it is there, and a small model until then. `make demo` has built the programs before it
+# calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly bin=build/release/bin
 readonly model=build/deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
-readonly peer_model=tests/golden/models/peer_small
+readonly memory=build/train/peer_memory/memory
 readonly page=build/demo-page.txt
 readonly map=build/demo-experts.png
 readonly mixture_map=build/demo-mixture.png
@@ -132,20 +134,36 @@ title "Which experts did that answer use?"
 show "$bin/peerage" experts --png "$mixture_map"
 stop_server
 
-title "Starting peerage-server with a PEER model: 2 layers of 2,304 experts, trained on the Bible"
+if [[ -f $memory/config.json ]]; then
+  peer_model=$memory
+  peer_model_is="SmolLM2 with a memory of 65,536 experts, trained on licences and mathematics"
+  layer=15
+  kind_of_text="licence"
+  prompt=$'The Pear License, version 1.0\n\nPermission is hereby granted'
+  unseen_text=build/train/text/law.held.txt
+  continuation=" provided that"
+else
+  peer_model=tests/golden/models/peer_small
+  peer_model_is="a PEER model: 2 layers of 2,304 experts, trained on the Bible"
+  layer=1
+  kind_of_text="psalm"
+  prompt=$'Psalms 151\n\n1 '
+  unseen_text=$peer_model/held_out.txt
+  continuation=" Amen."
+fi
+title "Starting peerage-server with $peer_model_is"
 start_server "$peer_model"
 
-title "A psalm that does not exist, and the experts that wrote it"
-show "$bin/peerage" generate $'Psalms 151\n\n1 ' --max-tokens 120 --temperature 0.7 --seed 7 \
-  --trace summary
+title "A $kind_of_text that does not exist, and the experts that wrote it"
+show "$bin/peerage" generate "$prompt" --max-tokens 120 --temperature 0.7 --seed 7 --trace summary
 
 title "The experts that read a page it was not trained on"
-head -c 3000 "$peer_model/held_out.txt" >"$page"
-show "$bin/peerage" score --continuation " Amen." --trace summary <"$page"
+head -c 3000 "$unseen_text" >"$page"
+show "$bin/peerage" score --continuation "$continuation" --trace summary <"$page"
 
 title "Which experts has the model used so far?"
 show "$bin/peerage" experts
-show "$bin/peerage" experts --layer 1 --png "$map"
+show "$bin/peerage" experts --layer "$layer" --png "$map"
 
 title "The same, live, as a page"
 echo "$experts_page"

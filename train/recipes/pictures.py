@@ -77,12 +77,21 @@ def draw_points(results):
     return figure
 
 
+def pictures_of(name, results):
+    """The functions that draw what there is to be seen, by the end of the picture's name."""
+    pictures = {"loss": draw_losses}
+    if name == "isoflop":
+        pictures["points"] = draw_isoflop
+    elif sum("processor_seconds" in row for row in results["rows"]) > 1:
+        pictures["points"] = draw_points
+    return pictures
+
+
 def main():
     names = sys.argv[1:] or [path.stem for path in sorted((ROOT / "docs/results").glob("*.json"))]
     for name in names:
         results = load(name)
-        points = draw_isoflop if name == "isoflop" else draw_points
-        for kind, draw in {"loss": draw_losses, "points": points}.items():
+        for kind, draw in pictures_of(name, results).items():
             figure = draw(results)
             # No date and no version: the same results are the same bytes.
             figure.savefig(IMAGES / f"results_{name}_{kind}.png", metadata={"Software": None},
