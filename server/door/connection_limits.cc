@@ -24,12 +24,17 @@ std::string PeerOf(absl::string_view address) {
 std::optional<Refusal> ConnectionLimits::Begin(const std::string& peer, absl::Time now) {
   absl::MutexLock lock(&mu_);
   if (!MayBegin(peer, now)) return Refusal::kConnectionRate;
-  const int left = limits_.connections - connections_;
-  if (left <= 0) return Refusal::kConnections;
+  const int left = limits_.connections - (connections_ - leaving_);
   const auto found = connections_of_.find(peer);
-  if (found != connections_of_.end() &&
-      found->second >= std::min(limits_.peer_connections, left + 1)) {
-    return Refusal::kPeerConnections;
+  const int of_peer = found == connections_of_.end() ? 0 : found->second;
+  // It leaves as many to others as it has, or has few and takes an idle one's place.
+  const int share = left > 0 ? std::min(limits_.peer_connections, left + 1) : 0;
+  if (of_peer >= share) {
+    const bool has_few = of_peer < std::min(limits_.peer_connections, Few());
+    if (!has_few || leaving_ >= MostLeaving() || !idle_.MakeRoom(now)) {
+      return left > 0 ? Refusal::kPeerConnections : Refusal::kConnections;
+    }
+    ++leaving_;
   }
   ++connections_;
   ++connections_of_[peer];
@@ -46,8 +51,14 @@ bool ConnectionLimits::MayBegin(const std::string& peer, absl::Time now) {
 void ConnectionLimits::End(const std::string& peer) {
   absl::MutexLock lock(&mu_);
   --connections_;
+  leaving_ = std::max(leaving_ - 1, 0);
   const auto found = connections_of_.find(peer);
   if (--found->second == 0) connections_of_.erase(found);
+}
+
+void ConnectionLimits::Stay() {
+  absl::MutexLock lock(&mu_);
+  leaving_ = std::max(leaving_ - 1, 0);
 }
 
 bool ConnectionLimits::BeginCall(const std::string& peer) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/token_bucket.h"
+#include "server/door/idle_connections.h"
 #include "server/door/peer_buckets.h"
 #include "server/door/refusal.h"
 #include "server/door/reset_turns.h"
@@ -22,7 +24,8 @@ namespace peerage {
 std::string PeerOf(absl::string_view address);
 
 // What all connections may use together. Of connections and of calls a peer may have as many as it
-// leaves to others: so however few peers want them all, somebody else gets in.
+// leaves to others: so however few peers want them all, somebody else gets in. When many peers have
+// all connections, one that is idle makes room for each who has few.
 //
 // Threads: safe from many; every call is short.
 class ConnectionLimits {
@@ -49,6 +52,10 @@ class ConnectionLimits {
   std::optional<Refusal> Begin(const std::string& peer, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
   // One that has begun ends.
   void End(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
+  // One that was to make room does not leave, for it is idle no more.
+  void Stay() ABSL_LOCKS_EXCLUDED(mu_);
+  // Of connections that have begun, those that can make room.
+  IdleConnections& idle() { return idle_; }
 
   // Whether one more call of this peer may run. If so, it does.
   bool BeginCall(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
@@ -71,7 +78,14 @@ class ConnectionLimits {
   // Whether this is not too soon after others. Peers who come now and then always get in.
   bool MayBegin(const std::string& peer, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  // Connections of which a peer with fewer has few.
+  int Few() const { return std::max(limits_.connections / 16, 2); }
+  // For a moment there are so many more connections, while idle ones leave: their threads may be
+  // waiting for a processor.
+  int MostLeaving() const { return std::max(limits_.connections / 2, 2); }
+
   const Limits limits_;
+  IdleConnections idle_;
   ResetTurns reset_turns_;
   std::atomic<size_t> waiting_bytes_ = 0;
 
@@ -79,6 +93,7 @@ class ConnectionLimits {
   TokenBucket new_connections_ ABSL_GUARDED_BY(mu_);
   PeerBuckets new_connections_of_ ABSL_GUARDED_BY(mu_);
   int connections_ ABSL_GUARDED_BY(mu_) = 0;
+  int leaving_ ABSL_GUARDED_BY(mu_) = 0;  // of connections_, those that make room
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
   // Of peers that have any.
   absl::flat_hash_map<std::string, int> connections_of_ ABSL_GUARDED_BY(mu_);

@@ -46,8 +46,9 @@ absl::Status Door::OpenRooms() {
 
 absl::Status Door::OpenHandshakes() {
   if (options_.tls == nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(handshakes_,
-                   Handshakes::Open({.clock = options_.clock, .limit = options_.frames.handshake}));
+  ASSIGN_OR_RETURN(handshakes_, Handshakes::Open({.clock = options_.clock,
+                                                  .limit = options_.frames.handshake,
+                                                  .idle = &limits_.idle()}));
   return absl::OkStatus();
 }
 

@@ -24,6 +24,7 @@ class Handshakes::Handshake {
     Listener listener;
     absl::Time end_by;
     std::function<void()> on_end;
+    std::unique_ptr<IdleConnections::Member> idle;
   };
 
   explicit Handshake(Parts parts)
@@ -50,6 +51,7 @@ class Handshakes::Handshake {
     if (result == Transfer::kBlocked) return Wait();
     if (result != Transfer::kMoved) return End(parts_.listener.on_failed);
     Unwatch();
+    parts_.idle.reset();
     parts_.listener.on_done(std::move(parts_.stream));
     parts_.on_end();
   }
@@ -106,13 +108,19 @@ void Handshakes::Add(std::unique_ptr<TlsStream> stream, Listener listener) {
   loop_->Post([this, held, listener = std::move(listener)] {
     if (ended_) return listener.on_failed();
     const uint64_t id = ++last_id_;
+    const absl::Time now = parts_.clock->Now();
     const auto end = [this, id] { loop_->Post([this, id] { handshakes_.erase(id); }); };
-    handshakes_[id] =
-        std::make_unique<Handshake>(Handshake::Parts{.loop = loop_.get(),
-                                                     .stream = std::move(*held),
-                                                     .listener = listener,
-                                                     .end_by = parts_.clock->Now() + parts_.limit,
-                                                     .on_end = end});
+    std::unique_ptr<IdleConnections::Member> idle;
+    if (parts_.idle != nullptr) {
+      idle = std::make_unique<IdleConnections::Member>(
+          parts_.idle, now, [this, id] { loop_->Post([this, id] { Fail(id); }); });
+    }
+    handshakes_[id] = std::make_unique<Handshake>(Handshake::Parts{.loop = loop_.get(),
+                                                                   .stream = std::move(*held),
+                                                                   .listener = listener,
+                                                                   .end_by = now + parts_.limit,
+                                                                   .on_end = end,
+                                                                   .idle = std::move(idle)});
   });
 }
 
@@ -121,6 +129,11 @@ void Handshakes::EndAll() {
     ended_ = true;
     for (const auto& [id, handshake] : handshakes_) handshake->Fail();
   });
+}
+
+void Handshakes::Fail(uint64_t id) {
+  const auto found = handshakes_.find(id);
+  if (found != handshakes_.end()) found->second->Fail();
 }
 
 void Handshakes::Tick() {

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/door/event_loop.h"
+#include "server/door/idle_connections.h"
 #include "server/door/tls_stream.h"
 #include "server/engine/clock.h"
 
@@ -22,7 +23,8 @@ class Handshakes {
  public:
   struct Parts {
     const Clock* clock = nullptr;
-    absl::Duration limit;  // of each
+    absl::Duration limit;             // of each
+    IdleConnections* idle = nullptr;  // in which they are; may be null
   };
   // Told once how it has ended, on the thread of the handshakes.
   struct Listener {
@@ -48,6 +50,8 @@ class Handshakes {
 
   Handshakes(const Parts& parts, std::unique_ptr<EventLoop> loop);
   void Tick();
+  // That one, if it is still there: its place is needed.
+  void Fail(uint64_t id);
 
   const Parts parts_;
   std::unique_ptr<EventLoop> loop_;

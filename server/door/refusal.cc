@@ -17,6 +17,7 @@ constexpr RefusalText kTexts[] = {
     {"unacked", Http2Code::kSettingsTimeout, "SETTINGS were not acknowledged in time"},
     {"half_frame", Http2Code::kProtocolError, "a frame was not ended in time"},
     {"slow_reader", Http2Code::kNoError, "answers were not read in time"},
+    {"made_room", Http2Code::kNoError, "idle, and others want to connect"},
     {"not_http2", Http2Code::kProtocolError, "not HTTP/2"},
     {"header_block", Http2Code::kEnhanceYourCalm, "a header block is too large"},
     {"resets", Http2Code::kEnhanceYourCalm, "too many cancelled calls"},

@@ -20,6 +20,7 @@ enum class Refusal {
   kUnacked,     // SETTINGS were never acknowledged
   kHalfFrame,   // a frame, or a header block, was begun and not ended
   kSlowReader,  // the client takes nothing of what is for it
+  kMadeRoom,    // nothing is called, and there is no place for others
   // Of frames.
   kNotHttp2,
   kHeaderBlock,  // too large

@@ -22,6 +22,7 @@ constexpr size_t kLeastTaken = 16 << 10;
 Relay::Relay(Parts parts)
     : parts_(std::move(parts)),
       guard_(parts_.limits, parts_.shared, parts_.peer, parts_.clock->Now()),
+      idle_(&parts_.shared->idle(), parts_.clock->Now(), parts_.leave),
       up_({.loop = parts_.loop,
            .from = parts_.client.get(),
            .to = parts_.server.get(),
@@ -64,12 +65,27 @@ void Relay::OnTick(absl::Time now) {
   OnTurn();
 }
 
+// It waits for nobody to take the reason.
+void Relay::MakeRoom() {
+  const bool ends = ended_ || end_by_ != absl::InfiniteFuture();
+  if (ends) return;
+  if (guard_.calls() > 0) return parts_.shared->Stay();
+  Refuse(Refusal::kMadeRoom);
+  End();
+}
+
+void Relay::UpdateIdle(absl::Time now) {
+  const bool was_idle = std::exchange(is_idle_, guard_.calls() == 0);
+  if (was_idle != is_idle_) idle_.SetIdle(is_idle_, now);
+}
+
 std::optional<size_t> Relay::FromClient(absl::string_view bytes) {
   const absl::Time now = parts_.clock->Now();
   if (const auto refusal = guard_.FromClient(bytes, now)) {
     Refuse(*refusal);
     return std::nullopt;
   }
+  UpdateIdle(now);
   const std::vector<uint32_t> turned_away = guard_.TakeTurnedAway();
   for (const uint32_t stream : turned_away) {
     parts_.on_refusal(Refusal::kCalls);
@@ -83,7 +99,9 @@ std::optional<size_t> Relay::FromClient(absl::string_view bytes) {
 }
 
 std::optional<size_t> Relay::FromServer(absl::string_view bytes) {
-  guard_.FromServer(bytes, parts_.clock->Now());
+  const absl::Time now = parts_.clock->Now();
+  guard_.FromServer(bytes, now);
+  UpdateIdle(now);
   if (!guard_.MayAddToClient()) return std::nullopt;
   return bytes.size();
 }

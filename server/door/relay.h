@@ -15,6 +15,7 @@
 #include "server/door/connection_limits.h"
 #include "server/door/event_loop.h"
 #include "server/door/frame_guard.h"
+#include "server/door/idle_connections.h"
 #include "server/door/one_way.h"
 #include "server/door/reset_turns.h"
 #include "server/engine/clock.h"
@@ -35,6 +36,8 @@ class Relay {
     std::string peer;  // as ConnectionLimits knows him
     std::unique_ptr<ByteStream> client;
     std::unique_ptr<ByteStream> server;
+    // When its place is needed: called on any thread, to have MakeRoom called on the loop's.
+    std::function<void()> leave = [] {};
     std::function<void(Refusal)> on_refusal;
     // Told once, when nothing is left to do. The relay is still running then: destroy it later.
     std::function<void()> on_end;
@@ -45,6 +48,8 @@ class Relay {
 
   // To be called about every second.
   void OnTick(absl::Time now);
+  // Its place is needed (IdleConnections): it ends, unless a call has begun meanwhile.
+  void MakeRoom();
 
  private:
   // Both: see OneWay.
@@ -57,6 +62,8 @@ class Relay {
   void SayGoodbyeIfPossible();
   void Refuse(Refusal refusal);
   void CheckReader(absl::Time now);
+  // Tells whether a call runs.
+  void UpdateIdle(absl::Time now);
   // Excuses the client while it is not read for a reason that it has not made.
   void UpdateExcuse();
   void OnTurn();
@@ -66,6 +73,8 @@ class Relay {
 
   const Parts parts_;
   FrameGuard guard_;
+  IdleConnections::Member idle_;
+  bool is_idle_ = true;
   OneWay up_;    // to the server
   OneWay down_;  // to the client
 

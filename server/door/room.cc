@@ -51,9 +51,15 @@ void Room::Add(std::unique_ptr<ByteStream> client, SocketPair pair, std::string 
                      .peer = peer,
                      .client = std::move(ends->first),
                      .server = std::make_unique<PlainStream>(std::move(ends->second)),
+                     .leave = [this, name] { loop_->Post([this, name] { MakeRoom(name); }); },
                      .on_refusal = on_refusal,
                      .on_end = end});
   });
+}
+
+void Room::MakeRoom(const std::string& name) {
+  const auto found = relays_.find(name);
+  if (found != relays_.end()) found->second->MakeRoom();
 }
 
 void Room::Tick() {

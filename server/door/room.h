@@ -44,6 +44,8 @@ class Room {
  private:
   Room(Parts parts, std::unique_ptr<EventLoop> loop);
   void Tick();
+  // That connection, if it is still there.
+  void MakeRoom(const std::string& name);
 
   const Parts parts_;
   std::unique_ptr<EventLoop> loop_;

@@ -68,8 +68,8 @@ class Attacker:
         self.stack.close()
 
     def raw(self, admin=False, host=1, **options):
-        """A connection on which nothing was said, from one of 254 hosts."""
-        one = connection.Connection(self.admin if admin else self.grpc, f"127.0.1.{host}",
+        """A connection on which nothing was said, from one of many hosts."""
+        one = connection.Connection(self.admin if admin else self.grpc, f"127.0.{1 + host // 256}.{host % 256}",
                                     self.end, **options)
         self.connections.append(one)
         return one

@@ -27,6 +27,14 @@ def more_hosts_than_descriptors(attacker):
         attacker.connections.clear()
 
 
+@case("all connections, which 1,500 hosts want to have and do nothing with, of those who stay", quick=True, stays=True,
+      ended=True, without_door=False)
+def idle_connections_of_many_hosts(attacker):
+    for i in range(1500):
+        attacker.raw(host=1 + i)
+    attacker.hold(2)
+
+
 @case("1,200 idle connections to the admin port of a server with 1,024 descriptors", without_door=False,
       descriptors=1024)
 def idle_admin_connections_for_all_descriptors(attacker):

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/door/descriptor_limit.h"
@@ -46,6 +49,34 @@ TEST(ConnectionLimitsTest, AFewPeersLeaveRoomForOthers) {
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(limits.Begin(absl::StrCat("other ", i), now), std::nullopt) << i;
   }
+}
+
+// Many hosts have all connections, and do nothing with them.
+TEST(ConnectionLimitsTest, IdleOnesMakeRoomForHostsWithFewConnections) {
+  ConnectionLimits limits({.connections = 40}, kNow);
+  std::vector<std::unique_ptr<IdleConnections::Member>> members;
+  int asked = 0;
+  for (int i = 0; i < 40; ++i) {
+    const std::string host = absl::StrCat("host ", i / 2);
+    ASSERT_EQ(limits.Begin(host, kNow), std::nullopt);
+    members.push_back(
+        std::make_unique<IdleConnections::Member>(&limits.idle(), kNow, [&asked] { ++asked; }));
+  }
+  EXPECT_EQ(limits.Begin("other", kNow), Refusal::kConnections) << "those have just come";
+  const absl::Time later = kNow + absl::Seconds(1);
+  EXPECT_EQ(limits.Begin("host 0", later), Refusal::kConnections) << "it has two";
+  EXPECT_EQ(asked, 0);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(limits.Begin(absl::StrCat("other ", i), later), std::nullopt);
+  }
+  EXPECT_EQ(asked, 5);
+  EXPECT_EQ(limits.connections(), 45) << "those that were asked have not gone yet";
+  EXPECT_EQ(limits.Begin("third", later), Refusal::kConnections) << "nobody waits for more";
+  limits.End("host 0");
+  EXPECT_EQ(limits.Begin("third", later), std::nullopt);
+  EXPECT_EQ(asked, 6);
+  limits.Stay();  // a call has begun
+  EXPECT_EQ(limits.Begin("fourth", later), std::nullopt);
 }
 
 TEST(ConnectionLimitsTest, BoundsConnectionsInAShortTime) {

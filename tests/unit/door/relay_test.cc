@@ -179,6 +179,40 @@ TEST_F(RelayTest, ExcusesWhoseCancelledCallsWaitForTheirTurn) {
   EXPECT_THAT(Refusals(), ElementsAre(Refusal::kHalfFrame));
 }
 
+TEST_F(RelayTest, MakesRoomWhileNoCallRuns) {
+  Begin();
+  const std::string answer = FrameOf(FrameType::kHeaders, FrameHead::kEndHeaders, 1) +
+                             FrameOf(FrameType::kData, FrameHead::kEndStream, 1);
+  const auto make_room = [this] {
+    clock_.Advance(absl::Seconds(1));
+    const bool asked = shared_->idle().MakeRoom(clock_.Now());
+    if (asked) loop_->Run([this] { relay_->MakeRoom(); });
+    return asked;
+  };
+  WriteAll(client_, Call(1) + FrameOf(FrameType::kData, FrameHead::kEndStream, 1));
+  EXPECT_FALSE(make_room());
+  WriteAll(server_, answer);
+  ReadAll(client_, answer.size());
+  ASSERT_TRUE(make_room());
+  EXPECT_THAT(Refusals(), ElementsAre(Refusal::kMadeRoom));
+  const std::string goodbye = GoAwayFrame(1, Refusal::kMadeRoom);
+  EXPECT_EQ(ReadAll(client_, goodbye.size() + 1), goodbye);
+  EXPECT_TRUE(ended_);
+  EXPECT_FALSE(make_room()) << "it is asked once";
+}
+
+TEST_F(RelayTest, StaysWhenACallBeginsBeforeItHearsThatItIsToMakeRoom) {
+  Begin({.connections = 1});
+  ASSERT_EQ(shared_->Begin("peer", clock_.Now()), std::nullopt);
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_EQ(shared_->Begin("other", clock_.Now()), std::nullopt);
+  WriteAll(client_, Call(1));
+  loop_->Run([this] { relay_->MakeRoom(); });
+  EXPECT_THAT(Refusals(), IsEmpty());
+  EXPECT_FALSE(ended_);
+  EXPECT_EQ(shared_->Begin("third", clock_.Now()), Refusal::kConnections);
+}
+
 TEST_F(RelayTest, EndsWhoHangsUpWhileHisCancelledCallsWaitForTheirTurn) {
   Begin(kFewResets);
   WriteAll(client_, Spend() + Call(3));
