@@ -112,6 +112,7 @@ class ResponseSink {
   // The request's first step is scheduled. So many of its first tokens are not computed, for they
   // were for somebody else: of its prompt or context, and of what it generated before.
   virtual void OnStarted(uint32_t cached_tokens) = 0;
+  // Whoever keeps what he is given moves it. NOLINTBEGIN(performance-unnecessary-value-param)
   virtual void OnPromptLogprobs(uint32_t first_position, std::vector<TokenLogprob> tokens) {}
   // With a full trace, of every step: for who shows it at once. The trace has them, too.
   virtual void OnPicks(const TokenPicks& picks) {}
@@ -123,6 +124,7 @@ class ResponseSink {
   virtual void OnHiddenStates(HiddenStates states) {}
   virtual void OnFinished(CandidateFinish finish) {}
   virtual void OnScore(ContinuationScore score) {}
+  // NOLINTEND(performance-unnecessary-value-param)
   virtual void OnDone(absl::Status status, const Timings& timings) = 0;
 
   // False while the reader is too slow: the request's sequences then keep their KV blocks but are

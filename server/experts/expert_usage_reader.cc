@@ -71,7 +71,7 @@ absl::Status ExpertUsageReader::CheckRead(UsageWindow window) const {
 }
 
 template <typename Part, typename ReadPart, typename TellAll>
-void ExpertUsageReader::ReadWorkers(ReadPart read, TellAll all, StatusCallback fail) {
+void ExpertUsageReader::ReadWorkers(ReadPart read, TellAll all, const StatusCallback& fail) {
   const int workers = parts_.engine->num_workers();
   const auto gathered = std::make_shared<Gathered<Part>>(workers);
   const absl::Status accepted = parts_.engine->RunOnWorkers([=, this](int worker, absl::Time now) {
@@ -85,12 +85,12 @@ void ExpertUsageReader::ReadWorkers(ReadPart read, TellAll all, StatusCallback f
   if (!accepted.ok()) fail(accepted);
 }
 
-void ExpertUsageReader::Read(int expert_layer, UsageWindow window, UsageCallback done) {
+void ExpertUsageReader::Read(int expert_layer, UsageWindow window, const UsageCallback& done) {
   if (absl::Status status = CheckRead(window); !status.ok()) return done(std::move(status));
-  ReadLayer(expert_layer, window, std::move(done));
+  ReadLayer(expert_layer, window, done);
 }
 
-void ExpertUsageReader::ReadLayer(int expert_layer, UsageWindow window, UsageCallback done) {
+void ExpertUsageReader::ReadLayer(int expert_layer, UsageWindow window, const UsageCallback& done) {
   ReadWorkers<UsageSnapshot>(
       [=](ExpertStatistics& statistics, absl::Time now) {
         return statistics.Snapshot(expert_layer, window, now);
@@ -101,7 +101,7 @@ void ExpertUsageReader::ReadLayer(int expert_layer, UsageWindow window, UsageCal
       done);
 }
 
-void ExpertUsageReader::ReadWindows(int expert_layer, WindowsCallback done) {
+void ExpertUsageReader::ReadWindows(int expert_layer, const WindowsCallback& done) {
   if (absl::Status status = CheckRead(UsageWindow::kTotal); !status.ok()) {
     return done(std::move(status));
   }
@@ -121,7 +121,7 @@ void ExpertUsageReader::ReadWindows(int expert_layer, WindowsCallback done) {
       done);
 }
 
-void ExpertUsageReader::Summarize(UsageWindow window, SummaryCallback done) {
+void ExpertUsageReader::Summarize(UsageWindow window, const SummaryCallback& done) {
   if (absl::Status status = CheckWindow(window); !status.ok()) return done(std::move(status));
   parts_.sums->Run([=, this] {
     const absl::Time now = parts_.clock->Now();

@@ -68,14 +68,14 @@ class ExpertUsageReader {
   explicit ExpertUsageReader(ExpertUsageParts parts) : parts_(std::move(parts)) {}
 
   // Precondition: the layer is one of the model's expert layers.
-  void Read(int expert_layer, UsageWindow window, UsageCallback done);
+  void Read(int expert_layer, UsageWindow window, const UsageCallback& done);
 
   // Every window of a layer that is kept, from one copy.
   using WindowsCallback = std::function<void(absl::StatusOr<LayerWindows>)>;
-  void ReadWindows(int expert_layer, WindowsCallback done);
+  void ReadWindows(int expert_layer, const WindowsCallback& done);
 
   // The figures of all layers. Computed at most once a second, however many ask: never refused.
-  void Summarize(UsageWindow window, SummaryCallback done);
+  void Summarize(UsageWindow window, const SummaryCallback& done);
 
   // Starts a new total window. Those that come while one is being started are answered together by
   // the one behind it, Inbox::kMostErrands of them: the rest are refused as reads are.
@@ -93,11 +93,11 @@ class ExpertUsageReader {
   absl::Status CheckWindow(UsageWindow window) const;
   absl::Status CheckRoom() const;  // for one more read
   absl::Status CheckRead(UsageWindow window) const;
-  void ReadLayer(int expert_layer, UsageWindow window, UsageCallback done);
+  void ReadLayer(int expert_layer, UsageWindow window, const UsageCallback& done);
   // read(statistics, now) for each worker, between two steps; then, on the lane, all(what each has
   // read), or fail(why not). `read` returns a Part.
   template <typename Part, typename ReadPart, typename TellAll>
-  void ReadWorkers(ReadPart read, TellAll all, StatusCallback fail);
+  void ReadWorkers(ReadPart read, TellAll all, const StatusCallback& fail);
   // The next layer, or the end: one after the other, so that the worker can step in between.
   void Continue(UsageWindow window);
   void Publish(UsageWindow window);

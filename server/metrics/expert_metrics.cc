@@ -50,7 +50,7 @@ std::string UsageBucket(int bucket) {
 std::array<uint64_t, kUsageBuckets> ExpertsByUsage(absl::Span<const uint64_t> selections) {
   std::array<uint64_t, kUsageBuckets> experts = {};
   for (const uint64_t count : selections) {
-    ++experts[std::min<int>(std::bit_width(count), kUsageBuckets - 1)];
+    ++experts[std::min(static_cast<int>(std::bit_width(count)), kUsageBuckets - 1)];
   }
   return experts;
 }
