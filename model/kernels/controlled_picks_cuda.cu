@@ -135,10 +135,10 @@ __global__ void __launch_bounds__(32, 8) ControlPicksKernel(ControlledPass pass)
     return WritePicks(head, pass, PickBest(head, wanted, room), /*biased=*/true, room);
   }
   const size_t forced = size_t(head_index) * k;
-  const uint32_t* forced_ids = pass.controls.forced_ids + control->first_forced + forced;
-  if (control->first_weight >= 0) {
-    const float* weights = pass.controls.forced_weights + control->first_weight + forced;
-    return CopyForced(forced_ids, weights, k, ids, args.weights + size_t(blockIdx.x) * k);
+  const uint32_t* forced_ids = pass.controls.words + control->first_forced + forced;
+  const float* weights = ForcedWeightsOf(pass.controls, *control);
+  if (weights != nullptr) {
+    return CopyForced(forced_ids, weights + forced, k, ids, args.weights + size_t(blockIdx.x) * k);
   }
   const int found = TakeForced(head, forced_ids, k, room);
   WritePicks(head, pass, found, /*biased=*/false, room);

@@ -32,7 +32,7 @@ class ControlledHead {
     keys_ = pass.keys + row;
     lists_ = pass.lists + row;
     const auto id_of = [](const ExpertBias& bias) { return bias.id; };
-    const ExpertBias* all = controls_.biases + control.first_bias;
+    const ExpertBias* all = BiasesOf(controls_, control);
     const uint64_t end_id = first_id_ + static_cast<uint64_t>(n_) * n_;
     biases_ = all + LowerBound(all, control.biases, first_id_, id_of);
     num_biases_ = static_cast<int>(all + LowerBound(all, control.biases, end_id, id_of) - biases_);

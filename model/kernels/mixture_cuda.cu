@@ -96,7 +96,7 @@ __device__ bool ChooseUnderControl(const ChooseExpertsArgs& args, const RouterCo
   const RouterControls& controls = args.controls;
   const bool forced = control.first_forced >= 0;
   for (int i = lane; !forced && i < control.biases; i += 32) {
-    const ExpertBias& bias = controls.biases[control.first_bias + i];
+    const ExpertBias& bias = BiasesOf(controls, control)[i];
     gates[bias.id] += bias.logit;
   }
   __syncwarp();
@@ -108,13 +108,12 @@ __device__ bool ChooseUnderControl(const ChooseExpertsArgs& args, const RouterCo
         [&](int id) { return IsMasked(controls, control, id); }, places);
     return true;
   }
-  const uint32_t* ids = controls.forced_ids + control.first_forced;
-  const bool weighted = control.first_weight >= 0;
+  const uint32_t* ids = controls.words + control.first_forced;
+  const float* weights = ForcedWeightsOf(controls, control);
   for (int k = 0; k < args.top_k && ids[k] != kNoExpert; ++k) {
-    places.Add(ids[k],
-               weighted ? controls.forced_weights[control.first_weight + k] : gates[ids[k]]);
+    places.Add(ids[k], weights != nullptr ? weights[k] : gates[ids[k]]);
   }
-  return !weighted;
+  return weights == nullptr;
 }
 
 template <bool kControlled>

@@ -1,7 +1,7 @@
 #include "model/nn/cuda/control_transfer.h"
 
 #include <algorithm>
-#include <utility>
+#include <cstring>
 
 #include "base/status_macros.h"
 #include "model/nn/cuda/cuda_status.h"
@@ -12,17 +12,10 @@ namespace {
 using kernels::cuda::RouterControl;
 using kernels::cuda::RouterControls;
 
-template <typename T, typename Values>
-int Append(const Values& values, std::vector<T>& list) {
-  const auto first = static_cast<int>(list.size());
-  list.insert(list.end(), values.begin(), values.end());
-  return first;
-}
+constexpr int32_t kNothing = -1;
+constexpr size_t kWordBytes = sizeof(uint32_t);
 
-template <typename T>
-void Copy(const std::vector<T>& from, T* to) {
-  std::copy(from.begin(), from.end(), to);
-}
+static_assert(alignof(RouterControl) <= kWordBytes && alignof(ExpertBias) <= kWordBytes);
 
 }  // namespace
 
@@ -30,24 +23,6 @@ ControlTransfer::ControlTransfer(const std::vector<ExpertLayer>& layers) {
   for (const ExpertLayer& layer : layers) {
     layers_.push_back({.top_k = layer.top_k, .picks_per_token = layer.picks_per_token()});
   }
-}
-
-void ControlTransfer::Lists::Clear() {
-  of_token.clear();
-  entries.clear();
-  masked.clear();
-  biases.clear();
-  forced_ids.clear();
-  forced_weights.clear();
-}
-
-void ControlTransfer::Lay(const Lists& lists, Arena& arena, Arrays& arrays) {
-  arrays.of_token = arena.TakeArray<int32_t>(lists.of_token.size());
-  arrays.entries = arena.TakeArray<RouterControl>(lists.entries.size());
-  arrays.masked = arena.TakeArray<uint32_t>(lists.masked.size());
-  arrays.biases = arena.TakeArray<ExpertBias>(lists.biases.size());
-  arrays.forced_ids = arena.TakeArray<uint32_t>(lists.forced_ids.size());
-  arrays.forced_weights = arena.TakeArray<float>(lists.forced_weights.size());
 }
 
 size_t ControlTransfer::ReservedBytes(int tokens) const {
@@ -63,39 +38,55 @@ size_t ControlTransfer::ReservedBytes(int tokens) const {
 
 absl::Status ControlTransfer::Reserve(int tokens) { return memory_.Reserve(ReservedBytes(tokens)); }
 
-absl::Status ControlTransfer::Describe(const StepBatch& batch, cudaStream_t stream) {
+absl::Status ControlTransfer::Describe(int tokens, const StepBatch& batch, cudaStream_t stream) {
+  of_step_.clear();
   if (!batch.has_control()) return absl::OkStatus();
-  lists_.Clear();
-  for (size_t l = 0; l < layers_.size(); ++l) AskLayer(batch, static_cast<int>(l));
-  Arrays host;
-  const size_t bytes = BytesFor([&](Arena& arena) { Lay(lists_, arena, host); });
-  if (bytes == 0) return absl::OkStatus();
+  const size_t words_of_tokens = layers_.size() * tokens;
+  words_.resize(words_of_tokens);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    of_token_.assign(tokens, kNothing);
+    AskLayer(batch, static_cast<int>(l));
+    std::copy(of_token_.begin(), of_token_.end(), words_.begin() + l * tokens);
+  }
+  if (words_.size() == words_of_tokens) return absl::OkStatus();
+  const size_t bytes = words_.size() * kWordBytes;
   RETURN_IF_ERROR(memory_.Reserve(bytes));
-  Arena host_arena(memory_.host(), bytes, Arena::Guard::kNo);
-  Lay(lists_, host_arena, host);
-  Arena device_arena(memory_.device(), bytes, Arena::Guard::kNo);
-  Lay(lists_, device_arena, device_);
-  Copy(lists_.of_token, host.of_token);
-  Copy(lists_.entries, host.entries);
-  Copy(lists_.masked, host.masked);
-  Copy(lists_.biases, host.biases);
-  Copy(lists_.forced_ids, host.forced_ids);
-  Copy(lists_.forced_weights, host.forced_weights);
+  std::memcpy(memory_.host(), words_.data(), bytes);
+  of_step_ = OfAnyStep(tokens);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    of_step_[l].first = layers_[l].first;
+    of_step_[l].end = layers_[l].end;
+  }
   return ToStatus(
       cudaMemcpyAsync(memory_.device(), memory_.host(), bytes, cudaMemcpyHostToDevice, stream),
       "copying what is asked of routers");
 }
 
+absl::Status ControlTransfer::Clear(int tokens, cudaStream_t stream) {
+  static_assert(kNothing == -1, "all bits are set");
+  return ToStatus(
+      cudaMemsetAsync(memory_.device(), 0xff, layers_.size() * tokens * kWordBytes, stream),
+      "clearing what is asked of routers");
+}
+
+std::vector<RouterControls> ControlTransfer::OfAnyStep(int tokens) const {
+  std::vector<RouterControls> controls;
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    controls.push_back({.of_token = reinterpret_cast<const int32_t*>(memory_.device()) + l * tokens,
+                        .first = 0,
+                        .end = tokens,
+                        .words = reinterpret_cast<const uint32_t*>(memory_.device())});
+  }
+  return controls;
+}
+
 void ControlTransfer::AskLayer(const StepBatch& batch, int expert_layer) {
   Layer& layer = layers_[expert_layer];
   layer.first = layer.end = 0;
-  layer.first_of_token = lists_.of_token.size();
-  lists_.of_token.resize(layer.first_of_token + batch.size(), -1);
   asked_.clear();
   for (size_t c = 0; c < batch.chunks().size(); ++c) {
     if (batch.chunks()[c].control != nullptr) AskChunk(batch, static_cast<int>(c), expert_layer);
   }
-  if (layer.end == 0) lists_.of_token.resize(layer.first_of_token);
 }
 
 void ControlTransfer::AskChunk(const StepBatch& batch, int chunk, int expert_layer) {
@@ -105,8 +96,8 @@ void ControlTransfer::AskChunk(const StepBatch& batch, int chunk, int expert_lay
   for (int token = first; token < end; ++token) {
     const TokenControl control = batch.ControlOf(token, expert_layer);
     const int entry = control.ids.empty() ? EntryOf(*control.layer, layer) : ForcedEntryOf(control);
-    if (entry < 0) continue;
-    lists_.of_token[layer.first_of_token + token] = entry;
+    if (entry == kNothing) continue;
+    of_token_[token] = entry;
     if (layer.end == 0) layer.first = token;
     layer.end = token + 1;
   }
@@ -117,40 +108,32 @@ int ControlTransfer::EntryOf(const LayerControl& control, const Layer& layer) {
   for (const Asked& asked : asked_) {
     if (asked.control == &control) return asked.entry;
   }
-  int entry = -1;
+  int entry = kNothing;
   if (!control.masked_ids.empty() || !control.biases.empty() || control.top_k != 0) {
-    entry = static_cast<int>(lists_.entries.size());
-    lists_.entries.push_back(
-        {.top_k = static_cast<int32_t>(control.top_k == 0 ? layer.top_k : control.top_k),
-         .first_masked = Append(control.masked_ids, lists_.masked),
-         .masked = static_cast<int32_t>(control.masked_ids.size()),
-         .first_bias = Append(control.biases, lists_.biases),
-         .biases = static_cast<int32_t>(control.biases.size())});
+    entry = Append<RouterControl>(
+        {{.top_k = static_cast<int32_t>(control.top_k == 0 ? layer.top_k : control.top_k),
+          .first_masked = Append<uint32_t>(control.masked_ids),
+          .masked = static_cast<int32_t>(control.masked_ids.size()),
+          .first_bias = Append<ExpertBias>(control.biases),
+          .biases = static_cast<int32_t>(control.biases.size())}});
   }
   asked_.push_back({&control, entry});
   return entry;
 }
 
 int ControlTransfer::ForcedEntryOf(const TokenControl& control) {
-  RouterControl entry{.first_forced = Append(control.ids, lists_.forced_ids)};
-  if (!control.weights.empty()) {
-    entry.first_weight = Append(control.weights, lists_.forced_weights);
-  }
-  lists_.entries.push_back(entry);
-  return static_cast<int>(lists_.entries.size()) - 1;
+  RouterControl entry{.first_forced = Append(control.ids)};
+  if (!control.weights.empty()) entry.first_weight = Append(control.weights);
+  return Append<RouterControl>({entry});
 }
 
-RouterControls ControlTransfer::OfLayer(int expert_layer) const {
-  const Layer& layer = layers_[expert_layer];
-  if (layer.end == 0) return {};
-  return {.of_token = device_.of_token + layer.first_of_token,
-          .first = layer.first,
-          .end = layer.end,
-          .entries = device_.entries,
-          .masked = device_.masked,
-          .biases = device_.biases,
-          .forced_ids = device_.forced_ids,
-          .forced_weights = device_.forced_weights};
+// The list's first word.
+template <typename T>
+int ControlTransfer::Append(absl::Span<const T> list) {
+  const size_t first = words_.size();
+  words_.resize(first + list.size() * sizeof(T) / kWordBytes);
+  if (!list.empty()) std::memcpy(&words_[first], list.data(), list.size() * sizeof(T));
+  return static_cast<int>(first);
 }
 
 }  // namespace peerage::nn::cuda

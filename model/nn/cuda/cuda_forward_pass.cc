@@ -111,7 +111,8 @@ class CudaForwardPass final : public ForwardPass {
         kv_cache_(plan, KvTypeOf(options)),
         counters_(CountersOf(plan, options)),
         control_(plan.ExpertLayers()),
-        graphs_(GraphsOf(plan, options)) {
+        graphs_(GraphsOf(plan, options)),
+        controlled_graphs_(GraphsOf(plan, options)) {
     facts_ = {.device = absl::StrCat("cuda:", ordinal_),
               .kv_block_bytes = kv_cache_.block_bytes(),
               .kv_block_tokens = kBlockTokens,
@@ -167,16 +168,15 @@ class CudaForwardPass final : public ForwardPass {
     RETURN_IF_CUDA_ERROR(cudaSetDevice(ordinal_));
     RETURN_IF_ERROR(CopyBlocks(batch));
     StepShape shape = ShapeOf(batch, rows);
-    const bool replays = hidden.empty() && !batch.has_control();
-    const int graph = replays ? graphs_.Find(batch, shape) : -1;
+    const int graph = hidden.empty() ? graphs_.Find(batch, shape) : -1;
     if (graph >= 0) shape = graphs_.shapes()[graph];
     RETURN_IF_ERROR(transfer_.Describe(shape, batch, slots, rows, stream_.get()));
     RETURN_IF_ERROR(hidden_.Describe(hidden, stream_.get()));
-    RETURN_IF_ERROR(control_.Describe(batch, stream_.get()));
-    if (transfer_.moves() != captured_moves_) RETURN_IF_ERROR(CaptureGraphs());
-    const ControlTransfer* control = batch.has_control() ? &control_ : nullptr;
-    RETURN_IF_ERROR(graph >= 0 ? graphs_.Launch(graph, stream_.get())
-                               : Enqueue(shape, hidden, control));
+    RETURN_IF_ERROR(control_.Describe(shape.tokens, batch, stream_.get()));
+    if (moves() != captured_moves_) RETURN_IF_ERROR(CaptureGraphs());
+    const StepGraphs& graphs = control_.of_step().empty() ? graphs_ : controlled_graphs_;
+    RETURN_IF_ERROR(graph >= 0 ? graphs.Launch(graph, stream_.get())
+                               : Enqueue(shape, hidden, control_.of_step()));
     tokens_ = batch.size();
     RETURN_IF_ERROR(transfer_.Fetch(shape, stream_.get()));
     RETURN_IF_ERROR(FetchPicks(batch));
@@ -241,13 +241,22 @@ class CudaForwardPass final : public ForwardPass {
     return transfer_.Reserve(Shapes(plan, options, graphs_));
   }
 
-  // For the addresses as they are.
+  // Of what graphs know the addresses of.
+  int moves() const { return transfer_.moves() + control_.moves(); }
+
+  // For the addresses as they are. Steps that ask nothing of routers have graphs without the
+  // kernels that others need.
   absl::Status CaptureGraphs() {
     captured_moves_ = -1;
     RETURN_IF_ERROR(graphs_.Capture(stream_.get(), [this](const StepShape& shape) {
-      return Enqueue(shape, HiddenRows(0), /*control=*/nullptr);
+      return Enqueue(shape, HiddenRows(0), /*controls=*/{});
     }));
-    captured_moves_ = transfer_.moves();
+    if (control_.has_layers()) {
+      RETURN_IF_ERROR(controlled_graphs_.Capture(stream_.get(), [this](const StepShape& shape) {
+        return Enqueue(shape, HiddenRows(0), control_.OfAnyStep(shape.tokens));
+      }));
+    }
+    captured_moves_ = moves();
     return absl::OkStatus();
   }
 
@@ -261,7 +270,11 @@ class CudaForwardPass final : public ForwardPass {
     no_rows.Assign({}, nothing);
     for (const StepShape& shape : {graphs_.shapes().front(), large}) {
       RETURN_IF_ERROR(transfer_.Describe(shape, nothing, {}, no_rows, stream_.get()));
-      RETURN_IF_ERROR(Enqueue(shape, HiddenRows(0), /*control=*/nullptr));
+      RETURN_IF_ERROR(Enqueue(shape, HiddenRows(0), /*controls=*/{}));
+      if (control_.has_layers()) {
+        RETURN_IF_ERROR(control_.Clear(shape.tokens, stream_.get()));
+        RETURN_IF_ERROR(Enqueue(shape, HiddenRows(0), control_.OfAnyStep(shape.tokens)));
+      }
       RETURN_IF_CUDA_ERROR(cudaStreamSynchronize(stream_.get()));
     }
     return absl::OkStatus();
@@ -278,7 +291,7 @@ class CudaForwardPass final : public ForwardPass {
   }
 
   absl::Status Enqueue(const StepShape& shape, const HiddenRows& hidden,
-                       const ControlTransfer* control) {
+                       absl::Span<const kernels::cuda::RouterControls> controls) {
     const StepArrays arrays = transfer_.arrays(shape);
     const ResultArrays results = transfer_.results(shape);
     StepContext step{.stream = stream_.get(),
@@ -287,7 +300,7 @@ class CudaForwardPass final : public ForwardPass {
                      .arrays = arrays,
                      .results = results,
                      .counters = counters_,
-                     .control = control,
+                     .controls = controls,
                      .matmul = matmul_.has_value() ? &*matmul_ : nullptr,
                      .activations = activations_};
     const Matrix& embedding = weights_->embedding;
@@ -336,9 +349,9 @@ class CudaForwardPass final : public ForwardPass {
   StepTransfer transfer_;
   HiddenTransfer hidden_;
   ControlTransfer control_;
-  StepGraphs graphs_;
-  int captured_moves_ = -1;  // of transfer_, when graphs were captured; -1: they are not whole
-  int tokens_ = 0;           // of the last step
+  StepGraphs graphs_, controlled_graphs_;  // of the same shapes
+  int captured_moves_ = -1;                // when graphs were captured; -1: they are not whole
+  int tokens_ = 0;                         // of the last step
 };
 
 }  // namespace

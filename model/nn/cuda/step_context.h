@@ -7,8 +7,9 @@
 #include <type_traits>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "model/kernels/attention_cuda.h"
-#include "model/nn/cuda/control_transfer.h"
+#include "model/kernels/router_control_cuda.h"
 #include "model/nn/cuda/cuda_status.h"
 #include "model/nn/cuda/expert_counters.h"
 #include "model/nn/cuda/matmul.h"
@@ -33,8 +34,9 @@ struct StepContext {
   const StepArrays& arrays;     // on the device
   const ResultArrays& results;  // likewise
   ExpertCounters& counters;
-  const ControlTransfer* control = nullptr;  // null: nothing is asked of routers
-  Matmul* matmul = nullptr;                  // null: own kernels for any number of rows
+  // By expert layer; empty: nothing is asked of routers.
+  absl::Span<const kernels::cuda::RouterControls> controls;
+  Matmul* matmul = nullptr;  // null: own kernels for any number of rows
   DeviceFloat activations = DeviceFloat::kBF16;
   absl::Status status = absl::OkStatus();
 
@@ -45,7 +47,7 @@ struct StepContext {
 
   // What is asked of the router of an expert layer.
   kernels::cuda::RouterControls ControlsOf(int expert_layer) const {
-    return control == nullptr ? kernels::cuda::RouterControls() : control->OfLayer(expert_layer);
+    return controls.empty() ? kernels::cuda::RouterControls() : controls[expert_layer];
   }
 
   // Enqueues launcher(args, stream).

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -87,60 +88,51 @@ bool AsksNothing(const LayerControl& control) {
 }
 
 // What RouterControls point to.
-struct DeviceControls {
-  explicit DeviceControls(const Step& step) {
-    std::vector<int32_t> of_token(step.count, -1);
-    std::vector<RouterControl> entries(1);  // and of none of them the first
-    std::vector<uint32_t> masked(1), forced_ids(1);
-    std::vector<ExpertBias> biases(1);
-    std::vector<float> forced_weights(1);
+class DeviceControls {
+ public:
+  explicit DeviceControls(const Step& step) : of_token_(step.count, -1) {
     for (int t = 0; t < step.count; ++t) {
       const LayerControl& control = step.controls[t];
       if (AsksNothing(control)) continue;
-      if (end == 0) first = t;
-      end = t + 1;
-      of_token[t] = entries.size();
-      RouterControl& entry = entries.emplace_back();
-      entry.top_k = control.top_k == 0 ? step.shape.top_k : control.top_k;
-      entry.first_masked = masked.size();
-      entry.masked = control.masked_ids.size();
-      masked.insert(masked.end(), control.masked_ids.begin(), control.masked_ids.end());
-      entry.first_bias = biases.size();
-      entry.biases = control.biases.size();
-      biases.insert(biases.end(), control.biases.begin(), control.biases.end());
+      if (end_ == 0) first_ = t;
+      end_ = t + 1;
       const ForcedPicks& forced = control.forced;
-      if (forced.ids.empty()) continue;
-      entry.first_forced = forced_ids.size();
-      forced_ids.insert(forced_ids.end(), forced.ids.begin(), forced.ids.end());
-      if (forced.weights.empty()) continue;
-      entry.first_weight = forced_weights.size();
-      forced_weights.insert(forced_weights.end(), forced.weights.begin(), forced.weights.end());
+      const RouterControl entry{
+          .top_k = static_cast<int32_t>(control.top_k == 0 ? step.shape.top_k : control.top_k),
+          .first_masked = Append(control.masked_ids),
+          .masked = static_cast<int32_t>(control.masked_ids.size()),
+          .first_bias = Append(control.biases),
+          .biases = static_cast<int32_t>(control.biases.size()),
+          .first_forced = forced.ids.empty() ? -1 : Append(forced.ids),
+          .first_weight = forced.weights.empty() ? -1 : Append(forced.weights)};
+      of_token_[t] = Append(std::vector<RouterControl>{entry});
     }
-    arrays.emplace_back(of_token);
-    this->entries.emplace_back(entries);
-    ids.emplace_back(masked);
-    ids.emplace_back(forced_ids);
-    this->biases.emplace_back(biases);
-    weights.emplace_back(forced_weights);
+    device_of_token_.emplace(of_token_);
+    device_words_.emplace(words_);
   }
 
   RouterControls Get() const {
-    return {.of_token = arrays[0].data(),
-            .first = first,
-            .end = end,
-            .entries = entries[0].data(),
-            .masked = ids[0].data(),
-            .biases = biases[0].data(),
-            .forced_ids = ids[1].data(),
-            .forced_weights = weights[0].data()};
+    return {.of_token = device_of_token_->data(),
+            .first = first_,
+            .end = end_,
+            .words = device_words_->data()};
   }
 
-  int first = 0, end = 0;
-  std::vector<DeviceArray<int32_t>> arrays;
-  std::vector<DeviceArray<RouterControl>> entries;
-  std::vector<DeviceArray<uint32_t>> ids;
-  std::vector<DeviceArray<ExpertBias>> biases;
-  std::vector<DeviceArray<float>> weights;
+ private:
+  // The first word.
+  template <typename T>
+  int32_t Append(const std::vector<T>& list) {
+    const auto* words = reinterpret_cast<const uint32_t*>(list.data());
+    const size_t first = words_.size();
+    words_.insert(words_.end(), words, words + list.size() * sizeof(T) / sizeof(uint32_t));
+    return static_cast<int32_t>(first);
+  }
+
+  int first_ = 0, end_ = 0;
+  std::vector<int32_t> of_token_;
+  std::vector<uint32_t> words_{0};  // nothing begins with the first
+  std::optional<DeviceArray<int32_t>> device_of_token_;
+  std::optional<DeviceArray<uint32_t>> device_words_;
 };
 
 class ControlledPicksCudaTest : public CudaTest {

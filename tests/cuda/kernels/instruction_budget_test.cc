@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "model/kernels/attention_cuda.h"
+#include "model/kernels/controlled_picks_cuda.h"
 #include "model/kernels/experts_cuda.h"
 #include "model/kernels/linear_cuda.h"
 #include "model/kernels/norm_cuda.h"
@@ -95,6 +97,7 @@ class InstructionBudgetTest : public CudaTest {
   }
 
   void MeasureSelection();
+  void MeasureControl(const std::string& shape, bool asks);
   void MeasureExperts();
   void MeasureAttention(const std::string& shape, int sequences, int tokens, int context);
   void MeasureLinear(int rows);
@@ -129,6 +132,46 @@ void InstructionBudgetTest::MeasureSelection() {
                           .count = kRows,
                           .scratch = scratch.data()},
                          stream_);
+  });
+}
+
+// As MeasureSelection, in a step that decodes sixteen sequences, of which one masks an expert, or
+// none does.
+void InstructionBudgetTest::MeasureControl(const std::string& name, bool asks) {
+  constexpr int kRows = 16;
+  const ProductKeyShape shape{
+      .heads = 8, .top_k = 16, .num_sub_keys = 1024, .half_width = 128, .sets = 2};
+  const size_t picks = size_t(kRows) * shape.heads * shape.top_k;
+  const DeviceFloats queries = Random(DeviceFloat::kF32, size_t(kRows) * shape.heads * 256);
+  const DeviceFloats keys = Random(DeviceFloat::kBF16, size_t{2} * 1024 * 128);
+  const DeviceArray<int32_t> positions(kRows);
+  const DeviceArray<uint32_t> ids(picks);
+  const DeviceFloats weights = Zeros(picks);
+  const DeviceArray<uint8_t> scratch(
+      std::max(SelectScratchBytes(shape, kRows), ControlScratchBytes(shape, kRows)));
+  const SelectExpertsArgs select{.shape = shape,
+                                 .queries = F32(queries),
+                                 .sub_keys = keys.data(),
+                                 .positions = positions.data(),
+                                 .ids = ids.data(),
+                                 .weights = F32(weights),
+                                 .count = kRows,
+                                 .scratch = scratch.data()};
+  ASSERT_EQ(SelectExperts(select, stream_), cudaSuccess);
+  ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  constexpr int kEntryWords = sizeof(RouterControl) / sizeof(uint32_t);
+  std::vector<uint32_t> words(kEntryWords + 1, ids.Read()[5 * shape.heads * shape.top_k]);
+  const RouterControl entry{.top_k = shape.top_k, .first_masked = kEntryWords, .masked = 1};
+  std::memcpy(words.data(), &entry, sizeof(entry));
+  std::vector<int32_t> asked(kRows, -1);
+  if (asks) asked[5] = 0;
+  const DeviceArray<int32_t> of_token(asked);
+  const DeviceArray<uint32_t> lists(words);
+  const RouterControls controls{
+      .of_token = of_token.data(), .first = 0, .end = kRows, .words = lists.data()};
+  Measure(name, {"SubKeyScoreKernel", "ControlPicksKernel"}, [&] {
+    return ControlPicks({.select = select, .controls = controls, .scratch = scratch.data()},
+                        stream_);
   });
 }
 
@@ -281,6 +324,8 @@ void ExpectNear(uint64_t count, uint64_t budget, const std::string& what) {
 TEST_F(InstructionBudgetTest, EveryKernelCostsWhatTheTableSays) {
   if (!standin::IsPresent()) GTEST_SKIP() << "counters are the stand-in's";
   MeasureSelection();
+  MeasureControl("control_none", /*asks=*/false);
+  MeasureControl("control_one", /*asks=*/true);
   MeasureExperts();
   MeasureAttention("attention_decode", 2, 1, 700);
   MeasureAttention("attention_prefill", 1, 64, 200);

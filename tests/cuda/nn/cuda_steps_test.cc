@@ -37,6 +37,8 @@ std::unique_ptr<LanguageModel> Load(const MemoryCheckpoint& checkpoint, const st
   return *std::move(model);
 }
 
+constexpr int kPeer = 2, kMixtures = 4;  // of OddModels
+
 // A prompt for each of some slots, then tokens one by one, on one model.
 class Decoder {
  public:
@@ -156,8 +158,7 @@ ExpertControl ControlOfEverything(const std::vector<ExpertLayer>& layers) {
   return control;
 }
 
-// It takes one copy more. Steps with it are launched one by one, allocate nothing, wait once all
-// the same, and leave the graphs as they are.
+// It takes one copy more. Steps that decode under it are one launch as others are.
 TEST(CudaStepsTest, WhatIsAskedOfRoutersGoesAlongInOneCopy) {
   if (!standin::IsPresent()) GTEST_SKIP() << "calls are counted by the stand-in";
   for (const auto& [name, config] : OddModels()) {
@@ -175,13 +176,61 @@ TEST(CudaStepsTest, WhatIsAskedOfRoutersGoesAlongInOneCopy) {
       for (const int sequence : {0, 2}) decoder.Ask(sequence, asks ? &control : nullptr);
       standin::ResetCalls();
       ASSERT_TRUE(decoder.Step().ok());
-      EXPECT_EQ(standin::Calls("cudaGraphLaunch"), asks ? 0u : 1u);
+      EXPECT_EQ(standin::Calls("cudaGraphLaunch"), i == 0 ? 0u : 1u);
       EXPECT_EQ(standin::Calls("host to device copies"), asks ? 2u : 1u);
       EXPECT_EQ(standin::Calls("cudaStreamSynchronize"), 1u);
       EXPECT_EQ(standin::Calls("pageable copies"), 0u);
       EXPECT_EQ(standin::Calls("cudaGraphInstantiate"), 0u);
       EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaMallocHost"), 0u);
     }
+  }
+}
+
+// What is forced of a prompt alone costs the steps behind it nothing.
+TEST(CudaStepsTest, StepsThatAskNothingOfRoutersAreLikeThoseOfOthers) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "calls are counted by the stand-in";
+  const MemoryCheckpoint checkpoint(OddModels()[kPeer].config, 3);
+  const auto model = Load(checkpoint, "cuda:0");
+  ExpertControl control = ControlOfEverything(model->description().expert_layers);
+  for (LayerControl& layer : control.layers) {
+    layer.masked_ids.clear();
+    layer.biases.clear();
+  }
+  model->Open(0, {.sampling = {.temperature = 0}});
+  Decoder decoder(*model, 1);
+  decoder.Ask(0, &control);
+  for (int i = 0; i < 8; ++i) {  // a prompt of four, two tokens that are forced, others
+    standin::ResetCalls();
+    standin::ResetCounters();
+    ASSERT_TRUE(decoder.Step().ok());
+    EXPECT_EQ(standin::Calls("cudaGraphLaunch"), i == 0 ? 0u : 1u);
+    EXPECT_EQ(standin::Calls("host to device copies"), i < 3 ? 2u : 1u);
+    EXPECT_EQ(standin::Counters("ControlPicksKernel").launches != 0, i < 3);
+  }
+}
+
+// More than there was room for, so that it lies elsewhere from then on.
+TEST(CudaStepsTest, GraphsKnowWhereWhatIsAskedOfRoutersHasMoved) {
+  for (const int index : {kPeer, kMixtures}) {
+    const MemoryCheckpoint checkpoint(OddModels()[index].config, 3);
+    std::vector<std::vector<std::vector<TokenId>>> drawn;
+    for (const bool moves : {false, true}) {
+      const auto model = Load(checkpoint, "cuda:0");
+      const ExpertControl control = ControlOfEverything(model->description().expert_layers);
+      ASSERT_FALSE(control.empty());
+      ExpertControl long_one = control;
+      for (LayerControl& layer : long_one.layers) {
+        for (uint32_t id = 0; id < 400'000; ++id) layer.masked_ids.push_back(1'000'000 + id);
+      }
+      for (SlotId slot = 0; slot < 3; ++slot) model->Open(slot, {.sampling = {.temperature = 0}});
+      Decoder decoder(*model, 3);
+      for (int i = 0; i < 8; ++i) {
+        decoder.Ask(1, i % 3 == 0 ? nullptr : moves && i == 4 ? &long_one : &control);
+        ASSERT_TRUE(decoder.Step().ok());
+      }
+      drawn.push_back(decoder.tokens());
+    }
+    EXPECT_EQ(drawn[1], drawn[0]);
   }
 }
 
@@ -220,7 +269,7 @@ TEST(CudaStepsTest, DrawsAreTheCpus) {
 }
 
 TEST(CudaStepsTest, RowsSayWhatTheySayOnTheCpu) {
-  const MemoryCheckpoint checkpoint(OddModels()[2].config, 5);
+  const MemoryCheckpoint checkpoint(OddModels()[kPeer].config, 5);
   const auto cpu = Load(checkpoint, "cpu");
   const auto cuda = Load(checkpoint, "cuda:0");
   const std::vector<TokenId> tokens = {5, 9, 60, 2, 33};
