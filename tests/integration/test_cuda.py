@@ -16,6 +16,7 @@ from server_process import LIMIT_SECONDS as TIMEOUT
 from test_conversation import greedy
 
 stubs.load_stubs()
+from peerage.v1 import experts_pb2 as experts  # noqa: E402
 from peerage.v1 import inference_pb2 as inference  # noqa: E402
 from peerage.v1 import models_pb2  # noqa: E402
 
@@ -150,6 +151,43 @@ class ExpertControlOnCudaTest(test_expert_control.ExpertControlTest):
         return self.enterContext(cuda_server("--cuda-batch-invariant", *options,
                                              model=MODELS / model,
                                              standin=["--schedule", "random", "--seed", "3"]))
+
+
+class ControlAsOnTheCpuTest(CudaTest):
+    MODELS = ("peer_small", "mixture_bam_kv_experts", "mixture_moepp")
+
+    @staticmethod
+    def ablation(trace):
+        """Everything that can be asked but picks, in every layer."""
+        control = experts.ExpertControl()
+        for traced in trace.layers:
+            most, then, last = traced.top_expert_ids[0], traced.top_expert_ids[1], traced.top_expert_ids[-1]
+            control.layers.add(layer=traced.layer, kind=traced.kind, masked_ids=[most],
+                               bias={then: -1.5, last: 0.75}, top_k=max(1, traced.top_k - 1))
+        return control
+
+    def test_it_chooses_what_the_cpu_chooses_and_repeats_it_to_the_bit(self):
+        for model in self.MODELS:
+            with self.subTest(model=model):
+                cpu = self.enterContext(Server("--device", "cpu", "--weights-dtype", "f32", "--expert-trace", "full",
+                                               model=MODELS / model))
+                cuda = self.enterContext(cuda_server(*F32, "--cuda-batch-invariant", "--expert-trace", "full",
+                                                     model=MODELS / model))
+                request = test_expert_control.generation("In the beginning", seed=7)
+                on_cpu, on_cuda = (self.enterContext(Client(server)).inference.Generate for server in (cpu, cuda))
+                plain = test_expert_control.afresh(on_cpu, request)
+                request.expert_control.CopyFrom(self.ablation(plain.expert_trace))
+                expected = test_expert_control.afresh(on_cpu, request)
+                self.assertNotEqual(expected.candidates[0].logprobs, plain.candidates[0].logprobs)
+                played = test_expert_control.afresh(on_cuda, request)
+                self.assert_same(expected.candidates, played.candidates)
+                for one, other in zip(expected.expert_trace.layers, played.expert_trace.layers, strict=True):
+                    self.assertEqual(one.expert_ids, other.expert_ids)
+
+                request.expert_control.CopyFrom(test_expert_control.replay(played.expert_trace))
+                again = test_expert_control.afresh(on_cuda, request)
+                self.assertEqual(test_expert_control.without_what_passes(again),
+                                 test_expert_control.without_what_passes(played))
 
 
 class ChoiceOfDeviceTest(CudaTest):
