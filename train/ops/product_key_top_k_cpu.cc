@@ -20,10 +20,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "train/kernels/divisor.h"
+#include "train/kernels/key_gradients.h"
 #include "train/kernels/pair_picks.h"
 #include "train/kernels/product_key_sums.h"
-#include "train/kernels/table_rows.h"
 #include "train/ops/elements.h"
 #include "train/ops/router_arguments.h"
 
@@ -39,11 +38,6 @@ struct Shape {
         width(queries.size(3)),
         n(sub_keys.size(1)),
         shared(sub_keys.size(0) == 1) {}
-
-  // The row of a table [heads or 1][n][2] that a head's half has a sub-key in.
-  int64_t KeyRow(int64_t head, int64_t key, int half) const {
-    return ((shared ? 0 : head) * n + key) * 2 + half;
-  }
 
   int64_t tokens, heads, width, n;
   bool shared;
@@ -171,67 +165,9 @@ std::tuple<at::Tensor, at::Tensor> ProductKeyTopKForward(const at::Tensor& queri
   return {scores.to(queries.scalar_type()), ids};
 }
 
-// Which sub-keys an expert's id is made of.
-class KeysOf {
- public:
-  explicit KeysOf(int64_t n) : n_(n), by_(static_cast<uint32_t>(n)) {}
-
-  int64_t Key(int64_t id, int half) const {
-    if (n_ > kShort) return half == 0 ? id / n_ : id % n_;
-    return half == 0 ? by_.Quotient(static_cast<uint32_t>(id))
-                     : by_.Remainder(static_cast<uint32_t>(id));
-  }
-
- private:
-  static constexpr int64_t kShort = 65536;  // whose square's ids are below 2^32
-
-  int64_t n_;
-  kernels::Divisor by_;
-};
-
-// A query's gradient is the sum over its picks of the score's gradient times the sub-key, and a
-// sub-key's the sum over its picks, token by token, of that times the query.
-template <typename V>
-struct RouterGradients {
-  const Shape& shape;
-  const at::Tensor& ids;      // [tokens, heads, top_k], contiguous as what follows but queries
-  const at::Tensor& scores;   // their gradients
-  const at::Tensor& queries;  // [tokens, heads, 2, width], of which a half is contiguous
-  const at::Tensor& keys;     // [heads or 1, n, 2, width]
-
-  // One half of one head. `grad_keys`: [n][2][width] of the head, zeros.
-  void Add(int64_t head, int half, const at::Tensor& grad_queries, V* grad_keys) const {
-    const int64_t top_k = ids.size(2), width = shape.width;
-    const KeysOf keys_of(shape.n);
-    const V* key = Elements<V>(keys) + shape.KeyRow(head, 0, half) * width;
-    V* grad_key = grad_keys + half * width;
-    std::vector<const V*> rows(top_k), query(top_k);
-    std::vector<V*> sums(top_k);
-    for (int64_t token = 0; token < shape.tokens; ++token) {
-      const int64_t first = (token * shape.heads + head) * top_k;
-      const int64_t* id = Elements<int64_t>(ids) + first;
-      for (int64_t i = 0; i < top_k; ++i) {
-        const int64_t row = keys_of.Key(id[i], half) * 2 * width;
-        rows[i] = key + row;
-        sums[i] = grad_key + row;
-      }
-      const V* weights = Elements<V>(scores) + first;
-      kernels::SumRows({rows.data(), top_k, width}, weights,
-                       MutableElements<V>(grad_queries) + Offset(grad_queries, token, head, half));
-      std::fill(query.begin(), query.end(),
-                Elements<V>(queries) + Offset(queries, token, head, half));
-      kernels::AddToRows({query.data(), top_k, width}, weights, sums.data());
-    }
-  }
-
-  static int64_t Offset(const at::Tensor& t, int64_t token, int64_t head, int64_t half) {
-    return token * t.stride(0) + head * t.stride(1) + half * t.stride(2);
-  }
-};
-
 // Gradients of each head's sub-keys, added up where heads share them.
 template <typename V>
-at::Tensor KeyGradients(const Shape& shape, const at::Tensor& of_heads) {
+at::Tensor OfAllHeads(const Shape& shape, const at::Tensor& of_heads) {
   if (!shape.shared) return of_heads;
   at::Tensor sum = of_heads.narrow(0, 0, 1).clone();
   V* total = MutableElements<V>(sum);
@@ -257,15 +193,30 @@ std::tuple<at::Tensor, at::Tensor> ProductKeyTopKBackward(const at::Tensor& grad
   at::Tensor grad_keys;
   const auto run = [&](auto value) {
     using V = decltype(value);
-    const RouterGradients<V> gradients{shape, picks, scores, q, keys};
-    V* of_head = MutableElements<V>(of_heads);
-    at::parallel_for(0, 2 * shape.heads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        gradients.Add(i / 2, static_cast<int>(i % 2), grad_queries,
-                      of_head + i / 2 * shape.n * 2 * shape.width);
+    const V *query = Elements<V>(q), *key = Elements<V>(keys);
+    V *grad_query = MutableElements<V>(grad_queries), *of_head = MutableElements<V>(of_heads);
+    const int64_t of_keys = 2 * shape.n * shape.width, top_k = picks.size(2);
+    at::parallel_for(0, shape.heads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t head = begin; head < end; ++head) {
+        V* to = grad_query + head * grad_queries.stride(1);
+        const V* from = query + head * q.stride(1);
+        kernels::KeyGradients(
+            kernels::KeyGradientsArgs<V>{.tokens = shape.tokens,
+                                         .top_k = top_k,
+                                         .n = shape.n,
+                                         .width = shape.width,
+                                         .pick_stride = shape.heads * top_k,
+                                         .ids = Elements<int64_t>(picks) + head * top_k,
+                                         .score_gradients = Elements<V>(scores) + head * top_k,
+                                         .queries = {from, from + q.stride(2)},
+                                         .query_stride = q.stride(0),
+                                         .sub_keys = key + (shape.shared ? 0 : head) * of_keys,
+                                         .query_gradients = {to, to + grad_queries.stride(2)},
+                                         .query_gradient_stride = grad_queries.stride(0),
+                                         .sub_key_gradients = of_head + head * of_keys});
       }
     });
-    grad_keys = KeyGradients<V>(shape, of_heads);
+    grad_keys = OfAllHeads<V>(shape, of_heads);
   };
   type == at::kDouble ? run(double{}) : run(float{});
   return {grad_queries.to(queries.scalar_type()), grad_keys.to(sub_keys.scalar_type())};
