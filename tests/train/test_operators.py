@@ -9,7 +9,8 @@ from peerage_torch import operators
 import formulas
 
 # Widths around vectors, one token and none, one pick, more picks than a vector has lanes, a table
-# that has fewer rows than there are picks, and more tokens than go over a table at once.
+# that has fewer rows than there are picks, more tokens than go over a table at once, and a table of
+# several blocks.
 SHAPES = [  # tokens, heads, top_k, experts, width
     (1, 1, 1, 1, 1),
     (0, 2, 3, 9, 4),
@@ -18,6 +19,7 @@ SHAPES = [  # tokens, heads, top_k, experts, width
     (5, 1, 17, 31, 64),
     (4, 2, 16, 25, 100),
     (150, 1, 2, 9, 1024),
+    (9, 2, 7, 4900, 5),
 ]
 KINDS = ("dense", "sparse")
 
@@ -215,8 +217,8 @@ class DeterminismTest(unittest.TestCase):
         torch.set_num_threads(threads)
         x, queries = (formulas.normal(*s, seed=1, dtype=torch.float)
                       for s in ((67, 48), (67, 4, 2, 24)))
-        keys = formulas.normal(4, 20, 2, 24, seed=2, dtype=torch.float)
-        tables = [formulas.normal(400, 48, seed=s, dtype=torch.float) for s in (3, 4, 5)]
+        keys = formulas.normal(4, 70, 2, 24, seed=2, dtype=torch.float)
+        tables = [formulas.normal(4900, 48, seed=s, dtype=torch.float) for s in (3, 4, 5)]
         inputs = leaves(x, queries, keys, *tables)
         scores, ids = operators.product_key_top_k(inputs[1], inputs[2], 16)
         y = operators.peer_experts(inputs[0], ids, scores.softmax(-1), *inputs[3:])
@@ -263,6 +265,11 @@ class ErrorTest(unittest.TestCase):
         backward(grad_y, order, weights, up, 0)
         for wrong in (order[1:], order.int(), order + (9 << 32), order - (9 << 32), order + 99):
             self.assert_says("the order of picks", backward, grad_y, wrong, weights, up, 0)
+        ids, (_, weights, _, up) = experts_case(SHAPES[-1], False, torch.float)
+        _, order = torch.ops.peerage.pkm_values_forward(ids, weights, up)
+        backward(torch.ones(9, 5), order, weights, up, 0)
+        self.assert_says("not where forward put them", backward, torch.ones(9, 5), order.flip(0),
+                         weights, up, 0)
 
     def test_what_is_wrong_with_keys_is_named(self):
         queries, keys = torch.zeros(2, 3, 2, 4), torch.zeros(3, 5, 2, 4)

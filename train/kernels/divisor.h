@@ -15,6 +15,7 @@ class Divisor {
     const uint64_t low = n * (m_ & UINT32_MAX), high = n * (m_ >> 32);
     return static_cast<uint32_t>((high + (low >> 32)) >> 32);
   }
+  uint32_t divisor() const { return divisor_; }
   uint32_t Remainder(uint32_t n) const { return n - Quotient(n) * divisor_; }
 
  private:

@@ -14,19 +14,21 @@ namespace peerage::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Rows at once: as many streams from memory, and as many sums that do not wait for each other.
+// Picks at once: as many sums that do not wait for each other.
 constexpr int kAtOnce = 8;
+constexpr int64_t kFetchedAhead = 16;  // picks
 
-// Fetches a column of the rows that come kAtOnce behind `first`.
-template <bool kAhead, int N, typename T>
-HWY_INLINE void FetchColumn(const RowList<T>& list, int64_t first, int64_t column) {
-  if constexpr (kAhead) {
-    PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-      const int64_t row = std::min(first + kAtOnce + i, list.known - 1);
-      __builtin_prefetch(list.rows[row] + column, /*rw=*/0, /*locality=*/2);
-    }
-  }
-}
+// The row of a pick that comes kFetchedAhead behind, where rows do not lie in a core's cache.
+template <bool kFar, typename T>
+struct LaterRow {
+  HWY_INLINE void Fetch(int64_t column) const { __builtin_prefetch(row + column); }
+  const T* row;
+};
+template <typename T>
+struct LaterRow<false, T> {
+  HWY_INLINE void Fetch(int64_t) const {}
+  const T* row;
+};
 
 // sums[i]: of the lanes of v[i], four of them.
 #if HWY_TARGET <= HWY_AVX2
@@ -55,113 +57,144 @@ HWY_INLINE void SumLanes(const VF* v, float* sums) {
 }
 #endif
 
-template <bool kAhead, int N, typename T>
-HWY_INLINE void GroupDots(const RowList<T>& list, int64_t first, const float* const* others,
-                          float* dots) {
+// The dots of `count` <= N picks, from `first` on.
+template <bool kFar, int N, typename T>
+HWY_INLINE void GroupDots(const PickedTable<T>& picked, const float* rows, int64_t first,
+                          int64_t count, float* dots) {
+  const RowPick* picks = picked.batch.picks.data();
+  const int64_t width = picked.batch.width;
+  const auto last = static_cast<int64_t>(picked.batch.picks.size()) - 1;
   const T* row[N];
   const float* other[N];
+  LaterRow<kFar, T> later[N];
   VF sums[N];
   PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
-    row[i] = list.rows[first + i];
-    other[i] = others[first + i];
+    const RowPick pick = picks[std::min(first + i, last)];
+    row[i] = picked.table + RowOf(pick) * width;
+    if (kFar) {
+      later[i].row = picked.table + RowOf(picks[std::min(first + i + kFetchedAhead, last)]) * width;
+    }
+    other[i] = rows + (picked.batch.TokenOf(pick) - picked.first_token) * width;
     sums[i] = hn::Zero(DF());
   }
-  ForEachVector(list.width, [&](int64_t c, auto vector) HWY_ATTR {
-    FetchColumn<kAhead, N>(list, first, c);
+  ForEachVector(width, [&](int64_t c, auto vector) HWY_ATTR {
     PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
+      later[i].Fetch(c);
       sums[i] = FusedMulAdd(DF(), vector.Load(row[i] + c), vector.Load(other[i] + c), sums[i]);
     }
   });
-  PEERAGE_UNROLL for (int i = 0; i < N; i += 4) { SumLanes(sums + i, dots + first + i); }
+  float of_group[N];
+  PEERAGE_UNROLL for (int i = 0; i < N; i += 4) { SumLanes(sums + i, of_group + i); }
+  if (count == N) {
+    PEERAGE_UNROLL for (int i = 0; i < N; ++i) dots[PickOf(picks[first + i])] = of_group[i];
+  } else {
+    for (int64_t i = 0; i < count; ++i) dots[PickOf(picks[first + i])] = of_group[i];
+  }
 }
 
-template <bool kAhead, typename T>
-HWY_INLINE void Dots(const RowList<T>& list, const float* const* others, float* dots) {
+template <bool kFar, typename T>
+HWY_INLINE void Dots(const PickedTable<T>& picked, const float* rows, float* dots) {
+  const auto count = static_cast<int64_t>(picked.batch.picks.size());
   int64_t i = 0;
-  for (; i + kAtOnce <= list.count; i += kAtOnce) {
-    GroupDots<kAhead, kAtOnce>(list, i, others, dots);
+  for (; i + kAtOnce <= count; i += kAtOnce) {
+    GroupDots<kFar, kAtOnce>(picked, rows, i, kAtOnce, dots);
   }
-  for (; i < list.count; i += 4) {
-    // The last ones, filled up with the very last.
-    const T* rows[4];
-    const float* last[4];
-    float sums[4];
-    for (int64_t j = 0; j < 4; ++j) {
-      rows[j] = list.rows[std::min(i + j, list.count - 1)];
-      last[j] = others[std::min(i + j, list.count - 1)];
-    }
-    GroupDots<false, 4>(RowList<T>{rows, 4, list.width}, 0, last, sums);
-    std::copy_n(sums, std::min<int64_t>(4, list.count - i), dots + i);
+  for (; i < count; i += 4) {
+    GroupDots<false, 4>(picked, rows, i, std::min<int64_t>(4, count - i), dots);
   }
 }
 
-template <bool kAhead, typename T>
-HWY_INLINE void Add(const RowList<T>& list, const float* weights, float* const* sums) {
-  for (int64_t i = 0; i < list.count; ++i) {
-    const T* row = list.rows[i];
-    float* sum = sums[i];
-    const float* later = sums[std::min(i + 4, list.count - 1)];
-    const VF weight = hn::Set(DF(), weights[i]);
-    ForEachVector(list.width, [&](int64_t c, auto vector) HWY_ATTR {
-      FetchColumn<kAhead, 1>(list, i, c);
-      __builtin_prefetch(later + c, /*rw=*/1, /*locality=*/3);
-      vector.Store(FusedMulAdd(DF(), vector.Load(row + c), weight, vector.Load(sum + c)), sum + c);
-    });
-  }
-}
+// A row whose multiple is added, and the one to fetch meanwhile.
+template <bool kFar, typename T>
+struct Addend {
+  const T* row;
+  LaterRow<kFar, T> later;
+  float weight;
+};
 
-// Columns of a sum in registers, from `first` on.
-template <int kVectors, typename T>
-HWY_INLINE void SumColumns(const RowList<T>& list, const float* weights, int64_t first,
-                           float* sum) {
+// sum += addends, kVectors columns of it in registers, from `column` on.
+template <int kVectors, typename Vector, typename AddendOf>
+HWY_INLINE void AddColumns(const Vector& vector, int64_t column, int64_t count,
+                           const AddendOf& addend_of, float* sum) {
   VF sums[kVectors];
-  PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) sums[v] = hn::Zero(DF());
-  for (int64_t i = 0; i < list.count; ++i) {
-    const T* row = list.rows[i] + first;
-    const VF weight = hn::Set(DF(), weights[i]);
+  PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
+    sums[v] = vector.Load(sum + column + v * kLanes);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const auto addend = addend_of(i);
+    const VF weight = hn::Set(DF(), addend.weight);
     PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
-      sums[v] = FusedMulAdd(DF(), LoadVector(row + v * kLanes), weight, sums[v]);
+      const int64_t c = column + v * kLanes;
+      addend.later.Fetch(c);
+      sums[v] = FusedMulAdd(DF(), vector.Load(addend.row + c), weight, sums[v]);
     }
   }
-  PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) StoreVector(sums[v], sum + first + v * kLanes);
+  PEERAGE_UNROLL for (int v = 0; v < kVectors; ++v) {
+    vector.Store(sums[v], sum + column + v * kLanes);
+  }
+}
+
+template <typename AddendOf>
+HWY_INLINE void AddRows(int64_t width, int64_t count, const AddendOf& addend_of, float* sum) {
+  constexpr int kVectors = 8;
+  int64_t c = 0;
+  for (; c + kVectors * kLanes <= width; c += kVectors * kLanes) {
+    AddColumns<kVectors>(WholeVector(), c, count, addend_of, sum);
+  }
+  for (; c + kLanes <= width; c += kLanes) AddColumns<1>(WholeVector(), c, count, addend_of, sum);
+  if (c < width) AddColumns<1>(LastVector{width - c}, c, count, addend_of, sum);
+}
+
+template <bool kFar, typename T>
+HWY_INLINE void Add(const PickedTable<T>& picked, const float* weights, float* rows) {
+  const RowPick* picks = picked.batch.picks.data();
+  const int64_t width = picked.batch.width;
+  const auto count = static_cast<int64_t>(picked.batch.picks.size());
+  for (int64_t begin = 0, end = 0; begin < count; begin = end) {
+    end = picked.batch.EndOfToken(begin);
+    const int64_t token = picked.batch.TokenOf(picks[begin]) - picked.first_token;
+    const auto addend_of = [&](int64_t i) HWY_ATTR {
+      const RowPick pick = picks[begin + i];
+      Addend<kFar, T> addend{picked.table + RowOf(pick) * width, {}, weights[PickOf(pick)]};
+      if (kFar) {
+        const RowPick later = picks[std::min(begin + i + kFetchedAhead, count - 1)];
+        addend.later.row = picked.table + RowOf(later) * width;
+      }
+      return addend;
+    };
+    AddRows(width, end - begin, addend_of, rows + token * width);
+  }
 }
 
 template <typename T>
-HWY_INLINE void SumList(const RowList<T>& list, const float* weights, float* sum) {
-  constexpr int kVectors = 8;
-  int64_t c = 0;
-  for (; c + kVectors * kLanes <= list.width; c += kVectors * kLanes) {
-    SumColumns<kVectors>(list, weights, c, sum);
-  }
-  for (; c + kLanes <= list.width; c += kLanes) SumColumns<1>(list, weights, c, sum);
-  if (c == list.width) return;
-  const LastVector last{list.width - c};
-  VF columns = hn::Zero(DF());
-  for (int64_t i = 0; i < list.count; ++i) {
-    columns = FusedMulAdd(DF(), last.Load(list.rows[i] + c), hn::Set(DF(), weights[i]), columns);
-  }
-  last.Store(columns, sum + c);
+HWY_INLINE void SumAll(const BatchPicks& batch, const T* rows, const float* weights, float* sum) {
+  const RowPick* picks = batch.picks.data();
+  const auto addend_of = [&](int64_t i) HWY_ATTR {
+    return Addend<false, T>{
+        rows + batch.TokenOf(picks[i]) * batch.width, {}, weights[PickOf(picks[i])]};
+  };
+  AddRows(batch.width, static_cast<int64_t>(batch.picks.size()), addend_of, sum);
 }
 
 }  // namespace
 
-void DotsF32(const RowList<float>& list, const float* const* others, float* dots) {
-  list.fetch_ahead ? Dots<true>(list, others, dots) : Dots<false>(list, others, dots);
+void DotsF32(const PickedTable<float>& picked, const float* rows, float* dots) {
+  picked.far ? Dots<true>(picked, rows, dots) : Dots<false>(picked, rows, dots);
 }
-void DotsBF16(const RowList<uint16_t>& list, const float* const* others, float* dots) {
-  list.fetch_ahead ? Dots<true>(list, others, dots) : Dots<false>(list, others, dots);
+void DotsBF16(const PickedTable<uint16_t>& picked, const float* rows, float* dots) {
+  picked.far ? Dots<true>(picked, rows, dots) : Dots<false>(picked, rows, dots);
 }
-void AddF32(const RowList<float>& list, const float* weights, float* const* sums) {
-  list.fetch_ahead ? Add<true>(list, weights, sums) : Add<false>(list, weights, sums);
+void AddF32(const PickedTable<float>& picked, const float* weights, float* rows) {
+  picked.far ? Add<true>(picked, weights, rows) : Add<false>(picked, weights, rows);
 }
-void AddBF16(const RowList<uint16_t>& list, const float* weights, float* const* sums) {
-  list.fetch_ahead ? Add<true>(list, weights, sums) : Add<false>(list, weights, sums);
+void AddBF16(const PickedTable<uint16_t>& picked, const float* weights, float* rows) {
+  picked.far ? Add<true>(picked, weights, rows) : Add<false>(picked, weights, rows);
 }
-void SumF32(const RowList<float>& list, const float* weights, float* sum) {
-  SumList(list, weights, sum);
+void SumF32(const BatchPicks& picks, const float* batch, const float* weights, float* sum) {
+  SumAll(picks, batch, weights, sum);
 }
-void SumBF16(const RowList<uint16_t>& list, const float* weights, float* sum) {
-  SumList(list, weights, sum);
+void SumBF16(const BatchPicks& picks, const uint16_t* batch, const float* weights, float* sum) {
+  SumAll(picks, batch, weights, sum);
 }
 void LoadBF16(const uint16_t* row, int64_t width, float* values) {
   ForEachVector(width, [&](int64_t c, auto vector)
@@ -188,41 +221,48 @@ HWY_EXPORT(SumBF16);
 HWY_EXPORT(LoadBF16);
 HWY_EXPORT(StoreBF16);
 
-void RowDots(const RowList<float>& list, const float* const* others, float* dots) {
-  HWY_DYNAMIC_DISPATCH(DotsF32)(list, others, dots);
+void PickDots(const PickedTable<float>& picked, const float* rows, float* dots) {
+  HWY_DYNAMIC_DISPATCH(DotsF32)(picked, rows, dots);
 }
-void RowDots(const RowList<uint16_t>& list, const float* const* others, float* dots) {
-  HWY_DYNAMIC_DISPATCH(DotsBF16)(list, others, dots);
+void PickDots(const PickedTable<uint16_t>& picked, const float* rows, float* dots) {
+  HWY_DYNAMIC_DISPATCH(DotsBF16)(picked, rows, dots);
 }
-void RowDots(const RowList<double>& list, const double* const* others, double* dots) {
-  for (int64_t i = 0; i < list.count; ++i) {
-    dots[i] = 0;
-    for (int64_t c = 0; c < list.width; ++c) dots[i] += list.rows[i][c] * others[i][c];
+void PickDots(const PickedTable<double>& picked, const double* rows, double* dots) {
+  const int64_t width = picked.batch.width;
+  for (const RowPick pick : picked.batch.picks) {
+    const double* row = picked.table + RowOf(pick) * width;
+    const double* other = rows + (picked.batch.TokenOf(pick) - picked.first_token) * width;
+    double& dot = dots[PickOf(pick)];
+    dot = 0;
+    for (int64_t c = 0; c < width; ++c) dot += row[c] * other[c];
   }
 }
 
-void AddToRows(const RowList<float>& list, const float* weights, float* const* sums) {
-  HWY_DYNAMIC_DISPATCH(AddF32)(list, weights, sums);
+void AddPicks(const PickedTable<float>& picked, const float* weights, float* rows) {
+  HWY_DYNAMIC_DISPATCH(AddF32)(picked, weights, rows);
 }
-void AddToRows(const RowList<uint16_t>& list, const float* weights, float* const* sums) {
-  HWY_DYNAMIC_DISPATCH(AddBF16)(list, weights, sums);
+void AddPicks(const PickedTable<uint16_t>& picked, const float* weights, float* rows) {
+  HWY_DYNAMIC_DISPATCH(AddBF16)(picked, weights, rows);
 }
-void AddToRows(const RowList<double>& list, const double* weights, double* const* sums) {
-  for (int64_t i = 0; i < list.count; ++i) {
-    for (int64_t c = 0; c < list.width; ++c) sums[i][c] += weights[i] * list.rows[i][c];
+void AddPicks(const PickedTable<double>& picked, const double* weights, double* rows) {
+  const int64_t width = picked.batch.width;
+  for (const RowPick pick : picked.batch.picks) {
+    const double* row = picked.table + RowOf(pick) * width;
+    double* sum = rows + (picked.batch.TokenOf(pick) - picked.first_token) * width;
+    for (int64_t c = 0; c < width; ++c) sum[c] += weights[PickOf(pick)] * row[c];
   }
 }
 
-void SumRows(const RowList<float>& list, const float* weights, float* sum) {
-  HWY_DYNAMIC_DISPATCH(SumF32)(list, weights, sum);
+void SumPicks(const BatchPicks& picks, const float* batch, const float* weights, float* sum) {
+  HWY_DYNAMIC_DISPATCH(SumF32)(picks, batch, weights, sum);
 }
-void SumRows(const RowList<uint16_t>& list, const float* weights, float* sum) {
-  HWY_DYNAMIC_DISPATCH(SumBF16)(list, weights, sum);
+void SumPicks(const BatchPicks& picks, const uint16_t* batch, const float* weights, float* sum) {
+  HWY_DYNAMIC_DISPATCH(SumBF16)(picks, batch, weights, sum);
 }
-void SumRows(const RowList<double>& list, const double* weights, double* sum) {
-  std::fill_n(sum, list.width, 0.0);
-  for (int64_t i = 0; i < list.count; ++i) {
-    for (int64_t c = 0; c < list.width; ++c) sum[c] += weights[i] * list.rows[i][c];
+void SumPicks(const BatchPicks& picks, const double* batch, const double* weights, double* sum) {
+  for (const RowPick pick : picks.picks) {
+    const double* row = batch + picks.TokenOf(pick) * picks.width;
+    for (int64_t c = 0; c < picks.width; ++c) sum[c] += weights[PickOf(pick)] * row[c];
   }
 }
 

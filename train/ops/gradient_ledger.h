@@ -15,8 +15,8 @@ namespace peerage::train {
 
 // What backward of one call leaves for its tables.
 struct PickGradients {
-  at::Tensor order;         // of the picks (ordered_picks.h)
-  at::Tensor coefficients;  // [tables, picks], in that order; tables: up, down, gate
+  at::Tensor order;         // of the picks, by row (ordered_picks.h)
+  at::Tensor coefficients;  // [tables, picks]; tables: up, down, gate
   at::Tensor x;             // [tokens, width], the factor of down and gate; undefined without them
   at::Tensor grad_y;        // [tokens, width], the factor of up
 

@@ -1,10 +1,11 @@
-// Forward and backward of one-neuron experts: each pick's rows are met once in forward and once in
-// backward, in the order of ordered_picks.h, and nothing of the size of the picks' rows is ever
-// stored. What belongs to picks alone (hidden, coefficients) is in that order too.
+// Forward and backward of one-neuron experts, in the order of ordered_picks.h: nothing of the size
+// of the picks' rows is ever stored. What belongs to picks alone (hidden, coefficients) is in the
+// order of the ids.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -42,7 +43,7 @@ struct Arguments {
 
   template <typename T>
   Call<T> As() const {
-    return {.picks = OrderedPicks(order, x.size(0), up),
+    return {.picks = OrderedPicks(kOp, order, x.size(0), up),
             .weights = Elements<kernels::Sum<T>>(weights),
             .x = Elements<T>(x),
             .down = Elements<T>(down),
@@ -52,28 +53,46 @@ struct Arguments {
   }
 };
 
-// Numbers of the picks of a block.
-template <typename Value>
-using Numbers = Value[PickBlock<float>::kMost];
+// How many picks' activations are computed at once: their values stay in the L1 cache.
+constexpr int64_t kActivated = 512;
 
-// `hidden` [picks] becomes down . x, and `gated` gate . x.
+// use(first, count, values, slopes) for the picks of a part, a few at a time.
+template <typename Value, typename Use>
+void ForEachActivated(Activation activation, kernels::OrderedPart part, const Value* hidden,
+                      const Use& use) {
+  Value values[kActivated], slopes[kActivated];
+  for (int64_t first = part.begin; first < part.end; first += kActivated) {
+    const int64_t count = std::min(kActivated, part.end - first);
+    kernels::Activate({activation, count}, hidden + first, values, slopes);
+    use(first, count, values, slopes);
+  }
+}
+
+// Where forward writes, and has room for a number for each pick.
 template <typename T>
-void ExpertsForward(const Call<T>& call, T* y, kernels::Sum<T>* hidden, kernels::Sum<T>* gated) {
+struct ExpertOutputs {
+  T* y = nullptr;
+  kernels::Sum<T>* hidden = nullptr;  // [picks]: down . x
+  kernels::Sum<T>* gated = nullptr;   // gate . x, or nullptr
+  kernels::Sum<T>* room = nullptr;
+};
+
+template <typename T>
+void ExpertsForward(const Call<T>& call, const ExpertOutputs<T>& out) {
+  using Value = kernels::Sum<T>;
   ForEachPart(call.picks, [&](kernels::OrderedPart part, int64_t first, int64_t tokens) {
     const PartRows<T> x(call.x, first, tokens, call.picks.width);
-    const PartSums<T> sums(y, first, tokens, call.picks.width);
-    Numbers<kernels::Sum<T>> values;
-    ForEachBlock<T>(call.picks, part, first, [&](PickBlock<T>& block, int64_t at) {
-      block.Dots(call.down, x, hidden + at);
-      if (gated != nullptr) block.Dots(call.gate, x, gated + at);
-      kernels::Activate({call.activation, block.count()}, (gated ? gated : hidden) + at, values,
-                        nullptr);
-      for (int64_t i = 0; i < block.count(); ++i) {
-        values[i] *= call.weights[block.pick(i)];
-        if (gated != nullptr) values[i] *= hidden[at + i];
-      }
-      block.Add(call.up, values, sums);
-    });
+    const PartSums<T> sums(out.y, first, tokens, call.picks.width);
+    kernels::PickDots(call.picks.Of(part, call.down), x.rows(), out.hidden);
+    if (out.gated) kernels::PickDots(call.picks.Of(part, call.gate), x.rows(), out.gated);
+    ForEachActivated(call.activation, part, out.gated ? out.gated : out.hidden,
+                     [&](int64_t at, int64_t count, const Value* values, const Value*) {
+                       for (int64_t i = 0; i < count; ++i) {
+                         const Value value = values[i] * call.weights[at + i];
+                         out.room[at + i] = out.gated ? value * out.hidden[at + i] : value;
+                       }
+                     });
+    kernels::AddPicks(call.picks.Of(part, call.up), out.room, sums.rows());
     sums.Store();
   });
 }
@@ -82,8 +101,8 @@ void ExpertsForward(const Call<T>& call, T* y, kernels::Sum<T>* hidden, kernels:
 template <typename T>
 struct ExpertGradients {
   T* x = nullptr;                      // [tokens][width]
-  kernels::Sum<T>* weights = nullptr;  // [tokens][picks of a token]
-  // What multiplies the factors of the rows' gradients (gradient_ledger.h), [picks].
+  kernels::Sum<T>* weights = nullptr;  // [tokens][picks of a token], as what follows
+  // What multiplies the factors of the rows' gradients (gradient_ledger.h).
   kernels::Sum<T>* up = nullptr;
   kernels::Sum<T>* down = nullptr;
   kernels::Sum<T>* gate = nullptr;  // or nullptr
@@ -94,28 +113,27 @@ struct ExpertGradients {
 template <typename T>
 void ExpertsBackward(const Call<T>& call, const T* grad_y, const kernels::Sum<T>* hidden,
                      const kernels::Sum<T>* gated, const ExpertGradients<T>& out) {
+  using Value = kernels::Sum<T>;
   ForEachPart(call.picks, [&](kernels::OrderedPart part, int64_t first, int64_t tokens) {
     const PartRows<T> gradient(grad_y, first, tokens, call.picks.width);
     const PartSums<T> sums(out.x, first, tokens, call.picks.width);
-    Numbers<kernels::Sum<T>> dots, values, slopes;
-    ForEachBlock<T>(call.picks, part, first, [&](PickBlock<T>& block, int64_t at) {
-      block.Dots(call.up, gradient, dots);
-      kernels::Activate({call.activation, block.count()}, (gated ? gated : hidden) + at, values,
-                        slopes);
-      for (int64_t i = 0; i < block.count(); ++i) {
-        const auto weight = call.weights[block.pick(i)], weighted_dot = weight * dots[i];
-        const auto value = gated ? values[i] * hidden[at + i] : values[i];
-        out.weights[block.pick(i)] = value * dots[i];
-        out.up[at + i] = weight * value;
-        out.down[at + i] = weighted_dot * (gated ? values[i] : slopes[i]);
-        if (gated != nullptr) out.gate[at + i] = weighted_dot * slopes[i] * hidden[at + i];
-      }
-      if (gated != nullptr) {
-        block.AddBoth({call.down, call.gate}, {out.down + at, out.gate + at}, sums);
-      } else {
-        block.Add(call.down, out.down + at, sums);
-      }
-    });
+    Value* dots = out.weights;  // until they are multiplied by values
+    kernels::PickDots(call.picks.Of(part, call.up), gradient.rows(), dots);
+    ForEachActivated(call.activation, part, gated ? gated : hidden,
+                     [&](int64_t at, int64_t count, const Value* values, const Value* slopes) {
+                       for (int64_t i = 0; i < count; ++i) {
+                         const Value weight = call.weights[at + i],
+                                     weighted_dot = weight * dots[at + i];
+                         const Value value = gated ? values[i] * hidden[at + i] : values[i];
+                         out.up[at + i] = weight * value;
+                         out.down[at + i] = weighted_dot * (gated ? values[i] : slopes[i]);
+                         if (gated != nullptr)
+                           out.gate[at + i] = weighted_dot * slopes[i] * hidden[at + i];
+                         out.weights[at + i] = value * dots[at + i];
+                       }
+                     });
+    kernels::AddPicks(call.picks.Of(part, call.down), out.down, sums.rows());
+    if (gated) kernels::AddPicks(call.picks.Of(part, call.gate), out.gate, sums.rows());
     sums.Store();
   });
 }
@@ -141,11 +159,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> PeerExpertsForward(
   const int64_t picks = ids.numel();
   at::Tensor y = at::empty({x.size(0), x.size(1)}, x.options());
   at::Tensor hidden = at::empty({gate ? 2 : 1, picks}, x.options().dtype(SumType(x.scalar_type())));
+  const at::Tensor room = at::empty({picks}, hidden.options());
   if (picks == 0) y.zero_();
   WithElementType(kOp, x.scalar_type(), [&](auto element) {
     using T = decltype(element);
     auto* h = MutableElements<kernels::Sum<T>>(hidden);
-    ExpertsForward<T>(arguments.As<T>(), MutableElements<T>(y), h, gate ? h + picks : nullptr);
+    ExpertsForward<T>(arguments.As<T>(), {.y = MutableElements<T>(y),
+                                          .hidden = h,
+                                          .gated = gate ? h + picks : nullptr,
+                                          .room = MutableElements<kernels::Sum<T>>(room)});
   });
   return {y, arguments.order, hidden};
 }
@@ -179,8 +201,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> PeerExpertsBackward(
   });
   if (ledger != 0) {
     // Copies, for whoever called may use the memory of all of these again.
-    WriteLedger(ledger,
-                {order.clone(), coefficients.clone(), arguments.x.clone(), gradient.clone()});
+    WriteLedger(ledger, {OrderedByRow(order, BlocksOf(up.size(0), up)), coefficients.clone(),
+                         arguments.x.clone(), gradient.clone()});
   }
   return {grad_x, grad_weights.to(weights.scalar_type()), coefficients};
 }

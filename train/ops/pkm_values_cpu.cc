@@ -25,25 +25,21 @@ std::tuple<at::Tensor, at::Tensor> PkmValuesForward(const at::Tensor& ids,
   const at::Tensor all_weights = weights.to(SumType(values.scalar_type())).contiguous();
   at::Tensor y = at::empty({ids.size(0), values.size(1)}, values.options());
   if (order.numel() == 0) y.zero_();
-  const OrderedPicks picks(order, ids.size(0), values);
+  const OrderedPicks picks(kOp, order, ids.size(0), values);
   WithElementType(kOp, values.scalar_type(), [&](auto element) {
     using T = decltype(element);
     const auto* weight = Elements<kernels::Sum<T>>(all_weights);
     ForEachPart(picks, [&](kernels::OrderedPart part, int64_t first, int64_t tokens) {
       const PartSums<T> sums(MutableElements<T>(y), first, tokens, picks.width);
-      ForEachBlock<T>(picks, part, first, [&](PickBlock<T>& block, int64_t) {
-        kernels::Sum<T> of_block[PickBlock<T>::kMost];
-        for (int64_t i = 0; i < block.count(); ++i) of_block[i] = weight[block.pick(i)];
-        block.Add(Elements<T>(table), of_block, sums);
-      });
+      kernels::AddPicks(picks.Of(part, Elements<T>(table)), weight, sums.rows());
       sums.Store();
     });
   });
   return {y, order};
 }
 
-// The gradient of the weights, and the weights themselves in order [1, picks], which are what
-// multiplies grad_y in the rows' gradients.
+// The gradient of the weights, and the weights themselves [1, picks], which are what multiplies
+// grad_y in the rows' gradients.
 std::tuple<at::Tensor, at::Tensor> PkmValuesBackward(const at::Tensor& grad_y,
                                                      const at::Tensor& order,
                                                      const at::Tensor& weights,
@@ -53,27 +49,21 @@ std::tuple<at::Tensor, at::Tensor> PkmValuesBackward(const at::Tensor& grad_y,
   const at::Tensor gradient = grad_y.contiguous(), table = values.contiguous();
   const at::Tensor all_weights = weights.to(SumType(values.scalar_type())).contiguous();
   at::Tensor grad_weights = at::empty(weights.sizes(), all_weights.options());
-  at::Tensor coefficients = at::empty({1, order.numel()}, all_weights.options());
-  const OrderedPicks picks(order, weights.size(0), values);
+  const OrderedPicks picks(kOp, order, weights.size(0), values);
   WithElementType(kOp, values.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    using Value = kernels::Sum<T>;
-    const Value* weight = Elements<Value>(all_weights);
-    Value *of_weight = MutableElements<Value>(grad_weights),
-          *coefficient = MutableElements<Value>(coefficients);
+    auto* dots = MutableElements<kernels::Sum<T>>(grad_weights);
     ForEachPart(picks, [&](kernels::OrderedPart part, int64_t first, int64_t tokens) {
       const PartRows<T> rows(Elements<T>(gradient), first, tokens, picks.width);
-      ForEachBlock<T>(picks, part, first, [&](PickBlock<T>& block, int64_t at) {
-        Value dots[PickBlock<T>::kMost];
-        block.Dots(Elements<T>(table), rows, dots);
-        for (int64_t i = 0; i < block.count(); ++i) {
-          of_weight[block.pick(i)] = dots[i];
-          coefficient[at + i] = weight[block.pick(i)];
-        }
-      });
+      kernels::PickDots(picks.Of(part, Elements<T>(table)), rows.rows(), dots);
     });
   });
-  if (ledger != 0) WriteLedger(ledger, {order.clone(), coefficients.clone(), {}, gradient.clone()});
+  const at::Tensor coefficients = all_weights.reshape({1, order.numel()}).clone();
+  if (ledger != 0)
+    WriteLedger(ledger, {OrderedByRow(order, BlocksOf(values.size(0), values)),
+                         coefficients.clone(),
+                         {},
+                         gradient.clone()});
   return {grad_weights.to(weights.scalar_type()), coefficients};
 }
 

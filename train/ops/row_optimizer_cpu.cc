@@ -51,7 +51,6 @@ struct TableRows {
   explicit TableRows(const AdamTable& t)
       : width(t.table.size(1)),
         second_width(t.second_moment.size(1)),
-        far(static_cast<int64_t>(t.table.nbytes()) > kTableCached),
         table(MutableElements<T>(t.table)),
         first(MutableElements<float>(t.first_moment)),
         second(MutableElements<float>(t.second_moment)),
@@ -64,19 +63,20 @@ struct TableRows {
                      table + row * width);
   }
 
-  // Begins to fetch what a step of the row reads.
+  // Begins to fetch what a step of the row reads: no cache holds all moments, and hardware does not
+  // see that rows follow each other where those of the batch are read in between.
   void Fetch(int64_t row) const {
-    if (!far) return;
-    const int64_t begin = row * width, end = begin + std::min(width, kFetched);
-    for (int64_t c = begin; c < end; c += 16) __builtin_prefetch(first + c, /*rw=*/1);
-    for (int64_t c = begin; c < end; c += 16) __builtin_prefetch(table + c, /*rw=*/1);
-    __builtin_prefetch(second + row * second_width, /*rw=*/1);
+    const int64_t count = std::min(width, kFetched);
+    for (int64_t c = 0; c < count; c += 16) __builtin_prefetch(first + row * width + c, /*rw=*/1);
+    for (int64_t c = 0; c < count; c += 16) __builtin_prefetch(table + row * width + c, /*rw=*/1);
+    for (int64_t c = 0; c < std::min(second_width, kFetched); c += 16) {
+      __builtin_prefetch(second + row * second_width + c, /*rw=*/1);
+    }
   }
 
   static constexpr int64_t kFetched = 256;  // elements; hardware fetches what follows them
 
   int64_t width, second_width;
-  bool far;
   T* table;
   float *first, *second;
   kernels::AdamArgs args;

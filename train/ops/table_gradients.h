@@ -40,13 +40,13 @@ class RowGradients {
   // Rows are dealt with in so many ranges, whatever the number of threads.
   int64_t ranges() const { return ranges_; }
 
-  // use(place, gradient [width]) for all rows that were picked and, for each, all tables: the rows
-  // of a range by one of torch's threads, in ascending order.
+  // use(place, gradient [width]) for all rows that were picked, one table after the other, so that
+  // its factor stays in a cache: the rows of a range by one of torch's threads, in ascending order.
   template <typename Use>
   void ForEachInParallel(const Use& use) const {
-    at::parallel_for(0, ranges_, 1, [&](int64_t begin, int64_t end) {
-      Run run(*this);
-      for (int64_t range = begin; range < end; ++range) ForEachOf(range, run, use);
+    at::parallel_for(0, tables_ * ranges_, 1, [&](int64_t begin, int64_t end) {
+      std::vector<Value> gradient(width_);
+      for (int64_t i = begin; i < end; ++i) ForEachOf(i / ranges_, i % ranges_, gradient, use);
     });
   }
 
@@ -57,60 +57,58 @@ class RowGradients {
   // A part of a call's order, with what the call left.
   struct Source {
     std::span<const kernels::RowPick> order;
-    std::vector<const Value*> coefficients;  // [tables], of the part
-    std::vector<const T*> factors;           // [tables], of the call
-    kernels::Divisor tokens_of;
+    const PickGradients* call;
+    kernels::Divisor picks_of_a_token;
 
     size_t FirstOf(int64_t row) const {
       return std::lower_bound(order.begin(), order.end(), row << 32) - order.begin();
     }
   };
 
-  // The picks of one row, and where each source is; a thread's own.
-  struct Run {
-    explicit Run(const RowGradients& g)
-        : at(g.sources_.size()),
-          end(g.sources_.size()),
-          rows(g.tables_),
-          weights(g.tables_),
-          gradient(g.width_) {}
-
-    std::vector<size_t> at, end;              // [sources]
-    std::vector<std::vector<const T*>> rows;  // [tables][picks]: of the factors
-    std::vector<std::vector<Value>> weights;  // likewise
-    std::vector<Value> gradient;              // [width]
-    int64_t count = 0;
+  // Those of a source's picks that are still to come.
+  struct Rest {
+    const Source* source;
+    std::span<const kernels::RowPick> picks;
   };
 
   int64_t FirstRow(int64_t range) const { return num_rows_ * range / ranges_; }
 
   template <typename Use>
-  void ForEachOf(int64_t range, Run& run, const Use& use) const {
-    for (size_t s = 0; s < sources_.size(); ++s) {
-      run.at[s] = sources_[s].FirstOf(FirstRow(range));
-      run.end[s] = sources_[s].FirstOf(FirstRow(range + 1));
+  void ForEachOf(int64_t table, int64_t range, std::vector<Value>& gradient, const Use& use) const {
+    std::vector<Rest> rests;
+    for (const Source& source : sources_) {
+      const size_t first = source.FirstOf(FirstRow(range));
+      rests.push_back(
+          {&source, source.order.subspan(first, source.FirstOf(FirstRow(range + 1)) - first)});
     }
-    for (int64_t row = NextRow(run), next = 0; row >= 0; row = next) {
-      Collect(row, run);
-      next = NextRow(run);
-      for (int64_t table = 0; table < tables_; ++table) {
-        kernels::SumRows({run.rows[table].data(), run.count, width_}, run.weights[table].data(),
-                         run.gradient.data());
-        use(RowPlace{range, row, next, table}, run.gradient.data());
-      }
+    for (int64_t row = NextRow(rests), next = 0; row >= 0; row = next) {
+      std::fill(gradient.begin(), gradient.end(), Value{0});
+      for (Rest& rest : rests) AddPicksOf(row, table, rest, gradient.data());
+      next = NextRow(rests);
+      use(RowPlace{range, row, next, table}, gradient.data());
     }
   }
 
-  int64_t NextRow(const Run& run) const {
+  static int64_t NextRow(const std::vector<Rest>& rests) {
     int64_t row = kernels::kMaxRows;
-    for (size_t s = 0; s < sources_.size(); ++s) {
-      if (run.at[s] < run.end[s]) row = std::min(row, kernels::RowOf(sources_[s].order[run.at[s]]));
+    for (const Rest& rest : rests) {
+      if (!rest.picks.empty()) row = std::min(row, kernels::RowOf(rest.picks.front()));
     }
     return row < kernels::kMaxRows ? row : -1;
   }
 
-  // The row's picks of all sources, in their order.
-  void Collect(int64_t row, Run& run) const;
+  // Takes the row's picks from a source.
+  void AddPicksOf(int64_t row, int64_t table, Rest& rest, Value* gradient) const {
+    size_t count = 0;
+    while (count < rest.picks.size() && kernels::RowOf(rest.picks[count]) == row) ++count;
+    if (count == 0) return;
+    const PickGradients& call = *rest.source->call;
+    kernels::SumPicks({rest.picks.first(count), rest.source->picks_of_a_token, width_},
+                      Elements<T>(call.factor(table)),
+                      Elements<Value>(call.coefficients) + table * call.coefficients.size(1),
+                      gradient);
+    rest.picks = rest.picks.subspan(count);
+  }
 
   int64_t num_rows_, tables_, width_, ranges_ = 1;
   std::vector<Source> sources_;
@@ -127,45 +125,12 @@ RowGradients<T>::RowGradients(const std::vector<PickGradients>& gradients, int64
     if (picks == 0) continue;
     all_picks += picks;
     const std::span order(Elements<int64_t>(call.order), static_cast<size_t>(picks));
-    const kernels::Divisor tokens_of(static_cast<uint32_t>(picks / call.grad_y.size(0)));
-    for (const kernels::OrderedPart& part : kernels::PartsOf(order)) {
-      Source& source = sources_.emplace_back(
-          Source{order.subspan(part.begin, part.end - part.begin), {}, {}, tokens_of});
-      for (int64_t table = 0; table < tables_; ++table) {
-        source.coefficients.push_back(Elements<Value>(call.coefficients) + table * picks +
-                                      part.begin);
-        source.factors.push_back(Elements<T>(call.factor(table)));
-      }
+    const kernels::Divisor picks_of_a_token(static_cast<uint32_t>(picks / call.grad_y.size(0)));
+    for (const auto& [begin, end] : kernels::PartsOf({.num_rows = num_rows_}, order)) {
+      sources_.push_back({order.subspan(begin, end - begin), &call, picks_of_a_token});
     }
   }
   ranges_ = std::clamp<int64_t>(all_picks / kPicksOfARange, 1, kMostRanges);
-}
-
-template <typename T>
-void RowGradients<T>::Collect(int64_t row, Run& run) const {
-  int64_t count = 0;
-  for (size_t s = 0; s < sources_.size(); ++s) {
-    const Source& source = sources_[s];
-    const size_t first = run.at[s];
-    while (run.at[s] < run.end[s] && kernels::RowOf(source.order[run.at[s]]) == row) ++run.at[s];
-    const size_t picks = run.at[s] - first;
-    if (picks == 0) continue;
-    for (int64_t table = 0; table < tables_; ++table) {
-      if (run.rows[table].size() < count + picks) {
-        run.rows[table].resize(2 * (count + picks));
-        run.weights[table].resize(2 * (count + picks));
-      }
-      const Value* coefficients = source.coefficients[table] + first;
-      for (size_t i = 0; i < picks; ++i) {
-        const auto pick = static_cast<uint32_t>(kernels::PickOf(source.order[first + i]));
-        run.rows[table][count + i] =
-            source.factors[table] + source.tokens_of.Quotient(pick) * width_;
-        run.weights[table][count + i] = coefficients[i];
-      }
-    }
-    count += static_cast<int64_t>(picks);
-  }
-  run.count = count;
 }
 
 // Of the gradients of all rows of each table. Precondition: there is a call.

@@ -30,7 +30,8 @@ std::vector<PickGradients> GradientsOf(const at::Tensor& order, const at::Tensor
                                        const std::optional<at::Tensor>& x, const at::Tensor& grad_y,
                                        int64_t num_rows) {
   CheckOrder("table_gradients", order, coefficients.size(1), num_rows);
-  return {{order, coefficients.to(SumType(grad_y.scalar_type())).contiguous(),
+  return {{OrderedByRow(order, BlocksOf(num_rows, grad_y)),
+           coefficients.to(SumType(grad_y.scalar_type())).contiguous(),
            x ? x->contiguous() : at::Tensor(), grad_y.contiguous()}};
 }
 

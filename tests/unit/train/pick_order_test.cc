@@ -20,41 +20,61 @@ std::vector<int64_t> RandomIds(int64_t num_rows, int count) {
   return ids;
 }
 
-TEST(PickOrderTest, IsByRowAndThenByPosition) {
+// Such an order of `count` picks, the first of which is `first`, made by comparing.
+template <typename Place>
+std::vector<RowPick> Expected(const std::vector<int64_t>& ids, int64_t first, const Place& place) {
+  std::vector<RowPick> order;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    order.push_back(ids[i] << 32 | (first + static_cast<int64_t>(i)));
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](RowPick a, RowPick b) { return place(a) < place(b); });
+  return order;
+}
+
+TEST(PickOrderTest, IsByBlockOrRowAndThenByPosition) {
   for (const int64_t num_rows : {int64_t{1}, int64_t{2}, int64_t{2047}, int64_t{2048},
                                  int64_t{2049}, int64_t{5000000}, kMaxRows}) {
-    for (const int count : {0, 1, 2, 5000}) {
-      SCOPED_TRACE(testing::Message() << num_rows << " rows, " << count << " picks");
-      const std::vector<int64_t> ids = RandomIds(num_rows, count);
-      constexpr int64_t kFirst = kMaxPicks - 5000;  // the largest positions
-      std::vector<RowPick> order(count), expected;
-      for (int i = 0; i < count; ++i) expected.push_back(ids[i] << 32 | (kFirst + i));
-      std::sort(expected.begin(), expected.end());
+    for (const int block_bits : {0, 1, 5, kMaxBlockBits}) {
+      for (const int count : {0, 1, 2, 5000}) {
+        SCOPED_TRACE(testing::Message()
+                     << num_rows << " rows, " << count << " picks, blocks of 2^" << block_bits);
+        const RowBlocks blocks{num_rows, block_bits};
+        const std::vector<int64_t> ids = RandomIds(num_rows, count);
+        constexpr int64_t kFirst = kMaxPicks - 5000;  // the largest positions
+        std::vector<RowPick> order(count);
 
-      OrderPicks(ids, num_rows, kFirst, order);
+        OrderByBlock(ids, blocks, kFirst, order);
 
-      EXPECT_EQ(order, expected);
-      for (int i = 0; i < count; ++i) EXPECT_EQ(ids[PickOf(order[i]) - kFirst], RowOf(order[i]));
+        EXPECT_EQ(order, Expected(ids, kFirst, [&](RowPick pick) { return blocks.Of(pick); }));
+        EXPECT_EQ(PartsOf(blocks, order).size(), count == 0 ? 0 : 1);
+        for (const RowPick pick : order) EXPECT_EQ(ids[PickOf(pick) - kFirst], RowOf(pick));
+
+        OrderByRow(blocks, order);
+
+        EXPECT_EQ(order, Expected(ids, kFirst, RowOf));
+      }
     }
   }
 }
 
-TEST(PickOrderTest, PartsBeginWhereTheOrderDescends) {
-  const auto parts_of = [](const std::vector<int64_t>& rows) {
+TEST(PickOrderTest, PartsBeginWhereBlocksDescend) {
+  const auto parts_of = [](int block_bits, const std::vector<int64_t>& rows) {
     std::vector<RowPick> order;
     for (size_t i = 0; i < rows.size(); ++i) order.push_back(rows[i] << 32 | int64_t(i));
-    std::vector<int64_t> begins;
-    for (const OrderedPart& part : PartsOf(order)) {
-      begins.push_back(part.begin);
-      begins.push_back(part.end);
+    std::vector<int64_t> ends;
+    for (const OrderedPart& part : PartsOf({.num_rows = 10, .block_bits = block_bits}, order)) {
+      ends.push_back(part.begin);
+      ends.push_back(part.end);
     }
-    return begins;
+    return ends;
   };
   using Ends = std::vector<int64_t>;
-  EXPECT_EQ(parts_of({}), Ends());
-  EXPECT_EQ(parts_of({7}), (Ends{0, 1}));
-  EXPECT_EQ(parts_of({1, 1, 4, 0, 9, 9, 3}), (Ends{0, 3, 3, 6, 6, 7}));
-  EXPECT_EQ(parts_of({1, 2, 2, 3}), (Ends{0, 4}));
+  EXPECT_EQ(parts_of(0, {}), Ends());
+  EXPECT_EQ(parts_of(0, {7}), (Ends{0, 1}));
+  EXPECT_EQ(parts_of(0, {1, 1, 4, 0, 9, 9, 3}), (Ends{0, 3, 3, 6, 6, 7}));
+  EXPECT_EQ(parts_of(2, {1, 0, 4, 3, 9, 8, 3}), (Ends{0, 3, 3, 6, 6, 7}));
+  EXPECT_EQ(parts_of(0, {1, 2, 2, 3}), (Ends{0, 4}));
 }
 
 TEST(DivisorTest, IsExact) {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <random>
 #include <vector>
 
@@ -13,59 +13,58 @@ namespace peerage::kernels {
 namespace {
 
 constexpr int kRows = 23;
+constexpr int kBlockBits = 3;
+constexpr int64_t kFirstToken = 2;
 
-// A table of each type with the same values, which bf16 can hold, another one, and rows of both.
-struct TwoTables {
-  TwoTables(int width, int count) : width(width), count(count), weights(count) {
-    std::mt19937 random(width * 100 + count);
+// A table of each type with the same values, which bf16 can hold, and tokens that pick rows of it.
+struct PickedRows {
+  PickedRows(int width, int tokens, int picks_of_a_token)
+      : width(width), picks_of_a_token(picks_of_a_token), order(tokens * picks_of_a_token) {
+    std::mt19937 random(width * 100 + tokens);
     std::normal_distribution<float> normal;
     for (int i = 0; i < kRows * width; ++i) {
       bf16.push_back(BF16FromF32(normal(random)));
       f32.push_back(F32FromBF16(bf16.back()));
       f64.push_back(f32.back());
-      others.push_back(normal(random));
     }
-    for (int i = 0; i < count; ++i) {
+    for (int i = 0; i < tokens * width; ++i) batch.push_back(normal(random));
+    std::vector<int64_t> ids;
+    for (size_t i = 0; i < order.size(); ++i) {
       // Some rows twice, one behind the other.
       ids.push_back(i % 4 == 3 ? ids.back() : static_cast<int64_t>(random() % kRows));
-      other_ids.push_back(i % 5 == 4 ? other_ids.back() : static_cast<int64_t>(random() % kRows));
     }
+    OrderByBlock(ids, {kRows, kBlockBits}, kFirstToken * picks_of_a_token, order);
+    weights.resize((kFirstToken + tokens) * picks_of_a_token);
     for (auto& weight : weights) weight = normal(random);
   }
 
   template <typename T>
-  std::vector<T*> RowsOf(std::vector<T>& table, const std::vector<int64_t>& of) const {
-    std::vector<T*> rows;
-    for (const int64_t id : of) rows.push_back(table.data() + id * width);
-    return rows;
+  PickedTable<T> Of(const std::vector<T>& table, bool far = false) const {
+    const Divisor by(static_cast<uint32_t>(picks_of_a_token));
+    return {table.data(), {order, by, width}, kFirstToken, far};
   }
 
-  int width, count;
+  int width, picks_of_a_token;
   std::vector<uint16_t> bf16;
-  std::vector<float> f32, others;
+  std::vector<float> f32, batch;
   std::vector<double> f64;
-  std::vector<int64_t> ids, other_ids;
+  std::vector<RowPick> order;
   std::vector<float> weights;
 };
 
 // What the functions make of the rows.
 template <typename V>
 struct RowSums {
-  std::vector<V> dots, added, sum;
+  std::vector<V> dots, added;
 };
 
 template <typename T, typename V = Sum<T>>
-RowSums<V> SumsOf(TwoTables c, std::vector<T>& table, bool fetch_ahead = false) {
-  std::vector<V> others(c.others.begin(), c.others.end());
+RowSums<V> SumsOf(const PickedRows& c, const std::vector<T>& table, bool far = false) {
+  const std::vector<V> batch(c.batch.begin(), c.batch.end());
   const std::vector<V> weights(c.weights.begin(), c.weights.end());
-  const std::vector<T*> rows = c.RowsOf(table, c.ids);
-  const std::vector<V*> other_rows = c.RowsOf(others, c.other_ids);
-  const RowList<T> list{rows.data(), c.count, c.width, c.count, fetch_ahead};
-  RowSums<V> found{std::vector<V>(c.count, -7), {}, std::vector<V>(c.width, -7)};
-  RowDots(list, other_rows.data(), found.dots.data());
-  SumRows(list, weights.data(), found.sum.data());
-  AddToRows(list, weights.data(), other_rows.data());
-  found.added = others;
+  RowSums<V> found{std::vector<V>(c.weights.size(), -7), batch};
+  PickDots(c.Of(table, far), batch.data(), found.dots.data());
+  AddPicks(c.Of(table, far), weights.data(), found.added.data());
   return found;
 }
 
@@ -80,57 +79,80 @@ void ExpectNear(const std::vector<float>& actual, const std::vector<double>& exp
 void ExpectEqual(const RowSums<float>& a, const RowSums<float>& b) {
   EXPECT_EQ(a.dots, b.dots);
   EXPECT_EQ(a.added, b.added);
-  EXPECT_EQ(a.sum, b.sum);
 }
 
 TEST(TableRowsTest, DotsAndSumsAreThoseInDouble) {
   ForEachTarget([&] {
     for (const int width : {1, 3, 15, 16, 17, 33, 128, 257}) {
-      for (const int count : {0, 1, 4, 7, 8, 9, 31}) {
-        SCOPED_TRACE(testing::Message() << "width " << width << " count " << count);
-        TwoTables c(width, count);
+      for (const auto& [tokens, picks_of_a_token] :
+           {std::pair{0, 1}, {1, 1}, {4, 1}, {3, 9}, {7, 5}}) {
+        SCOPED_TRACE(testing::Message() << "width " << width << ", " << tokens << " tokens");
+        const PickedRows c(width, tokens, picks_of_a_token);
         const RowSums<double> expected = SumsOf(c, c.f64);
         const RowSums<float> found = SumsOf(c, c.f32);
         ExpectNear(found.dots, expected.dots, width);
-        ExpectNear(found.added, expected.added, count);
-        ExpectNear(found.sum, expected.sum, count);
+        ExpectNear(found.added, expected.added, picks_of_a_token);
         ExpectEqual(SumsOf(c, c.bf16), found);
-        ExpectEqual(SumsOf(c, c.f32, /*fetch_ahead=*/true), found);
-        ExpectEqual(SumsOf(c, c.bf16, /*fetch_ahead=*/true), found);
+        ExpectEqual(SumsOf(c, c.f32, /*far=*/true), found);
+        ExpectEqual(SumsOf(c, c.bf16, /*far=*/true), found);
       }
     }
   });
 }
 
-TEST(TableRowsTest, ADotDoesNotDependOnWhichOthersAreGiven) {
+TEST(TableRowsTest, GradientsOfRowsAreThoseInDouble) {
   ForEachTarget([&] {
-    TwoTables c(50, 13);
-    const std::vector<float> together = SumsOf(c, c.f32).dots;
-    const std::vector<float*> rows = c.RowsOf(c.f32, c.ids),
-                              others = c.RowsOf(c.others, c.other_ids);
-    for (int i = 0; i < c.count; ++i) {
-      float dot = 0;
-      RowDots(RowList<float>{rows.data() + i, 1, c.width}, others.data() + i, &dot);
-      EXPECT_EQ(dot, together[i]);
+    for (const int width : {1, 3, 17, 128, 257}) {
+      // A batch whose rows bf16 can hold: the roles of table and batch are exchanged.
+      const PickedRows c(width, kRows - kFirstToken, 3);
+      const std::vector<double> weights(c.weights.begin(), c.weights.end());
+      const BatchPicks picks{c.order, Divisor(3), width};
+      std::vector<double> expected(width, 1.0);
+      std::vector<float> found(width, 1.0f), of_bf16(width, 1.0f);
+
+      SumPicks(picks, c.f64.data(), weights.data(), expected.data());
+      SumPicks(picks, c.f32.data(), c.weights.data(), found.data());
+      SumPicks(picks, c.bf16.data(), c.weights.data(), of_bf16.data());
+
+      ExpectNear(found, expected, static_cast<int>(c.order.size()));
+      EXPECT_EQ(of_bf16, found);
     }
   });
 }
 
+TEST(TableRowsTest, WhatAPickGivesDoesNotDependOnWhichOthersAreGiven) {
+  ForEachTarget([&] {
+    const PickedRows c(50, 3, 5);
+    const RowSums<float> together = SumsOf(c, c.f32);
+    RowSums<float> alone{std::vector<float>(c.weights.size(), -7), c.batch};
+    for (size_t i = 0; i < c.order.size(); ++i) {
+      PickedTable<float> one = c.Of(c.f32);
+      one.batch.picks = one.batch.picks.subspan(i, 1);
+      PickDots(one, c.batch.data(), alone.dots.data());
+      AddPicks(one, c.weights.data(), alone.added.data());
+    }
+    ExpectEqual(alone, together);
+  });
+}
+
 TEST(TableRowsTest, TheSpecificationItself) {
-  const std::vector<double> table = {1, 2, 3, 4, 5, 6}, weights = {1, 2, 0.5}, x = {10, 1};
-  const std::vector<const double*> rows = {&table[4], &table[0], &table[4]};
-  const RowList<double> list{rows.data(), 3, 2};
-  const std::vector<const double*> others(3, x.data());
-  std::vector<double> dots(3), y = {100, 200}, sum(2, 7.0);
-  const std::vector<double*> sums(3, y.data());
+  const std::vector<double> table = {1, 2, 3, 4, 5, 6}, x = {10, 1, 20, 2};
+  const std::vector<double> weights = {1, 2, 0.5, 4};
+  // Token 0 picked rows 2 and 0, token 1 rows 2 and 1.
+  const std::vector<RowPick> order = {int64_t{0} << 32 | 1, int64_t{1} << 32 | 3,
+                                      int64_t{2} << 32 | 0, int64_t{2} << 32 | 2};
+  const BatchPicks batch{order, Divisor(2), 2};
+  const PickedTable<double> picked{table.data(), batch};
+  std::vector<double> dots(4), y = {100, 200, 300, 400}, sum(2, 7.0);
 
-  RowDots(list, others.data(), dots.data());
-  AddToRows(list, weights.data(), sums.data());
-  SumRows(list, weights.data(), sum.data());
+  PickDots(picked, x.data(), dots.data());
+  AddPicks(picked, weights.data(), y.data());
+  const BatchPicks of_row_2{batch.picks.last(2), Divisor(2), 2};
+  SumPicks(of_row_2, x.data(), weights.data(), sum.data());
 
-  EXPECT_EQ(dots, (std::vector<double>{56, 12, 56}));
-  EXPECT_EQ(y, (std::vector<double>{100 + 5 + 2 + 2.5, 200 + 6 + 4 + 3}));
-  EXPECT_EQ(sum, (std::vector<double>{5 + 2 + 2.5, 6 + 4 + 3}));
+  EXPECT_EQ(dots, (std::vector<double>{56, 12, 112, 68}));
+  EXPECT_EQ(y, (std::vector<double>{100 + 5 + 2, 200 + 6 + 4, 300 + 2.5 + 12, 400 + 3 + 16}));
+  EXPECT_EQ(sum, (std::vector<double>{7 + 10 + 10, 7 + 1 + 1}));
 }
 
 TEST(TableRowsTest, RowsOfBF16RoundToNearestEven) {
