@@ -7,15 +7,16 @@
 namespace peerage::kernels {
 
 inline constexpr int64_t kMaxPairPicks = 16;
+inline constexpr int64_t kMaxPairKeys = 1024;  // a half's
 
 // Of each query the k best sums scores[0][i] + scores[1][j] of the `listed` best of each half,
 // whose id is i * n + j: exactly what BestOf and BestSums find (product_key_sums.h), but for the
 // sign of zeros.
 struct PairPicksArgs {
-  int64_t n = 0;       // sub-keys of a half, at most 65536
-  int64_t listed = 0;  // 1..min(n, kMaxPairPicks)
-  int64_t k = 0;       // 1..min(listed^2, kMaxPairPicks)
-  int64_t queries = 0;
+  int64_t n = 0;                // sub-keys of a half, at most kMaxPairKeys
+  int64_t listed = 0;           // 1..min(n, kMaxPairPicks)
+  int64_t k = 0;                // 1..min(listed^2, kMaxPairPicks)
+  int64_t queries = 0;          // n * queries is below 2^31
   const float* scores[2] = {};  // [n][queries]: those of one sub-key side by side
   float* sums = nullptr;        // query q at [q * stride], best first
   int64_t* ids = nullptr;       // likewise

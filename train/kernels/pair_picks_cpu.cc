@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
+#include <cstdint>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -62,6 +62,19 @@ constexpr std::array<Comparison, kPairs> MakePairs() {
 }
 constexpr std::array<Comparison, kPairs> kPairsOfPlaces = MakePairs();
 
+// One query by itself, by comparing all its sums.
+void PickAlone(const PairPicksArgs& args, int64_t query) {
+  std::vector<float> row(args.n), values(2 * args.listed);
+  std::vector<int32_t> ids(2 * args.listed);
+  for (int half = 0; half < 2; ++half) {
+    for (int64_t i = 0; i < args.n; ++i) row[i] = args.scores[half][i * args.queries + query];
+    BestOf({row.data(), args.n, args.listed},
+           {values.data() + half * args.listed, ids.data() + half * args.listed});
+  }
+  BestSums({.n = args.n, .listed = args.listed, .k = args.k, .rows = 1}, values.data(), ids.data(),
+           {args.sums + query * args.stride, args.ids + query * args.stride});
+}
+
 }  // namespace
 }  // namespace peerage::kernels
 #endif
@@ -73,179 +86,198 @@ namespace {
 
 #if HWY_TARGET <= HWY_AVX3
 
-// A number as one lane: the score's bits such that greater ones are greater, and below them the
-// complement of its id. 0 is less than all, a NaN less than all other scores.
-using Key = hn::ScalableTag<uint64_t>;
-using VK = hn::Vec<Key>;
-using Id = hn::Rebind<uint32_t, Key>;
-using VI = hn::Vec<Id>;
-using Score = hn::Rebind<float, Key>;
+using Score = hn::ScalableTag<float>;
 using VS = hn::Vec<Score>;
+using MS = hn::Mask<Score>;
+using Bits = hn::RebindToUnsigned<Score>;
+using VB = hn::Vec<Bits>;
 
-constexpr int kQueries = HWY_LANES(uint64_t);
+constexpr int kQueries = HWY_LANES(float);
 
-HWY_INLINE VK Pack(VS score, VI id) {
-  const Score ds;
-  const Id di;
-  const hn::RebindToSigned<Id> dsigned;
-  score = hn::Add(score, hn::Zero(ds));  // -0 is 0
-  const VI bits = hn::BitCast(di, score);
-  const VI negative = hn::BitCast(di, hn::ShiftRight<31>(hn::BitCast(dsigned, bits)));
-  const VI ordered = hn::Xor(bits, hn::Or(negative, hn::Set(di, 0x80000000u)));
-  const VI number = hn::IfThenZeroElse(hn::RebindMask(di, hn::IsNaN(score)), ordered);
-  const Key dk;
-  return hn::Or(hn::ShiftLeft<32>(hn::PromoteTo(dk, number)), hn::PromoteTo(dk, hn::Not(id)));
-}
-HWY_INLINE VI IdOf(VK key) { return hn::Not(hn::TruncateTo(Id(), key)); }
-HWY_INLINE VS ScoreOf(VK key) {
-  const Id di;
-  const hn::RebindToSigned<Id> dsigned;
-  const VI ordered = hn::TruncateTo(di, hn::ShiftRight<32>(key));
-  const VI positive = hn::BitCast(di, hn::ShiftRight<31>(hn::BitCast(dsigned, ordered)));
-  return hn::BitCast(Score(),
-                     hn::Xor(ordered, hn::Or(hn::Not(positive), hn::Set(di, 0x80000000u))));
+// Scores whose last bits are a number instead, such as a sub-key's: sorted, they take it along.
+// Where only these bits differ, nothing says which score is greater, and the query is sorted alone.
+class Packing {
+ public:
+  explicit HWY_INLINE Packing(int64_t numbers)
+      : numbers_(hn::Set(Bits(), std::bit_ceil(static_cast<uint32_t>(numbers)) - 1)) {}
+
+  HWY_INLINE VS Pack(VS score, int64_t number) const {
+    const VS sum = hn::Add(score, hn::Zero(Score()));  // -0 is 0
+    return hn::BitCast(Score(), hn::Or(hn::AndNot(numbers_, hn::BitCast(Bits(), sum)),
+                                       hn::Set(Bits(), static_cast<uint32_t>(number))));
+  }
+  HWY_INLINE VB NumberOf(VS key) const { return hn::And(hn::BitCast(Bits(), key), numbers_); }
+
+  HWY_INLINE MS Alike(VS a, VS b) const {
+    const VB differ = hn::BitCast(Bits(), hn::Xor(a, b));
+    return hn::RebindMask(Score(), hn::Eq(hn::AndNot(numbers_, differ), hn::Zero(Bits())));
+  }
+
+ private:
+  VB numbers_;
+};
+
+// Zeros and subnormal numbers, of which a mode of the CPU may make zeros while they are compared.
+HWY_INLINE MS IsTiny(VS key) {
+  const VB exponent = hn::And(hn::BitCast(Bits(), key), hn::Set(Bits(), 0x7f800000u));
+  return hn::RebindMask(Score(), hn::Eq(exponent, hn::Zero(Bits())));
 }
 
 // The greater one first, in every lane.
-HWY_INLINE void Order(VK& a, VK& b) {
-  const VK greater = hn::Max(a, b);
+HWY_INLINE void Order(VS& a, VS& b) {
+  const VS greater = hn::Max(a, b);
   b = hn::Min(a, b);
   a = greater;
 }
 
 template <size_t... kI>
-HWY_INLINE void SortBy(VK* keys, std::index_sequence<kI...>) {
+HWY_INLINE void SortBy(VS* keys, std::index_sequence<kI...>) {
   (Order(keys[kSortingNetwork[kI].a], keys[kSortingNetwork[kI].b]), ...);
 }
-HWY_INLINE void Sort(VK* keys) { SortBy(keys, std::make_index_sequence<kComparisons>()); }
 
-// The best of two sorted lists, sorted, into the first.
-HWY_INLINE void Merge(VK* best, const VK* more) {
-  PEERAGE_UNROLL for (int i = 0; i < kListed; ++i) {
-    best[i] = hn::Max(best[i], more[kListed - 1 - i]);
+// The best of what was added, sorted, and the best of what is not among them.
+struct Best {
+  explicit HWY_INLINE Best(VS none) : lost(none) {
+    PEERAGE_UNROLL for (int i = 0; i < kListed; ++i) keys[i] = none;
   }
-  PEERAGE_UNROLL for (int i = 0; i < 8; ++i) Order(best[i], best[i + 8]);
-  PEERAGE_UNROLL for (int i = 0; i < 16; i += 8) {
-    PEERAGE_UNROLL for (int j = i; j < i + 4; ++j) Order(best[j], best[j + 4]);
-  }
-  PEERAGE_UNROLL for (int i = 0; i < 16; i += 4) {
-    Order(best[i], best[i + 2]);
-    Order(best[i + 1], best[i + 3]);
-  }
-  PEERAGE_UNROLL for (int i = 0; i < 16; i += 2) Order(best[i], best[i + 1]);
-}
 
-// Some queries, of which `count` exist: their best of a half, as scores and ids.
-struct Lists {
-  VS scores[kListed];
-  VI ids[kListed];
+  // Changes `more` [kListed].
+  HWY_INLINE void Add(VS* more) {
+    SortBy(more, std::make_index_sequence<kComparisons>());
+    PEERAGE_UNROLL for (int i = 0; i < kListed; ++i) {
+      const VS other = more[kListed - 1 - i];
+      lost = hn::Max(lost, hn::Min(keys[i], other));
+      keys[i] = hn::Max(keys[i], other);
+    }
+    PEERAGE_UNROLL for (int i = 0; i < 8; ++i) Order(keys[i], keys[i + 8]);
+    PEERAGE_UNROLL for (int i = 0; i < 16; i += 8) {
+      PEERAGE_UNROLL for (int j = i; j < i + 4; ++j) Order(keys[j], keys[j + 4]);
+    }
+    PEERAGE_UNROLL for (int i = 0; i < 16; i += 4) {
+      Order(keys[i], keys[i + 2]);
+      Order(keys[i + 1], keys[i + 3]);
+    }
+    PEERAGE_UNROLL for (int i = 0; i < 16; i += 2) Order(keys[i], keys[i + 1]);
+  }
+
+  // Whether the first k may be others, or others' places theirs.
+  HWY_INLINE MS AreDoubtful(const Packing& packing, int64_t k) const {
+    MS doubtful = hn::FirstN(Score(), 0);
+    for (int64_t i = 0; i < k; ++i) {
+      const VS next = i + 1 < kListed ? keys[i + 1] : lost;
+      doubtful = hn::Or(doubtful, hn::Or(IsTiny(keys[i]), packing.Alike(keys[i], next)));
+    }
+    return doubtful;
+  }
+
+  VS keys[kListed];
+  VS lost;
 };
 
-HWY_INLINE void LoadGroup(const PairPicksArgs& args, const float* scores, int64_t first, int count,
-                          VK* keys) {
-  PEERAGE_UNROLL for (int i = 0; i < kListed; ++i) {
-    const int64_t row = first + i;
-    keys[i] = hn::Zero(Key());
-    if (row >= args.n) continue;
-    const VS of_row = LoadFirst(Score(), scores + row * args.queries, count);
-    keys[i] = Pack(of_row, hn::Set(Id(), static_cast<uint32_t>(row)));
-  }
+HWY_INLINE VS NoKey() { return hn::Set(Score(), std::numeric_limits<float>::lowest()); }
+
+// Some queries, of which `count` exist: their best of a half.
+struct List {
+  VS scores[kListed];
+  VB ids[kListed];
+};
+
+// Adds 0 * score: the sum stays 0 as long as all are finite.
+HWY_INLINE VS AddNothing(VS score, VS sum) {
+  return FusedMulAdd(Score(), score, hn::Zero(Score()), sum);
 }
 
-HWY_INLINE Lists BestOfHalf(const PairPicksArgs& args, const float* scores, int count) {
-  VK best[kListed], more[kListed];
-  LoadGroup(args, scores, 0, count, best);
-  Sort(best);
-  for (int64_t first = kListed; first < args.n; first += kListed) {
-    LoadGroup(args, scores, first, count, more);
-    Sort(more);
-    Merge(best, more);
+HWY_INLINE List BestOfHalf(const PairPicksArgs& args, const float* scores, int count,
+                           MS* doubtful) {
+  const Packing packing(args.n);
+  Best best(NoKey());
+  VS nothing = hn::Zero(Score());
+  for (int64_t first = 0; first < args.n; first += kListed) {
+    VS more[kListed];
+    PEERAGE_UNROLL for (int i = 0; i < kListed; ++i) {
+      more[i] = NoKey();
+      if (first + i >= args.n) continue;
+      const VS score = LoadFirst(Score(), scores + (first + i) * args.queries, count);
+      nothing = AddNothing(score, nothing);
+      more[i] = packing.Pack(score, first + i);
+    }
+    best.Add(more);
   }
-  Lists lists;
-  PEERAGE_UNROLL for (int i = 0; i < kListed; ++i) {
-    lists.scores[i] = ScoreOf(best[i]);
-    lists.ids[i] = IdOf(best[i]);
+  *doubtful = hn::Or(*doubtful, hn::Or(best.AreDoubtful(packing, args.listed),
+                                       hn::Not(hn::Eq(nothing, hn::Zero(Score())))));
+  // The scores themselves.
+  const hn::RebindToSigned<Bits> index;
+  const auto query = hn::Min(hn::Iota(index, 0), hn::Set(index, count - 1));
+  const auto queries = hn::Set(index, static_cast<int32_t>(args.queries));
+  List list;
+  for (int64_t i = 0; i < args.listed; ++i) {
+    list.ids[i] =
+        hn::Min(packing.NumberOf(best.keys[i]), hn::Set(Bits(), static_cast<uint32_t>(args.n - 1)));
+    list.scores[i] = hn::GatherIndex(
+        Score(), scores, hn::Add(hn::Mul(hn::BitCast(index, list.ids[i]), queries), query));
   }
-  return lists;
+  return list;
 }
 
-HWY_INLINE VK KeyOfPair(const PairPicksArgs& args, const Lists* lists, int i, int j) {
-  const VI n = hn::Set(Id(), static_cast<uint32_t>(args.n));
-  return Pack(hn::Add(lists[0].scores[i], lists[1].scores[j]),
-              hn::Add(hn::Mul(lists[0].ids[i], n), lists[1].ids[j]));
-}
-
-HWY_INLINE void BestPairs(const PairPicksArgs& args, const Lists* lists, VK* best) {
+// Keys of the best pairs of places.
+HWY_INLINE Best BestPairs(const PairPicksArgs& args, const Packing& packing, const List* lists,
+                          MS* doubtful) {
+  Best best(NoKey());
+  VS nothing = hn::Zero(Score());
   for (int first = 0; first < kPairs; first += kListed) {
-    VK keys[kListed];
+    VS more[kListed];
     PEERAGE_UNROLL for (int p = 0; p < kListed; ++p) {
       const auto [i, j] = kPairsOfPlaces[first + p];
-      keys[p] = hn::Zero(Key());
-      if (i < args.listed && j < args.listed) keys[p] = KeyOfPair(args, lists, i, j);
+      more[p] = NoKey();
+      if (i >= args.listed || j >= args.listed) continue;
+      const VS sum = hn::Add(lists[0].scores[i], lists[1].scores[j]);
+      nothing = AddNothing(sum, nothing);
+      more[p] = packing.Pack(sum, first + p);
     }
-    Sort(keys);
-    if (first == 0) {
-      PEERAGE_UNROLL for (int p = 0; p < kListed; ++p) best[p] = keys[p];
-    } else {
-      Merge(best, keys);
-    }
+    best.Add(more);
   }
-}
-
-// Lanes whose best k sums may be others than those of the pairs above: a pair that was left out has
-// the same sum as the last one, and perhaps a lower id; or sums are not numbers.
-HWY_INLINE hn::Mask<Score> Doubtful(const PairPicksArgs& args, const Lists* lists, VK last) {
-  const Score d;
-  const VS least = ScoreOf(last);
-  auto doubtful = hn::Not(hn::IsFinite(least));
+  *doubtful = hn::Or(*doubtful, hn::Or(best.AreDoubtful(packing, args.k),
+                                       hn::Not(hn::Eq(nothing, hn::Zero(Score())))));
+  // A pair that was left out may have as great a sum as the last one, and a lower id.
+  const VS last = best.keys[args.k - 1];
   for (int i = 0; i < args.listed; ++i) {
-    doubtful = hn::Or(doubtful, hn::Not(hn::IsFinite(lists[0].scores[i])));
-    doubtful = hn::Or(doubtful, hn::Not(hn::IsFinite(lists[1].scores[i])));
     const int j = kListed / (i + 1);
     if (j >= args.listed) continue;
-    const VS left_out = hn::Add(lists[0].scores[i], lists[1].scores[j]);
-    doubtful = hn::Or(doubtful, hn::Ge(left_out, least));
+    const VS left_out = packing.Pack(hn::Add(lists[0].scores[i], lists[1].scores[j]), 0);
+    *doubtful = hn::Or(*doubtful, hn::Or(packing.Alike(left_out, last), hn::Gt(left_out, last)));
   }
-  return doubtful;
-}
-
-void SortAlone(const PairPicksArgs& args, const Lists* lists, int lane, float* sums, int64_t* ids) {
-  float values[2 * kListed];
-  int32_t keys[2 * kListed];
-  HWY_ALIGN float scores[kQueries];
-  HWY_ALIGN uint32_t of_lane[kQueries];
-  for (int half = 0; half < 2; ++half) {
-    for (int64_t i = 0; i < args.listed; ++i) {
-      hn::Store(lists[half].scores[i], Score(), scores);
-      hn::Store(lists[half].ids[i], Id(), of_lane);
-      values[half * args.listed + i] = scores[lane];
-      keys[half * args.listed + i] = static_cast<int32_t>(of_lane[lane]);
-    }
-  }
-  BestSums({.n = args.n, .listed = args.listed, .k = args.k, .rows = 1}, values, keys, {sums, ids});
+  return best;
 }
 
 void PicksOf(const PairPicksArgs& args, int64_t first, int count) {
-  const Lists lists[2] = {BestOfHalf(args, args.scores[0] + first, count),
-                          BestOfHalf(args, args.scores[1] + first, count)};
-  VK best[kListed];
-  BestPairs(args, lists, best);
-  HWY_ALIGN float sums[kListed][kQueries];
-  HWY_ALIGN uint32_t ids[kListed][kQueries];
-  for (int r = 0; r < kListed; ++r) {
-    hn::Store(ScoreOf(best[r]), Score(), sums[r]);
-    hn::Store(IdOf(best[r]), Id(), ids[r]);
+  MS doubtful = hn::FirstN(Score(), 0);
+  const List lists[2] = {BestOfHalf(args, args.scores[0] + first, count, &doubtful),
+                         BestOfHalf(args, args.scores[1] + first, count, &doubtful)};
+  const Packing packing(kPairs);
+  const Best best = BestPairs(args, packing, lists, &doubtful);
+  HWY_ALIGN float scores[2][kListed][kQueries];
+  HWY_ALIGN uint32_t ids[2][kListed][kQueries], pairs[kListed][kQueries];
+  for (int64_t i = 0; i < args.listed; ++i) {
+    for (int half = 0; half < 2; ++half) {
+      hn::Store(lists[half].scores[i], Score(), scores[half][i]);
+      hn::Store(lists[half].ids[i], Bits(), ids[half][i]);
+    }
   }
-  uint8_t doubtful[8] = {};
-  hn::StoreMaskBits(Score(), Doubtful(args, lists, best[args.k - 1]), doubtful);
+  for (int64_t r = 0; r < args.k; ++r) {
+    hn::Store(packing.NumberOf(best.keys[r]), Bits(), pairs[r]);
+  }
+  uint8_t alone[8] = {};
+  hn::StoreMaskBits(Score(), doubtful, alone);
   for (int lane = 0; lane < count; ++lane) {
+    if ((alone[lane / 8] >> lane % 8 & 1) != 0) {
+      PickAlone(args, first + lane);
+      continue;
+    }
     const int64_t out = (first + lane) * args.stride;
     for (int64_t r = 0; r < args.k; ++r) {
-      args.sums[out + r] = sums[r][lane];
-      args.ids[out + r] = ids[r][lane];
-    }
-    if ((doubtful[0] >> lane & 1) != 0) {
-      SortAlone(args, lists, lane, args.sums + out, args.ids + out);
+      const auto [i, j] = kPairsOfPlaces[pairs[r][lane]];
+      args.sums[out + r] = scores[0][i][lane] + scores[1][j][lane];
+      args.ids[out + r] = int64_t{ids[0][i][lane]} * args.n + ids[1][j][lane];
     }
   }
 }
@@ -259,6 +291,8 @@ void PairPicksTarget(const PairPicksArgs& args) {
   for (int64_t first = 0; first < args.queries; first += kQueries) {
     PicksOf(args, first, static_cast<int>(std::min<int64_t>(kQueries, args.queries - first)));
   }
+#else
+  for (int64_t query = 0; query < args.queries; ++query) PickAlone(args, query);
 #endif
 }
 
@@ -270,34 +304,13 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace peerage::kernels {
-namespace {
-
-// One query after the other.
-void PicksAlone(const PairPicksArgs& args) {
-  std::vector<float> row(args.n), values(2 * args.listed);
-  std::vector<int32_t> ids(2 * args.listed);
-  for (int64_t q = 0; q < args.queries; ++q) {
-    for (int half = 0; half < 2; ++half) {
-      for (int64_t i = 0; i < args.n; ++i) row[i] = args.scores[half][i * args.queries + q];
-      BestOf({row.data(), args.n, args.listed},
-             {values.data() + half * args.listed, ids.data() + half * args.listed});
-    }
-    BestSums({.n = args.n, .listed = args.listed, .k = args.k, .rows = 1}, values.data(),
-             ids.data(), {args.sums + q * args.stride, args.ids + q * args.stride});
-  }
-}
-
-}  // namespace
 
 HWY_EXPORT(PairPicksTarget);
 HWY_EXPORT(AreFastTarget);
 
 bool PairPicksAreFast() { return HWY_DYNAMIC_DISPATCH(AreFastTarget)(); }
 
-void PairPicks(const PairPicksArgs& args) {
-  if (!PairPicksAreFast()) return PicksAlone(args);
-  HWY_DYNAMIC_DISPATCH(PairPicksTarget)(args);
-}
+void PairPicks(const PairPicksArgs& args) { HWY_DYNAMIC_DISPATCH(PairPicksTarget)(args); }
 
 }  // namespace peerage::kernels
 #endif

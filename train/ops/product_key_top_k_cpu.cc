@@ -130,7 +130,8 @@ void PickPairs(const at::Tensor& queries, const at::Tensor& sub_keys, int64_t li
 }
 
 bool CanPickPairs(const Shape& shape, int64_t top_k) {
-  return top_k <= kernels::kMaxPairPicks && shape.n <= 65536 && kernels::PairPicksAreFast();
+  return top_k <= kernels::kMaxPairPicks && shape.n <= kernels::kMaxPairKeys &&
+         kernels::PairPicksAreFast();
 }
 
 std::tuple<at::Tensor, at::Tensor> ProductKeyTopKForward(const at::Tensor& queries,

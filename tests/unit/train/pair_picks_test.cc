@@ -79,8 +79,9 @@ TEST(PairPicksTest, AreThoseOfEveryQueryAlone) {
   std::normal_distribution<float> normal;
   for (const auto& [n, listed, k] :
        {std::tuple{1, 1, 1}, std::tuple{5, 3, 7}, std::tuple{16, 16, 16}, std::tuple{17, 16, 16},
-        std::tuple{128, 16, 16}, std::tuple{300, 4, 16}, std::tuple{300, 16, 3}}) {
-    for (const int queries : {1, 7, 8, 9, 40}) {
+        std::tuple{128, 16, 16}, std::tuple{300, 4, 16}, std::tuple{300, 16, 3},
+        std::tuple{1024, 16, 16}}) {
+    for (const int queries : {1, 7, 15, 16, 17, 40}) {
       SCOPED_TRACE(testing::Message() << n << " " << listed << " " << k << " " << queries);
       ExpectFound(MakeScores(n, listed, k, queries, [&] { return normal(random); }));
     }
@@ -98,6 +99,20 @@ TEST(PairPicksTest, EqualSumsAreInOrderOfIds) {
   }
   // Scores that differ, and sums that do not: one half is too large to see the other.
   ExpectFound(MakeScores(64, 16, 16, 20, [&] { return 1e8f + static_cast<float>(random() % 64); }));
+}
+
+TEST(PairPicksTest, ScoresThatDifferInTheirLastBitsAreInOrder) {
+  std::mt19937 random(4);
+  for (const float scale : {1.0f, -1.0f, 1e-38f, 1e30f}) {
+    SCOPED_TRACE(scale);
+    ExpectFound(MakeScores(128, 16, 16, 40, [&] {
+      return scale * (1 + static_cast<float>(random() % 300) * 0x1p-23f);
+    }));
+  }
+  // Scores that are numbers, and sums that are not.
+  ExpectFound(MakeScores(64, 16, 16, 20, [&] {
+    return (random() % 3 == 0 ? -1 : 1) * 3e38f * static_cast<float>(random() % 1000) / 1000;
+  }));
 }
 
 TEST(PairPicksTest, WhatIsNoNumberComesLast) {
