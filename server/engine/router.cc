@@ -103,7 +103,8 @@ std::vector<uint64_t> Router::HashesOf(const Task& task) const {
   std::vector<uint64_t> hashes;
   for (int32_t block = 1; block <= kMostPrefixBlocks; ++block) {
     if (tokens.size() / block_tokens_ < static_cast<size_t>(block)) break;
-    hash = absl::HashOf(hash, tokens.subspan((block - 1) * block_tokens_, block_tokens_));
+    const auto begin = static_cast<size_t>(block - 1) * static_cast<size_t>(block_tokens_);
+    hash = absl::HashOf(hash, tokens.subspan(begin, block_tokens_));
     const bool is_power_of_two = (block & (block - 1)) == 0;
     if (is_power_of_two) hashes.push_back(hash);
   }

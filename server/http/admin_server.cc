@@ -155,8 +155,9 @@ class AdminServer::Port {
             .clock = &Clock::Real(),
             .client = std::make_unique<PlainStream>(std::move(client)),
             .max_body_bytes = kMaxBodyBytes,
-            .answer = [this](std::string request,
-                             std::shared_ptr<AnswerBuffer> answer) { Answer(request, answer); },
+            .answer = [this](
+                          const std::string& request,
+                          const std::shared_ptr<AnswerBuffer>& answer) { Answer(request, answer); },
             .buffer =
                 std::make_shared<AnswerBuffer>([on_loop] { on_loop(&AdminConnection::Send); }),
             .on_end = [this, id] { loop_->Post([this, id] { connections_.erase(id); }); }})};
