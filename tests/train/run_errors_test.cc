@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <limits>
 #include <string>
 
@@ -83,6 +84,15 @@ TEST(RunErrorsTest, ALossThatIsNoNumberLeavesTheCheckpoint) {
   run->model().Values("model.norm.weight")[0] = std::numeric_limits<float>::infinity();
   EXPECT_THAT(Message(TrainUntil(*run, -1)),
               testing::MatchesRegex("step 3: the loss is .*nan.*; the last checkpoint is "
+                                    ".*step-0000000000002\\.safetensors"));
+}
+
+TEST(RunErrorsTest, APictureThatCannotBeDrawnLeavesTheCheckpointOfItsStep) {
+  RunFixture fixture;
+  const std::unique_ptr<TrainingRun> run = fixture.OpenOrDie();
+  std::filesystem::create_directories(fixture.out() + "/training.png/in the way");
+  EXPECT_THAT(Message(TrainUntil(*run, -1)),
+              testing::MatchesRegex("after step 2: .*training\\.png.*; the last checkpoint is "
                                     ".*step-0000000000002\\.safetensors"));
 }
 

@@ -11,6 +11,7 @@ import pathlib
 import random
 import re
 import resource
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -89,6 +90,15 @@ checkpoint_every = {every}
         return [(line["step"], line["loss"]) for line in map(json.loads, lines)]
 
 
+def put_infinity(path, name):
+    """In the place of the first number of a tensor in f32 of a safetensors file."""
+    with open(path, "r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        file.seek(8 + length + header[name]["data_offsets"][0])
+        file.write(struct.pack("<f", float("inf")))
+
+
 class KilledRunTest(unittest.TestCase):
     def test_goes_on_with_the_same_bits_wherever_it_is_killed(self):
         seed = int(os.environ.get("PEERAGE_KILL_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -125,11 +135,28 @@ class BrokenRunTest(unittest.TestCase):
         full = stopped.finish(preexec_fn=fill_disk, restore_signals=False)
 
         line = self.only_line(full, 1)
-        self.assertIn("File too large", line)
+        step = int(before[0].removeprefix("step-").removesuffix(".safetensors")) + 2
+        self.assertRegex(line, f"^peerage-train: after step {step}: .*File too large")
         self.assertIn(f"the last checkpoint is {stopped.out}/checkpoints/{before[0]}", line)
         self.assertEqual(stopped.states()[-1:], before)
         self.assertEqual(stopped.finish().returncode, 0)
         self.assertTrue(stopped.weights() == whole.weights(), "other bits")
+
+    def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(self):
+        run = Run(self, steps=100, every=2)
+        self.assertEqual(run.kill_at(3), -9)
+        state = run.states()[-1:] or self.fail("no checkpoint")
+        path = run.out / "checkpoints" / state[0]
+        put_infinity(path, "model.norm.weight")
+        before = path.read_bytes()
+
+        line = self.only_line(run.finish(), 1)
+
+        step = int(state[0].removeprefix("step-").removesuffix(".safetensors")) + 1
+        self.assertEqual(line, f"peerage-train: step {step}: the loss is nan and its gradient's norm "
+                         f"nan; the last checkpoint is {path}")
+        self.assertEqual(run.states()[-1:], state)
+        self.assertTrue(path.read_bytes() == before, "other bytes")
 
     def test_a_text_that_is_not_there(self):
         run = Run(self)

@@ -70,6 +70,21 @@ INSTANTIATE_TEST_SUITE_P(All, TrainingResumeBitsTest,
                          testing::Values("rows = \"all\"\n", "rows = \"picked\"\n",
                                          "rows = \"picked\"\nvariance = \"row\"\n"));
 
+TEST(TrainingResumeTest, IsStoppedWhileItReadsHeldOutTextAtItsEnd) {
+  RunFixture whole(kModel), fixture(kModel);
+  ASSERT_TRUE(TrainUntil(*whole.OpenOrDie(), -1).ok());
+  fixture["data"] = "held_out = [\"tests/golden/texts/code_cpp.txt\"]\n" + fixture["data"];
+
+  const absl::Status stopped = TrainUntil(*fixture.OpenOrDie(), 6);
+
+  EXPECT_EQ(stopped.code(), absl::StatusCode::kCancelled) << stopped;
+  EXPECT_EQ(stopped.message(), "stopped after step 6; --resume goes on from there");
+  EXPECT_THAT(BytesOf(fixture.out() + "/training.jsonl"), testing::Not(HasSubstr("held_out")));
+  ASSERT_TRUE(TrainUntil(*fixture.OpenOrDie(/*resume=*/true), -1).ok());
+  EXPECT_THAT(BytesOf(fixture.out() + "/training.jsonl"), HasSubstr("held_out"));
+  EXPECT_EQ(Weights(fixture), Weights(whole));
+}
+
 TEST(TrainingResumeTest, GoesOnFromTheLastCheckpointWhenItWasKilled) {
   RunFixture whole(kModel), fixture(kModel);
   ASSERT_TRUE(TrainUntil(*whole.OpenOrDie(), -1).ok());

@@ -22,16 +22,25 @@ class Loop {
 
   absl::Status Train() {
     ASSIGN_OR_RETURN(curve_, CurveFile::Open(run_.config().run.out, run_.steps_done()));
+    in_step_ = false;
     while (!run_.is_done()) {
       if (hooks_.stopped()) return Stop();
       const double learning_rate = run_.learning_rate();
+      in_step_ = true;
       ASSIGN_OR_RETURN(const StepFigures figures, run_.Step());
+      in_step_ = false;
       Add(figures);
       RETURN_IF_ERROR(AfterStep(learning_rate));
     }
     RETURN_IF_ERROR(Evaluate());
     RETURN_IF_ERROR(curve_->Draw());
     return run_.Finish();
+  }
+
+  // What an error came in the middle of.
+  std::string Where() const {
+    return in_step_ ? absl::StrCat("step ", run_.steps_done() + 1)
+                    : absl::StrCat("after step ", run_.steps_done());
   }
 
  private:
@@ -43,8 +52,8 @@ class Loop {
     if (run_.is_done()) return absl::OkStatus();
     if (IsDue(options.evaluate_every)) RETURN_IF_ERROR(Evaluate());
     if (!IsDue(options.checkpoint_every)) return absl::OkStatus();
-    RETURN_IF_ERROR(curve_->Draw());
-    return run_.SaveState();
+    RETURN_IF_ERROR(run_.SaveState());
+    return curve_->Draw();
   }
 
   void Add(const StepFigures& figures) {
@@ -82,10 +91,12 @@ class Loop {
   absl::Status Evaluate() {
     if (run_.config().data.held_out.empty()) return absl::OkStatus();
     const absl::Time begin = hooks_.now();
-    ASSIGN_OR_RETURN(const std::vector<HeldOutFigures> figures, run_.Evaluate());
+    const absl::StatusOr<std::vector<HeldOutFigures>> figures = run_.Evaluate(hooks_.stopped);
+    if (absl::IsCancelled(figures.status())) return Stop();
+    RETURN_IF_ERROR(figures.status());
     since_ += hooks_.now() - begin;  // the speed is that of training
-    hooks_.say(HeldOutLine(figures));
-    return curve_->Add(HeldOutJson(run_.steps_done(), figures));
+    hooks_.say(HeldOutLine(*figures));
+    return curve_->Add(HeldOutJson(run_.steps_done(), *figures));
   }
 
   absl::Status Stop() {
@@ -100,18 +111,20 @@ class Loop {
   absl::Time since_;      // when the steps that are not reported yet began
   int64_t steps_ = 0;     // that are not reported yet
   StepFigures sum_ = {};  // over them
+  bool in_step_ = true;   // or before the first one
 };
 
 }  // namespace
 
 absl::Status Train(TrainingRun& run, const TrainHooks& hooks) {
-  const absl::Status status = Loop(run, hooks).Train();
+  Loop loop(run, hooks);
+  const absl::Status status = loop.Train();
   if (status.ok() || absl::IsCancelled(status)) return status;
   const std::string& out = run.config().run.out;
   const absl::StatusOr<std::optional<std::string>> state = NewestState(out);
   const bool any = state.ok() && state->has_value();
   return absl::Status(status.code(),
-                      absl::StrCat("step ", run.steps_done() + 1, ": ", status.message(),
+                      absl::StrCat(loop.Where(), ": ", status.message(),
                                    any ? absl::StrCat("; the last checkpoint is ", **state)
                                        : "; there is no checkpoint yet"));
 }

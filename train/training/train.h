@@ -13,7 +13,8 @@ namespace peerage::train {
 struct TrainHooks {
   std::function<absl::Time()> now = absl::Now;
   std::function<void(const std::string& line)> say;
-  // Asked between steps: the run saves its state and ends, CANCELLED.
+  // Asked between steps and between held-out sequences: the run saves its state and ends,
+  // CANCELLED. It goes on without the figures that were not whole, but for those at its end.
   std::function<bool()> stopped = [] { return false; };
 };
 

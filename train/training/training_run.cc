@@ -154,13 +154,15 @@ absl::StatusOr<StepFigures> TrainingRun::Step() {
   return model_->Update(ScheduleFactor(config_.schedule, steps_done()));
 }
 
-absl::StatusOr<std::vector<HeldOutFigures>> TrainingRun::Evaluate() {
+absl::StatusOr<std::vector<HeldOutFigures>> TrainingRun::Evaluate(
+    const std::function<bool()>& stopped) {
   std::vector<HeldOutFigures> figures;
   for (size_t i = 0; i < held_out_.size(); ++i) {
     const PackedText& text = held_out_[i];
     const int64_t wanted = std::min<int64_t>(config_.data.held_out_sequences, text.sequences());
     HeldOutFigures& file = figures.emplace_back(HeldOutFigures{.file = config_.data.held_out[i]});
     for (int64_t s = 0; s < wanted; ++s) {
+      if (stopped()) return absl::CancelledError("stopped while held-out text was read");
       const absl::Span<const TokenId> tokens = text.Sequence(s * text.sequences() / wanted);
       ASSIGN_OR_RETURN(const std::vector<float> values,
                        model_->LogProbabilities({.sequences = 1,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -40,7 +41,10 @@ class TrainingRun {
 
   absl::StatusOr<StepFigures> Step();
 
-  absl::StatusOr<std::vector<HeldOutFigures>> Evaluate();
+  // Asks `stopped` before every sequence, and is CANCELLED then.
+  absl::StatusOr<std::vector<HeldOutFigures>> Evaluate(const std::function<bool()>& stopped = [] {
+    return false;
+  });
   absl::Status SaveState();
   // The model's directory; afterwards there are no checkpoints any more.
   absl::Status Finish();
