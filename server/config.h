@@ -27,7 +27,7 @@ struct ServerConfig {
   int workers = 1;                        // on the CPU; else one a device
   int threads = 0;                        // default: the CPUs of the affinity mask
   std::string weights_dtype = "auto";     // "auto", "f32", "bf16", "q8_0" or "q4_1"
-  std::string expert_dtype = "auto";      // "auto", "f32", "bf16", "int8" or "int4"
+  std::string expert_dtype = "auto";      // "auto", "f32", "bf16", "int8", "int4" or "fp8"
   std::string activation_dtype = "auto";  // "auto", "bf16" or "f32"
   std::string kv_dtype = "auto";          // "auto", "bf16" or "f32"
   bool cuda_batch_invariant = false;

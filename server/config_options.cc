@@ -208,8 +208,8 @@ constexpr ConfigOption kOptions[] = {
      },
      [](const ServerConfig& config) { return QuoteToml(config.weights_dtype); }},
     {"expert-dtype", "TYPE",
-     "Tables of PEER and PKM: auto, f32, bf16, int8 or int4; auto follows an explicit f32 or bf16 "
-     "of --weights-dtype, else the file",
+     "Tables of PEER and PKM: auto, f32, bf16, int8, int4 or fp8 (e4m3); auto follows an explicit "
+     "f32 or bf16 of --weights-dtype, else the file",
      "auto",
      [](absl::string_view value, ServerConfig* config) {
        return SetOneOf(value, kExpertDtypes, &config->expert_dtype);

@@ -17,11 +17,10 @@ inline constexpr Choice<nn::WeightsDtype> kWeightsDtypes[] = {{"auto", nn::Weigh
                                                               {"bf16", nn::WeightsDtype::kBF16},
                                                               {"q8_0", nn::WeightsDtype::kQ8_0},
                                                               {"q4_1", nn::WeightsDtype::kQ4_1}};
-inline constexpr Choice<nn::ExpertDtype> kExpertDtypes[] = {{"auto", nn::ExpertDtype::kAuto},
-                                                            {"f32", nn::ExpertDtype::kF32},
-                                                            {"bf16", nn::ExpertDtype::kBF16},
-                                                            {"int8", nn::ExpertDtype::kInt8},
-                                                            {"int4", nn::ExpertDtype::kInt4}};
+inline constexpr Choice<nn::ExpertDtype> kExpertDtypes[] = {
+    {"auto", nn::ExpertDtype::kAuto}, {"f32", nn::ExpertDtype::kF32},
+    {"bf16", nn::ExpertDtype::kBF16}, {"int8", nn::ExpertDtype::kInt8},
+    {"int4", nn::ExpertDtype::kInt4}, {"fp8", nn::ExpertDtype::kFp8}};
 
 // What --activation-dtype and --kv-dtype may be.
 inline constexpr Choice<nn::ActivationDtype> kActivationDtypes[] = {

@@ -125,7 +125,7 @@ class LayerBench {
 
  private:
   static nn::ExpertDtype DtypeOf(const std::string& name) {
-    const std::vector<std::string> names = {"auto", "f32", "bf16", "int8", "int4"};
+    const std::vector<std::string> names = {"auto", "f32", "bf16", "int8", "int4", "fp8"};
     return static_cast<nn::ExpertDtype>(std::find(names.begin(), names.end(), name) -
                                         names.begin());
   }
@@ -191,7 +191,7 @@ int main(int argc, char** argv) {
   app.add_option("--log2-experts", options.log2_experts, "Even numbers")->delimiter(',');
   app.add_option("--dtypes", options.dtypes)
       ->delimiter(',')
-      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}));
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4", "fp8"}));
   app.add_option("--tokens", options.tokens, "At most 512 each")->delimiter(',');
   app.add_option("--target", options.target)->check(CLI::IsMember({"AVX2", "AVX3"}));
   app.add_option("--threads", options.threads)->check(CLI::PositiveNumber);

@@ -180,6 +180,7 @@ void RegisterAll() {
   constexpr std::pair<const char*, ExpertFormat> kFormats[] = {{"f32", ExpertFormat::kF32},
                                                                {"bf16", ExpertFormat::kBF16},
                                                                {"int8", ExpertFormat::kInt8},
+                                                               {"fp8", ExpertFormat::kFp8},
                                                                {"int4", ExpertFormat::kInt4}};
   for (const auto& [format_name, format] : kFormats) {
     benchmark::RegisterBenchmark((std::string("pack/") + format_name).c_str(), Pack, format);

@@ -1,6 +1,6 @@
-// Dot products of a token with vectors of experts. f32 and bf16: 16 partial sums (element i belongs
-// to sum i % 16). int8 and int4: the token is rounded to 16 bits, and the products of a segment of
-// a record are summed exactly, as integers, in 16 lanes; then lanes meet their scales.
+// Dot products of a token with vectors of experts. f32, bf16 and fp8: 16 partial sums (element i
+// belongs to sum i % 16). int8 and int4: the token is rounded to 16 bits, and the products of a
+// segment of a record are summed exactly, as integers, in 16 lanes; then lanes meet their scales.
 // Included once per instruction set, after hwy/highway.h (hence the unusual guard).
 #if defined(PEERAGE_MODEL_KERNELS_EXPERT_DOTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PEERAGE_MODEL_KERNELS_EXPERT_DOTS_INL_H_
@@ -13,7 +13,6 @@
 #include <cstring>
 #include <limits>
 
-#include "base/little_endian.h"
 #include "hwy/highway.h"
 #include "model/kernels/expert_lines-inl.h"
 
@@ -24,7 +23,7 @@ namespace HWY_NAMESPACE {
 // A token's activations as the dots of a format read them. A token with a NaN or an infinity is NaN
 // altogether, so that no rounding or activation function hides it.
 struct Token {
-  // f32 and bf16: [lines][elements of a line], zeros behind the width.
+  // f32, bf16 and fp8: [lines][elements of a line], zeros behind the width.
   float* x;
   // int8 and int4: x = scale * q, |q| <= kLargestQuant. For each 64 elements two lines of words:
   // with VNNI the high bytes and the low bytes of q (both signed, q = 256 high + low; byte b of
@@ -239,7 +238,12 @@ HWY_INLINE void FloatDots(const ExpertRecordLayout& layout, const Token& token,
       }
     }
   }
-  PEERAGE_UNROLL for (int i = 0; i < N; ++i) out[i] = AddLanes(sum[i]);
+  PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
+    out[i] = AddLanes(sum[i]);
+    if constexpr (HasVectorScale(kFormat)) {
+      out[i] *= LoadVectorScale(streams.records[i], streams.vector);
+    }
+  }
 }
 
 template <ExpertFormat kFormat, int N>
@@ -288,8 +292,8 @@ HWY_INLINE void IntegerDots(const ExpertRecordLayout& layout, const Token& token
   }
   PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
     out[i] = AddLanes(total[i]) * token.scale;
-    if constexpr (kFormat == ExpertFormat::kInt8) {
-      out[i] *= LoadLittleEndian<float>(streams.records[i] + streams.vector * sizeof(float));
+    if constexpr (HasVectorScale(kFormat)) {
+      out[i] *= LoadVectorScale(streams.records[i], streams.vector);
     }
   }
 }

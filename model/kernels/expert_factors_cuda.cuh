@@ -95,7 +95,7 @@ __device__ void StageX(const ExpertKernelArgs& args, float4* x, ExpertBlock& blo
   if (threadIdx.x % 32 == 0) block.not_finite[threadIdx.x / 32] = any;
 }
 
-// x . vector for each, without the scale of int8; a warp's.
+// x . vector for each, without VectorScale; a warp's.
 template <ExpertFormat kFormat>
 __device__ __forceinline__ void Multiply(const RecordGeometry& geometry, const float4* x,
                                          const ExpertVector (&vectors)[kStreams],

@@ -7,6 +7,7 @@
 #define PEERAGE_MODEL_KERNELS_EXPERT_LINES_INL_H_
 #endif
 
+#include "base/little_endian.h"
 #include "hwy/highway.h"
 #include "model/kernels/expert_record.h"
 #include "model/kernels/vector_math-inl.h"
@@ -87,6 +88,16 @@ HWY_INLINE VF ByteToFloat(VU bytes) {
   return hn::ConvertTo(DF(), hn::BitCast(DI(), top));
 }
 
+// Byte kByte of each word as e4m3 (F32FromE4M3).
+template <int kByte>
+HWY_INLINE VF E4m3ToFloat(VU words) {
+  const DU du;
+  const VU top = hn::ShiftLeft<24 - 8 * kByte>(words);
+  const VU sign = hn::And(top, hn::Set(du, 0x80000000));
+  const VU magnitude = hn::And(hn::ShiftRight<4>(top), hn::Set(du, 0x07f00000));
+  return hn::Mul(hn::BitCast(DF(), hn::Or(sign, magnitude)), hn::Set(DF(), 0x1p120f));
+}
+
 // A line's elements are slices of 16; those of an integer format come out times kSliceUnit.
 template <ExpertFormat kFormat>
 constexpr int kSlices = ElementsPerLine(kFormat) / kWordsPerLine;
@@ -101,6 +112,11 @@ HWY_INLINE void Expand(VU words, VF* slices) {
   } else if constexpr (kFormat == ExpertFormat::kBF16) {
     slices[0] = hn::BitCast(df, hn::ShiftLeft<16>(words));
     slices[1] = hn::BitCast(df, hn::And(words, hn::Set(DU(), 0xffff0000)));
+  } else if constexpr (kFormat == ExpertFormat::kFp8) {
+    slices[0] = E4m3ToFloat<0>(words);
+    slices[1] = E4m3ToFloat<1>(words);
+    slices[2] = E4m3ToFloat<2>(words);
+    slices[3] = E4m3ToFloat<3>(words);
   } else {
     VU bytes[kByteWords<kFormat>];
     SplitIntoBytes<kFormat>(words, bytes);
@@ -111,6 +127,11 @@ HWY_INLINE void Expand(VU words, VF* slices) {
       slices[4 * i + 3] = ByteToFloat<3>(bytes[i]);
     }
   }
+}
+
+// The scale of a vector, of formats that HasVectorScale.
+HWY_INLINE float LoadVectorScale(const uint8_t* record, int vector) {
+  return LoadLittleEndian<float>(record + vector * sizeof(float));
 }
 
 // The scales of a segment of int4.

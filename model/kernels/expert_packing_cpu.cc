@@ -105,6 +105,42 @@ void PackInt8(const Job& job) {
   }
 }
 
+// The bits of e4m3 that are nearest, ties to even, of at most 448 but for a rounding.
+HWY_INLINE VU E4m3Bits(VF x) {
+  const DF df;
+  const DU du;
+  const VF magnitude = hn::Abs(x);
+  const VU bits = hn::BitCast(du, magnitude);
+  const VU sign = hn::ShiftLeft<7>(hn::ShiftRight<31>(hn::BitCast(du, x)));
+  const VU odd = hn::And(hn::ShiftRight<20>(bits), hn::Set(du, 1));
+  const VU rounded = hn::ShiftRight<20>(hn::Add(hn::Add(bits, hn::Set(du, 0x7ffff)), odd));
+  const VU normal = hn::Sub(rounded, hn::Set(du, (127 - 7) << 3));
+  const VU subnormal = hn::BitCast(du, hn::NearestInt(hn::Mul(magnitude, hn::Set(df, 0x1p9f))));
+  const auto is_small = hn::RebindMask(du, hn::Lt(magnitude, hn::Set(df, 0x1p-6f)));
+  return hn::Or(sign, hn::IfThenElse(is_small, subnormal, normal));
+}
+
+void PackFp8(const Job& job) {
+  const DU du;
+  constexpr float kLargest = 448;
+  const float largest = LargestMagnitude(job);
+  const bool finite = largest <= std::numeric_limits<float>::max();
+  const bool scaled = finite && largest > kLeastScaled;
+  const float scale = scaled ? largest / kLargest : finite ? 0 : kNaN;
+  std::memcpy(job.record + job.vector * sizeof scale, &scale, sizeof scale);
+  const VF inverse = hn::Set(DF(), scaled ? kLargest / largest : 0);
+  for (int l = 0; l < job.layout.lines; ++l) {
+    for (int lane = 0; lane < kWordsPerLine; lane += kLanes) {
+      VU words = hn::Zero(du);
+      for (int slice = 0; slice < 4 && finite; ++slice) {
+        const VF x = job.LoadX((l * 4 + slice) * kWordsPerLine + lane);
+        words = hn::Or(words, hn::ShiftLeftSame(E4m3Bits(hn::Mul(x, inverse)), 8 * slice));
+      }
+      StoreWords(words, job.line(l), lane);
+    }
+  }
+}
+
 // The nearest of -8..7. Adding 1.5 * 2^23 leaves the integer in the low bits.
 HWY_INLINE VF RoundToInt4(VF x) {
   const VF magic = hn::Set(DF(), 12582912.0f);
@@ -202,6 +238,9 @@ void PackExpertsTarget(const PackExpertsArgs& args, uint8_t* records) {
         break;
       case ExpertFormat::kInt4:
         PackInt4(job);
+        break;
+      case ExpertFormat::kFp8:
+        PackFp8(job);
         break;
     }
     job.x += job.width;

@@ -3,6 +3,8 @@
 // second ones 16 elements further, and so on: a slice is four neighbours.
 #pragma once
 
+#include <cuda_fp16.h>
+
 #include "model/kernels/device_cuda.cuh"
 #include "model/kernels/expert_record.h"
 
@@ -41,12 +43,19 @@ __device__ __forceinline__ float UnsignedByte(uint32_t word, int index, float bi
   return __uint_as_float(__byte_perm(word, 0x4b000000, 0x7440 | index)) - (0x1p23f + bias);
 }
 
+// Two e4m3 in the upper bytes of the halves of a word, as f16 that are 2^8 times smaller: the bias
+// of the exponent is 15, not 7.
+__device__ __forceinline__ uint32_t HalvesOfE4m3(uint32_t bytes) {
+  return (bytes & 0x80008000) | (bytes & 0x7f007f00) >> 1;
+}
+
 template <ExpertFormat kFormat>
 struct ExpertPiece {
   static constexpr int kLineElements = ElementsPerLine(kFormat);
   static constexpr int kSlices = kLineElements / kWordsPerLine;
   static constexpr int kSegmentPieces = kPiecesPerLine * LinesPerSegment(kFormat);
   static constexpr bool kScaled = kFormat == ExpertFormat::kInt4;  // each word on its own
+  static constexpr bool kVectorScaled = HasVectorScale(kFormat);   // all of a vector alike
 
   uint4 words = {};
   uint4 scales = {};  // of two segments: in the low and in the high halves
@@ -71,7 +80,7 @@ struct ExpertPiece {
     }
   }
 
-  // Elements of integer formats are without their scale.
+  // Elements of integer formats are without their scale, those of fp8 without VectorScale.
   __device__ __forceinline__ float4 Slice(int slice) const {
     return make_float4(Value(words.x, slice), Value(words.y, slice), Value(words.z, slice),
                        Value(words.w, slice));
@@ -95,16 +104,21 @@ struct ExpertPiece {
     if constexpr (kFormat == ExpertFormat::kInt8) {
       return UnsignedByte(word ^ 0x80808080, slice, 128);
     }
+    if constexpr (kFormat == ExpertFormat::kFp8) {
+      const uint32_t pair = HalvesOfE4m3(__byte_perm(word, 0, slice < 2 ? 0x1404 : 0x3424));
+      return __half2float(__ushort_as_half(slice % 2 == 0 ? pair : pair >> 16));
+    }
     const uint32_t nibbles = (word ^ 0x88888888) >> slice / 4 * 4 & 0x0f0f0f0f;
     return UnsignedByte(nibbles, slice % 4, 8);
   }
 };
 
-// The factor that all elements of an int8 vector share; 1 in other formats.
+// The factor that all elements of a vector share.
 template <ExpertFormat kFormat>
 __device__ __forceinline__ float VectorScale(const ExpertVector& vector) {
-  if constexpr (kFormat != ExpertFormat::kInt8) return 1;
-  return reinterpret_cast<const float*>(vector.record)[vector.index];
+  if constexpr (!ExpertPiece<kFormat>::kVectorScaled) return 1;
+  const float scale = reinterpret_cast<const float*>(vector.record)[vector.index];
+  return kFormat == ExpertFormat::kFp8 ? 0x1p8f * scale : scale;
 }
 
 }  // namespace peerage::kernels::cuda

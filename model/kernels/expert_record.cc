@@ -21,7 +21,7 @@ float UnpackInt4(const uint8_t* record, size_t scales, uint32_t word, int slice)
 ExpertRecordLayout::ExpertRecordLayout(const ExpertTable& table)
     : lines(CeilDiv(table.width, ElementsPerLine(table.format))),
       segments(CeilDiv(lines, LinesPerSegment(table.format))),
-      header_bytes(table.format == ExpertFormat::kInt8 ? kLineBytes
+      header_bytes(HasVectorScale(table.format) ? kLineBytes
                    : table.format == ExpertFormat::kInt4
                        ? CeilDiv(table.vectors() * segments, 2) * kLineBytes
                        : 0) {}
@@ -48,6 +48,10 @@ void UnpackExpert(const ExpertTable& table, int64_t expert, int vector, float* o
         break;
       case ExpertFormat::kInt8:
         out[i] = static_cast<float>(static_cast<int8_t>(word >> (8 * slice))) *
+                 LoadLittleEndian<float>(record + 4 * vector);
+        break;
+      case ExpertFormat::kFp8:
+        out[i] = F32FromE4M3(static_cast<uint8_t>(word >> (8 * slice))) *
                  LoadLittleEndian<float>(record + 4 * vector);
         break;
       case ExpertFormat::kInt4: {

@@ -3,17 +3,20 @@
 //   [header: scales | vector 0 | vector 1 ...]   in lines of 64 bytes
 //
 // A line is 16 words of 32 bits, and word l holds elements l, 16 + l, 32 + l ... of the line (1
-// f32, 2 bf16, 4 int8 or 8 int4), so that shifts alone bring 16 elements that lie side by side into
-// 16 lanes. Element 16 s + l of an int4 line is the low nibble of byte s of word l, or the high
-// nibble of byte s - 4. Elements beyond the width are zeros.
+// f32, 2 bf16, 4 int8, 4 fp8 or 8 int4), so that shifts alone bring 16 elements that lie side by
+// side into 16 lanes. Element 16 s + l of an int4 line is the low nibble of byte s of word l, or
+// the high nibble of byte s - 4. Elements beyond the width are zeros.
 //
-// int8: element = byte * scale; the header is one line with an f32 scale for each vector.
+// int8: element = byte * scale; the header is one line with an f32 scale for each vector. fp8: as
+// int8, a byte being the sign, 4 bits of exponent and 3 of mantissa; none is 0x7f or 0xff, the NaNs
+// of e4m3.
 // int4: element = nibble * scale; within a segment of 512 elements word l of every line shares a
 // scale, that is, 32 elements that lie 16 apart: one scale a lane. The header holds 16 bf16 scales
 // for each segment of each vector, two segments a line: those of segment 2 i are the low halves of
 // line i's words, those of 2 i + 1 the high halves (as in a line of bf16).
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -32,6 +35,7 @@ constexpr int ElementsPerLine(ExpertFormat format) {
     case ExpertFormat::kBF16:
       return 2 * kWordsPerLine;
     case ExpertFormat::kInt8:
+    case ExpertFormat::kFp8:
       return 4 * kWordsPerLine;
     case ExpertFormat::kInt4:
       return 8 * kWordsPerLine;
@@ -41,6 +45,20 @@ constexpr int ElementsPerLine(ExpertFormat format) {
 
 constexpr bool IsInteger(ExpertFormat format) {
   return format == ExpertFormat::kInt8 || format == ExpertFormat::kInt4;
+}
+
+// Exact, but for the two NaNs of the format, which come out as 480. Multiplying by 2^120 moves the
+// exponent from e4m3's bias (7) to f32's (127), and makes subnormals normal.
+constexpr float F32FromE4M3(uint8_t bits) {
+  const uint32_t sign = (bits & 0x80u) << 24;
+  const uint32_t magnitude = (bits & 0x7fu) << 20;
+  return std::bit_cast<float>(sign |
+                              std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p120f));
+}
+
+// One f32 in the record's header for each vector.
+constexpr bool HasVectorScale(ExpertFormat format) {
+  return format == ExpertFormat::kInt8 || format == ExpertFormat::kFp8;
 }
 
 // Lines whose integer products are summed exactly before they meet a scale: a segment of int4; as

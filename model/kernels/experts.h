@@ -8,9 +8,9 @@
 // memory (expert_record.h). Sums run in a fixed order: picks in order within a head, then heads in
 // order, so a token's bits do not depend on batch, threads or instruction set. An expert's scalar
 // does not depend on the experts beside it, nor a column of y on the others: tables can be divided
-// by expert and by column of the last vector (docs/adr/0008). Columns of integer formats are cut
-// from packed records, since scales belong to the whole vector (int8) or to elements that share a
-// segment of 512 (int4).
+// by expert and by column of the last vector (docs/adr/0008). Columns of formats with scales are
+// cut from packed records, since scales belong to the whole vector (int8, fp8) or to elements that
+// share a segment of 512 (int4).
 //
 // A token with a NaN or an infinity among its activations becomes NaN, in every format, unless the
 // experts are values, which do not look at it. NaNs of weights and records spread as they do in
@@ -26,9 +26,11 @@ namespace peerage::kernels {
 
 // int8: symmetric, one f32 scale a vector; elements err by half a step (1 / 254 of the largest
 // magnitude). int4: -8..7, one bf16 scale for each group of 32 elements, chosen for the least
-// squared error. Both multiply by x rounded to 16 bits (1 / 65278 of its largest magnitude); what
-// lies below 1e-30 is taken for zero.
-enum class ExpertFormat : uint8_t { kF32, kBF16, kInt8, kInt4 };
+// squared error. Both multiply by x rounded to 16 bits (1 / 65278 of its largest magnitude). fp8:
+// e4m3 (Micikevicius et al. 2022), one f32 scale a vector, which puts the largest magnitude on 448;
+// elements err by 1 / 16 of themselves, those below 1 / 28672 of the largest by half of that step.
+// What lies below 1e-30 is taken for zero in the three.
+enum class ExpertFormat : uint8_t { kF32, kBF16, kInt8, kInt4, kFp8 };
 
 enum class ExpertKind : uint8_t {
   kNeuron,       // vectors: down, up
@@ -52,8 +54,8 @@ struct ExpertTable {
 
 // Writes one vector (an index in the order of ExpertKind) of experts [first, first + count) into
 // `records`, which is zeroed before the first call. `rows`: f32 [count][width]. bf16 rounds to
-// nearest even. A NaN or an infinity makes its vector (int8) or group (int4) NaN. Threads may pack
-// different experts at the same time.
+// nearest even. A NaN or an infinity makes its vector (int8, fp8) or group (int4) NaN. Threads may
+// pack different experts at the same time.
 struct PackExpertsArgs {
   ExpertTable shape;
   int vector = 0;

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/little_endian.h"
 #include "model/experts/expert_usage.h"
 #include "model/kernels/expert_record.h"
 #include "model/kernels/experts.h"
@@ -42,9 +41,7 @@ HWY_INLINE void AddVectors(const ExpertRecordLayout& layout, const VectorStreams
     PEERAGE_UNROLL for (int i = 0; i < N; ++i) {
       const uint8_t* record = streams.records[i];
       float unit = c[i];
-      if constexpr (kFormat == ExpertFormat::kInt8) {
-        unit *= LoadLittleEndian<float>(record + streams.vector * sizeof(float));
-      }
+      if constexpr (HasVectorScale(kFormat)) unit *= LoadVectorScale(record, streams.vector);
       if constexpr (IsInteger(kFormat)) unit *= 1 / kSliceUnit<kFormat>;
       PEERAGE_UNROLL for (int v = 0; v < (kLaneScales ? kVectors : 1); ++v) {
         factor[i][v] = hn::Set(df, unit);
@@ -248,6 +245,8 @@ void AddExpertsTarget(const ExpertArgs& args, int first, int end, uint8_t* scrat
       return AddExpertsOf<ExpertFormat::kInt8>(args, first, end, scratch);
     case ExpertFormat::kInt4:
       return AddExpertsOf<ExpertFormat::kInt4>(args, first, end, scratch);
+    case ExpertFormat::kFp8:
+      return AddExpertsOf<ExpertFormat::kFp8>(args, first, end, scratch);
   }
 }
 
@@ -262,6 +261,8 @@ void ExpertHeadsTarget(const ExpertArgs& args, const HeadArgs& which, float* sum
       return ExpertHeadsOf<ExpertFormat::kInt8>(args, which, sums, scratch);
     case ExpertFormat::kInt4:
       return ExpertHeadsOf<ExpertFormat::kInt4>(args, which, sums, scratch);
+    case ExpertFormat::kFp8:
+      return ExpertHeadsOf<ExpertFormat::kFp8>(args, which, sums, scratch);
   }
 }
 

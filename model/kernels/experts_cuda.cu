@@ -170,6 +170,8 @@ cudaError_t RunExperts(const ExpertArgs& args, cudaStream_t stream) {
       return Launch<ExpertFormat::kInt8>(kernel, stream);
     case ExpertFormat::kInt4:
       return Launch<ExpertFormat::kInt4>(kernel, stream);
+    case ExpertFormat::kFp8:
+      return Launch<ExpertFormat::kFp8>(kernel, stream);
   }
   return cudaErrorInvalidValue;
 }

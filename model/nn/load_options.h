@@ -15,7 +15,7 @@ enum class WeightsDtype { kAuto, kF32, kBF16, kQ8_0, kQ4_1 };
 
 // `--expert-dtype`: how tables of experts and values are held. kAuto follows an explicit f32 or
 // bf16 of WeightsDtype, else what is stored.
-enum class ExpertDtype { kAuto, kF32, kBF16, kInt8, kInt4 };
+enum class ExpertDtype { kAuto, kF32, kBF16, kInt8, kInt4, kFp8 };
 
 // `--activation-dtype` and `--kv-dtype`: as what a CUDA device holds what layers read, and keys and
 // values. kAuto is bf16. The CPU has f32.

@@ -62,6 +62,7 @@ constexpr TestedModel kModels[] = {
     {"dense", SmolLm2},
     {"peer_f32", PeerSmall, nn::WeightsDtype::kAuto, nn::ExpertDtype::kF32},
     {"peer_int8", PeerSmall, nn::WeightsDtype::kAuto, nn::ExpertDtype::kInt8},
+    {"peer_fp8", PeerSmall, nn::WeightsDtype::kAuto, nn::ExpertDtype::kFp8},
     {"mixture", UpcycledSmolLm2, nn::WeightsDtype::kQ8_0}};
 
 std::unique_ptr<Tokenizer> LoadTokenizer(const std::string& path) {

@@ -101,6 +101,7 @@ TEST(PeerModelTest, SmallerTablesCostLittlePerplexity) {
   for (const auto& [dtype, name, highest] : {TableQuality{nn::ExpertDtype::kF32, "f32", 1.0001},
                                              TableQuality{nn::ExpertDtype::kBF16, "bf16", 1.0002},
                                              TableQuality{nn::ExpertDtype::kInt8, "int8", 1.0003},
+                                             TableQuality{nn::ExpertDtype::kFp8, "fp8", 1.001},
                                              TableQuality{nn::ExpertDtype::kInt4, "int4", 1.001}}) {
     const double ratio = Perplexity(*Load(dtype)) / GoldenPerplexity();
 

@@ -17,7 +17,8 @@ constexpr Choice<WeightFormat> kWeightFormats[] = {{"f32", WeightFormat::kF32},
 constexpr Choice<ExpertFormat> kExpertFormats[] = {{"f32", ExpertFormat::kF32},
                                                    {"bf16", ExpertFormat::kBF16},
                                                    {"int8", ExpertFormat::kInt8},
-                                                   {"int4", ExpertFormat::kInt4}};
+                                                   {"int4", ExpertFormat::kInt4},
+                                                   {"fp8", ExpertFormat::kFp8}};
 
 bool IsEmbeddingOrHead(const TensorInfo& tensor) {
   return tensor.name == "model.embed_tokens.weight" || tensor.name == "lm_head.weight";
@@ -63,6 +64,8 @@ kernels::ExpertFormat TableFormat(TensorType stored, ExpertDtype dtype, WeightsD
       return ExpertFormat::kInt8;
     case ExpertDtype::kInt4:
       return ExpertFormat::kInt4;
+    case ExpertDtype::kFp8:
+      return ExpertFormat::kFp8;
     case ExpertDtype::kAuto:
       break;
   }

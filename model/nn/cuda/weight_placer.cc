@@ -27,6 +27,8 @@ absl::string_view NameOf(ExpertFormat format) {
       return "int8";
     case ExpertFormat::kInt4:
       return "int4";
+    case ExpertFormat::kFp8:
+      return "fp8";
   }
   return "f32";
 }
@@ -70,6 +72,8 @@ ExpertFormat WeightPlacer::TableFormat(TensorType stored) const {
       return ExpertFormat::kInt8;
     case ExpertDtype::kInt4:
       return ExpertFormat::kInt4;
+    case ExpertDtype::kFp8:
+      return ExpertFormat::kFp8;
     case ExpertDtype::kAuto:
       break;
   }

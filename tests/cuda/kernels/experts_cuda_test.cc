@@ -21,7 +21,7 @@ namespace peerage::kernels::cuda {
 namespace {
 
 constexpr ExpertFormat kFormats[] = {ExpertFormat::kF32, ExpertFormat::kBF16, ExpertFormat::kInt8,
-                                     ExpertFormat::kInt4};
+                                     ExpertFormat::kInt4, ExpertFormat::kFp8};
 constexpr ExpertKind kKinds[] = {ExpertKind::kNeuron, ExpertKind::kGatedNeuron, ExpertKind::kValue};
 constexpr double kUnit = 0x1p-24;
 
@@ -42,7 +42,7 @@ struct Shape {
 };
 
 std::string Describe(const Shape& s) {
-  constexpr const char* kFormatNames[] = {"f32", "bf16", "int8", "int4"};
+  constexpr const char* kFormatNames[] = {"f32", "bf16", "int8", "int4", "fp8"};
   constexpr const char* kKindNames[] = {"neuron", "gated neuron", "value"};
   return std::string(kFormatNames[static_cast<int>(s.format)]) + " " +
          kKindNames[static_cast<int>(s.kind)] + ", width " + std::to_string(s.width) + ", " +
@@ -373,11 +373,11 @@ TEST_F(ExpertsCudaTest, ReadRecordsOnceInFullSectorsWithoutBankConflicts) {
       const size_t picks = shape.picks();
       const size_t record =
           ExpertRecordLayout(layer.table).lines * kLineBytes * layer.table.vectors() * picks / 32;
-      // An int4 warp reads the scales of a piece of 512 bytes from one line; int8 has one scale a
-      // vector, which is read by every warp that needs it.
-      const size_t scales = shape.format == ExpertFormat::kInt4   ? record / 16 * 2 + record / 8
-                            : shape.format == ExpertFormat::kInt8 ? picks * 8
-                                                                  : 0;
+      // An int4 warp reads the scales of a piece of 512 bytes from one line; int8 and fp8 have one
+      // scale a vector, which is read by every warp that needs it.
+      const size_t scales = shape.format == ExpertFormat::kInt4 ? record / 16 * 2 + record / 8
+                            : HasVectorScale(shape.format)      ? picks * 8
+                                                                : 0;
       const size_t x = shape.kind == ExpertKind::kValue ? 0 : shape.heads * width * 2 / 32;
       const size_t small = picks * 24;  // ids and weights, by each warp
       EXPECT_LE(counters.load_sectors, record + scales + x + small) << Describe(shape);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "hwy/aligned_allocator.h"
+#include "model/kernels/expert_record.h"
 #include "model/kernels/float16.h"
 #include "tests/support/nan.h"
 #include "tests/support/random_values.h"
@@ -21,7 +22,7 @@ namespace peerage::kernels {
 namespace {
 
 constexpr ExpertFormat kFormats[] = {ExpertFormat::kF32, ExpertFormat::kBF16, ExpertFormat::kInt8,
-                                     ExpertFormat::kInt4};
+                                     ExpertFormat::kInt4, ExpertFormat::kFp8};
 constexpr ExpertKind kKinds[] = {ExpertKind::kNeuron, ExpertKind::kGatedNeuron, ExpertKind::kValue};
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -37,7 +38,7 @@ struct Shape {
 };
 
 std::string Describe(const Shape& s) {
-  constexpr const char* kFormatNames[] = {"f32", "bf16", "int8", "int4"};
+  constexpr const char* kFormatNames[] = {"f32", "bf16", "int8", "int4", "fp8"};
   constexpr const char* kKindNames[] = {"neuron", "gated neuron", "value"};
   return std::string(kFormatNames[static_cast<int>(s.format)]) + " " +
          kKindNames[static_cast<int>(s.kind)] + ", width " + std::to_string(s.width) + ", " +
@@ -410,6 +411,7 @@ TEST(ExpertRecordTest, IsAlignedAndNoLargerThanItsFormatNeeds) {
   EXPECT_EQ(bytes(ExpertFormat::kF32, 1024), 8192u);
   EXPECT_EQ(bytes(ExpertFormat::kBF16, 1024), 4096u);
   EXPECT_EQ(bytes(ExpertFormat::kInt8, 1024), 2048u + 64);
+  EXPECT_EQ(bytes(ExpertFormat::kFp8, 1024), 2048u + 64);
   EXPECT_EQ(bytes(ExpertFormat::kInt4, 1024), 1024u + 128);
   EXPECT_EQ(bytes(ExpertFormat::kInt4, 64), 64u + 128);
 }
@@ -440,6 +442,62 @@ TEST(ExpertRecordTest, RoundsInt8ToHalfAStep) {
       for (const float v : row) largest = std::max(largest, std::abs(v));
       for (int i = 0; i < width; ++i) {
         ASSERT_NEAR(stored[i], row[i], largest / 127 * 0.5001) << e << ", " << i;
+      }
+    }
+  }
+}
+
+// The values of e4m3, in order; its two NaNs are left out.
+std::vector<float> E4m3Values() {
+  std::vector<float> values;
+  for (int bits = 0; bits < 0x7f; ++bits) {
+    const int exponent = bits >> 3, mantissa = bits & 7;
+    const float value =
+        exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+    EXPECT_EQ(F32FromE4M3(bits), value);
+    EXPECT_EQ(F32FromE4M3(bits | 0x80), -value);
+    values.push_back(value);
+  }
+  return values;
+}
+
+// Of the largest magnitude 448: every value of the format as it is, and what lies between two of
+// them becomes the nearer one, or the one whose last bit is 0.
+TEST(ExpertRecordTest, RoundsFp8ToTheNearestValueOfE4m3) {
+  const std::vector<float> values = E4m3Values();
+  std::vector<float> row, expected;
+  for (size_t i = 0; i + 1 < values.size(); ++i) {
+    const float step = values[i + 1] - values[i], even = values[i + i % 2];
+    for (const auto& [x, rounded] : {std::pair{values[i], values[i]},
+                                     {values[i] + step * 0.4375f, values[i]},
+                                     {values[i] + step * 0.5f, even},
+                                     {values[i] + step * 0.5625f, values[i + 1]}}) {
+      row.insert(row.end(), {x, -x});
+      expected.insert(expected.end(), {rounded, -rounded});
+    }
+  }
+  row.push_back(448), expected.push_back(448);
+  for (const float scale : {1.0f, 0x1p-90f, 0x1p100f}) {
+    const int width = static_cast<int>(row.size());
+    Layer layer({.format = ExpertFormat::kFp8, .width = width, .num_experts = 2});
+    for (int i = 0; i < width; ++i) layer.rows[0][i] = row[i] * scale;
+    layer.Pack();
+    const std::vector<float> stored = layer.Unpacked(0, 0);
+    for (int i = 0; i < width; ++i) ASSERT_EQ(stored[i], expected[i] * scale) << row[i];
+  }
+}
+
+TEST(ExpertRecordTest, RoundsFp8ToASixteenthOfEachElement) {
+  for (const int width : {1, 31, 100, 1024}) {
+    const Layer layer({.format = ExpertFormat::kFp8, .width = width});
+    for (int e = 0; e < layer.shape.num_experts; ++e) {
+      const float* row = &layer.rows[0][e * width];
+      const std::vector<float> stored = layer.Unpacked(e, 0);
+      float largest = 0;
+      for (int i = 0; i < width; ++i) largest = std::max(largest, std::abs(row[i]));
+      for (int i = 0; i < width; ++i) {
+        const float subnormal = largest / 448 * 0x1p-10f;
+        ASSERT_NEAR(stored[i], row[i], std::max(std::abs(row[i]) / 16, subnormal) * 1.0001f);
       }
     }
   }
@@ -495,7 +553,7 @@ TEST(ExpertRecordTest, KeepsInt4GridsExactly) {
 }
 
 TEST(ExpertRecordTest, TurnsZerosAndDenormalsIntoZeros) {
-  for (const ExpertFormat format : {ExpertFormat::kInt8, ExpertFormat::kInt4}) {
+  for (const ExpertFormat format : {ExpertFormat::kInt8, ExpertFormat::kInt4, ExpertFormat::kFp8}) {
     for (const float value : {0.0f, 1e-40f, -1e-42f}) {
       Layer layer({.format = format, .width = 100});
       std::fill(layer.rows[0].begin(), layer.rows[0].end(), value);

@@ -229,7 +229,8 @@ TEST(OrderOfSumsTest, AnAttentionHeadDoesNotDependOnTheOthers) {
 // --- Experts ---
 
 constexpr ExpertFormat kExpertFormats[] = {ExpertFormat::kF32, ExpertFormat::kBF16,
-                                           ExpertFormat::kInt8, ExpertFormat::kInt4};
+                                           ExpertFormat::kInt8, ExpertFormat::kInt4,
+                                           ExpertFormat::kFp8};
 constexpr ExpertKind kNeurons[] = {ExpertKind::kNeuron, ExpertKind::kGatedNeuron};
 constexpr int kExperts = 40;
 constexpr int kPicks = 21;  // of a head: whole groups of picks and single ones
@@ -436,7 +437,7 @@ void CopyColumns(const Experts& from, int64_t expert, Range columns, Experts& to
     const uint32_t element = Place(format, columns.begin + i).Get(record + source.VectorOffset(0));
     Place(format, i).Set(element, shard + target.VectorOffset(0));
   }
-  if (format == ExpertFormat::kInt8) std::memcpy(shard, record, sizeof(float));
+  if (HasVectorScale(format)) std::memcpy(shard, record, sizeof(float));
   if (format != ExpertFormat::kInt4) return;
   const int first_segment = columns.begin / kInt4Segment;
   for (int segment = 0; segment < target.segments; ++segment) {

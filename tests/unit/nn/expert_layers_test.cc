@@ -52,7 +52,7 @@ TEST(ExpertLayersTest, ASequencesBitsDoNotDependOnNeighboursChunksOrThreads) {
   const MemoryCheckpoint checkpoint(MixedConfig(), 1);
   const FedSequence subject{Prompt(41, 11), {5, 3, 8}};
   for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kBF16, nn::ExpertDtype::kInt8,
-                           nn::ExpertDtype::kInt4}) {
+                           nn::ExpertDtype::kInt4, nn::ExpertDtype::kFp8}) {
     SCOPED_TRACE(static_cast<int>(dtype));
     const auto model = LoadSmall(checkpoint, {.expert_dtype = dtype, .threads = 1});
     const FeedResult alone = Feed(*model, {subject});
@@ -97,7 +97,8 @@ TEST(ExpertLayersTest, WhatIsSwitchedOffIsNotReported) {
 }
 
 TEST(ExpertLayersTest, ANaNAtRunTimeFailsItsOwnSequenceAlone) {
-  for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kInt8, nn::ExpertDtype::kInt4}) {
+  for (const auto dtype : {nn::ExpertDtype::kF32, nn::ExpertDtype::kInt8, nn::ExpertDtype::kInt4,
+                           nn::ExpertDtype::kFp8}) {
     ExpectANaNFailsItsOwnSequenceAlone(MixedConfig(), 4, {.expert_dtype = dtype, .threads = 2});
   }
 }

@@ -44,6 +44,7 @@ TEST(WeightsDtypeTest, TablesFollowTheirOwnOptionThenTheWeightsThenTheFile) {
     return Name(TableFormat(stored, dtype, weights));
   };
   EXPECT_EQ(format(TensorType::kF32, ExpertDtype::kInt4, WeightsDtype::kBF16), "int4");
+  EXPECT_EQ(format(TensorType::kF32, ExpertDtype::kFp8, WeightsDtype::kBF16), "fp8");
   EXPECT_EQ(format(TensorType::kF32, ExpertDtype::kAuto, WeightsDtype::kBF16), "bf16");
   EXPECT_EQ(format(TensorType::kBF16, ExpertDtype::kAuto, WeightsDtype::kF32), "f32");
   EXPECT_EQ(format(TensorType::kBF16, ExpertDtype::kAuto, WeightsDtype::kQ8_0), "bf16");

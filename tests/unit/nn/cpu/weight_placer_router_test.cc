@@ -115,7 +115,8 @@ TEST_F(RouterPlacerTest, TablesHoldTheVectorsOfEachExpertInTheirOrder) {
   const std::pair<ExpertDtype, double> kErrors[] = {{ExpertDtype::kAuto, 0},
                                                     {ExpertDtype::kBF16, 1.0 / 256},
                                                     {ExpertDtype::kInt8, 1.01 / 254},
-                                                    {ExpertDtype::kInt4, 1.0 / 8}};
+                                                    {ExpertDtype::kInt4, 1.0 / 8},
+                                                    {ExpertDtype::kFp8, 1.0 / 16}};
   for (const auto& [dtype, error] : kErrors) {
     const kernels::ExpertTable table = Load(
         [&](WeightPlacer& placer) {
