@@ -11,15 +11,20 @@ import growth  # noqa: E402
 HOUR, WINDOW = 3600, 12
 
 
-def series(hours, leak_mib_an_hour, seed=1):
-    """Of a server that grows to its size in the first third, breathes, is attacked, and leaks."""
+def series(hours, leak_mib_an_hour, seed=1, held=0):
+    """Of a server that grows to its size in the first third, breathes, is attacked, leaks, and holds so many
+    MiB but for some seconds every five minutes or so."""
     draw = random.Random(seed)
     samples = []
+    next_given_back = 0
     for second in range(int(hours * HOUR)):
         grown = 100 * min(1, 3 * second / (hours * HOUR))
         attacked = draw.uniform(0, 300) if second % 60 < 5 else 0
+        if second > next_given_back + 15:
+            next_given_back = second + draw.uniform(120, 480)
+        has = 0 if second >= next_given_back else held
         leaked = leak_mib_an_hour * second / HOUR
-        samples.append((second, 200 + grown + attacked + leaked + draw.uniform(0, 2)))
+        samples.append((second, 200 + grown + has + attacked + leaked + draw.uniform(0, 2)))
     return samples
 
 
@@ -36,6 +41,12 @@ class GrowthTest(unittest.TestCase):
         self.assertTrue(self.verdict(2, 0))
         self.assertTrue(self.verdict(2, -3))
         self.assertFalse(self.verdict(2, 1.5))
+
+    def test_what_is_given_back_now_and_then_is_no_growth(self):
+        for seed in range(20):
+            for leak, grows in ((0, False), (2, True)):
+                slope, most = growth.in_second_half(series(2, leak, seed, held=10), WINDOW)
+                self.assertEqual(slope > most, grows, f"seed {seed}, a leak of {leak} MiB/h: {slope:.2f}")
 
     def test_five_minutes_find_what_they_can(self):
         self.assertTrue(self.verdict(1 / 12, 0))

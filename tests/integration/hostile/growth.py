@@ -3,6 +3,7 @@
 import statistics
 
 MOST_MIB_AN_HOUR = 1.0
+WINDOWS = 4  # of the second half: in each of a long soak, memory that is not needed is given back a few times
 
 
 def of_windows(samples, seconds):
@@ -28,7 +29,9 @@ def resolvable(hours):
 
 
 def in_second_half(samples, window_seconds):
-    """(MiB an hour, and how much is too much) of the second half of the samples."""
-    half = samples[0][0] + (samples[-1][0] - samples[0][0]) / 2
-    points = of_windows([sample for sample in samples if sample[0] >= half], window_seconds)
-    return slope(points), resolvable(points[-1][0] - points[0][0])
+    """(MiB an hour, and how much is too much) of the second half of the samples, in WINDOWS windows, or in
+    fewer of `window_seconds`."""
+    half = (samples[-1][0] - samples[0][0]) / 2
+    second = [sample for sample in samples if sample[0] - samples[0][0] >= half]
+    points = of_windows(second, max(window_seconds, half / WINDOWS))[:WINDOWS]
+    return slope(points), resolvable(half / 3600)
