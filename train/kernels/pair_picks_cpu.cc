@@ -277,7 +277,7 @@ void PicksOf(const PairPicksArgs& args, int64_t first, int count) {
     for (int64_t r = 0; r < args.k; ++r) {
       const auto [i, j] = kPairsOfPlaces[pairs[r][lane]];
       args.sums[out + r] = scores[0][i][lane] + scores[1][j][lane];
-      args.ids[out + r] = int64_t{ids[0][i][lane]} * args.n + ids[1][j][lane];
+      args.ids[out + r] = static_cast<int64_t>(ids[0][i][lane]) * args.n + ids[1][j][lane];
     }
   }
 }
