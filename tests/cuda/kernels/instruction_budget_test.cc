@@ -96,6 +96,7 @@ class InstructionBudgetTest : public CudaTest {
     }
   }
 
+  struct Selection;
   void MeasureSelection();
   void MeasureControl(const std::string& shape, bool asks);
   void MeasureExperts();
@@ -110,58 +111,57 @@ class InstructionBudgetTest : public CudaTest {
   Costs costs_;
 };
 
-// One million experts: 8 heads choose 16 each by 1,024 sub-keys a half.
-void InstructionBudgetTest::MeasureSelection() {
-  constexpr int kRows = 2;
+// One million experts: 8 heads of each row choose 16 by 1,024 sub-keys a half.
+struct InstructionBudgetTest::Selection {
+  static constexpr int64_t kPicks = 8 * 16;
+
+  Selection(InstructionBudgetTest& test, int rows)
+      : rows(rows),
+        queries(test.Random(DeviceFloat::kF32, size_t(rows) * shape.heads * 256)),
+        keys(test.Random(DeviceFloat::kBF16, size_t{2} * 1024 * 128)),
+        positions(rows),
+        ids(rows * kPicks),
+        weights(test.Zeros(rows * kPicks)),
+        scratch(std::max(SelectScratchBytes(shape, rows), ControlScratchBytes(shape, rows))) {}
+
+  SelectExpertsArgs args() const {
+    return {.shape = shape,
+            .queries = F32(queries),
+            .sub_keys = keys.data(),
+            .positions = positions.data(),
+            .ids = ids.data(),
+            .weights = F32(weights),
+            .count = rows,
+            .scratch = scratch.data()};
+  }
+
   const ProductKeyShape shape{
       .heads = 8, .top_k = 16, .num_sub_keys = 1024, .half_width = 128, .sets = 2};
-  const size_t picks = size_t(kRows) * shape.heads * shape.top_k;
-  const DeviceFloats queries = Random(DeviceFloat::kF32, size_t(kRows) * shape.heads * 256);
-  const DeviceFloats keys = Random(DeviceFloat::kBF16, size_t{2} * 1024 * 128);
-  const DeviceArray<int32_t> positions(kRows);
-  const DeviceArray<uint32_t> ids(picks);
-  const DeviceFloats weights = Zeros(picks);
-  const DeviceArray<uint8_t> scratch(SelectScratchBytes(shape, kRows));
-  Measure("select", {"SubKeyListKernel", "ProductKeySumKernel"}, [&] {
-    return SelectExperts({.shape = shape,
-                          .queries = F32(queries),
-                          .sub_keys = keys.data(),
-                          .positions = positions.data(),
-                          .ids = ids.data(),
-                          .weights = F32(weights),
-                          .count = kRows,
-                          .scratch = scratch.data()},
-                         stream_);
-  });
+  const int rows;
+  const DeviceFloats queries, keys;
+  const DeviceArray<int32_t> positions;
+  const DeviceArray<uint32_t> ids;
+  const DeviceFloats weights;
+  const DeviceArray<uint8_t> scratch;
+};
+
+void InstructionBudgetTest::MeasureSelection() {
+  const Selection selection(*this, 2);
+  Measure("select", {"SubKeyListKernel", "ProductKeySumKernel"},
+          [&] { return SelectExperts(selection.args(), stream_); });
 }
 
 // As MeasureSelection, in a step that decodes sixteen sequences, of which one masks an expert, or
 // none does.
 void InstructionBudgetTest::MeasureControl(const std::string& name, bool asks) {
   constexpr int kRows = 16;
-  const ProductKeyShape shape{
-      .heads = 8, .top_k = 16, .num_sub_keys = 1024, .half_width = 128, .sets = 2};
-  const size_t picks = size_t(kRows) * shape.heads * shape.top_k;
-  const DeviceFloats queries = Random(DeviceFloat::kF32, size_t(kRows) * shape.heads * 256);
-  const DeviceFloats keys = Random(DeviceFloat::kBF16, size_t{2} * 1024 * 128);
-  const DeviceArray<int32_t> positions(kRows);
-  const DeviceArray<uint32_t> ids(picks);
-  const DeviceFloats weights = Zeros(picks);
-  const DeviceArray<uint8_t> scratch(
-      std::max(SelectScratchBytes(shape, kRows), ControlScratchBytes(shape, kRows)));
-  const SelectExpertsArgs select{.shape = shape,
-                                 .queries = F32(queries),
-                                 .sub_keys = keys.data(),
-                                 .positions = positions.data(),
-                                 .ids = ids.data(),
-                                 .weights = F32(weights),
-                                 .count = kRows,
-                                 .scratch = scratch.data()};
-  ASSERT_EQ(SelectExperts(select, stream_), cudaSuccess);
+  const Selection selection(*this, kRows);
+  ASSERT_EQ(SelectExperts(selection.args(), stream_), cudaSuccess);
   ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
   constexpr int kEntryWords = sizeof(RouterControl) / sizeof(uint32_t);
-  std::vector<uint32_t> words(kEntryWords + 1, ids.Read()[5 * shape.heads * shape.top_k]);
-  const RouterControl entry{.top_k = shape.top_k, .first_masked = kEntryWords, .masked = 1};
+  std::vector<uint32_t> words(kEntryWords + 1, selection.ids.Read()[5 * Selection::kPicks]);
+  const RouterControl entry{
+      .top_k = selection.shape.top_k, .first_masked = kEntryWords, .masked = 1};
   std::memcpy(words.data(), &entry, sizeof(entry));
   std::vector<int32_t> asked(kRows, -1);
   if (asks) asked[5] = 0;
@@ -170,8 +170,9 @@ void InstructionBudgetTest::MeasureControl(const std::string& name, bool asks) {
   const RouterControls controls{
       .of_token = of_token.data(), .first = 0, .end = kRows, .words = lists.data()};
   Measure(name, {"SubKeyScoreKernel", "ControlPicksKernel"}, [&] {
-    return ControlPicks({.select = select, .controls = controls, .scratch = scratch.data()},
-                        stream_);
+    return ControlPicks(
+        {.select = selection.args(), .controls = controls, .scratch = selection.scratch.data()},
+        stream_);
   });
 }
 
