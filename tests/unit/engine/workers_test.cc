@@ -430,8 +430,10 @@ TEST_F(WorkersTest, NoModelIsLoadedOnceNobodyNeedsIt) {
 
 TEST_F(WorkersTest, TellsOfEveryChangeOfReadiness) {
   StartRebuilt(1);
+  absl::Mutex mu;
   std::vector<bool> told;
   engine_->WatchReadiness([&](bool ready) {
+    absl::MutexLock lock(&mu);
     if (told.empty() || told.back() != ready) told.push_back(ready);
   });
   const Call failing = Hold(0);
@@ -439,7 +441,12 @@ TEST_F(WorkersTest, TellsOfEveryChangeOfReadiness) {
   models_[0]->OpenGate();
   EXPECT_EQ(failing.sink->WaitDone().code(), Code::kInternal);
   PassUntilEvents(2, Replica::kFirstDelay / 4);
-  while (!engine_->status().ready()) std::this_thread::yield();
+  {
+    // It is ready before it is told of.
+    absl::MutexLock lock(&mu);
+    const auto is_ready_again = [&told] { return told.size() == 3; };
+    mu.Await(absl::Condition(&is_ready_again));
+  }
   engine_->StopAdmission();
   engine_->WatchReadiness(nullptr);
   EXPECT_THAT(told, ElementsAre(true, false, true, false));
