@@ -46,7 +46,7 @@ absl::Status ControlTransfer::Describe(int tokens, const StepBatch& batch, cudaS
   for (size_t l = 0; l < layers_.size(); ++l) {
     of_token_.assign(tokens, kNothing);
     AskLayer(batch, static_cast<int>(l));
-    std::copy(of_token_.begin(), of_token_.end(), words_.begin() + l * tokens);
+    std::copy(of_token_.begin(), of_token_.end(), words_.data() + l * tokens);
   }
   if (words_.size() == words_of_tokens) return absl::OkStatus();
   const size_t bytes = words_.size() * kWordBytes;
