@@ -20,15 +20,15 @@ struct Waiting {
   }
 };
 
+inline Waiting WaitingOf(const Task& task) { return {1, task.prompt_tokens}; }
+
 // A tenant has so much more that waits, or less.
 struct WaitingChange {
   std::string tenant;
   Waiting more;
 };
 
-inline WaitingChange BeginsToWait(const Task& task) {
-  return {task.sharer, {1, task.prompt_tokens}};
-}
+inline WaitingChange BeginsToWait(const Task& task) { return {task.sharer, WaitingOf(task)}; }
 inline WaitingChange CeasesToWait(const Task& task) {
   return {task.sharer, {-1, -task.prompt_tokens}};
 }

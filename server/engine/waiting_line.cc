@@ -21,7 +21,7 @@ void WaitingLine::Return(std::unique_ptr<Task> task) {
 }
 
 void WaitingLine::PutIn(Tenant& tenant, std::unique_ptr<Task> task) {
-  waiting_ += BeginsToWait(*task).more;
+  waiting_ += WaitingOf(*task);
   if (tenant.waiting.empty()) line_.emplace(Share(tenant.served, tenant.name), &tenant);
   const TaskOrder order = task->order;
   tenant.waiting.emplace(order, std::move(task));
