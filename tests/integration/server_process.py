@@ -75,6 +75,12 @@ class Server:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system
 
+    def wake_ups(self):
+        """How often the threads that it has now went to sleep and were woken; no machine's load adds to it."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)$", (task / "status").read_text(),
+                                 re.MULTILINE).group(1)) for task in tasks)
+
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.kill()
