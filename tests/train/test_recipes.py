@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -74,6 +75,30 @@ class RecipesTest(unittest.TestCase):
                                        capture_output=True, text=True)
                 self.assertEqual(ended.stderr,
                                  f"peerage-train: {folder}/none: no such file or directory\n", text)
+
+    def test_a_terminated_run_ends_its_trainer_which_saves(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "text").mkdir()
+            for domain in recipes.Recipe("isoflop")["domains"]:
+                (folder / f"text/{domain}.held.jsonl").touch()
+            (folder / "isoflop/tokenizer").mkdir(parents=True)
+            for pipe in ("told", "never"):
+                os.mkfifo(folder / pipe)
+            trainer = folder / "trainer"
+            trainer.write_text(f"#!/bin/bash\nexec >{folder}/told\ntrap 'echo saved; exit 0' TERM\n"
+                               f"echo $$\nread <>{folder}/never\n")
+            trainer.chmod(0o755)
+            process = subprocess.Popen(
+                [sys.executable, "train/recipes/run.py", "isoflop", "--work", folder, "--trainer",
+                 trainer], stderr=subprocess.DEVNULL)
+            with open(folder / "told", encoding="utf-8") as told:
+                trainer_id = int(told.readline())
+                process.send_signal(signal.SIGTERM)
+                code = process.wait()
+                if code != 128 + signal.SIGTERM:  # else nobody ends it, and nothing would be read
+                    os.kill(trainer_id, signal.SIGKILL)
+                self.assertEqual((code, told.readline()), (128 + signal.SIGTERM, "saved\n"))
 
     def test_the_server_takes_every_new_model(self):
         for recipe, step in all_steps():

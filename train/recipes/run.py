@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -209,6 +210,7 @@ def main():
         parser.add_argument(f"--{option}", default=ROOT / default,
                             type=lambda path: pathlib.Path(path).resolve())
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # run() passes it on
     Kitchen(recipes.Recipe(args.recipe), args).cook()
 
 
