@@ -50,6 +50,16 @@ class RecipesTest(unittest.TestCase):
                  for step in steps if step.group == "peer"}
         self.assertEqual(seeds, {1, 2, 3})
 
+    def test_groups_of_a_kind_are_for_its_layers_alone(self):
+        config = {step.group: recipes.run_config(step, model={}, out="o", files={})["optimizer"]
+                  for recipe, step in all_steps() if recipe.name == "table1"}
+        self.assertNotIn("group", config["dense"])
+        for kind in ("pkm", "peer"):
+            groups = config[kind]["group"]
+            self.assertEqual([group["learning_rate"] for group in groups], [1e-3, 3e-2])
+            self.assertTrue(all(f".{kind}." in name for group in groups for name in group["tensors"]))
+            self.assertNotIn("kind", groups[0])
+
     def test_fewer_steps_have_a_schedule_that_fits(self):
         expert = {"kind": "trapezoid", "steps": 112, "warmup_steps": 6, "decay_steps": 106}
         self.assertEqual(recipes.schedule_of(expert, 8),

@@ -16,7 +16,8 @@ and its [[step]] tables in the order in which they are done. Each makes a model 
   train    a config of `peerage-train` in runs/, with `from` (the model of another step) or, of a new
            model, `ffn` (of layer `layer`, which is compared) in `model` (a config.json in models/, in
            which `shape` replaces keys); tables
-           `optimizer`, `schedule` and `run` count before the config's; `sources` are the domains
+           `optimizer`, `schedule` and `run` count before the config's, of whose optimizer's groups
+           those with a `kind` are for steps whose `ffn` is of it; `sources` are the domains
            that are trained on (all). `routers_only` is the option. `as_long_as` (the name of a
            step) chooses the steps so that the processor's time is that step's, `speed_of` the
            step with the same model that says how fast it is.
@@ -89,6 +90,10 @@ def run_config(step, *, model, out, files, steps=None):
     tables = tomllib.loads((HERE / step.get("train")).read_text())
     for section in ("optimizer", "schedule", "run"):
         tables[section] = tables.get(section, {}) | copy.deepcopy(step.get(section, {}))
+    kinds = {None} | {layer["kind"] for layer in step.get("ffn", [])}
+    groups = [group for group in tables["optimizer"].pop("group", [])
+              if group.pop("kind", None) in kinds]
+    tables["optimizer"] |= {"group": groups} if groups else {}
     tables["model"] = {k: v for k, v in tables.get("model", {}).items() if k in ("train", "freeze")}
     tables["model"] |= model
     tables["data"]["source"] = [{"files": files[domain][0], "weight": 1}
