@@ -107,6 +107,9 @@ void SetRules(SSL_CTX* context) {
   // An idle connection keeps no buffers.
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);
+  // One reading works through one record, and not through all changes of keys that a client has
+  // sent.
+  SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_alpn_select_cb(context, ChooseHttp2, nullptr);
 }
 

@@ -14,6 +14,9 @@
 namespace peerage {
 namespace {
 
+// Of a client: a handshake has five at most, and few clients ever change their keys.
+constexpr int kMostHandshakeMessages = 64;
+
 std::string TextOf(const ASN1_STRING* text) {
   return std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
                      static_cast<size_t>(ASN1_STRING_length(text)));
@@ -58,7 +61,16 @@ std::string CertificateName(X509* certificate) {
 
 TlsStream::TlsStream(Descriptor socket, const TlsContext& context)
     : socket_(std::move(socket)), ssl_(SSL_new(context.get())) {
-  if (ssl_ != nullptr) SSL_set_fd(ssl_.get(), socket_.get());
+  if (ssl_ == nullptr) return;
+  SSL_set_fd(ssl_.get(), socket_.get());
+  SSL_set_msg_callback(ssl_.get(), OnMessage);
+  SSL_set_msg_callback_arg(ssl_.get(), this);
+}
+
+void TlsStream::OnMessage(int is_written, int, int content_type, const void*, size_t, SSL*,
+                          void* stream) {
+  if (is_written != 0 || content_type != SSL3_RT_HANDSHAKE) return;
+  ++static_cast<TlsStream*>(stream)->handshake_messages_;
 }
 
 Transfer::Result TlsStream::Shake() {
@@ -105,6 +117,9 @@ Transfer TlsStream::Read(absl::Span<char> into) {
     ERR_clear_error();
     const int read =
         SSL_read(ssl_.get(), into.data() + bytes, static_cast<int>(into.size() - bytes));
+    if (handshake_messages_ > kMostHandshakeMessages) return {Transfer::kFailed};
+    // The socket would stay readable, and reading would come to nothing.
+    if (read <= 0 && SSL_want_write(ssl_.get())) return {Transfer::kFailed};
     if (read <= 0) return bytes > 0 ? Transfer{Transfer::kMoved, bytes} : Transfer{ResultOf(read)};
     bytes += static_cast<size_t>(read);
   } while (into.size() - bytes >= SSL3_RT_MAX_PLAIN_LENGTH);

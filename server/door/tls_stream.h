@@ -27,7 +27,9 @@ class TlsStream final : public ByteStream {
   bool wants_to_write() const { return !refused_ && SSL_want_write(ssl_.get()); }
   bool refused() const { return refused_; }
 
-  // The rest is for when the handshake is done.
+  // The rest is for when the handshake is done. Reading fails for who changes his keys again and
+  // again, which costs 0.1 ms each, and for who asks for the server's new ones and does not read
+  // them.
 
   // Whom the client's verified certificate names (see CertificateName); "" without one.
   std::string principal() const;
@@ -42,6 +44,9 @@ class TlsStream final : public ByteStream {
     void operator()(SSL* owned) const { SSL_free(owned); }
   };
 
+  // OpenSSL's of messages, of which a stream counts what it receives.
+  static void OnMessage(int is_written, int version, int content_type, const void* bytes,
+                        size_t size, SSL* ssl, void* stream);
   bool HasHttp2() const;
   Transfer::Result Refuse();
   Transfer::Result Discard() const;
@@ -50,6 +55,7 @@ class TlsStream final : public ByteStream {
   const Descriptor socket_;
   const std::unique_ptr<SSL, Free> ssl_;  // null where there was no memory for it
   bool refused_ = false;
+  int handshake_messages_ = 0;  // received, changes of keys among them
 };
 
 // Whom a certificate names: its only SPIFFE id, else its first DNS name, else its only common name;

@@ -139,6 +139,56 @@ TEST_F(HandshakesTest, GiveAStreamThatReadsWholeRecordsManyAtATime) {
   EXPECT_EQ(reads, 2);
 }
 
+// Changes the keys of what the client writes, so many times.
+void ChangeKeys(SSL* client, int times, int request) {
+  for (int i = 0; i < times; ++i) {
+    ASSERT_EQ(SSL_key_update(client, request), 1);
+    ASSERT_EQ(SSL_do_handshake(client), 1);
+  }
+}
+
+TEST_F(HandshakesTest, GiveAStreamThatChangesKeysOneAtATime) {
+  const Descriptor socket = Connect();
+  const Owned<SSL> client = Shake(socket, "\2h2");
+  const End end = ends_.back().get();
+  ChangeKeys(client.get(), 20, SSL_KEY_UPDATE_NOT_REQUESTED);
+  ASSERT_EQ(SSL_write(client.get(), "hello", 5), 5);
+  std::array<char, 16> heard;
+  for (int changes = 0; changes < 20; ++changes) {
+    EXPECT_EQ(end.stream->Read(absl::MakeSpan(heard)).result, Transfer::kBlocked);
+    pollfd readable = {.fd = end.stream->fd(), .events = POLLIN};
+    ASSERT_EQ(poll(&readable, 1, 0), 1) << changes << " records are read";
+  }
+  EXPECT_EQ(end.stream->Read(absl::MakeSpan(heard)).bytes, 5u);
+}
+
+TEST_F(HandshakesTest, GiveAStreamThatFailsForWhoChangesKeysAgainAndAgain) {
+  const Descriptor socket = Connect();
+  const Owned<SSL> client = Shake(socket, "\2h2");
+  const End end = ends_.back().get();
+  ChangeKeys(client.get(), 100, SSL_KEY_UPDATE_NOT_REQUESTED);
+  std::array<char, 16> heard;
+  int reads = 0;
+  while (end.stream->Read(absl::MakeSpan(heard)).result == Transfer::kBlocked && reads < 100)
+    ++reads;
+  EXPECT_EQ(end.stream->Read(absl::MakeSpan(heard)).result, Transfer::kFailed);
+  EXPECT_LT(reads, 65);
+}
+
+TEST_F(HandshakesTest, GiveAStreamThatFailsForWhoAsksForKeysAndDoesNotReadThem) {
+  const Descriptor socket = Connect();
+  const Owned<SSL> client = Shake(socket, "\2h2");
+  const End end = ends_.back().get();
+  const int smallest = 1;
+  setsockopt(end.stream->fd(), SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(smallest));
+  ChangeKeys(client.get(), 50, SSL_KEY_UPDATE_REQUESTED);
+  std::array<char, 16> heard;
+  int reads = 0;
+  while (end.stream->Read(absl::MakeSpan(heard)).result == Transfer::kBlocked && reads < 50)
+    ++reads;
+  EXPECT_LT(reads, 50);
+}
+
 TEST_F(HandshakesTest, RefuseWhoSpeaksAnotherProtocol) {
   {
     const Descriptor socket = Connect();
