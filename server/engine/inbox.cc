@@ -15,14 +15,6 @@ constexpr absl::Duration kRetryAtFirst = absl::Seconds(1);  // while the pace is
 constexpr absl::Duration kShortestRetry = absl::Milliseconds(50);
 constexpr absl::Duration kLongestRetry = absl::Minutes(1);
 
-// Of requests or of tokens: whether there may be so many `more` beside those that wait, of which
-// the tenant has some.
-bool HasRoom(int64_t more, int64_t waiting, int64_t of_tenant, int64_t limit, int64_t num_tenants) {
-  if (waiting == 0 || waiting <= limit - more) return true;
-  const bool is_within_part = of_tenant == 0 || of_tenant <= limit / num_tenants - more;
-  return is_within_part && waiting - limit <= limit - more;
-}
-
 }  // namespace
 
 void Inbox::Drain::Add(int64_t count, bool others_wait, absl::Time now) {

@@ -33,6 +33,16 @@ inline WaitingChange CeasesToWait(const Task& task) {
   return {task.sharer, {-1, -task.prompt_tokens}};
 }
 
+// Of requests, tokens or texts: whether there may be so many `more` beside those that wait, of
+// which a tenant, one of `num_tenants` of which something waits or would, has some. Beyond the
+// limit whoever has less than an equal part of it may wait still, until twice as much waits in all.
+inline bool HasRoom(int64_t more, int64_t waiting, int64_t of_tenant, int64_t limit,
+                    int64_t num_tenants) {
+  if (waiting == 0 || waiting <= limit - more) return true;
+  const bool is_within_part = of_tenant == 0 || of_tenant <= limit / num_tenants - more;
+  return is_within_part && waiting - limit <= limit - more;
+}
+
 // What waits, in all and of each tenant.
 class WaitingCounts {
  public:

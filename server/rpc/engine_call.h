@@ -59,6 +59,7 @@ class EngineCall : public ResponseSink {
 
   // It was not let in, or is refused for what it says outside its message.
   bool is_refused() const { return !call_.status.ok(); }
+  std::string caller() const { return CallerOf(call_); }
 
   // The call may be cancelled before Submit has returned the handle that the engine needs.
   void CancelRequest() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -162,7 +163,8 @@ template <typename Call, typename... Arguments>
 Call* StartCall(const Backend& backend, size_t bytes, Arguments&&... arguments) {
   const auto call = Held(new Call(backend, std::forward<Arguments>(arguments)...));
   if (call->is_refused()) bytes = 0;  // of which nothing is read: it takes nobody's turn
-  backend.texts->Run(bytes, [call](const absl::Status& turn) { call->ReadAndSubmit(turn, call); });
+  backend.texts->Run(call->caller(), bytes,
+                     [call](const absl::Status& turn) { call->ReadAndSubmit(turn, call); });
   return call.get();
 }
 

@@ -80,7 +80,8 @@ void ScoreStreamCall::OnReadDone(bool ok) {
   }
   if (!ok) return EndReading(absl::OkStatus());
   EndWhenDone();  // a cancellation may have come meanwhile
-  backend_.texts->RunInTurn(incoming_.Length(), [self = shared_from_this()] { self->Submit(); });
+  backend_.texts->RunInTurn(CallerOf(call_), incoming_.Length(),
+                            [self = shared_from_this()] { self->Submit(); });
 }
 
 void ScoreStreamCall::Submit() {

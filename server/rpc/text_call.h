@@ -35,7 +35,8 @@ class TextCall final : public SharedReactor<grpc::ServerUnaryReactor> {
     const auto reactor = Held(new TextCall(backend, std::move(call), context));
     // Of a refused one nothing is read: it takes nobody's turn.
     const size_t bytes = reactor->call_.status.ok() ? in->Length() : 0;
-    backend.texts->Run(bytes, [reactor, answer, in, out](absl::Status turn) {
+    const std::string caller = CallerOf(reactor->call_);
+    backend.texts->Run(caller, bytes, [reactor, answer, in, out](absl::Status turn) {
       turn.Update(reactor->CheckWanted());
       if (turn.ok()) turn = reactor->Make(answer, *in, *out);
       reactor->Finish(ToGrpcStatus(turn, *reactor->context_));

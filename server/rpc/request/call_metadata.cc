@@ -6,10 +6,12 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "server/engine/deadline.h"
+#include "server/identity/principal.h"
 #include "server/rpc/request/call_context.h"
 #include "server/rpc/request/field_errors.h"
 #include "server/rpc/request/limits.h"
@@ -92,6 +94,12 @@ RequestOrigin ReadTrace(const std::multimap<grpc::string_ref, grpc::string_ref>&
   origin.trace_id = std::move(parent->trace_id);
   origin.span_id = std::move(parent->span_id);
   return origin;
+}
+
+std::string CallerOf(const Call& call) {
+  const bool is_known = call.visitor != nullptr && call.visitor->principal() != kAnonymous;
+  return is_known ? absl::StrCat("principal ", call.visitor->principal())
+                  : absl::StrCat("host ", call.host);
 }
 
 absl::Status CheckWanted(const Call& call, bool cancelled, absl::Time now) {

@@ -45,6 +45,9 @@ RequestOrigin ReadTrace(const std::multimap<grpc::string_ref, grpc::string_ref>&
 // deadline.
 Call NewCall(const Clock& clock, absl::string_view method);
 
+// Who shares turns with whom: the principal, or, where nobody is known, all of a host.
+std::string CallerOf(const Call& call);
+
 // Why nothing is to be done for a call any more: it was cancelled (CANCELLED, or as
 // engine/deadline.h says), its deadline has passed (DEADLINE_EXCEEDED), or its metadata are out of
 // range.

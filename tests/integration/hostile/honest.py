@@ -19,7 +19,7 @@ from peerage.v1 import inference_pb2 as inference, inference_pb2_grpc  # noqa: E
 
 LONGEST_SECONDS = 5
 PAUSE_SECONDS = 0.002  # it does not compete with the attack
-KINDS = ("old", "fresh", "healthz")  # the methods of Honest that are measured
+KINDS = ("old", "fresh", "text", "healthz")  # the methods of Honest that are measured
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]  # a channel is a connection
 
 
@@ -79,6 +79,12 @@ class Honest:
 
     def call(self, channel):
         inference_pb2_grpc.InferenceServiceStub(channel).Generate(one_token(), timeout=LONGEST_SECONDS)
+
+    def text(self):
+        """Long enough to wait for its turn to be read."""
+        request = inference.TokenizeRequest()
+        request.prompt.text = "the cat " * 1024
+        inference_pb2_grpc.InferenceServiceStub(self.lasting).Tokenize(request, timeout=LONGEST_SECONDS)
 
     def healthz(self):
         url = f"http://{self.admin}/healthz"

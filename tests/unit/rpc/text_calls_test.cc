@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "server/rpc/request/call_metadata.h"
 #include "server/rpc/text_pool.h"
@@ -35,7 +36,7 @@ class TextCallsTest : public ::testing::Test {
  protected:
   // The only thread that reads what is large waits for OpenGate from here on.
   void ShutGate() {
-    server_.rpc().texts().RunInTurn(kLarge, [this] {
+    server_.rpc().texts().RunInTurn("gate", kLarge, [this] {
       shut_.Notify();
       gate_.WaitForNotification();
     });
@@ -43,10 +44,11 @@ class TextCallsTest : public ::testing::Test {
   }
   void OpenGate() { gate_.Notify(); }
 
-  // Takes the places that are left to those who wait.
-  void FillPool() {
-    for (int i = 0; i < kMaxWaiting; ++i) {
-      server_.rpc().texts().Run(kLarge, [](const absl::Status& turn) { EXPECT_TRUE(turn.ok()); });
+  // So many others wait, each with one text: kMaxWaiting at most, and as many again beyond it.
+  void FillPool(int texts) {
+    for (int i = 0; i < texts; ++i) {
+      server_.rpc().texts().Run(absl::StrCat("caller ", i), kLarge,
+                                [](const absl::Status& turn) { EXPECT_TRUE(turn.ok()); });
     }
   }
 
@@ -93,7 +95,7 @@ TEST_F(TextCallsTest, LargeTextsHoldUpNothingElse) {
 
 TEST_F(TextCallsTest, RefusesTextsWhenTooManyWait) {
   ShutGate();
-  FillPool();
+  FillPool(2 * kMaxWaiting);
   grpc::ClientContext context;
   v1::GenerateResponse response;
   const grpc::Status status = server_.inference().Generate(&context, LargeRequest(), &response);
@@ -109,6 +111,19 @@ TEST_F(TextCallsTest, RefusesTextsWhenTooManyWait) {
             grpc::StatusCode::RESOURCE_EXHAUSTED);
   OpenGate();
   EXPECT_EQ(count(absl::StatusCode::kResourceExhausted), 1);
+}
+
+TEST_F(TextCallsTest, TextsOfOthersTakeNobodysPlace) {
+  ShutGate();
+  FillPool(kMaxWaiting);
+  std::thread caller([this] {
+    grpc::ClientContext context;
+    v1::GenerateResponse response;
+    EXPECT_TRUE(server_.inference().Generate(&context, LargeRequest(), &response).ok());
+  });
+  while (server_.rpc().texts().num_waiting() < kMaxWaiting + 1) std::this_thread::yield();
+  OpenGate();
+  caller.join();
 }
 
 TEST_F(TextCallsTest, ATextIsNotReadAfterItsDeadline) {
@@ -131,7 +146,7 @@ TEST_F(TextCallsTest, ATextIsNotReadAfterItsDeadline) {
 // A stream reads no further until what came is read, so it waits however many do.
 TEST_F(TextCallsTest, AnItemOfAStreamWaitsForItsTurn) {
   ShutGate();
-  FillPool();
+  FillPool(2 * kMaxWaiting);
   grpc::ClientContext context;
   const auto stream = server_.inference().ScoreStream(&context);
   v1::ScoreStreamRequest item;
