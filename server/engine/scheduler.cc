@@ -4,6 +4,8 @@
 #include <optional>
 #include <tuple>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "server/engine/admission.h"
 #include "server/engine/deadline.h"
@@ -12,14 +14,18 @@
 namespace peerage {
 namespace {
 
+absl::Status TooSlow(absl::string_view why) {
+  absl::Status slow = absl::ResourceExhaustedError(absl::StrCat("the reader is too slow", why));
+  SetErrorReason(slow, kSlowReader);
+  return slow;
+}
+
 absl::Status Lateness(const Task& task, absl::Time now) {
   if (!task.started) RETURN_IF_ERROR(CheckMayStart(task.scheduling, now));
   if (now >= task.scheduling.deadline) {
     return absl::DeadlineExceededError("the deadline passed while the request was running");
   }
-  absl::Status slow = absl::ResourceExhaustedError("the reader is too slow");
-  SetErrorReason(slow, kSlowReader);
-  return slow;
+  return TooSlow("");
 }
 
 }  // namespace
@@ -91,6 +97,7 @@ const Batch& Scheduler::Schedule(absl::Time now) {
   ExpireLate(now);
   MakeRoom(now);
   AdmitWaiting(now);
+  HurryReaders(now);
   StartSequences();
   CollectWork();
   FillStep();
@@ -116,7 +123,7 @@ void Scheduler::FillStep() {
 }
 
 void Scheduler::ExpireLate(absl::Time now) {
-  while (NextExpiry() <= now) {
+  while (!expiries_.empty() && expiries_.begin()->first <= now) {
     Task& task = *tasks_.at(expiries_.begin()->second);
     End(task, Lateness(task, now), now);
   }
@@ -147,6 +154,7 @@ void Scheduler::Preempt(Task& task, absl::Time now) {
   ++num_preemptions_;
   // Where it waits, nobody looks at its reader, who is not to be blamed for that time.
   if (task.behind_since) task.patience -= now - *task.behind_since;
+  task.least_patience = -absl::InfiniteDuration();
   Park(task, false);
   line_.Return(TakeFromRunning(task));
 }
@@ -160,7 +168,7 @@ std::unique_ptr<Task> Scheduler::TakeFromRunning(Task& task) {
 }
 
 absl::Time Scheduler::NextExpiry() const {
-  return expiries_.empty() ? absl::InfiniteFuture() : expiries_.begin()->first;
+  return expiries_.empty() ? hurry_end_ : std::min(expiries_.begin()->first, hurry_end_);
 }
 
 void Scheduler::UpdateExpiry(Task& task) {
@@ -194,6 +202,39 @@ void Scheduler::AdmitWaiting(absl::Time now) {
     }
     if (admitted.done()) End(admitted, absl::OkStatus(), now);  // there is nothing to compute
   }
+}
+
+const Task* Scheduler::WaitsForItsPart(absl::Time now) {
+  return line_.FirstOfATenant([this, now](const Task& task) {
+    return reservations_.WhatLacks(task) != Lack::kNothing && room_.IsWithinItsPart(task, now);
+  });
+}
+
+void Scheduler::HurryReaders(absl::Time now) {
+  constexpr absl::Duration kNotHurried = -absl::InfiniteDuration();
+  hurry_end_ = absl::InfiniteFuture();
+  while (const Task* const waiting = WaitsForItsPart(now)) {
+    const RequestNeeds part = room_.PartBeside(*waiting);
+    Task* slowest = nullptr;
+    for (const auto& task : running_) {
+      const absl::Duration left = task->patience - (now - task->behind_since.value_or(now));
+      if (!room_.HoldsMoreThan(part, *task)) {
+        task->least_patience = kNotHurried;
+      } else if (task->least_patience == kNotHurried) {
+        task->least_patience = left - options_.slow_reader_timeout / kHurry;
+      }
+      if (task->least_patience == kNotHurried || !task->behind_since) continue;
+      const absl::Time end = now + (left - task->least_patience);
+      if (end > hurry_end_) continue;
+      hurry_end_ = end;
+      slowest = task.get();  // the youngest, of several
+    }
+    if (hurry_end_ > now) return;
+    hurry_end_ = absl::InfiniteFuture();
+    End(*slowest, TooSlow(": others wait for what it holds"), now);
+    AdmitWaiting(now);
+  }
+  for (const auto& task : running_) task->least_patience = kNotHurried;
 }
 
 WaitingLine::Fit Scheduler::FitOf(Task& task, bool passes, absl::Time now) {
@@ -337,7 +378,9 @@ void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
   // What is computed anew was read before.
   const int32_t news = std::clamp(sequence.computed + tokens - sequence.reached, 0, tokens);
   absl::Duration& patience = sequence.task->patience;
-  patience = std::min(options_.slow_reader_timeout, patience + news * kTokenPatience);
+  const bool is_hurried = sequence.task->least_patience > -absl::InfiniteDuration();
+  patience = std::min(options_.slow_reader_timeout,
+                      patience + news * (is_hurried ? kTokenPatience / kHurry : kTokenPatience));
   if (sequence.decodes()) line_.Charge(*sequence.task, tokens);
   if (sequence.is_extra) extras_had_a_turn_ = true;
   if (sequence.task->started) return;

@@ -69,6 +69,10 @@ class Scheduler {
   // what it took before, and kTokenPatience more for each token since. So a reader that takes a
   // token now and then comes to an end, too.
   static constexpr absl::Duration kTokenPatience = absl::Milliseconds(500);
+  // While somebody waits for whom there is no room, although it would be within its tenant's part,
+  // both are so many times less for the tasks of tenants that hold more than theirs. Of those that
+  // are behind for too long then, only as many end as hold what is waited for.
+  static constexpr int kHurry = 12;
   void SetParked(Task& task, bool parked, absl::Time now);
 
   // Ends what is late, admits what fits, starts sequences and fills the next step; empty when there
@@ -113,6 +117,8 @@ class Scheduler {
   void MakeRoom(absl::Time now);
   void Preempt(Task& task, absl::Time now);
   void AdmitWaiting(absl::Time now);
+  void HurryReaders(absl::Time now);
+  const Task* WaitsForItsPart(absl::Time now);
   WaitingLine::Fit FitOf(Task& task, bool passes, absl::Time now);
   void End(Task& task, absl::Status status, absl::Time now);
   void UpdateExpiry(Task& task);
@@ -136,6 +142,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Task>> running_;
   std::set<std::pair<absl::Time, RequestHandle>> expiries_;
   std::vector<EndedTask> ended_;
+  absl::Time hurry_end_ = absl::InfiniteFuture();  // when one ends for somebody who waits
 
   int64_t num_preemptions_ = 0;
   uint64_t last_turn_ = 0;

@@ -91,7 +91,7 @@ struct Task {
   const Work work;  // refers to the delivery's request
   const TaskOrder order;
   const RequestNeeds needs;
-  int64_t prompt_tokens = 0;           // of the prompt or context
+  int64_t prompt_tokens = 0;           // of the prompt, or of context and continuations
   std::unique_ptr<Delivery> delivery;  // the worker's; the scheduler does not look at it
 
   // Progress, the scheduler's.
@@ -104,14 +104,16 @@ struct Task {
   int32_t trunk_reached = 0;                         // Sequence::reached, of whichever trunk
   CachedPrefix cached;                               // at its first start
   uint32_t preemptions = 0;
-  int64_t promised_blocks = 0;                 // for what is still to start
-  int64_t promised_sequences = 0;              // likewise
-  bool started = false;                        // a step of it was scheduled
-  std::optional<absl::Time> passed_since;      // it was first in line, and did not fit
-  std::optional<absl::Time> held_back_since;   // likewise, or it was to leave room for others
-  bool parked = false;                         // its reader is behind: it is not scheduled
-  std::optional<absl::Time> behind_since;      // its reader is, also while nobody looks
-  absl::Duration patience;                     // how long it may be so from now on
+  int64_t promised_blocks = 0;                // for what is still to start
+  int64_t promised_sequences = 0;             // likewise
+  bool started = false;                       // a step of it was scheduled
+  std::optional<absl::Time> passed_since;     // it was first in line, and did not fit
+  std::optional<absl::Time> held_back_since;  // likewise, or it was to leave room for others
+  bool parked = false;                        // its reader is behind: it is not scheduled
+  std::optional<absl::Time> behind_since;     // its reader is, also while nobody looks
+  absl::Duration patience;                    // how long it may be so from now on
+  // It ends with less than that, while others wait for what it holds.
+  absl::Duration least_patience = -absl::InfiniteDuration();
   absl::Time expiry = absl::InfiniteFuture();  // when it ends if nothing else changes
   absl::Status failure;                        // not OK: it ends with that
 

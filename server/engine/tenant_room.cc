@@ -24,6 +24,14 @@ bool TenantRoom::IsOverItsPart(const Task& task, absl::Time now) {
   return !IsWithin(would_hold, EqualPart());
 }
 
+RequestNeeds TenantRoom::PartBeside(const Task& waiting) const {
+  return EqualPart(tenants_.size() + (tenants_.count(waiting.sharer) == 0 ? 1 : 0));
+}
+
+bool TenantRoom::HoldsMoreThan(const RequestNeeds& part, const Task& task) const {
+  return !IsWithin(tenants_.at(task.sharer).holds, part);
+}
+
 void TenantRoom::Take(const Task& task, absl::Time now) {
   ++version_;
   const std::string& name = task.sharer;
@@ -66,8 +74,8 @@ RequestNeeds TenantRoom::LatelyHeld(const Tenant& tenant) {
   return LargerOf(tenant.most, tenant.most_before);
 }
 
-RequestNeeds TenantRoom::EqualPart() const {
-  const auto parts = static_cast<int64_t>(tenants_.size());
+RequestNeeds TenantRoom::EqualPart(size_t tenants) const {
+  const auto parts = static_cast<int64_t>(tenants);
   return {.blocks = (capacity_.blocks + parts - 1) / parts,
           .sequences = (capacity_.sequences + parts - 1) / parts};
 }

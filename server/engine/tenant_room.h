@@ -48,6 +48,14 @@ class TenantRoom {
   // where there is too little to keep any of it.
   bool HoldsMuch(const Task& task, absl::Time now);
 
+  // Whether the task waits for others: what it asks is within its tenant's part.
+  bool IsWithinItsPart(const Task& task, absl::Time now) { return !IsOverItsPart(task, now); }
+
+  // A tenant's equal part, when that of a task that waits has one, too.
+  RequestNeeds PartBeside(const Task& waiting) const;
+  // Whether the tenant of a task that runs holds more than that.
+  bool HoldsMoreThan(const RequestNeeds& part, const Task& task) const;
+
   // The task, which runs from now on, holds what it asks.
   void Take(const Task& task, absl::Time now);
   // It does not run any more. What it asks is what it asked then.
@@ -76,7 +84,8 @@ class TenantRoom {
   static void Age(Tenant& tenant, absl::Time now);
   static RequestNeeds LatelyHeld(const Tenant& tenant);
   void ForgetIdle(absl::Time now);
-  RequestNeeds EqualPart() const;
+  RequestNeeds EqualPart(size_t tenants) const;
+  RequestNeeds EqualPart() const { return EqualPart(tenants_.size()); }
   RequestNeeds MostKept() const;
   // Whether the task's tenant holds something and, with the task, more than its part.
   bool IsOverItsPart(const Task& task, absl::Time now);

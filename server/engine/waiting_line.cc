@@ -117,4 +117,14 @@ Task* WaitingLine::front() const {
   return line_.empty() ? nullptr : line_.begin()->second->waiting.begin()->second.get();
 }
 
+Task* WaitingLine::FirstOfATenant(absl::FunctionRef<bool(const Task&)> condition) const {
+  int looked_at = 0;
+  for (const auto& [share, tenant] : line_) {
+    if (++looked_at > kMostLookedAt) break;
+    Task* const task = tenant->waiting.begin()->second.get();
+    if (condition(*task)) return task;
+  }
+  return nullptr;
+}
+
 }  // namespace peerage

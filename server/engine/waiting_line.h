@@ -74,6 +74,9 @@ class WaitingLine {
   }
   // The first one, whether it fits or not; null when nobody waits.
   Task* front() const;
+  // The first one, of the first of each of kMostLookedAt tenants in their order, of which this
+  // holds.
+  Task* FirstOfATenant(absl::FunctionRef<bool(const Task&)> condition) const;
   const Waiting& waiting() const { return waiting_; }
   // What has changed in that since this was last called, but for what was added.
   std::vector<WaitingChange> TakeChanges() { return std::exchange(changes_, {}); }

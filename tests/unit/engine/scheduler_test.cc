@@ -320,6 +320,69 @@ TEST_F(SchedulerTest, WhoIsPutBackIsStillAsFarBehind) {
                           Pair(last_handle_, absl::StatusCode::kResourceExhausted)));
 }
 
+// Tenant "many" holds all sequences, and nobody reads. While it is alone it has all its patience.
+TEST_F(SchedulerTest, ReadersWithMoreThanTheirPartAreHurriedWhileOthersWait) {
+  SchedulerOptions options = Options(64);
+  options.max_sequences = 4;
+  options.slow_reader_timeout = absl::Seconds(60);
+  Scheduler scheduler(options);
+  const auto in = [](double seconds) { return kNow + absl::Seconds(seconds); };
+  std::vector<Task*> slow;
+  for (int i = 0; i < 4; ++i) slow.push_back(&Add(scheduler, 4, {.tenant = "many"}));
+  Add(scheduler, 4, {.tenant = "many"});  // its own wait in vain
+  Step(scheduler);
+  for (Task* task : slow) scheduler.SetParked(*task, true, kNow);
+  scheduler.Schedule(in(20));
+  EXPECT_EQ(scheduler.NextExpiry(), in(60));
+
+  Add(scheduler, 4, {.tenant = "one"});
+  scheduler.Schedule(in(30));
+  EXPECT_EQ(scheduler.NextExpiry(), in(35));
+  scheduler.Schedule(in(35) - absl::Nanoseconds(1));
+  EXPECT_THAT(Ended(scheduler), IsEmpty());
+  scheduler.Schedule(in(35));
+  // As many as it takes until that one runs, and no more: the fifth of "many" was due before it.
+  EXPECT_EQ(scheduler.waiting().requests, 0);
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(4, absl::StatusCode::kResourceExhausted),
+                                            Pair(3, absl::StatusCode::kResourceExhausted)));
+  EXPECT_EQ(scheduler.NextExpiry(), in(60)) << "nobody waits any more";
+}
+
+// A token each half second keeps a task alive for ever, but not while others wait.
+TEST_F(SchedulerTest, ReadersWhoTakeADropNowAndThenDoNotHoldUpOthers) {
+  SchedulerOptions options = Options(64);
+  options.max_sequences = 2;
+  options.slow_reader_timeout = absl::Seconds(60);
+  Scheduler scheduler(options);
+  for (int i = 0; i < 2; ++i) Add(scheduler, 4, {.tenant = "many"});
+  Step(scheduler);
+  absl::Time now = kNow;
+  const auto park = [&](bool parked) {
+    for (const auto& task : scheduler.running()) {
+      if (task->sharer == "many") scheduler.SetParked(*task, parked, now);
+    }
+  };
+  // Everybody's reader takes a token.
+  const auto take = [&] {
+    park(true);
+    now += absl::Milliseconds(500);
+    scheduler.Schedule(now);
+    park(false);
+    for (const auto& [sequence, tokens] : scheduler.Schedule(now).chunks) {
+      sequence->computed += tokens;
+      sequence->reached = std::max(sequence->reached, sequence->computed);
+      sequence->tokens.push_back(1);
+    }
+    scheduler.Settle(now);
+  };
+  for (int i = 0; i < 100; ++i) take();
+  EXPECT_THAT(Ended(scheduler), IsEmpty());
+  Add(scheduler, 4, {.tenant = "one"});
+  for (int i = 0; i < 12; ++i) take();
+  EXPECT_THAT(Ended(scheduler), ElementsAre(Pair(2, absl::StatusCode::kResourceExhausted)));
+  EXPECT_THAT(scheduler.running(), SizeIs(2));
+}
+
 // Its reader makes room for a token each second, long before it would be given up for a pause.
 TEST_F(SchedulerTest, EndsWhoseReaderTakesADropNowAndThen) {
   Scheduler scheduler(Options(8));

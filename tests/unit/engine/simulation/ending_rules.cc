@@ -1,8 +1,10 @@
 #include "tests/unit/engine/simulation/ending_rules.h"
 
+#include <algorithm>
 #include <map>
 
 #include "server/engine/retry_delay.h"
+#include "server/engine/scheduler.h"
 
 namespace peerage {
 namespace {
@@ -60,7 +62,8 @@ void EndingRules::CheckDoor(const Client& client, const absl::Status& status, Li
   }
 }
 
-void EndingRules::Check(Client& client, absl::Time now, bool stopped, bool stops) {
+void EndingRules::Check(Client& client, LiveClients live, absl::Time now, bool stopped,
+                        bool stops) {
   const Reader& reader = *client.reader;
   const RequestHandle handle = client.arrival->handle;
   if (!reader.done()) {
@@ -75,21 +78,28 @@ void EndingRules::Check(Client& client, absl::Time now, bool stopped, bool stops
   client.ended = true;
   const absl::StatusCode code = reader.status().code();
   ++coverage_.endings[static_cast<size_t>(code)];
-  verdict_.Require(MayEndWith(code, client, now, stops), "request ", handle,
+  verdict_.Require(MayEndWith(code, client, live, now, stops), "request ", handle,
                    " ends without a reason: ", reader.status().ToString());
 }
 
 // It has slow_reader_timeout at least for all times that its reader is behind, together. One that
 // waits again is not looked at: when its reader catches up meanwhile, the scheduler does not know.
-bool EndingRules::WasSlowForLong(const Client& client, absl::Time now) const {
+// While other tenants wait for what it holds it has a part of that.
+bool EndingRules::WasSlowForLong(const Client& client, LiveClients live, absl::Time now) const {
   if (!client.slow_since || client.reader->HasRoom()) return false;
   const absl::Duration slow =
       client.preemptions > 0 ? now - *client.first_slow : client.slow + (now - *client.slow_since);
-  return slow >= world_.slow_reader_timeout;
+  if (slow >= world_.slow_reader_timeout) return true;
+  const bool has_others = std::any_of(live.begin(), live.end(), [&](const Client* other) {
+    return other->tenant != client.tenant;
+  });
+  const bool was_hurried = has_others && slow >= world_.slow_reader_timeout / Scheduler::kHurry;
+  coverage_.hurried += was_hurried;
+  return was_hurried;
 }
 
-bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, absl::Time now,
-                             bool stops) const {
+bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, LiveClients live,
+                             absl::Time now, bool stops) const {
   switch (code) {
     case absl::StatusCode::kOk:
       return true;  // its reader has looked whether it has everything
@@ -99,7 +109,7 @@ bool EndingRules::MayEndWith(absl::StatusCode code, const Client& client, absl::
       return now >= client.deadline || client.cancelled ||  // near it: deadline.h
              (!client.reader->begun() && now >= client.queue_deadline);
     case absl::StatusCode::kResourceExhausted:
-      return WasSlowForLong(client, now);
+      return WasSlowForLong(client, live, now);
     case absl::StatusCode::kInternal:
       return client.may_fail;
     case absl::StatusCode::kUnavailable:

@@ -18,12 +18,14 @@ class EndingRules {
   // it.
   void CheckDoor(const Client& client, const absl::Status& status, LiveClients waiting,
                  bool stopped);
-  // After a turn that began at `now`; sees whether the client has ended. `stopped`: before it.
-  void Check(Client& client, absl::Time now, bool stopped, bool stops);
+  // After a turn that began at `now`; sees whether the client has ended, `live` being all that had
+  // not before. `stopped`: before it.
+  void Check(Client& client, LiveClients live, absl::Time now, bool stopped, bool stops);
 
  private:
-  bool WasSlowForLong(const Client& client, absl::Time now) const;
-  bool MayEndWith(absl::StatusCode code, const Client& client, absl::Time now, bool stops) const;
+  bool WasSlowForLong(const Client& client, LiveClients live, absl::Time now) const;
+  bool MayEndWith(absl::StatusCode code, const Client& client, LiveClients live, absl::Time now,
+                  bool stops) const;
 
   const World& world_;
   Verdict& verdict_;

@@ -50,6 +50,7 @@ struct Coverage {
   uint64_t parked = 0;
   uint64_t refused = 0;
   uint64_t within_part = 0;  // let in though the queue is full, for others have filled it
+  uint64_t hurried = 0;      // ended for slow readers before their time, for others wait
   uint64_t resumed = 0;
   uint64_t cached = 0;  // tokens
   uint64_t preemptions = 0;

@@ -144,7 +144,8 @@ class Simulation {
     block_rules_.Check(worker_.scheduler());
     CheckCounts();
     ledger_.Check(verdict_);
-    for (Client* const client : live_) ending_rules_.Check(*client, now_, was_stopped, stopped_);
+    for (Client* const client : live_)
+      ending_rules_.Check(*client, live_, now_, was_stopped, stopped_);
     live_.erase(std::remove_if(live_.begin(), live_.end(),
                                [](const Client* client) { return client->ended; }),
                 live_.end());

@@ -85,6 +85,7 @@ void CheckCoverage(const Coverage& coverage) {
   EXPECT_GT(coverage.recomputed, coverage.steps / 10'000);
   EXPECT_GT(coverage.refused, some);
   EXPECT_GT(coverage.within_part, some);
+  EXPECT_GT(coverage.hurried, some);
   EXPECT_GT(coverage.resumed, some);
   EXPECT_GT(coverage.patient, coverage.steps / 20'000);
   EXPECT_GT(coverage.left_room, coverage.steps / 20'000);

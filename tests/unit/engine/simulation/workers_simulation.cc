@@ -305,7 +305,7 @@ class WorkersSimulation {
     for (Client* const client : live_) {
       // Who moves while its deadline passes ends in the turn after that.
       const absl::Time now = client->reader->done() ? clock_.Now() : before_;
-      ending_rules_.Check(*client, now, was_stopped, stopped_ || all_lost);
+      ending_rules_.Check(*client, live_, now, was_stopped, stopped_ || all_lost);
     }
     live_.erase(std::remove_if(live_.begin(), live_.end(),
                                [](const Client* client) { return client->ended; }),
