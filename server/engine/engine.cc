@@ -58,7 +58,9 @@ int64_t PromptTokens(const GenerateRequest& request) {
   return static_cast<int64_t>(request.prompt.size() + request.generated.size());
 }
 int64_t PromptTokens(const ScoreRequest& request) {
-  return static_cast<int64_t>(request.context.size());
+  size_t tokens = request.context.size();
+  for (const auto& continuation : request.continuations) tokens += continuation.size();
+  return static_cast<int64_t>(tokens);
 }
 
 }  // namespace

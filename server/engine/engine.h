@@ -24,7 +24,7 @@ struct EngineOptions {
   int32_t max_batch_tokens = 512;         // per step of a worker
   int32_t max_sequences = 64;             // computed at the same time by a worker
   int32_t max_queued_requests = 256;      // waiting to start, of all workers: each has its part
-  int64_t max_queued_tokens = INT64_MAX;  // of their prompts
+  int64_t max_queued_tokens = INT64_MAX;  // that they bring
   absl::Duration slow_reader_timeout = absl::Seconds(5);
   bool prefix_cache = true;  // whether computed blocks are kept for who begins alike
   Admission admission = Admission::kReserve;

@@ -264,7 +264,7 @@ std::vector<MetricRow<EngineStatus>> StatusRows() {
        [](const EngineStatus& now) { return Value(now.requests_running); }},
       {kGauge, "peerage_requests_waiting", "Requests admitted but not started.",
        [](const EngineStatus& now) { return Value(now.requests_waiting); }},
-      {kGauge, "peerage_queued_prompt_tokens", "Tokens of prompts and contexts that wait.",
+      {kGauge, "peerage_queued_prompt_tokens", "Tokens of prompts, contexts and continuations that wait.",
        [](const EngineStatus& now) { return Value(now.waiting_prompt_tokens); }},
       {kGauge,
        waiting,

@@ -160,6 +160,18 @@ TEST_F(EngineEndingTest, RefusesWhenTheQueueIsFull) {
   ExpectReference(Long(), *waiting.sink);
 }
 
+TEST_F(EngineEndingTest, ContinuationsAreAmongTheTokensThatWait) {
+  Start({.max_sequences = 1, .max_queued_tokens = 100});
+  const Call running = SubmitAndHold(Long());
+  const ScoreRequest score{.context = {1}, .continuations = {std::vector<TokenId>(60, 1)}};
+  const Call waiting = Submit(score);
+
+  EXPECT_EQ(engine_->status().waiting_prompt_tokens, 61);
+  EXPECT_EQ(Refusal(score).code(), Code::kResourceExhausted);
+  model_->OpenGate();
+  EXPECT_EQ(waiting.sink->WaitDone(), absl::OkStatus());
+}
+
 TEST_F(EngineEndingTest, FailsAloneTheRequestWhoseChunkFails) {
   Start();
   model_->PoisonToken(31);
