@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "base/command_line/help_formatter.h"
 #include "base/command_line/interruption.h"
 #include "base/command_line/options.h"
@@ -60,7 +61,8 @@ int Execute(const Flags& flags) {
   if (status.ok()) return 0;
   std::cerr << "peerage-train: " << status.message() << "\n";
   if (!config.ok()) return kWrongUsage;
-  return Interruption::signal() == 0 ? kFailed : kSignalled + Interruption::signal();
+  // A failure while it saves what was interrupted is a failure: nothing may be there to go on from.
+  return absl::IsCancelled(status) ? kSignalled + Interruption::signal() : kFailed;
 }
 
 int Main(int argc, char** argv) {

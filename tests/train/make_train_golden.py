@@ -181,6 +181,10 @@ def tokens_of(name):
     return torch.tensor(values).view(STEPS, SEQUENCES, LENGTH + 1)
 
 
+def decays(name, weight):
+    return weight.dim() >= 2 and not name.endswith(".bias")
+
+
 def train(name, config, tensors, dtype):
     """Losses of all steps, and what the first one did."""
     weights = make_weights(name, tensors, dtype)
@@ -188,9 +192,9 @@ def train(name, config, tensors, dtype):
     model = Model(config, weights, soft_routing=o.get("routing") == "soft")
     learnt = {t: w for t, w in weights.items() if w.requires_grad}
     optimizer = torch.optim.AdamW(
-        [{"params": [w for w in learnt.values() if w.dim() >= 2],
+        [{"params": [w for t, w in learnt.items() if decays(t, w)],
           "weight_decay": o["weight_decay"]},
-         {"params": [w for w in learnt.values() if w.dim() < 2], "weight_decay": 0.0}],
+         {"params": [w for t, w in learnt.items() if not decays(t, w)], "weight_decay": 0.0}],
         lr=o["learning_rate"], betas=(o["beta1"], o["beta2"]), eps=o["epsilon"])
     losses, first = [], {}
     for step, batch in enumerate(tokens_of(name)):

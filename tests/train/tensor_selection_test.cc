@@ -16,6 +16,8 @@ const std::vector<nn::PlannedTensor> kTensors = {
     {"model.layers.0.input_norm.weight", {4}, TensorRole::kNorm},
     {"model.layers.0.ffn.peer.query.weight", {4, 4}, TensorRole::kRouter},
     {"model.layers.0.ffn.peer.down.weight", {9, 4}, TensorRole::kTable},
+    {"model.layers.1.ffn.peer.router.bias", {2, 2, 3}, TensorRole::kRouter},
+    {"model.layers.2.ffn.mixture.constants.0.vector", {4}, TensorRole::kRouter},
 };
 
 constexpr OptimizerSection kOptimizer = {.learning_rate = 0.5, .weight_decay = 0.25};
@@ -26,6 +28,15 @@ TEST(TensorSelectionTest, OnlyMatricesDecay) {
   EXPECT_EQ((*learning)[0].weight_decay, 0.25);
   EXPECT_EQ((*learning)[1].weight_decay, 0);
   EXPECT_EQ((*learning)[3].learning_rate, 0.5);
+  EXPECT_EQ((*learning)[4].weight_decay, 0) << "a bias, whatever its shape";
+}
+
+TEST(TensorSelectionTest, RoutersAloneAreWhatDecidesWhichExpertsAreMet) {
+  const auto learning = SelectTensors(kTensors, {.routers_only = true}, kOptimizer);
+  ASSERT_TRUE(learning.ok()) << learning.status();
+  std::vector<bool> changes;
+  for (const TensorLearning& one : *learning) changes.push_back(one.changes);
+  EXPECT_THAT(changes, testing::ElementsAre(false, false, true, false, true, false));
 }
 
 TEST(TensorSelectionTest, TheFirstGroupThatMatchesCounts) {

@@ -148,6 +148,20 @@ class RowwiseAdamTest(unittest.TestCase):
             self.assertTrue(torch.equal(a, b))
         scheduler.step()
 
+    def test_a_ledger_has_no_frozen_tables_beside_others(self):
+        layer = make("ledger")
+        layer.weight_down_embed.weight.requires_grad_(False)
+        with self.assertRaisesRegex(ValueError, "freeze all of them or none"):
+            layer(batch(0))
+        layer.weight_up_embed.weight.requires_grad_(False)
+        layer(batch(0))
+        for kind in ("dense", "sparse"):
+            layer = make(kind)
+            layer.weight_down_embed.weight.requires_grad_(False)
+            before = layer.weight_down_embed.weight.detach().clone()
+            train(layer, RowwiseAdam(layer, lr=0.1))
+            self.assertTrue(torch.equal(layer.weight_down_embed.weight, before), kind)
+
     def test_copies_of_a_layer_have_ledgers_of_their_own(self):
         layer = make("ledger")
         other = copy.deepcopy(layer)

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "tests/support/model_runner.h"
 #include "tests/train/run_fixture.h"
 #include "train/training/train.h"
@@ -142,6 +143,17 @@ TEST(NewModelTest, LearnsAndIsServed) {
   ASSERT_TRUE(after.ok()) << after.status();
   EXPECT_LT(after->front().loss, 0.75 * before->front().loss);
   LoadOrDie(fixture.out(), {.kv_cache_bytes = 8 << 20});
+}
+
+// A recipe writes the configs of its new models before every run.
+TEST(NewModelTest, DoesNotGoOnAsOneThatComputesSomethingElse) {
+  RunFixture fixture;
+  MakeNew(fixture, kPeerConfig);
+  EXPECT_EQ(TrainUntil(*fixture.OpenOrDie(), 3).code(), absl::StatusCode::kCancelled);
+  fixture.folder().Write("config.json",
+                         absl::StrReplaceAll(kPeerConfig, {{"\"top_k\": 4", "\"top_k\": 5"}}));
+  EXPECT_THAT(std::string(fixture.OpenError(/*resume=*/true).message()),
+              testing::HasSubstr("the content of the model's config.json was "));
 }
 
 TEST(NewModelTest, IsTheSameFromTheSameSeed) {

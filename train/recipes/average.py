@@ -68,12 +68,14 @@ def main():
         for name, tensor in read(directory):
             sums[name] = sums.get(name, 0) + tensor.astype(np.float64)
     means = {name: (total / len(directories)).astype(np.float32) for name, total in sums.items()}
-    out = pathlib.Path(out)
-    out.mkdir(parents=True)
+    partial = pathlib.Path(out + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for pattern in ("*.json", "*.jinja"):
         for path in pathlib.Path(directories[-1]).glob(pattern):
-            shutil.copy(path, out)
-    write(out / "model.safetensors", means)
+            shutil.copy(path, partial)
+    write(partial / "model.safetensors", means)
+    partial.rename(out)
 
 
 if __name__ == "__main__":

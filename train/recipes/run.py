@@ -41,8 +41,9 @@ def list_recipes():
     print("make recipe RECIPE=NAME runs one, and leaves models and results.json in build/train/NAME")
 
 
-def run(command, log=None):
-    """Runs a program; returns seconds by the clock and of the processor."""
+def run(command, log=None, spent=None):
+    """Runs a program; returns seconds by the clock and of the processor: with `spent`, a file that keeps
+    them, of all attempts together."""
     begin = time.monotonic()
     with (open(log, "a") if log else open(os.devnull, "w")) as output:
         process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=output,
@@ -51,12 +52,18 @@ def run(command, log=None):
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             process.terminate()  # the trainer saves its state
-            process.wait()
+            _, status, usage = os.wait4(process.pid, 0)
             raise
+        finally:
+            before = json.loads(spent.read_text()) if spent and spent.exists() else [0, 0]
+            seconds = [before[0] + time.monotonic() - begin,
+                       before[1] + usage.ru_utime + usage.ru_stime]
+            if spent:
+                spent.write_text(json.dumps(seconds))
     if status != 0:
         last = pathlib.Path(log).read_text().splitlines()[-1:] if log else []
         raise SystemExit(f"{' '.join(map(str, command))}\nfailed: {' '.join(last)} ({log})")
-    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime
+    return seconds
 
 
 def machine():
@@ -126,14 +133,14 @@ class Kitchen:
         load = os.getloadavg()[0]
         seconds, processor = run(
             [self.args.trainer, "--config", config, *(["--routers-only"] * bool(
-                step.get("routers_only"))), *(["--resume"] * resumes)], log)
+                step.get("routers_only"))), *(["--resume"] * resumes)], log,
+            self.work / f"{step.name}.spent.json")
         tokens = (tables["schedule"]["steps"] * tables["data"].get("sequence_length", 256)
                   * tables["optimizer"].get("batch_sequences", 8)
                   * tables["optimizer"].get("accumulate", 1))
         made = {"steps": tables["schedule"]["steps"], "tokens": tokens,
-                "threads": self.args.threads, "load": [load, os.getloadavg()[0]]}
-        if not resumes:  # else only the end was timed
-            made |= {"seconds": round(seconds, 1), "processor_seconds": round(processor, 1)}
+                "threads": self.args.threads, "load": [load, os.getloadavg()[0]],
+                "seconds": round(seconds, 1), "processor_seconds": round(processor, 1)}
         return made | curve_of(out / "training.jsonl")
 
     def model_of(self, step):

@@ -55,15 +55,20 @@ absl::StatusOr<std::unique_ptr<CurveFile>> CurveFile::Open(const std::string& ou
   if (error) return absl::UnknownError(absl::StrCat(out, ": ", error.message()));
   std::unique_ptr<CurveFile> curve(new CurveFile(out));
   const std::string path = curve->PathOf(kLinesName);
-  std::string kept;
+  std::string text, kept;
   if (fs::exists(path, error)) {
-    ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxBytes));
+    ASSIGN_OR_RETURN(text, ReadTextFile(path, kMaxBytes));
     for (const ordered_json& line : LinesUpTo(text, step)) {
       curve->Note(line);
       absl::StrAppend(&kept, line.dump(), "\n");
     }
   }
-  RETURN_IF_ERROR(WriteTo(path, std::ios::trunc, kept));
+  if (kept == text && fs::exists(path, error)) return curve;
+  // The lines that are there stay until all that are kept are written.
+  const std::string partial = absl::StrCat(path, ".partial");
+  RETURN_IF_ERROR(WriteTo(partial, std::ios::trunc, kept));
+  fs::rename(partial, path, error);
+  if (error) return absl::UnknownError(absl::StrCat(path, ": ", error.message()));
   return curve;
 }
 

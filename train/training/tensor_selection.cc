@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error_text.h"
 #include "base/status_macros.h"
@@ -31,7 +32,9 @@ absl::StatusOr<std::vector<bool>> Matching(const std::vector<nn::PlannedTensor>&
   return matching;
 }
 
+// The constant experts of a mixture are planned beside its router, and decide nothing.
 bool IsRouter(const nn::PlannedTensor& tensor) {
+  if (absl::StrContains(tensor.name, ".constants.")) return false;
   return tensor.role == nn::TensorRole::kRouter || tensor.role == nn::TensorRole::kVariance;
 }
 
@@ -45,7 +48,7 @@ absl::StatusOr<std::vector<TensorLearning>> SelectTensors(
   std::vector<TensorLearning> learning;
   for (size_t i = 0; i < tensors.size(); ++i) {
     const bool chosen = model.train.empty() || trained[i];
-    const bool decays = tensors[i].shape.size() >= 2;
+    const bool decays = tensors[i].shape.size() >= 2 && !absl::EndsWith(tensors[i].name, ".bias");
     learning.push_back(
         {.changes = chosen && !frozen[i] && (!model.routers_only || IsRouter(tensors[i])),
          .learning_rate = optimizer.learning_rate,

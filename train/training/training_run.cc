@@ -22,8 +22,13 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr char kSourceKey[] = "model.from's weights";
+constexpr char kConfigKey[] = "the content of the model's config.json";
 
 // Which tokens the texts are, so that a run does not go on with others.
+absl::Span<const uint8_t> BytesOf(absl::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
 absl::StatusOr<std::string> FingerprintOf(const std::vector<PackedText>& texts) {
   std::vector<absl::Span<const uint8_t>> parts;
   for (const PackedText& text : texts) {
@@ -111,6 +116,7 @@ absl::Status TrainingRun::ReadTexts() {
 ordered_json TrainingRun::StateJson() const {
   ordered_json json = config_.Decisive();
   json[kSourceKey] = source_fingerprint_;
+  json[kConfigKey] = Sha256Hex({BytesOf(source_.config_json)});
   json["the tokens of data.source"] = texts_fingerprint_;
   return json;
 }

@@ -51,6 +51,9 @@ class TableLayer(torch.nn.Module):
         raise NotImplementedError
 
     def gradient_options(self):
+        if self.ledger is not None and len({table.requires_grad for table in self.tables()}) > 1:
+            raise ValueError("a ledger has the gradients of all tables of a layer: freeze all of them or "
+                             "none, or make the layer with table_gradient=\"sparse\"")
         return {"table_gradient": self.table_gradient,
                 "ledger": self.ledger.number if self.ledger is not None else 0}
 
