@@ -178,21 +178,24 @@ absl::Status App::ReadWhoMayCall() {
   if (AsksWhoCalls(config_)) {
     authorizer_ = std::make_unique<Authorizer>(config_.model_name, ServedMethods());
     identity_metrics_.emplace(config_.model_name, authorizer_.get());
-    sources.push_back({"tokens and policy", {config_.token_file, config_.policy_file}, [this] {
-                         auto identities =
-                             ReadIdentities(IdentityFilesOf(config_), ServedMethods());
-                         if (identities.ok()) authorizer_->Replace(*std::move(identities));
-                         return identities.status();
-                       }});
+    sources.push_back(
+        {"tokens and policy", {config_.token_file, config_.policy_file}, [this]() -> absl::Status {
+           ASSIGN_OR_RETURN(Identities identities,
+                            ReadIdentities(IdentityFilesOf(config_), ServedMethods()));
+           authorizer_->Replace(std::move(identities));
+           return absl::OkStatus();
+         }});
   }
   if (!config_.tls_cert.empty()) {
     const TlsFiles files = TlsFilesOf(config_);
-    sources.push_back(
-        {"certificates", {files.certificate, files.key, files.client_ca}, [this, files] {
-           auto context = TlsContext::Read(files, absl::Now());
-           if (context.ok()) tls_.Set(*std::move(context));
-           return context.status();
-         }});
+    sources.push_back({"certificates",
+                       {files.certificate, files.key, files.client_ca},
+                       [this, files]() -> absl::Status {
+                         ASSIGN_OR_RETURN(std::shared_ptr<const TlsContext> context,
+                                          TlsContext::Read(files, absl::Now()));
+                         tls_.Set(std::move(context));
+                         return absl::OkStatus();
+                       }});
   }
   if (sources.empty()) return absl::OkStatus();
   for (const IdentityWatch::Source& source : sources) reload_metrics_.Add(source.what);

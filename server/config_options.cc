@@ -248,12 +248,14 @@ constexpr ConfigOption kOptions[] = {
        return SetCount(value, {1, 4096}, &config->max_sequences);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_sequences); }},
-    {"max-queued-requests", "N", "Requests that may wait; more are refused", "256",
+    {"max-queued-requests", "N",
+     "Requests that may wait; beyond, those of tenants with less than their part", "256",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1000000}, &config->max_queued_requests);
      },
      [](const ServerConfig& config) { return absl::StrCat(config.max_queued_requests); }},
-    {"max-queued-tokens", "N", "Prompt tokens of requests that may wait; more are refused",
+    {"max-queued-tokens", "N",
+     "Tokens of requests that may wait; beyond, those of tenants with less than their part",
      "4000000",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1000000000}, &config->max_queued_tokens);
@@ -307,7 +309,8 @@ constexpr ConfigOption kOptions[] = {
        return SetOneOf(value, kOnOff, &config->door);
      },
      [](const ServerConfig& config) { return QuoteToml(config.door); }},
-    {"max-connections", "N", "Connections at the same time; more are refused", "1024",
+    {"max-connections", "N",
+     "Connections at the same time; more wait for the places of idle ones, or are refused", "1024",
      [](absl::string_view value, ServerConfig* config) {
        return SetCount(value, {1, 1'000'000}, &config->max_connections);
      },

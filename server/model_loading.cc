@@ -145,6 +145,7 @@ std::vector<DeviceShare> DeviceShares(const ServerConfig& config, const std::str
   const std::vector<std::string> names = absl::StrSplit(devices, ',');
   const int each = names.size() > 1 ? 1 : config.workers;
   std::vector<DeviceShare> shares;
+  shares.reserve(names.size());
   for (const std::string& name : names) {
     shares.push_back({name, each, each * static_cast<int>(names.size())});
   }

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs/configuration.md"
-OPTION = re.compile(r"^  --([a-z][a-z0-9-]*)(?: (\S.*?))?(?:  +(\S.*))?$")
+OPTION = re.compile(r"^  --([a-z][a-z0-9-]*)(?: ([A-Z\[]\S*|\S+\|\S+))?(?: +(\S.*))?$")
 DEFAULT = re.compile(r"^(.*?) ?\(default: (.*)\)$", re.DOTALL)
 # Of the program, not of its configuration.
 NOT_KEYS = {"help", "version", "config", "print-config", "check-config"}

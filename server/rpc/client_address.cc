@@ -12,18 +12,20 @@ namespace peerage {
 
 ConnectionInfo ClientOf(const grpc::ServerContextBase& context, const Door* door) {
   const std::string peer = context.peer();
-  if (door == nullptr) return {.address = peer};
+  if (door == nullptr) return {.address = PlainAddress(peer)};
   absl::string_view name = peer;
   absl::ConsumePrefix(&name, "unix-abstract:");
   return door->Find(name).value_or(ConnectionInfo());
 }
 
+std::string PlainAddress(absl::string_view peer) {
+  return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}});
+}
+
 bool IsLocalClient(absl::string_view address) {
   if (absl::StartsWith(address, "unix:") || absl::StartsWith(address, "unix-abstract:"))
     return true;
-  // gRPC writes the brackets as they are or percent-encoded, depending on its version.
-  const std::string plain = absl::StrReplaceAll(address, {{"%5B", "["}, {"%5D", "]"}});
-  const std::optional<IpAddress> ip = IpAddressOfPeer(plain);
+  const std::optional<IpAddress> ip = IpAddressOfPeer(address);
   return ip && ip->is_loopback();
 }
 

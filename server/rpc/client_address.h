@@ -20,6 +20,9 @@ inline std::string ClientAddress(const grpc::ServerContextBase& context, const D
   return ClientOf(context, door).address;
 }
 
+// gRPC writes the brackets of IPv6 as they are or percent-encoded, depending on its version.
+std::string PlainAddress(absl::string_view peer);
+
 // Whether such an address ("ipv4:127.0.0.1:4711", "ipv6:[::1]:4711", "unix:...") is on this machine
 // by itself alone. What is not understood is not local.
 bool IsLocalClient(absl::string_view address);

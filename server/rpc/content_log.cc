@@ -17,7 +17,7 @@ constexpr size_t kMaxTextBytes = 2048;
 class CutText {
  public:
   void Append(absl::string_view text) {
-    bytes_ += text.size();
+    bytes_ += static_cast<int64_t>(text.size());
     text_.append(text.data(), std::min(text.size(), kMaxTextBytes - text_.size()));
   }
 

@@ -100,7 +100,7 @@ std::vector<SlowReaders::Ending> SlowReaders::TakeLongest(absl::Time now) {
     if (!call->ended_ && since <= now - kCrowdedInterval) waiting.push_back(since);
   }
   if (waiting.empty()) return {};
-  const auto middle = waiting.begin() + (waiting.size() - 1) / 2;
+  const auto middle = waiting.begin() + static_cast<ptrdiff_t>((waiting.size() - 1) / 2);
   std::nth_element(waiting.begin(), middle, waiting.end());
   return Take(
       [longest = *middle](const ReadingBudget& budget) { return budget.waits_since() <= longest; });

@@ -126,7 +126,7 @@ v1::ScoreResponse NewScoreResponse(const ScoreRequest& request, const ServedMode
 
 void AddScore(const ContinuationScore& score, const Tokenizer& tokenizer,
               v1::ScoreResponse& response) {
-  v1::ContinuationScore& result = *response.mutable_scores(score.continuation);
+  v1::ContinuationScore& result = *response.mutable_scores(static_cast<int>(score.continuation));
   double logprob = 0;
   size_t bytes = 0;
   bool is_greedy = true;

@@ -25,14 +25,14 @@ double Entropy(const std::vector<ExpertTally>& tallies, double sum) {
 
 // The most used first; among equals the lower id.
 void AddTop(std::vector<ExpertTally> tallies, double sum, v1::LayerTrace& result) {
-  const size_t top = std::min(tallies.size(), kTopExperts);
-  std::partial_sort(tallies.begin(), tallies.begin() + top, tallies.end(),
+  const auto top = tallies.begin() + static_cast<ptrdiff_t>(std::min(tallies.size(), kTopExperts));
+  std::partial_sort(tallies.begin(), top, tallies.end(),
                     [](const ExpertTally& a, const ExpertTally& b) {
                       return a.score != b.score ? a.score > b.score : a.expert < b.expert;
                     });
-  for (size_t i = 0; i < top; ++i) {
-    result.add_top_expert_ids(tallies[i].expert);
-    result.add_top_expert_shares(sum == 0 ? 0 : static_cast<double>(tallies[i].score) / sum);
+  for (auto tally = tallies.begin(); tally != top; ++tally) {
+    result.add_top_expert_ids(tally->expert);
+    result.add_top_expert_shares(sum == 0 ? 0 : static_cast<double>(tally->score) / sum);
   }
 }
 

@@ -18,14 +18,15 @@ void GenerateCall::OnPromptLogprobs(uint32_t first_position, std::vector<TokenLo
 }
 
 void GenerateCall::OnDelta(TokenDelta delta) {
-  v1::Candidate& candidate = *response().mutable_candidates(delta.candidate);
+  v1::Candidate& candidate = *response().mutable_candidates(static_cast<int>(delta.candidate));
   candidate.mutable_text()->append(delta.text);
   candidate.mutable_token_ids()->Add(delta.tokens.begin(), delta.tokens.end());
   for (const TokenLogprob& token : delta.logprobs) *candidate.add_logprobs() = ToProto(token);
 }
 
 void GenerateCall::OnFinished(CandidateFinish finish) {
-  *response().mutable_candidates(finish.candidate)->mutable_finish() = ToProto(finish);
+  *response().mutable_candidates(static_cast<int>(finish.candidate))->mutable_finish() =
+      ToProto(finish);
   v1::Usage& usage = *response().mutable_usage();
   usage.set_completion_tokens(usage.completion_tokens() + finish.completion_tokens);
   AddPartTrace(finish.candidate, std::move(finish.trace));

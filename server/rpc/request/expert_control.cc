@@ -119,7 +119,7 @@ class LayerChecker {
     for (size_t first = 0; first < ids.size(); first += layer_.top_k) {
       const uint32_t head = first / layer_.top_k % layer_.heads;
       const uint32_t first_id = layer_.expert_sets > 1 ? head * experts_of_set() : 0;
-      std::vector<uint32_t> picks(ids.begin() + first, ids.begin() + first + layer_.top_k);
+      std::vector<uint32_t> picks(&ids[first], &ids[first] + layer_.top_k);
       std::sort(picks.begin(), picks.end());
       const auto end = std::find(picks.begin(), picks.end(), kNoExpert);
       const auto is_foreign = [&](uint32_t id) {

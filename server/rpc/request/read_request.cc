@@ -152,7 +152,7 @@ absl::Status Permit(const Call& call, bool has_control, Request& request) {
             .hidden_states = request.hidden_states.wanted(),
             .expert_control = has_control,
             .tokens = TokensOf(request)};
-  const absl::Status status = call.visitor->Ask(wish, call.arrival).ToStatus();
+  absl::Status status = call.visitor->Ask(wish, call.arrival).ToStatus();
   request.scheduling.tenant = std::move(wish.tenant);
   return status;
 }
@@ -196,7 +196,9 @@ absl::StatusOr<GenerateRequest> Convert(const v1::GenerateRequest& request,
       result.hidden_states,
       ConvertHiddenStates(request.hidden_states(), result.prompt.size(),
                           result.prompt.size() + result.stopping.max_tokens - 1, hidden_states));
-  if (request.output().has_logprobs()) result.alternatives = request.output().logprobs();
+  if (request.output().has_logprobs()) {
+    result.alternatives = static_cast<int32_t>(request.output().logprobs());
+  }
   result.prompt_logprobs = request.output().prompt_logprobs();
   result.trace = ConvertTrace(request.output().expert_trace());
   ASSIGN_OR_RETURN(result.expert_control, ConvertExpertControl(request.expert_control(), model,
@@ -228,7 +230,7 @@ absl::StatusOr<ScoreRequest> Convert(const v1::ScoreRequest& request, const Serv
   ASSIGN_OR_RETURN(result.hidden_states,
                    ConvertHiddenStates(request.hidden_states(), result.context.size(), longest - 1,
                                        absl::StrCat(prefix, "hidden_states")));
-  result.alternatives = request.logprobs();
+  result.alternatives = static_cast<int32_t>(request.logprobs());
   result.trace = ConvertTrace(request.expert_trace());
   ASSIGN_OR_RETURN(result.expert_control, ConvertExpertControl(request.expert_control(), model,
                                                                ComputedTokens(result), prefix));

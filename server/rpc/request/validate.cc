@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,7 +18,10 @@ namespace {
 constexpr absl::string_view kAlternativesRule = "must be at most 20";
 
 // False for NaN, as every comparison with it is.
-bool IsWithin(double value, double low, double high) { return low <= value && value <= high; }
+template <typename Number>
+bool IsWithin(Number value, std::type_identity_t<Number> low, std::type_identity_t<Number> high) {
+  return low <= value && value <= high;
+}
 
 // One request's checks. Paths are those of the fields inside it.
 class Checker {
