@@ -19,7 +19,8 @@ bool Set(const std::string& settings);
 std::vector<std::string> TakeReports();
 
 // Calls of a function of the CUDA runtime or cuBLASLt since ResetCalls; also "host to device
-// copies", "device to host copies", "device to device copies", "pageable copies". 0 on a GPU.
+// copies", "device to host copies", "device to device copies", "pageable copies", and "kernels"
+// that ran, of graphs too. 0 on a GPU.
 uint64_t Calls(const std::string& function);
 void ResetCalls();
 

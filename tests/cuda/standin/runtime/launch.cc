@@ -48,6 +48,7 @@ cudaError_t ErrorOf(const std::string& what) {
 cudaError_t Run(Device& device, ptx::Launch& launch) {
   Runtime& r = runtime();
   launch.number = ++r.launches;
+  r.calls.Count("kernels");
   const std::string name = ShortName(launch.kernel->name);
   const double start = CpuSeconds();
   std::set<std::string> reports;
