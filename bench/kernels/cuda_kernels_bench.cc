@@ -15,6 +15,7 @@
 #include "model/kernels/experts_cuda.h"
 #include "model/kernels/float16.h"
 #include "model/kernels/linear_cuda.h"
+#include "model/kernels/norm_cuda.h"
 #include "model/kernels/output_head_cuda.h"
 #include "model/kernels/product_keys_cuda.h"
 #include "nlohmann/json.hpp"
@@ -63,6 +64,7 @@ class KernelsBench {
       all.push_back(Select(rows));
       all.push_back(Experts(rows, ExpertFormat::kBF16));
       all.push_back(Experts(rows, ExpertFormat::kInt8));
+      all.push_back(AddHeadsAndNormalize(rows));
       all.push_back(AttendDecode(rows));
       all.push_back(MultiplyRows("linear", rows, options_.width));
       all.push_back(MultiplyRows("linear of the head", rows, options_.vocabulary));
@@ -174,6 +176,31 @@ class KernelsBench {
   }
 
   // One token of each of so many sequences at the end of the context.
+  Measurement AddHeadsAndNormalize(int rows) {
+    const auto width = static_cast<size_t>(options_.width);
+    const size_t elements = rows * width;
+    const DeviceBuffer sums = Floats(elements * options_.heads), x = Floats(elements);
+    const DeviceBuffer weight = Floats(width), y(elements * sizeof(uint16_t));
+    const NormArgs args{.x = x.As(),
+                        .x_stride = width,
+                        .added = {.parts = sums.As<float>(),
+                                  .part_stride = width,
+                                  .row_stride = options_.heads * width,
+                                  .count = options_.heads},
+                        .sums = x.As<float>(),
+                        .weight = weight.As<float>(),
+                        .y = y.As(),
+                        .y_stride = width,
+                        .count = rows,
+                        .width = options_.width};
+    const double time =
+        timer_.Microseconds([&](int, cudaStream_t stream) { return Norm(args, stream); });
+    return {.kernel = "norm of the sum of heads",
+            .rows = rows,
+            .microseconds = time,
+            .bytes = double(sums.bytes() + 2 * x.bytes() + y.bytes())};
+  }
+
   Measurement AttendDecode(int rows) {
     std::vector<AttentionItem> items(rows);
     for (int i = 0; i < rows; ++i) {

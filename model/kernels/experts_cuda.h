@@ -30,15 +30,4 @@ struct ExpertArgs {
 };
 cudaError_t RunExperts(const ExpertArgs& args, cudaStream_t stream);
 
-// residual[t] += (head 0 + head 1) + head 2 ...; nothing for padding.
-struct AddHeadsArgs {
-  const float* partials = nullptr;     // [count][heads][width]
-  const int32_t* positions = nullptr;  // [count]
-  float* residual = nullptr;           // [count][width]
-  int heads = 0;
-  int count = 0;
-  int width = 0;
-};
-cudaError_t AddHeads(const AddHeadsArgs& args, cudaStream_t stream);
-
 }  // namespace peerage::kernels::cuda

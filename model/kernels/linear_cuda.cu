@@ -4,31 +4,48 @@ namespace peerage::kernels::cuda {
 namespace {
 
 // By shapes and types, never by the number of rows: the two kernels add in different orders.
+bool IsForTensorCores(const LinearProduct& product, DeviceFloat w_type, DeviceFloat x_type) {
+  return w_type == DeviceFloat::kBF16 && x_type == DeviceFloat::kBF16 &&
+         HasWholePieces(product.x, x_type, product.x_stride, product.shape.depth) &&
+         IsAligned(product.w);
+}
+
 cudaError_t Launch(const LinearProduct& product, DeviceFloat w_type, DeviceFloat x_type,
                    cudaStream_t stream) {
   if (product.rows == 0 || product.shape.outputs == 0) return cudaSuccess;
-  const bool bf16 = w_type == DeviceFloat::kBF16 && x_type == DeviceFloat::kBF16;
-  if (bf16 && HasWholePieces(product.x, x_type, product.x_stride, product.shape.depth) &&
-      IsAligned(product.w)) {
-    return LinearOnTensorCores(product, stream);
-  }
+  if (IsForTensorCores(product, w_type, x_type)) return LinearOnTensorCores(product, stream);
   return LinearOnCores(product, w_type, x_type, stream);
+}
+
+LinearProduct ProductOf(const LinearArgs& args) {
+  return {.shape = args.shape,
+          .w = args.w,
+          .x = args.x,
+          .x_stride = args.x_stride,
+          .bias = args.bias,
+          .y = args.y,
+          .y_stride = args.y_stride,
+          .add = args.add,
+          .rows = args.rows,
+          .scratch = args.scratch};
 }
 
 }  // namespace
 
 cudaError_t Linear(const LinearArgs& args, cudaStream_t stream) {
-  return Launch({.shape = args.shape,
-                 .w = args.w,
-                 .x = args.x,
-                 .x_stride = args.x_stride,
-                 .bias = args.bias,
-                 .y = args.y,
-                 .y_stride = args.y_stride,
-                 .add = args.add,
-                 .rows = args.rows,
-                 .scratch = args.scratch},
-                args.w_type, args.x_type, stream);
+  return Launch(ProductOf(args), args.w_type, args.x_type, stream);
+}
+
+RowParts PartsOf(const LinearArgs& args) {
+  const LinearProduct product = ProductOf(args);
+  if (!IsForTensorCores(product, args.w_type, args.x_type)) return {};
+  return PartsOnTensorCores(product);
+}
+
+cudaError_t LinearInParts(const LinearArgs& args, cudaStream_t stream) {
+  LinearProduct product = ProductOf(args);
+  product.y = nullptr;
+  return Launch(product, args.w_type, args.x_type, stream);
 }
 
 cudaError_t GroupedLinear(const GroupedLinearArgs& args, cudaStream_t stream) {

@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 
 #include "model/kernels/device_float_cuda.h"
+#include "model/kernels/row_parts_cuda.h"
 
 namespace peerage::kernels::cuda {
 
@@ -35,6 +36,12 @@ struct LinearArgs {
 // Enough for fewer rows, too. It grows up to 64 rows.
 size_t LinearScratchFloats(const LinearShape& shape, int rows);
 cudaError_t Linear(const LinearArgs& args, cudaStream_t stream);
+
+// What Linear leaves in scratch for a second launch that adds it up, where blocks share the depth;
+// else none (count 0). LinearInParts, where there are any, is Linear without that launch: y stays
+// as it is, for the caller to make of the parts.
+RowParts PartsOf(const LinearArgs& args);
+cudaError_t LinearInParts(const LinearArgs& args, cudaStream_t stream);
 
 // Several matrices of one shape, each on rows of its own: group g has rows [first_row[g],
 // first_row[g + 1]) of x and y, which only the device knows. Weights of groups without rows are not

@@ -18,7 +18,7 @@ struct LinearProduct {
   const void* x = nullptr;
   size_t x_stride = 0;
   const float* bias = nullptr;
-  float* y = nullptr;
+  float* y = nullptr;  // null: what blocks of one part each leave in scratch is not added up
   size_t y_stride = 0;
   bool add = false;
   int rows = 0;  // of all groups together, at most
@@ -40,6 +40,8 @@ cudaError_t LinearOnCores(const LinearProduct& product, DeviceFloat w_type, Devi
                           cudaStream_t stream);
 // bf16 by bf16, in rows of whole pieces at 16-byte boundaries.
 cudaError_t LinearOnTensorCores(const LinearProduct& product, cudaStream_t stream);
+// What it leaves in scratch; none if every block has the whole depth.
+RowParts PartsOnTensorCores(const LinearProduct& product);
 
 // A matrix and its rows.
 struct RowsOfMatrix {

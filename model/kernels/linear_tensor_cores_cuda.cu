@@ -202,6 +202,11 @@ __global__ void __launch_bounds__(kThreads) AddPartsKernel(LinearProduct product
   StoreOutput(product, row, output, sum);
 }
 
+// That have blocks of their own.
+int SplitPartsOf(const LinearProduct& product) {
+  return product.rows > kMostSplitRows ? 1 : DepthPartsOf(product.shape).count;
+}
+
 template <int kRows>
 cudaError_t LaunchTile(const LinearProduct& product, const DepthParts& parts, int split_parts,
                        cudaStream_t stream) {
@@ -231,14 +236,25 @@ size_t LinearScratchFloats(const LinearShape& shape, int rows) {
   return parts == 1 ? 0 : size_t(parts) * std::min(rows, kMostSplitRows) * shape.outputs;
 }
 
+RowParts PartsOnTensorCores(const LinearProduct& product) {
+  const int parts = SplitPartsOf(product);
+  if (parts == 1) return {};
+  const size_t outputs = product.shape.outputs;
+  return {.parts = product.scratch,
+          .part_stride = product.rows * outputs,
+          .row_stride = outputs,
+          .count = parts,
+          .bias = product.bias};
+}
+
 cudaError_t LinearOnTensorCores(const LinearProduct& product, cudaStream_t stream) {
   const DepthParts parts = DepthPartsOf(product.shape);
-  const int split_parts = product.rows > kMostSplitRows ? 1 : parts.count;
+  const int split_parts = SplitPartsOf(product);
   const auto launch = product.rows <= 16   ? LaunchTile<16>
                       : product.rows <= 32 ? LaunchTile<32>
                                            : LaunchTile<64>;
   const cudaError_t error = launch(product, parts, split_parts, stream);
-  if (error != cudaSuccess || split_parts == 1) return error;
+  if (error != cudaSuccess || split_parts == 1 || product.y == nullptr) return error;
   const dim3 grid(CeilDiv(product.shape.outputs, kThreads), product.rows);
   return LaunchKernel(AddPartsKernel, grid, kThreads, 0, stream, product, parts.count);
 }

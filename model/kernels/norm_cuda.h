@@ -5,16 +5,20 @@
 #include <cuda_runtime_api.h>
 
 #include "model/kernels/device_float_cuda.h"
+#include "model/kernels/row_parts_cuda.h"
 
 namespace peerage::kernels::cuda {
 
-// y[i] = norm(x[rows[i]]) * weight + bias. Sums are f32. In place where the types and strides of x
-// and y are equal and no rows are picked.
+// y[i] = norm(x[rows[i]] + added[rows[i]]) * weight + bias. Sums are f32. In place where the types
+// and strides of x and y are equal and no rows are picked.
 struct NormArgs {
   bool layer_norm = false;  // else RMS norm
   const void* x = nullptr;  // [*][x_stride]
   DeviceFloat x_type = DeviceFloat::kF32;
   size_t x_stride = 0;
+  RowParts added;         // with x of f32 alone: in the bits of AddRows before this
+  float* sums = nullptr;  // [*][x_stride]: x + added, if not null; x itself may be replaced. No row
+                          // is picked twice then.
   const float* weight = nullptr;  // [width]
   const float* bias = nullptr;    // [width], or null
   const int32_t* rows = nullptr;  // [count], rows of x, -1: zeros; null: all, in order

@@ -126,6 +126,23 @@ std::vector<NamedModel> OddModels() {
           {"MixturesParallel", MixtureModelOfAll(true)}};
 }
 
+std::vector<NamedModel> LongProductModels() {
+  ModelConfig config = OddConfig();
+  config.num_heads = 12;
+  config.num_kv_heads = 6;
+  config.head_dim = 42;
+  const DenseFfnConfig dense{520};
+  const PeerConfig peer{.keys = OddKeys(7, 2, 5)};
+  config.layers[0].ffn = {dense};
+  config.layers[1].ffn = {peer};
+  config.layers[2].ffn = {dense, peer};
+  ModelConfig parallel = config;
+  parallel.hidden_size = 72;
+  parallel.norm_type = NormType::kLayerNorm;
+  parallel.parallel_block = true;
+  return {{"LongProducts", config}, {"LongProductsParallel", parallel}};
+}
+
 NamedModel OddMoePlusPlus() {
   MixtureFfnConfig plain = OddMixture(3, 4, false);
   plain.zero_experts = 2;

@@ -25,6 +25,11 @@ struct NamedModel {
 };
 std::vector<NamedModel> OddModels();
 
+// Models of which a CUDA device with bf16 activations divides the long products: attention's output
+// and dense layers'. A dense layer, PEER, both in one layer; sequential, and parallel of other
+// widths.
+std::vector<NamedModel> LongProductModels();
+
 // Mixtures of experts of which some cost nothing, with gating residuals past a layer without one.
 NamedModel OddMoePlusPlus();
 

@@ -42,9 +42,7 @@ void Attention::Forward(StepContext& step, const Activations& u, const kernels::
                                               .blocks = step.arrays.blocks,
                                               .count = step.tokens()});
   Attend(step, kv, head_gates);
-  cuda::Forward(
-      output_, step, step.Rows(buffers.attended, query_width()), step.tokens(),
-      {.y = buffers.residual, .stride = static_cast<size_t>(output_.outputs()), .add = true});
+  AddToResidual(output_, step, step.Rows(buffers.attended, query_width()));
 }
 
 void Attention::Attend(StepContext& step, const kernels::cuda::KvView& kv,
@@ -64,7 +62,7 @@ void Attention::Attend(StepContext& step, const kernels::cuda::KvView& kv,
                .splits = SplitsFor(shape_, step.tokens(),
                                    step.shape.max_blocks * kernels::cuda::kBlockTokens),
                .count = step.tokens(),
-               .partials = reinterpret_cast<float*>(step.workspace.scratch)});
+               .partials = reinterpret_cast<float*>(step.Scratch())});
 }
 
 void Attention::RaiseNeeds(LayerNeeds& needs) const {

@@ -299,6 +299,7 @@ class CudaForwardPass final : public ForwardPass {
                      .shape = shape,
                      .arrays = arrays,
                      .results = results,
+                     .residual = ResidualStream(workspace_.residual, weights_->embedding.depth),
                      .counters = counters_,
                      .controls = controls,
                      .matmul = matmul_.has_value() ? &*matmul_ : nullptr,

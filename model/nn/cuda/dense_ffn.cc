@@ -20,9 +20,7 @@ void DenseFfn::Forward(StepContext& step, const Activations& u) const {
                                                .y_type = step.activations,
                                                .rows = step.tokens(),
                                                .width = width()});
-  cuda::Forward(
-      down, step, step.Rows(buffers.hidden, width()), step.tokens(),
-      {.y = buffers.residual, .stride = static_cast<size_t>(down.outputs()), .add = true});
+  AddToResidual(down, step, step.Rows(buffers.hidden, width()));
 }
 
 void DenseFfn::RaiseNeeds(LayerNeeds& needs) const {

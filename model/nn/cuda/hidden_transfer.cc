@@ -77,7 +77,8 @@ HiddenTransfer::Rows HiddenTransfer::RowsOf(const HiddenRows& hidden, int layer)
 
 // Rows are looked up in the residual stream as tokens are in the table of embeddings.
 void CopyResidual(StepContext& step, const HiddenTransfer::Rows& rows, int width) {
-  step.Launch(kernels::cuda::Embed, {.table = step.workspace.residual,
+  if (rows.count == 0) return;
+  step.Launch(kernels::cuda::Embed, {.table = step.residual.Rows(step),
                                      .table_type = DeviceFloat::kF32,
                                      .tokens = rows.tokens,
                                      .x = rows.values,

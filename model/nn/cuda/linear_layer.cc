@@ -7,17 +7,35 @@ namespace {
 
 kernels::cuda::LinearShape ShapeOf(const Matrix& w) { return {w.outputs, w.depth}; }
 
-float* Scratch(const StepContext& step) { return reinterpret_cast<float*>(step.workspace.scratch); }
+float* Scratch(StepContext& step) { return reinterpret_cast<float*>(step.Scratch()); }
+
+bool IsForCublasLt(const LinearLayer& layer, const StepContext& step, const Activations& input,
+                   int rows, size_t y_stride) {
+  return step.matmul != nullptr && rows > kMostStreamedRows && layer.bias == nullptr &&
+         input.stride == static_cast<size_t>(layer.w.depth) &&
+         Matmul::Takes(layer.w, input.type, y_stride);
+}
+
+kernels::cuda::LinearArgs ArgsOf(const LinearLayer& layer, StepContext& step,
+                                 const Activations& input, int rows) {
+  return {.shape = ShapeOf(layer.w),
+          .w = layer.w.data,
+          .w_type = layer.w.type,
+          .x = input.x,
+          .x_type = input.type,
+          .x_stride = input.stride,
+          .bias = layer.bias,
+          .rows = rows,
+          .scratch = Scratch(step)};
+}
 
 }  // namespace
 
 void Forward(const LinearLayer& layer, StepContext& step, const Activations& input, int rows,
              const LinearOutput& output) {
-  const Matrix& w = layer.w;
-  if (step.matmul != nullptr && rows > kMostStreamedRows && layer.bias == nullptr &&
-      input.stride == static_cast<size_t>(w.depth) && Matmul::Takes(w, input.type, output.stride)) {
+  if (IsForCublasLt(layer, step, input, rows, output.stride)) {
     return step.Then([&] {
-      return step.matmul->Run({.w = w,
+      return step.matmul->Run({.w = layer.w,
                                .x = input.x,
                                .y = output.y,
                                .y_stride = output.stride,
@@ -26,18 +44,26 @@ void Forward(const LinearLayer& layer, StepContext& step, const Activations& inp
                               step.stream);
     });
   }
-  step.Launch(kernels::cuda::Linear, {.shape = ShapeOf(w),
-                                      .w = w.data,
-                                      .w_type = w.type,
-                                      .x = input.x,
-                                      .x_type = input.type,
-                                      .x_stride = input.stride,
-                                      .bias = layer.bias,
-                                      .y = output.y,
-                                      .y_stride = output.stride,
-                                      .add = output.add,
-                                      .rows = rows,
-                                      .scratch = Scratch(step)});
+  kernels::cuda::LinearArgs args = ArgsOf(layer, step, input, rows);
+  args.y = output.y;
+  args.y_stride = output.stride;
+  args.add = output.add;
+  step.Launch(kernels::cuda::Linear, args);
+}
+
+void AddToResidual(const LinearLayer& layer, StepContext& step, const Activations& input) {
+  const int tokens = step.tokens();
+  const auto stride = static_cast<size_t>(layer.outputs());
+  if (!IsForCublasLt(layer, step, input, tokens, stride)) {
+    const kernels::cuda::LinearArgs args = ArgsOf(layer, step, input, tokens);
+    const kernels::cuda::RowParts parts = PartsOf(args);
+    if (parts.count > 0) {
+      step.Launch(kernels::cuda::LinearInParts, args);
+      return step.residual.Add(step, parts);
+    }
+  }
+  Forward(layer, step, input, tokens,
+          {.y = step.residual.Rows(step), .stride = stride, .add = true});
 }
 
 void RaiseNeeds(const LinearLayer& layer, int rows, LayerNeeds& needs) {

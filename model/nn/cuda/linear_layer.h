@@ -22,6 +22,9 @@ void Forward(const LinearLayer& layer, StepContext& step, const Activations& inp
              const LinearOutput& output);
 void RaiseNeeds(const LinearLayer& layer, int rows, LayerNeeds& needs);
 
+// Of all tokens, added to the residual stream.
+void AddToResidual(const LinearLayer& layer, StepContext& step, const Activations& input);
+
 // Matrices of one shape, each on rows of its own (kernels/linear_cuda.h).
 struct LinearGroup {
   Matrix shape;                    // of each

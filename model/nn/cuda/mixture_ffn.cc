@@ -127,7 +127,7 @@ void MixtureFfn::Combine(StepContext& step, const Activations& u) const {
                                           .vectors = vectors_,
                                           .scores = buffers.ffn_logits + router_.num_experts,
                                           .scores_stride = router_.logits_stride(),
-                                          .residual = step.workspace.residual,
+                                          .residual = step.residual.Rows(step),
                                           .count = step.tokens(),
                                           .width = hidden_size()});
 }

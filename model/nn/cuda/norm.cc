@@ -15,13 +15,12 @@ kernels::cuda::NormArgs ArgsOf(const Norm& norm, DeviceFloat y_type, void* y) {
           .width = norm.width};
 }
 
-// Of picked rows of the residual stream.
-void NormResidual(StepContext& step, const int32_t* rows, int count, kernels::cuda::NormArgs args) {
-  args.x = step.workspace.residual;
+// Of rows of the residual stream, and what is to be added to them.
+void NormResidual(StepContext& step, const ResidualStream::Sum& x, kernels::cuda::NormArgs args) {
+  args.x = x.rows;
   args.x_type = DeviceFloat::kF32;
   args.x_stride = static_cast<size_t>(args.width);
-  args.rows = rows;
-  args.count = count;
+  args.added = x.added;
   step.Launch(kernels::cuda::Norm, args);
 }
 
@@ -35,7 +34,13 @@ Norm Norm::Place(const NormPlan& plan, WeightPlacer& placer) {
 }
 
 Activations Norm::OfResidual(StepContext& step) const {
-  return OfRows(step, nullptr, step.tokens(), step.workspace.normed);
+  void* y = step.workspace.normed;
+  const ResidualStream::Sum x = step.residual.Take();
+  kernels::cuda::NormArgs args = ArgsOf(*this, step.activations, y);
+  args.sums = x.rows;
+  args.count = step.tokens();
+  NormResidual(step, x, args);
+  return step.Rows(y, width);
 }
 
 Activations Norm::Of(StepContext& step, const Activations& input, void* y) const {
@@ -48,13 +53,20 @@ Activations Norm::Of(StepContext& step, const Activations& input, void* y) const
   return step.Rows(y, width);
 }
 
-Activations Norm::OfRows(StepContext& step, const int32_t* rows, int count, void* y) const {
-  NormResidual(step, rows, count, ArgsOf(*this, step.activations, y));
+Activations Norm::OfLastRows(StepContext& step, const int32_t* rows, int count, void* y) const {
+  kernels::cuda::NormArgs args = ArgsOf(*this, step.activations, y);
+  args.rows = rows;
+  args.count = count;
+  NormResidual(step, step.residual.Take(), args);
   return step.Rows(y, width);
 }
 
 void Norm::FloatsOfRows(StepContext& step, const int32_t* rows, int count, float* y) const {
-  NormResidual(step, rows, count, ArgsOf(*this, DeviceFloat::kF32, y));
+  if (count == 0) return;
+  kernels::cuda::NormArgs args = ArgsOf(*this, DeviceFloat::kF32, y);
+  args.rows = rows;
+  args.count = count;
+  NormResidual(step, {.rows = step.residual.Rows(step)}, args);
 }
 
 }  // namespace peerage::nn::cuda

@@ -19,9 +19,10 @@ struct Norm {
   Activations OfResidual(StepContext& step) const;
   // Rows of activations.
   Activations Of(StepContext& step, const Activations& input, void* y) const;
-  // Picked rows of the residual stream, -1: zeros.
-  Activations OfRows(StepContext& step, const int32_t* rows, int count, void* y) const;
-  // The same as f32, whatever activations are.
+  // Picked rows of the residual stream, -1: zeros, for the last that reads it: what waits to be
+  // added is added on the way to y alone.
+  Activations OfLastRows(StepContext& step, const int32_t* rows, int count, void* y) const;
+  // Picked rows of the residual stream as f32, whatever activations are.
   void FloatsOfRows(StepContext& step, const int32_t* rows, int count, float* y) const;
 };
 

@@ -6,10 +6,11 @@ namespace peerage::nn::cuda {
 
 void OutputHead::Forward(StepContext& step, const SamplingArrays& lists) const {
   const Workspace& buffers = step.workspace;
+  if (step.shape.rows > Workspace::kLogitRows) step.residual.Rows(step);  // several norms read it
   for (int first = 0; first < step.shape.rows; first += Workspace::kLogitRows) {
     const int count = std::min(Workspace::kLogitRows, step.shape.rows - first);
     const Activations last =
-        norm_.OfRows(step, step.arrays.row_tokens + first, count, buffers.last);
+        norm_.OfLastRows(step, step.arrays.row_tokens + first, count, buffers.last);
     cuda::Forward(projection_, step, last, count,
                   {.y = buffers.logits, .stride = static_cast<size_t>(projection_.outputs())});
     Report(step, first, count, lists);
@@ -29,7 +30,7 @@ void OutputHead::Report(StepContext& step, int first_row, int count,
                                           .scores = step.results.scores,
                                           .alternatives = step.results.alternatives,
                                           .failed = step.results.failed + first_row,
-                                          .scratch = step.workspace.scratch});
+                                          .scratch = step.Scratch()});
 }
 
 void OutputHead::RaiseNeeds(LayerNeeds& needs) const {

@@ -9,6 +9,7 @@ void RetrievedExperts::Forward(StepContext& step, const Activations& input) cons
   const kernels::cuda::ProductKeyShape& shape = router.shape;
   const PickBuffer picks = step.counters.picks(router.expert_layer);
   router.Forward(step, input);
+  float* sums = step.HeadSums();
   step.Launch(kernels::cuda::RunExperts, {.table = table,
                                           .activation = activation,
                                           .heads = shape.heads,
@@ -18,14 +19,13 @@ void RetrievedExperts::Forward(StepContext& step, const Activations& input) cons
                                           .x_stride = input.stride,
                                           .ids = picks.ids,
                                           .weights = picks.weights,
-                                          .partials = step.workspace.head_sums,
+                                          .partials = sums,
                                           .count = step.tokens()});
-  step.Launch(kernels::cuda::AddHeads, {.partials = step.workspace.head_sums,
-                                        .positions = step.arrays.positions,
-                                        .residual = step.workspace.residual,
-                                        .heads = shape.heads,
-                                        .count = step.tokens(),
-                                        .width = table.width});
+  const auto width = static_cast<size_t>(table.width);
+  step.residual.Add(step, {.parts = sums,
+                           .part_stride = width,
+                           .row_stride = shape.heads * width,
+                           .count = shape.heads});
   router.Count(step, table.RecordBytes());
 }
 

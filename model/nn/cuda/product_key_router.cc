@@ -55,11 +55,11 @@ void ProductKeyRouter::Forward(StepContext& step, const Activations& input) cons
                                                 .ids = picks.ids,
                                                 .weights = picks.weights,
                                                 .count = step.tokens(),
-                                                .scratch = step.workspace.scratch};
+                                                .scratch = step.Scratch()};
   step.Launch(kernels::cuda::SelectExperts, select);
-  step.Launch(kernels::cuda::ControlPicks, {.select = select,
-                                            .controls = step.ControlsOf(expert_layer),
-                                            .scratch = step.workspace.scratch});
+  step.Launch(
+      kernels::cuda::ControlPicks,
+      {.select = select, .controls = step.ControlsOf(expert_layer), .scratch = step.Scratch()});
 }
 
 void ProductKeyRouter::NormalizeQueries(StepContext& step) const {
@@ -79,16 +79,15 @@ void ProductKeyRouter::NormalizeQueries(StepContext& step) const {
 
 void ProductKeyRouter::Count(StepContext& step, size_t record_bytes) const {
   if (!step.counters.is_counting()) return;
-  step.Launch(kernels::cuda::ObserveRouter,
-              {.shape = shape,
-               .queries = step.workspace.queries,
-               .sub_keys = keys.data,
-               .sub_key_type = keys.type,
-               .ids = step.counters.picks(expert_layer).ids,
-               .positions = step.arrays.positions,
-               .count = step.tokens(),
-               .totals = step.counters.totals(expert_layer),
-               .scratch = reinterpret_cast<float*>(step.workspace.scratch)});
+  step.Launch(kernels::cuda::ObserveRouter, {.shape = shape,
+                                             .queries = step.workspace.queries,
+                                             .sub_keys = keys.data,
+                                             .sub_key_type = keys.type,
+                                             .ids = step.counters.picks(expert_layer).ids,
+                                             .positions = step.arrays.positions,
+                                             .count = step.tokens(),
+                                             .totals = step.counters.totals(expert_layer),
+                                             .scratch = reinterpret_cast<float*>(step.Scratch())});
   step.Count(expert_layer, record_bytes);
 }
 

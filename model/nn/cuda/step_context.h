@@ -13,6 +13,7 @@
 #include "model/nn/cuda/cuda_status.h"
 #include "model/nn/cuda/expert_counters.h"
 #include "model/nn/cuda/matmul.h"
+#include "model/nn/cuda/residual_stream.h"
 #include "model/nn/cuda/step_arrays.h"
 #include "model/nn/cuda/workspace.h"
 
@@ -33,6 +34,7 @@ struct StepContext {
   const StepShape& shape;
   const StepArrays& arrays;     // on the device
   const ResultArrays& results;  // likewise
+  ResidualStream residual;
   ExpertCounters& counters;
   // By expert layer; empty: nothing is asked of routers.
   absl::Span<const kernels::cuda::RouterControls> controls;
@@ -44,6 +46,10 @@ struct StepContext {
   Activations Rows(const void* x, int width) const {
     return {.x = x, .type = activations, .stride = static_cast<size_t>(width)};
   }
+
+  // Memory for the next launch to write to.
+  uint8_t* Scratch() { return Claim(workspace.scratch); }
+  float* HeadSums() { return Claim(workspace.head_sums); }
 
   // What is asked of the router of an expert layer.
   kernels::cuda::RouterControls ControlsOf(int expert_layer) const {
@@ -67,6 +73,13 @@ struct StepContext {
   template <typename Enqueue>
   void Then(const Enqueue& enqueue) {
     if (status.ok()) status = enqueue();
+  }
+
+ private:
+  template <typename Element>
+  Element* Claim(Element* buffer) {
+    residual.MakeWay(*this, buffer);
+    return buffer;
   }
 };
 

@@ -392,35 +392,5 @@ TEST_F(ExpertsCudaTest, RefuseMorePicksThanABlockHolds) {
             cudaErrorInvalidValue);
 }
 
-TEST_F(ExpertsCudaTest, AddHeadsInOrderAndNothingForPadding) {
-  for (const int width : {1, 33, 64, 1030}) {
-    for (const int heads : {1, 2, 8}) {
-      const int count = 3;
-      const std::vector<float> partials = RandomValues(size_t(count) * heads * width, 4);
-      const std::vector<float> residual = RandomValues(size_t(count) * width, 5);
-      const DeviceArray<float> from(partials), to(residual);
-      const DeviceArray<int32_t> positions(std::vector<int32_t>{5, -1, 0});
-      ASSERT_EQ(AddHeads({.partials = from.data(),
-                          .positions = positions.data(),
-                          .residual = to.data(),
-                          .heads = heads,
-                          .count = count,
-                          .width = width},
-                         stream_),
-                cudaSuccess);
-      std::vector<float> expected = residual;
-      for (const int t : {0, 2}) {
-        for (int i = 0; i < width; ++i) {
-          float sum = partials[size_t(t) * heads * width + i];
-          for (int h = 1; h < heads; ++h) sum += partials[(size_t(t) * heads + h) * width + i];
-          expected[size_t(t) * width + i] += sum;
-        }
-      }
-      EXPECT_EQ(to.Read(), expected) << width << ", " << heads;
-    }
-  }
-  EXPECT_EQ(AddHeads({.heads = 1, .count = 0, .width = 4}, stream_), cudaSuccess);
-}
-
 }  // namespace
 }  // namespace peerage::kernels::cuda

@@ -186,8 +186,7 @@ void InstructionBudgetTest::MeasureExperts() {
   const DeviceArray<uint32_t> ids(picked);
   const DeviceFloats weights = Random(DeviceFloat::kF32, picked.size());
   const DeviceFloats x = Random(DeviceFloat::kBF16, kRows * kWidth);
-  const DeviceFloats partials = Zeros(kRows * kHeads * kWidth), residual = Zeros(kRows * kWidth);
-  const DeviceArray<int32_t> positions(kRows);
+  const DeviceFloats partials = Zeros(kRows * kHeads * kWidth);
   Measure("experts", {"ExpertKernel"}, [&] {
     return RunExperts({.table = table,
                        .heads = kHeads,
@@ -199,15 +198,6 @@ void InstructionBudgetTest::MeasureExperts() {
                        .partials = F32(partials),
                        .count = kRows},
                       stream_);
-  });
-  Measure("experts", {"AddHeadsKernel"}, [&] {
-    return AddHeads({.partials = F32(partials),
-                     .positions = positions.data(),
-                     .residual = F32(residual),
-                     .heads = kHeads,
-                     .count = kRows,
-                     .width = kWidth},
-                    stream_);
   });
 }
 
@@ -274,13 +264,31 @@ void InstructionBudgetTest::MeasureLinear(int rows) {
 }
 
 void InstructionBudgetTest::MeasureNorm() {
-  constexpr int kRows = 4, kWidth = 2048;
+  constexpr int kRows = 4, kWidth = 2048, kParts = 8;
   const DeviceFloats x = Random(DeviceFloat::kF32, kRows * kWidth);
   const DeviceFloats weight = Random(DeviceFloat::kF32, kWidth);
   const DeviceFloats y(DeviceFloat::kBF16, kRows * kWidth, 0);
   Measure("norm", {"NormKernel"}, [&] {
     return Norm({.x = x.data(),
                  .x_stride = kWidth,
+                 .weight = F32(weight),
+                 .y = y.data(),
+                 .y_stride = kWidth,
+                 .count = kRows,
+                 .width = kWidth},
+                stream_);
+  });
+  const DeviceFloats parts = Random(DeviceFloat::kF32, kRows * kParts * kWidth);
+  const RowParts added{
+      .parts = F32(parts), .part_stride = kWidth, .row_stride = kParts * kWidth, .count = kParts};
+  Measure("add", {"AddRowsKernel"}, [&] {
+    return AddRows({.added = added, .x = F32(x), .rows = kRows, .width = kWidth}, stream_);
+  });
+  Measure("add_and_norm", {"NormKernel"}, [&] {
+    return Norm({.x = x.data(),
+                 .x_stride = kWidth,
+                 .added = added,
+                 .sums = F32(x),
                  .weight = F32(weight),
                  .y = y.data(),
                  .y_stride = kWidth,

@@ -314,6 +314,34 @@ TEST_F(LinearCudaTest, CanBeCapturedIntoAGraph) {
   cudaGraphDestroy(graph);
 }
 
+// For whoever adds them up: the bits are Linear's. Where no second launch would be, there are none.
+TEST_F(LinearCudaTest, LeavesPartsToOthers) {
+  for (const LinearShape& shape : {LinearShape{72, 1024}, {128, 1288}, {97, 256}}) {
+    for (const int rows : {1, 3, 17, 64, 65}) {
+      SCOPED_TRACE(testing::Message() << Describe(shape, {}) << ", rows " << rows);
+      const Values v(shape, {}, rows);
+      const DeviceFloats w(v.types.w, v.w), x(v.types.x, v.x);
+      const DeviceArray<float> y(v.y), bias(v.bias);
+      const DeviceArray<float> scratch(LinearScratchFloats(shape, rows), kNan);
+      const LinearArgs args = {.shape = shape,
+                               .w = w.data(),
+                               .x = x.data(),
+                               .x_stride = size_t(shape.depth),
+                               .bias = bias.data(),
+                               .rows = rows,
+                               .scratch = scratch.data()};
+      const RowParts parts = PartsOf(args);
+      ASSERT_EQ(parts.count > 0, shape.depth > 256 && rows < 65);
+      if (parts.count == 0) continue;
+      ASSERT_EQ(LinearInParts(args, stream_), cudaSuccess);
+      ASSERT_EQ(
+          AddRows({.added = parts, .x = y.data(), .rows = rows, .width = shape.outputs}, stream_),
+          cudaSuccess);
+      EXPECT_EQ(y.Read(), Run(v, rows, {.bias = true, .add = true}));
+    }
+  }
+}
+
 TEST_F(LinearCudaTest, DoesNothingForNoRowsOrGroups) {
   EXPECT_EQ(Linear({.shape = {33, 97}}, stream_), cudaSuccess);
   EXPECT_EQ(GroupedLinear({.shape = {33, 97}}, stream_), cudaSuccess);

@@ -117,6 +117,62 @@ TEST(CudaStepsTest, AStepThatDecodesIsOneLaunchAndOneWait) {
   }
 }
 
+// What attention and feed-forward parts leave in parts is added up by the next norm, over the
+// border between layers, too. A launch of its own adds what another part of the same layer follows:
+// in parallel blocks attention's output, in the last layer the dense part's.
+TEST(CudaStepsTest, NormsAddUpWhatLayersLeave) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "launches are counted by the stand-in";
+  nn::LoadOptions options = Options("cuda:0");
+  options.activation_dtype = nn::ActivationDtype::kBF16;
+  options.count_experts = false;
+  for (const auto& [name, config] : LongProductModels()) {
+    SCOPED_TRACE(name);
+    const auto model = nn::LoadModel(MemoryCheckpoint(config, 3), options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    for (SlotId slot = 0; slot < 3; ++slot) (*model)->Open(slot, {.sampling = {.temperature = 0}});
+    Decoder decoder(**model, 3);
+    ASSERT_TRUE(decoder.Step().ok());  // the prompts
+    standin::ResetCalls();
+    standin::ResetCounters();
+    ASSERT_TRUE(decoder.Step().ok());
+    // Embedding, final norm, head and five of the report; projections, rotation, attention in splits
+    // that are merged, and output, a layer; gate and up, activation and down, twice; queries, two
+    // kernels that select, and experts, twice.
+    const int norms = config.parallel_block ? 3 : 6, added = config.parallel_block ? 4 : 1;
+    EXPECT_EQ(standin::Calls("kernels"), 8u + 3 * 5 + norms + 2 * 3 + 2 * 4 + added);
+    EXPECT_EQ(standin::Counters("NormKernel").launches, norms + 1u);
+    EXPECT_EQ(standin::Counters("AddRowsKernel").launches, added);
+    EXPECT_EQ(standin::Counters("AddPartsKernel").launches, 0u);
+  }
+}
+
+// Then the stream is whole behind every layer, by launches that other steps do without.
+TEST(CudaStepsTest, StepsThatAskForHiddenStatesGiveTheSameBits) {
+  nn::LoadOptions options = Options("cuda:0");
+  options.activation_dtype = nn::ActivationDtype::kBF16;
+  for (const auto& [name, config] : LongProductModels()) {
+    SCOPED_TRACE(name);
+    const MemoryCheckpoint checkpoint(config, 3);
+    std::vector<HiddenRow> every;
+    for (int layer = 0; layer < 5; ++layer) every.push_back({.chunk = 1, .layer = layer});
+    std::vector<std::vector<float>> logprobs(2);
+    for (const bool asks : {false, true}) {
+      const auto model = nn::LoadModel(checkpoint, options);
+      ASSERT_TRUE(model.ok()) << model.status();
+      for (SlotId slot = 0; slot < 3; ++slot) {
+        (*model)->Open(slot, {.sampling = {.temperature = 0}});
+      }
+      Decoder decoder(**model, 3);
+      for (int i = 0; i < 4; ++i) {
+        const auto rows = decoder.Step(2, asks ? every : absl::Span<const HiddenRow>());
+        ASSERT_TRUE(rows.ok()) << rows.status();
+        for (const RowOutput& row : *rows) logprobs[asks].push_back(row.tokens[0].logprob);
+      }
+    }
+    EXPECT_EQ(logprobs[1], logprobs[0]);
+  }
+}
+
 // Those that ask for hidden states are launched one by one, wait once all the same, and leave the
 // graphs as they are. Each layer's rows are a copy. Once a step has made room, nothing is
 // allocated.
@@ -298,6 +354,30 @@ TEST(CudaStepsTest, RowsSayWhatTheySayOnTheCpu) {
       EXPECT_EQ(actual->rows[row].alternatives[i].token, want.token);
       EXPECT_NEAR(actual->rows[row].alternatives[i].logprob, want.logprob, 1e-4);
     }
+  }
+}
+
+// More rows than logits are held of at once: several norms read the stream behind the last layer.
+TEST(CudaStepsTest, ManyRowsSayWhatTheySayOnTheCpu) {
+  const MemoryCheckpoint checkpoint(OddModels()[kPeer].config, 5);
+  nn::LoadOptions options = Options("cuda:0");
+  options.max_step_tokens = 70;
+  const auto cuda = nn::LoadModel(checkpoint, options);
+  ASSERT_TRUE(cuda.ok()) << cuda.status();
+  options.device = "cpu";
+  const auto cpu = nn::LoadModel(checkpoint, options);
+  ASSERT_TRUE(cpu.ok()) << cpu.status();
+  std::vector<TokenId> tokens;
+  for (int i = 0; i < 70; ++i) tokens.push_back(static_cast<TokenId>(i * 31 % kVocabulary));
+  const std::vector<TokenId> targets(70, 8);
+  const std::vector<BlockId> blocks = {0, 1, 2, 3, 4};
+  const Chunk chunk{.tokens = tokens, .blocks = blocks};
+  const OutputRow row{.targets = targets, .alternatives = 0};
+  const auto expected = (*cpu)->Step({.chunks = {&chunk, 1}, .rows = {&row, 1}});
+  const auto actual = (*cuda)->Step({.chunks = {&chunk, 1}, .rows = {&row, 1}});
+  ASSERT_TRUE(expected.ok() && actual.ok()) << expected.status() << actual.status();
+  for (int i = 0; i < 70; ++i) {
+    EXPECT_NEAR(actual->rows[0].tokens[i].logprob, expected->rows[0].tokens[i].logprob, 1e-4) << i;
   }
 }
 
