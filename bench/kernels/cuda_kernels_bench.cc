@@ -181,20 +181,20 @@ class KernelsBench {
     const size_t elements = rows * width;
     const DeviceBuffer sums = Floats(elements * options_.heads), x = Floats(elements);
     const DeviceBuffer weight = Floats(width), y(elements * sizeof(uint16_t));
+    const RowParts added{.parts = sums.As<float>(),
+                         .part_stride = width,
+                         .row_stride = options_.heads * width,
+                         .count = options_.heads};
     const NormArgs args{.x = x.As(),
                         .x_stride = width,
-                        .added = {.parts = sums.As<float>(),
-                                  .part_stride = width,
-                                  .row_stride = options_.heads * width,
-                                  .count = options_.heads},
-                        .sums = x.As<float>(),
                         .weight = weight.As<float>(),
                         .y = y.As(),
                         .y_stride = width,
+                        .sums = x.As<float>(),
                         .count = rows,
                         .width = options_.width};
-    const double time =
-        timer_.Microseconds([&](int, cudaStream_t stream) { return Norm(args, stream); });
+    const double time = timer_.Microseconds(
+        [&](int, cudaStream_t stream) { return NormOfSum(args, added, stream); });
     return {.kernel = "norm of the sum of heads",
             .rows = rows,
             .microseconds = time,

@@ -5,7 +5,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "model/kernels/device_float_cuda.h"
+#include "model/kernels/norm_cuda.h"
 #include "model/kernels/router_control_cuda.h"
 
 namespace peerage::kernels::cuda {
@@ -73,26 +73,26 @@ struct GatherRowsArgs {
 };
 cudaError_t GatherRows(const GatherRowsArgs& args, cudaStream_t stream);
 
-// residual[t] += sum over the token's picks, in order, of gate * expert(u): of FFNs the rows that
-// were computed; ids behind them are zero, copy (u) and constant (a1 u + a2 v) experts, in this
-// order, (a1, a2) = softmax of two scores that the router gave.
-struct AddMixtureArgs {
-  const uint32_t* ids = nullptr;  // [count][top_k]; kNoExpert adds nothing
+// What a mixture adds to rows: row t is the sum over the token's picks, in order, of gate *
+// expert(u): of FFNs the rows that were computed; ids behind them are zero, copy (u) and constant
+// (a1 u + a2 v) experts, in this order, (a1, a2) = softmax of two scores that the router gave.
+struct MixtureParts {
+  const uint32_t* ids = nullptr;  // [rows][top_k]; kNoExpert adds nothing
   const float* weights = nullptr;
-  int top_k = 0;
+  int top_k = 0;  // 0: there is nothing to add
   const int32_t* row_of_pick = nullptr;
-  const float* outputs = nullptr;  // [count * top_k][width] of FFNs
-  const void* u = nullptr;         // [count][width]
+  const float* outputs = nullptr;  // [rows * top_k][width] of FFNs
+  const void* u = nullptr;         // [rows][width]
   DeviceFloat u_type = DeviceFloat::kBF16;
   int first_copy = 0;  // ids
   int first_constant = 0;
   const float* const* vectors = nullptr;  // [constants] on the device: v [width] of each
-  const float* scores = nullptr;          // [count][scores_stride]: [constants][2]
+  const float* scores = nullptr;          // [rows][scores_stride]: [constants][2]
   size_t scores_stride = 0;
-  float* residual = nullptr;  // [count][width]
-  int count = 0;
-  int width = 0;
 };
-cudaError_t AddMixture(const AddMixtureArgs& args, cudaStream_t stream);
+// x[t] += row t.
+cudaError_t AddRows(const SumRows& rows, const MixtureParts& added, cudaStream_t stream);
+// As norm_cuda.h has it for other parts. y is of u's type, and may be u where no rows are picked.
+cudaError_t NormOfSum(const NormArgs& args, const MixtureParts& added, cudaStream_t stream);
 
 }  // namespace peerage::kernels::cuda

@@ -1,12 +1,9 @@
-#include "model/kernels/elements_cuda.cuh"
 #include "model/kernels/mixture_cuda.h"
+#include "model/kernels/norm_cuda.cuh"
 #include "model/kernels/product_keys_cuda.h"
 
 namespace peerage::kernels::cuda {
 namespace {
-
-constexpr int kThreads = 128;
-constexpr int kColumns = kThreads * kPiece;  // of a block
 
 __device__ __forceinline__ void AddScaled(float gate, const Eight& x, Eight& sum) {
 #pragma unroll
@@ -28,12 +25,12 @@ __device__ __forceinline__ Eight ConstantExpert(const float* scores, const Eight
 
 // What a pick adds to the columns from i on.
 template <typename U, bool kWhole>
-__device__ __forceinline__ void AddPick(const AddMixtureArgs& args, size_t pick, int i,
+__device__ __forceinline__ void AddPick(const MixtureParts& args, size_t pick, int i, int width,
                                         Eight& sum) {
   const uint32_t id = args.ids[pick];
   if (id == kNoExpert) return;
   const size_t token = pick / args.top_k;
-  const int width = args.width, row = args.row_of_pick[pick];
+  const int row = args.row_of_pick[pick];
   const float gate = args.weights[pick];
   const U* u = static_cast<const U*>(args.u) + token * width;
   if (row >= 0) {
@@ -49,38 +46,46 @@ __device__ __forceinline__ void AddPick(const AddMixtureArgs& args, size_t pick,
   }
 }
 
-// The experts' sum first, then one rounding into the residual, as a dense layer has it.
-template <typename U, bool kWhole>
-__global__ void __launch_bounds__(kThreads) AddMixtureKernel(AddMixtureArgs args) {
-  const int i = blockIdx.y * kColumns + threadIdx.x * kPiece;
-  const size_t first = size_t{blockIdx.x} * args.top_k;
-  if (i >= args.width || args.ids[first] == kNoExpert) return;  // padding stays as it is
-  Eight sum{};
-  for (int k = 0; k < args.top_k; ++k) AddPick<U, kWhole>(args, first + k, i, sum);
-  float* residual = args.residual + size_t{blockIdx.x} * args.width;
-  Eight y = LoadPieceOf<kWhole>(residual, i, args.width);
-#pragma unroll
-  for (int j = 0; j < kPiece; ++j) y.v[j] += sum.v[j];
-  StorePieceOf<kWhole>(residual, i, args.width, y);
-}
-
+// Of a mixture that reads u of this type.
 template <typename U>
-auto Choose(const AddMixtureArgs& args) {
-  const int width = args.width;
-  const bool whole = HasWholePieces(args.u, args.u_type, width, width) &&
-                     HasWholePieces(args.outputs, DeviceFloat::kF32, width, width) &&
-                     HasWholePieces(args.residual, DeviceFloat::kF32, width, width);
-  return whole ? AddMixtureKernel<U, true> : AddMixtureKernel<U, false>;
+struct MixtureOf {
+  MixtureParts parts;
+};
+template <typename U>
+__host__ __device__ bool IsEmpty(const MixtureOf<U>& mixture) {
+  return mixture.parts.top_k == 0;
+}
+template <typename U>
+bool HasWholePieces(const MixtureOf<U>& mixture, int width) {
+  const MixtureParts& parts = mixture.parts;
+  return HasWholePieces(parts.u, parts.u_type, width, width) &&
+         HasWholePieces(parts.outputs, DeviceFloat::kF32, width, width);
+}
+// The experts' sum first, then one rounding into x, as a dense layer has it.
+template <bool kWhole, typename U>
+__device__ __forceinline__ Eight SumOf(const MixtureOf<U>& mixture, size_t row, int at, int width) {
+  const MixtureParts& parts = mixture.parts;
+  Eight sum{};
+#pragma unroll 1  // more would spill registers: a pick may be of any kind
+  for (int k = 0; k < parts.top_k; ++k) {
+    AddPick<U, kWhole>(parts, row * parts.top_k + k, at, width, sum);
+  }
+  return sum;
 }
 
 }  // namespace
 
-cudaError_t AddMixture(const AddMixtureArgs& args, cudaStream_t stream) {
-  if (args.count == 0) return cudaSuccess;
-  const auto kernel =
-      args.u_type == DeviceFloat::kF32 ? Choose<float>(args) : Choose<uint16_t>(args);
-  const dim3 grid(args.count, (args.width + kColumns - 1) / kColumns);
-  return LaunchKernel(kernel, grid, kThreads, 0, stream, args);
+cudaError_t AddRows(const SumRows& rows, const MixtureParts& added, cudaStream_t stream) {
+  return added.u_type == DeviceFloat::kF32
+             ? LaunchAddRows(rows, MixtureOf<float>{added}, stream)
+             : LaunchAddRows(rows, MixtureOf<uint16_t>{added}, stream);
+}
+
+cudaError_t NormOfSum(const NormArgs& args, const MixtureParts& added, cudaStream_t stream) {
+  if (args.x_type != DeviceFloat::kF32 || args.y_type != added.u_type) return cudaErrorInvalidValue;
+  return added.u_type == DeviceFloat::kF32
+             ? LaunchNorm<float, float>(args, MixtureOf<float>{added}, stream)
+             : LaunchNorm<float, uint16_t>(args, MixtureOf<uint16_t>{added}, stream);
 }
 
 }  // namespace peerage::kernels::cuda

@@ -18,13 +18,13 @@ struct RowParts {
   const float* bias = nullptr;  // [width], or null
 };
 
-// x[t] += row t.
-struct AddRowsArgs {
-  RowParts added;
-  float* x = nullptr;  // [rows][width]
-  int rows = 0;
+// Rows that something is added to.
+struct SumRows {
+  float* x = nullptr;  // [count][width]
+  int count = 0;
   int width = 0;
 };
-cudaError_t AddRows(const AddRowsArgs& args, cudaStream_t stream);
+// x[t] += row t.
+cudaError_t AddRows(const SumRows& rows, const RowParts& added, cudaStream_t stream);
 
 }  // namespace peerage::kernels::cuda

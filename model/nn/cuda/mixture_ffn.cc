@@ -73,9 +73,10 @@ void MixtureFfn::Route(StepContext& step, const Activations& u) const {
 }
 
 void MixtureFfn::Forward(StepContext& step, const Activations& u) const {
+  float* outputs = step.MixtureOutputs();
   OrderAndGather(step, u);
-  RunExperts(step);
-  Combine(step, u);
+  RunExperts(step, outputs);
+  Combine(step, u, outputs);
 }
 
 void MixtureFfn::OrderAndGather(StepContext& step, const Activations& u) const {
@@ -94,7 +95,7 @@ void MixtureFfn::OrderAndGather(StepContext& step, const Activations& u) const {
                                           .width = hidden_size()});
 }
 
-void MixtureFfn::RunExperts(StepContext& step) const {
+void MixtureFfn::RunExperts(StepContext& step, float* outputs) const {
   const Workspace& buffers = step.workspace;
   const int32_t* first_row = buffers.mixture.first_row;
   const int most = rows(step.tokens());
@@ -109,27 +110,25 @@ void MixtureFfn::RunExperts(StepContext& step) const {
                                                .rows = most,
                                                .width = width});
   cuda::Forward(down_, step, step.Rows(buffers.hidden, width), first_row, most,
-                {.y = buffers.mixture.outputs, .stride = static_cast<size_t>(hidden_size())});
+                {.y = outputs, .stride = static_cast<size_t>(hidden_size())});
 }
 
-void MixtureFfn::Combine(StepContext& step, const Activations& u) const {
+void MixtureFfn::Combine(StepContext& step, const Activations& u, const float* outputs) const {
   const MixtureBuffers& buffers = step.workspace.mixture;
   const PickBuffer picks = router_.picks(step);
-  step.Launch(kernels::cuda::AddMixture, {.ids = picks.ids,
-                                          .weights = picks.weights,
-                                          .top_k = router_.top_k,
-                                          .row_of_pick = buffers.row_of_pick,
-                                          .outputs = buffers.outputs,
-                                          .u = u.x,
-                                          .u_type = u.type,
-                                          .first_copy = first_copy_,
-                                          .first_constant = first_constant_,
-                                          .vectors = vectors_,
-                                          .scores = buffers.ffn_logits + router_.num_experts,
-                                          .scores_stride = router_.logits_stride(),
-                                          .residual = step.residual.Rows(step),
-                                          .count = step.tokens(),
-                                          .width = hidden_size()});
+  step.residual.Add(step,
+                    kernels::cuda::MixtureParts{.ids = picks.ids,
+                                                .weights = picks.weights,
+                                                .top_k = router_.top_k,
+                                                .row_of_pick = buffers.row_of_pick,
+                                                .outputs = outputs,
+                                                .u = u.x,
+                                                .u_type = u.type,
+                                                .first_copy = first_copy_,
+                                                .first_constant = first_constant_,
+                                                .vectors = vectors_,
+                                                .scores = buffers.ffn_logits + router_.num_experts,
+                                                .scores_stride = router_.logits_stride()});
 }
 
 void MixtureFfn::RaiseNeeds(LayerNeeds& needs) const {

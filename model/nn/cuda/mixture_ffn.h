@@ -26,8 +26,8 @@ class MixtureFfn {
 
  private:
   void OrderAndGather(StepContext& step, const Activations& u) const;
-  void RunExperts(StepContext& step) const;
-  void Combine(StepContext& step, const Activations& u) const;
+  void RunExperts(StepContext& step, float* outputs) const;
+  void Combine(StepContext& step, const Activations& u, const float* outputs) const;
   int hidden_size() const { return router_.projection.depth(); }
   int rows(int tokens) const { return tokens * router_.top_k; }  // at most
 

@@ -20,8 +20,11 @@ void NormResidual(StepContext& step, const ResidualStream::Sum& x, kernels::cuda
   args.x = x.rows;
   args.x_type = DeviceFloat::kF32;
   args.x_stride = static_cast<size_t>(args.width);
-  args.added = x.added;
-  step.Launch(kernels::cuda::Norm, args);
+  step.Launch([&] {
+    return std::visit(
+        [&](const auto& added) { return kernels::cuda::NormOfSum(args, added, step.stream); },
+        x.added);
+  });
 }
 
 }  // namespace
@@ -66,7 +69,8 @@ void Norm::FloatsOfRows(StepContext& step, const int32_t* rows, int count, float
   kernels::cuda::NormArgs args = ArgsOf(*this, DeviceFloat::kF32, y);
   args.rows = rows;
   args.count = count;
-  NormResidual(step, {.rows = step.residual.Rows(step)}, args);
+  step.residual.Rows(step);
+  NormResidual(step, step.residual.Take(), args);
 }
 
 }  // namespace peerage::nn::cuda

@@ -22,10 +22,10 @@ void RetrievedExperts::Forward(StepContext& step, const Activations& input) cons
                                           .partials = sums,
                                           .count = step.tokens()});
   const auto width = static_cast<size_t>(table.width);
-  step.residual.Add(step, {.parts = sums,
-                           .part_stride = width,
-                           .row_stride = shape.heads * width,
-                           .count = shape.heads});
+  step.residual.Add(step, kernels::cuda::RowParts{.parts = sums,
+                                                  .part_stride = width,
+                                                  .row_stride = shape.heads * width,
+                                                  .count = shape.heads});
   router.Count(step, table.RecordBytes());
 }
 

@@ -5,17 +5,28 @@
 #include "model/nn/cuda/step_context.h"
 
 namespace peerage::nn::cuda {
+namespace {
 
-void ResidualStream::Add(StepContext& step, const kernels::cuda::RowParts& parts) {
+// What a later layer would write over first.
+const void* PlaceOf(const kernels::cuda::RowParts& parts) { return parts.parts; }
+const void* PlaceOf(const kernels::cuda::MixtureParts& parts) { return parts.outputs; }
+
+}  // namespace
+
+void ResidualStream::Add(StepContext& step, const Parts& parts) {
   Rows(step);  // sums are in the order of layers
   waiting_ = parts;
 }
 
 float* ResidualStream::Rows(StepContext& step) {
-  const auto [rows, added] = Take();
-  step.Launch(kernels::cuda::AddRows,
-              {.added = added, .x = rows, .rows = step.tokens(), .width = width_});
-  return rows;
+  const Sum sum = Take();
+  const kernels::cuda::SumRows rows = {.x = rows_, .count = step.tokens(), .width = width_};
+  step.Launch([&] {
+    return std::visit(
+        [&](const auto& added) { return kernels::cuda::AddRows(rows, added, step.stream); },
+        sum.added);
+  });
+  return rows_;
 }
 
 ResidualStream::Sum ResidualStream::Take() {
@@ -23,7 +34,7 @@ ResidualStream::Sum ResidualStream::Take() {
 }
 
 void ResidualStream::MakeWay(StepContext& step, const void* buffer) {
-  if (waiting_.count > 0 && waiting_.parts == buffer) Rows(step);
+  if (std::visit([](const auto& parts) { return PlaceOf(parts); }, waiting_) == buffer) Rows(step);
 }
 
 }  // namespace peerage::nn::cuda

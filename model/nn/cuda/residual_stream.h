@@ -1,10 +1,16 @@
 #pragma once
 
+#include <variant>
+
+#include "model/kernels/mixture_cuda.h"
 #include "model/kernels/row_parts_cuda.h"
 
 namespace peerage::nn::cuda {
 
 struct StepContext;
+
+// What a layer adds to the residual stream, where it has left it.
+using Parts = std::variant<kernels::cuda::RowParts, kernels::cuda::MixtureParts>;
 
 // The residual stream of a step, to which its layers add. What a layer leaves in parts waits for
 // the norm that reads the stream next, which adds it up on its way: a launch less, and the stream
@@ -15,7 +21,7 @@ class ResidualStream {
   ResidualStream(float* rows, int width) : rows_(rows), width_(width) {}
 
   // To all rows.
-  void Add(StepContext& step, const kernels::cuda::RowParts& parts);
+  void Add(StepContext& step, const Parts& parts);
 
   // [tokens][width], with everything added.
   float* Rows(StepContext& step);
@@ -23,7 +29,7 @@ class ResidualStream {
   // The same for a caller that adds what waits by itself.
   struct Sum {
     float* rows = nullptr;
-    kernels::cuda::RowParts added;
+    Parts added;
   };
   Sum Take();
 
@@ -33,7 +39,7 @@ class ResidualStream {
  private:
   float* rows_;
   int width_;
-  kernels::cuda::RowParts waiting_;
+  Parts waiting_;  // of nothing, or what was added last
 };
 
 }  // namespace peerage::nn::cuda

@@ -50,6 +50,7 @@ struct StepContext {
   // Memory for the next launch to write to.
   uint8_t* Scratch() { return Claim(workspace.scratch); }
   float* HeadSums() { return Claim(workspace.head_sums); }
+  float* MixtureOutputs() { return Claim(workspace.mixture.outputs); }
 
   // What is asked of the router of an expert layer.
   kernels::cuda::RouterControls ControlsOf(int expert_layer) const {
@@ -60,7 +61,12 @@ struct StepContext {
   template <typename Args>
   void Launch(cudaError_t (*launcher)(const Args&, cudaStream_t),
               const std::type_identity_t<Args>& args) {
-    if (status.ok()) status = ToStatus(launcher(args, stream), "launching a kernel");
+    Launch([&] { return launcher(args, stream); });
+  }
+  // Calls launch(), which enqueues.
+  template <typename Enqueue>
+  void Launch(const Enqueue& launch) {
+    if (status.ok()) status = ToStatus(launch(), "launching a kernel");
   }
   // Counts what an expert layer picked.
   void Count(int expert_layer, size_t record_bytes) {

