@@ -31,7 +31,7 @@ std::string CommonName(X509* certificate) {
 }
 
 // Authorities that check what a SPIFFE id says need not look for one where none belongs.
-std::string UnlessSpiffe(std::string name) {
+std::string UnlessSpiffe(const std::string& name) {
   return absl::StartsWithIgnoreCase(name, "spiffe:") ? "" : name;
 }
 

@@ -90,6 +90,7 @@ absl::Status TrainingRun::BuildModel() {
   if (source_.checkpoint != nullptr) {
     ASSIGN_OR_RETURN(source_fingerprint_, source_.checkpoint->Fingerprint());
   }
+  ASSIGN_OR_RETURN(config_fingerprint_, Sha256Hex({BytesOf(source_.config_json)}));
   return FillValues(source_, *model_);
 }
 
@@ -116,7 +117,7 @@ absl::Status TrainingRun::ReadTexts() {
 ordered_json TrainingRun::StateJson() const {
   ordered_json json = config_.Decisive();
   json[kSourceKey] = source_fingerprint_;
-  json[kConfigKey] = Sha256Hex({BytesOf(source_.config_json)});
+  json[kConfigKey] = config_fingerprint_;
   json["the tokens of data.source"] = texts_fingerprint_;
   return json;
 }

@@ -65,6 +65,7 @@ class TrainingRun {
   const RunConfig config_;
   SourceModel source_;
   std::string source_fingerprint_;  // of the model that the run began with
+  std::string config_fingerprint_;  // of its config.json
   std::string texts_fingerprint_;   // of the tokens of data.source
   std::unique_ptr<LearningModel> model_;
   std::vector<PackedText> texts_;     // [data.source]
