@@ -11,6 +11,9 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 _DETAILS = "grpc-status-details-bin"
+# grpc.aio's own word, in place of the server's, where it had something to write to a call that had
+# ended meanwhile.
+_LOST_WORD = "Internal error from Core"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -172,6 +175,9 @@ def from_rpc(failed: grpc.RpcError) -> PeerageError:
     details = _find(error.trailing_metadata(), _DETAILS)
     if details is not None:
         status.ParseFromString(details)
+    elif error.details() == _LOST_WORD:
+        return Unavailable("the call ended while it was written to", code="UNAVAILABLE",
+                           request_id=str(request_id), retry_delay=0.0)
     else:
         status.code = error.code().value[0]
         status.message = error.details() or ""

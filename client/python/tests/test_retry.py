@@ -12,6 +12,7 @@ from scripted_server import Refusal, ScriptedServer, busy
 
 from peerage import (DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, OutOfRange,
                      Overloaded, ResourceExhausted, RetryPolicy, ScoreItem, Unavailable)
+from peerage import errors
 from peerage.retry import Attempts
 from peerage.v1 import inference_pb2 as pb
 
@@ -400,6 +401,21 @@ class Retries:
         self.assertEqual(self.all_of(closed), [])
         self.first_of(client.stream("x"))  # forgotten at once
         self.assertEqual(self.wait_for(ended), "GenerateStream")
+
+
+class LostWordTest(unittest.TestCase):
+    """Which of the two grpc.aio tells of, a failed write or what the server said, is a race."""
+
+    def test_of_a_call_that_ended_while_it_was_written_to_is_asked_again(self):
+        lost = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(),
+                                    grpc.aio.Metadata(), details="Internal error from Core")
+        error = errors.from_rpc(lost)
+        self.assertIsInstance(error, Unavailable)
+        self.assertEqual(error.retry_delay, 0)
+        other = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(),
+                                     grpc.aio.Metadata(), details="the step failed")
+        self.assertIsInstance(errors.from_rpc(other), Internal)
+        self.assertIsNone(errors.from_rpc(other).retry_delay)
 
 
 class BlockingRetriesTest(Blocking, Retries, unittest.TestCase):
