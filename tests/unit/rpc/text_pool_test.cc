@@ -24,6 +24,25 @@ constexpr size_t kTooLarge = 11;
 constexpr TextPoolOptions kOptions = {
     .threads = 1, .max_waiting = 2, .at_once_bytes = kSmallEnough};
 
+// A pool whose one thread is busy. The destructor has it read what waits.
+class BusyPool {
+ public:
+  BusyPool() {
+    pool_.RunInTurn("busy", kTooLarge, [this] {
+      began_.Notify();
+      gate_.WaitForNotification();
+    });
+    began_.WaitForNotification();
+  }
+  ~BusyPool() { gate_.Notify(); }
+
+  TextPool& pool() { return pool_; }
+
+ private:
+  absl::Notification began_, gate_;
+  TextPool pool_{kOptions};  // ends before what its thread waits for
+};
+
 TEST(TextPoolTest, ReadsWhatIsSmallAtOnceOnTheCallersThread) {
   TextPool pool(kOptions);
   std::thread::id small;
@@ -45,30 +64,19 @@ TEST(TextPoolTest, ReadsWhatIsSmallAtOnceOnTheCallersThread) {
 }
 
 TEST(TextPoolTest, WhatIsSmallDoesNotWaitForWhatIsLarge) {
-  TextPool pool(kOptions);
-  absl::Notification began, gate;
-  pool.RunInTurn("a", kTooLarge, [&] {
-    began.Notify();
-    gate.WaitForNotification();
-  });
-  began.WaitForNotification();
+  BusyPool busy;
+  TextPool& pool = busy.pool();
   bool read = false;
   pool.Run("a", kSmallEnough, [&read](const absl::Status& turn) { read = turn.ok(); });
   EXPECT_TRUE(read);
-  gate.Notify();
 }
 
 TEST(TextPoolTest, RefusesWhenTooManyWaitAndRunsTheRestInOrder) {
   std::vector<std::string> order;
   absl::Status refused;
   {
-    TextPool pool(kOptions);
-    absl::Notification began, gate;
-    pool.RunInTurn("a", kTooLarge, [&] {
-      began.Notify();
-      gate.WaitForNotification();
-    });
-    began.WaitForNotification();
+    BusyPool busy;
+    TextPool& pool = busy.pool();
     const auto add = [&](const std::string& name) {
       return [&order, name](const absl::Status& turn) {
         EXPECT_TRUE(turn.ok());
@@ -79,7 +87,6 @@ TEST(TextPoolTest, RefusesWhenTooManyWaitAndRunsTheRestInOrder) {
     pool.Run("a", kTooLarge, add("second"));
     pool.Run("a", kTooLarge, [&refused](const absl::Status& turn) { refused = turn; });
     pool.RunInTurn("a", kTooLarge, [&order] { order.push_back("patient"); });
-    gate.Notify();
   }
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
   EXPECT_THAT(std::string(refused.message()), HasSubstr("2 texts wait"));
@@ -92,19 +99,13 @@ using Texts = std::vector<std::pair<std::string, size_t>>;  // callers and bytes
 std::vector<std::string> OrderOf(const Texts& texts) {
   std::vector<std::string> order;
   {
-    TextPool pool(kOptions);
-    absl::Notification began, gate;
-    pool.RunInTurn("gate", kTooLarge, [&] {
-      began.Notify();
-      gate.WaitForNotification();
-    });
-    began.WaitForNotification();
+    BusyPool busy;
+    TextPool& pool = busy.pool();
     std::map<std::string, int> numbers;
     for (const auto& [caller, bytes] : texts) {
       const std::string name = absl::StrCat(caller, ++numbers[caller]);
       pool.RunInTurn(caller, bytes, [&order, name] { order.push_back(name); });
     }
-    gate.Notify();
   }
   return order;
 }
@@ -143,20 +144,14 @@ TEST(TextPoolTest, OneAfterAnotherDoesNotShutOutALargeOne) {
 TEST(TextPoolTest, BeyondItsLimitWhoHasLessThanHisPartMayWait) {
   std::string waited, refused;
   {
-    TextPool pool(kOptions);
-    absl::Notification began, gate;
-    pool.RunInTurn("gate", kTooLarge, [&] {
-      began.Notify();
-      gate.WaitForNotification();
-    });
-    began.WaitForNotification();
+    BusyPool busy;
+    TextPool& pool = busy.pool();
     for (const char* caller : {"a", "a", "a", "b", "b", "c", "d"}) {
       pool.Run(caller, kTooLarge, [&, caller](const absl::Status& turn) {
         (turn.ok() ? waited : refused).append(caller);
       });
     }
     EXPECT_EQ(refused, "abd");
-    gate.Notify();
   }
   EXPECT_EQ(waited, "abca");
 }
