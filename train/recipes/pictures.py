@@ -15,6 +15,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the choice)
+import numpy as np  # noqa: E402
 
 from score import geometric_mean  # noqa: E402
 from tables import ROOT, load  # noqa: E402
@@ -31,12 +32,14 @@ def groups_of(results):
 
 
 def curve(rows):
-    """(millions of tokens, nats), means over the seeds."""
-    steps = [step for step, _ in rows[0]["curve"]]
-    losses = [statistics.mean(row["curve"][i][1] for row in rows) for i in range(len(steps))]
-    tokens = rows[0]["tokens"] / rows[0]["steps"]
-    return ([step * tokens / 1e6 for step in steps][SMOOTHED - 1:],
-            [statistics.mean(losses[i - SMOOTHED + 1:i + 1]) for i in range(SMOOTHED - 1, len(steps))])
+    """(millions of tokens, nats), means over the seeds at the same share of their steps, of which
+    one may have more than another."""
+    shares = [step / rows[0]["steps"] for step, _ in rows[0]["curve"]]
+    losses = np.mean([np.interp(shares, [step / row["steps"] for step, _ in row["curve"]],
+                                [loss for _, loss in row["curve"]]) for row in rows], axis=0)
+    tokens = statistics.mean(row["tokens"] for row in rows)
+    return ([share * tokens / 1e6 for share in shares][SMOOTHED - 1:],
+            np.convolve(losses, np.ones(SMOOTHED) / SMOOTHED, mode="valid"))
 
 
 def draw_losses(results):
