@@ -154,7 +154,7 @@ void Scheduler::Preempt(Task& task, absl::Time now) {
   ++num_preemptions_;
   // Where it waits, nobody looks at its reader, who is not to be blamed for that time.
   if (task.behind_since) task.patience -= now - *task.behind_since;
-  task.least_patience = -absl::InfiniteDuration();
+  task.least_patience.reset();
   Park(task, false);
   line_.Return(TakeFromRunning(task));
 }
@@ -206,12 +206,11 @@ void Scheduler::AdmitWaiting(absl::Time now) {
 
 const Task* Scheduler::WaitsForItsPart(absl::Time now) {
   return line_.FirstOfATenant([this, now](const Task& task) {
-    return reservations_.WhatLacks(task) != Lack::kNothing && room_.IsWithinItsPart(task, now);
+    return reservations_.WhatLacks(task) != Lack::kNothing && !room_.IsOverItsPart(task, now);
   });
 }
 
 void Scheduler::HurryReaders(absl::Time now) {
-  constexpr absl::Duration kNotHurried = -absl::InfiniteDuration();
   hurry_end_ = absl::InfiniteFuture();
   while (const Task* const waiting = WaitsForItsPart(now)) {
     const RequestNeeds part = room_.PartBeside(*waiting);
@@ -219,12 +218,12 @@ void Scheduler::HurryReaders(absl::Time now) {
     for (const auto& task : running_) {
       const absl::Duration left = task->patience - (now - task->behind_since.value_or(now));
       if (!room_.HoldsMoreThan(part, *task)) {
-        task->least_patience = kNotHurried;
-      } else if (task->least_patience == kNotHurried) {
+        task->least_patience.reset();
+      } else if (!task->least_patience) {
         task->least_patience = left - options_.slow_reader_timeout / kHurry;
       }
-      if (task->least_patience == kNotHurried || !task->behind_since) continue;
-      const absl::Time end = now + (left - task->least_patience);
+      if (!task->least_patience || !task->behind_since) continue;
+      const absl::Time end = now + (left - *task->least_patience);
       if (end > hurry_end_) continue;
       hurry_end_ = end;
       slowest = task.get();  // the youngest, of several
@@ -234,7 +233,7 @@ void Scheduler::HurryReaders(absl::Time now) {
     End(*slowest, TooSlow(": others wait for what it holds"), now);
     AdmitWaiting(now);
   }
-  for (const auto& task : running_) task->least_patience = kNotHurried;
+  for (const auto& task : running_) task->least_patience.reset();
 }
 
 WaitingLine::Fit Scheduler::FitOf(Task& task, bool passes, absl::Time now) {
@@ -378,7 +377,7 @@ void Scheduler::AddChunk(Sequence& sequence, int32_t tokens) {
   // What is computed anew was read before.
   const int32_t news = std::clamp(sequence.computed + tokens - sequence.reached, 0, tokens);
   absl::Duration& patience = sequence.task->patience;
-  const bool is_hurried = sequence.task->least_patience > -absl::InfiniteDuration();
+  const bool is_hurried = sequence.task->least_patience.has_value();
   patience = std::min(options_.slow_reader_timeout,
                       patience + news * (is_hurried ? kTokenPatience / kHurry : kTokenPatience));
   if (sequence.decodes()) line_.Charge(*sequence.task, tokens);

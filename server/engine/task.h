@@ -113,7 +113,7 @@ struct Task {
   std::optional<absl::Time> behind_since;     // its reader is, also while nobody looks
   absl::Duration patience;                    // how long it may be so from now on
   // It ends with less than that, while others wait for what it holds.
-  absl::Duration least_patience = -absl::InfiniteDuration();
+  std::optional<absl::Duration> least_patience;
   absl::Time expiry = absl::InfiniteFuture();  // when it ends if nothing else changes
   absl::Status failure;                        // not OK: it ends with that
 

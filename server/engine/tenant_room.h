@@ -48,9 +48,8 @@ class TenantRoom {
   // where there is too little to keep any of it.
   bool HoldsMuch(const Task& task, absl::Time now);
 
-  // Whether the task waits for others: what it asks is within its tenant's part.
-  bool IsWithinItsPart(const Task& task, absl::Time now) { return !IsOverItsPart(task, now); }
-
+  // Whether the task's tenant holds something and, with the task, more than its part.
+  bool IsOverItsPart(const Task& task, absl::Time now);
   // A tenant's equal part, when that of a task that waits has one, too.
   RequestNeeds PartBeside(const Task& waiting) const;
   // Whether the tenant of a task that runs holds more than that.
@@ -87,8 +86,6 @@ class TenantRoom {
   RequestNeeds EqualPart(size_t tenants) const;
   RequestNeeds EqualPart() const { return EqualPart(tenants_.size()); }
   RequestNeeds MostKept() const;
-  // Whether the task's tenant holds something and, with the task, more than its part.
-  bool IsOverItsPart(const Task& task, absl::Time now);
   const Kept& KeptForOthersOf(const std::string& tenant, absl::Time now);
 
   const RequestNeeds capacity_;

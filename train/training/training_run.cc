@@ -24,11 +24,11 @@ using nlohmann::ordered_json;
 constexpr char kSourceKey[] = "model.from's weights";
 constexpr char kConfigKey[] = "the content of the model's config.json";
 
-// Which tokens the texts are, so that a run does not go on with others.
 absl::Span<const uint8_t> BytesOf(absl::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
+// Which tokens the texts are, so that a run does not go on with others.
 absl::StatusOr<std::string> FingerprintOf(const std::vector<PackedText>& texts) {
   std::vector<absl::Span<const uint8_t>> parts;
   for (const PackedText& text : texts) {

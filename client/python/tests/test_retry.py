@@ -11,8 +11,7 @@ from both_worlds import Asynchronous, Blocking
 from scripted_server import Refusal, ScriptedServer, busy
 
 from peerage import (DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, OutOfRange,
-                     Overloaded, ResourceExhausted, RetryPolicy, ScoreItem, Unavailable)
-from peerage import errors
+                     Overloaded, ResourceExhausted, RetryPolicy, ScoreItem, Unavailable, errors)
 from peerage.retry import Attempts
 from peerage.v1 import inference_pb2 as pb
 
