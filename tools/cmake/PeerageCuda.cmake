@@ -9,7 +9,11 @@ if(NOT CMAKE_CUDA_COMPILER)
   set(CMAKE_CUDA_COMPILER ${PEERAGE_NVCC})
 endif()
 enable_language(CUDA)
+# To projects that ask for CMake 3.25 it says that a library is deprecated which CUDA 13 no longer has, and fails.
+set(peerage_cmake_minimum ${CMAKE_MINIMUM_REQUIRED_VERSION})
+set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
 find_package(CUDAToolkit 13.0 REQUIRED)
+set(CMAKE_MINIMUM_REQUIRED_VERSION ${peerage_cmake_minimum})
 # CMake 3.25 does not know this compiler's dialects.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
