@@ -71,12 +71,6 @@ __device__ __forceinline__ void Score(const float* queries, const float* key, in
   }
 }
 
-__device__ __forceinline__ float WarpMaximum(float x) {
-#pragma unroll
-  for (int m = 16; m > 0; m >>= 1) x = fmaxf(x, __shfl_xor_sync(kWarp, x, m));
-  return x;
-}
-
 // One row of a warp: its softmax and, by lane, its sums of values; of all splits that ended and of
 // the one that runs.
 template <int kColumns>
@@ -92,7 +86,7 @@ struct RowState {
 
   // Takes the exponents of a block; returns the lane's power.
   __device__ __forceinline__ float AddExponents(float exponent) {
-    const float maximum = fmaxf(split.maximum, WarpMaximum(exponent));
+    const float maximum = fmaxf(split.maximum, WarpMax(exponent));
     const float factor = Rebase(split.maximum, maximum);
     const float power = Power(exponent, maximum);
     split.maximum = maximum;

@@ -1,3 +1,4 @@
+#include "model/kernels/block_sum_cuda.cuh"
 #include "model/kernels/elements_cuda.cuh"
 #include "model/kernels/mixture_cuda.h"
 #include "model/kernels/product_keys_cuda.h"
@@ -13,15 +14,6 @@ constexpr int BlocksFor(int64_t threads) {
 }
 
 // ---- ChooseExperts: a warp has a token; lane l has experts l, l + 32 and so on
-
-__device__ __forceinline__ uint64_t WarpMax(uint64_t x) {
-#pragma unroll
-  for (int m = 16; m > 0; m >>= 1) {
-    const uint64_t other = __shfl_xor_sync(kWarp, x, m);
-    x = max(x, other);
-  }
-  return x;
-}
 
 // In place. fmaxf passes over NaN, which the sum then spreads to every gate.
 __device__ __forceinline__ void SoftmaxOfWarp(float* logits, int count, int lane) {
