@@ -1,7 +1,10 @@
 // The `peerage-train` program: trains a model that peerage-server serves. Exit codes: 0 done, 1 it
 // failed, 2 wrong usage or a wrong config, 130 and 143 interrupted (the state is saved).
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +23,14 @@ namespace peerage::train {
 namespace {
 
 constexpr int kSignalled = 128;  // and the signal's number, as in shells
+
+// Tensors come and go with every operation. What the C library gives back to the system meanwhile
+// is cleared page by page when it comes again: a tenth of the time of a step of SmolLM2-135M.
+void KeepFreedMemory() {
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, 64 << 20);
+}
 
 struct Flags {
   std::string config;
@@ -75,6 +86,7 @@ int Main(int argc, char** argv) {
       "  peerage-train --config run.toml --resume\n"
       "Exit codes: 0 done; 1 it failed; 2 wrong usage or a wrong config; 130 and 143 interrupted, "
       "with the state saved.");
+  KeepFreedMemory();
   Flags flags;
   AddFlags(program, flags);
   if (const std::optional<int> done = ParseCommandLine(program, argc, argv)) return *done;
