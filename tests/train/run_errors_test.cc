@@ -66,6 +66,16 @@ TEST(RunErrorsTest, NothingLeftToTrain) {
   EXPECT_EQ(Message(fixture.OpenError()), "model.freeze: nothing is left to train");
 }
 
+TEST(RunErrorsTest, AModelThatNoMemoryHolds) {
+  RunFixture fixture;
+  fixture.MakeNew(R"({"model_type": "peerage", "format_version": 1, "vocab_size": 288,
+    "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 64, "max_position_embeddings": 64, "tie_word_embeddings": true,
+    "ffn": [{"kind": "peer", "num_experts": 1073741824, "heads": 1, "top_k": 4, "key_dim": 16}]})");
+  EXPECT_THAT(Message(fixture.OpenError()),
+              HasSubstr("no memory for the model and what its optimiser keeps: LibTorch: "));
+}
+
 TEST(RunErrorsTest, AnOutThatHoldsAModel) {
   RunFixture fixture;
   fixture["run"] = "out = \"tests/golden/models/peerage_sequential\"\n";

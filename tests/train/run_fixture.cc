@@ -18,6 +18,11 @@ RunFixture::RunFixture(const std::string& model) {
   sections_["run"] = "out = \"" + out() + "\"\nthreads = 1\ncheckpoint_every = 2\n";
 }
 
+void RunFixture::MakeNew(const std::string& config) {
+  sections_["model"] = "config = \"" + folder_.Write("config.json", config) + "\"\ntokenizer = \"" +
+                       std::string(kGoldenModels) + "peerage_sequential\"\nseed = 3\n";
+}
+
 absl::StatusOr<RunConfig> RunFixture::Config(const RunOverrides& overrides) const {
   std::string text;
   for (const auto& [name, lines] : sections_) text += "[" + name + "]\n" + lines;

@@ -21,6 +21,8 @@ class RunFixture {
 
   // The lines of a section: "optimizer" and so on.
   std::string& operator[](const std::string& section) { return sections_[section]; }
+  // Has the run train a new model of the config.json in place of one that exists.
+  void MakeNew(const std::string& config);
   std::string out() const { return folder_.PathOf("out"); }
   const TemporaryDirectory& folder() const { return folder_; }
 

@@ -110,13 +110,6 @@ INSTANTIATE_TEST_SUITE_P(Mixtures, SoftRoutingTest,
                          testing::Values("mixture_bam_kv_experts", "mixture_moepp"),
                          [](const auto& info) { return info.param; });
 
-// A new model of the config in place of a trained one.
-void MakeNew(RunFixture& fixture, const std::string& config) {
-  const std::string tokenizer = std::string(kGoldenModels) + "peerage_sequential";
-  fixture["model"] = "config = \"" + fixture.folder().Write("config.json", config) +
-                     "\"\ntokenizer = \"" + tokenizer + "\"\nseed = 3\n";
-}
-
 constexpr char kPeerConfig[] = R"({
   "model_type": "peerage", "format_version": 1, "vocab_size": 288, "hidden_size": 32,
   "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -126,7 +119,7 @@ constexpr char kPeerConfig[] = R"({
 
 TEST(NewModelTest, LearnsAndIsServed) {
   RunFixture fixture;
-  MakeNew(fixture, kPeerConfig);
+  fixture.MakeNew(kPeerConfig);
   fixture["optimizer"] = "learning_rate = 1e-2\nbatch_sequences = 8\n";
   fixture["schedule"] = "steps = 60\n";
   fixture["data"] += "\n";
@@ -148,7 +141,7 @@ TEST(NewModelTest, LearnsAndIsServed) {
 // A recipe writes the configs of its new models before every run.
 TEST(NewModelTest, DoesNotGoOnAsOneThatComputesSomethingElse) {
   RunFixture fixture;
-  MakeNew(fixture, kPeerConfig);
+  fixture.MakeNew(kPeerConfig);
   EXPECT_EQ(TrainUntil(*fixture.OpenOrDie(), 3).code(), absl::StatusCode::kCancelled);
   fixture.folder().Write("config.json",
                          absl::StrReplaceAll(kPeerConfig, {{"\"top_k\": 4", "\"top_k\": 5"}}));
@@ -159,7 +152,7 @@ TEST(NewModelTest, DoesNotGoOnAsOneThatComputesSomethingElse) {
 TEST(NewModelTest, IsTheSameFromTheSameSeed) {
   const auto embedding_of = [](const std::string& seed) {
     RunFixture fixture;
-    MakeNew(fixture, kPeerConfig);
+    fixture.MakeNew(kPeerConfig);
     fixture["model"] = fixture["model"].substr(0, fixture["model"].find("seed")) + seed;
     const auto run = fixture.OpenOrDie();
     const absl::Span<float> values = run->model().Values("model.embed_tokens.weight");

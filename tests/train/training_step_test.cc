@@ -100,11 +100,11 @@ class TrainingStepTest : public testing::TestWithParam<std::string> {
   std::unique_ptr<LearningModel> MakeModel(const OptimizerSection& optimizer) const {
     const auto learning = SelectTensors(nn::PlanModel(config_).Tensors(), {}, optimizer);
     EXPECT_TRUE(learning.ok()) << learning.status();
-    auto model = std::make_unique<LearningModel>(config_, *learning,
-                                                 LearningModel::Options{.optimizer = optimizer});
-    EXPECT_EQ(model->tensors().size(), fixture_["tensors"].size());
-    for (const json& tensor : fixture_["tensors"]) Fill(*model, tensor[0], tensor[2]);
-    return model;
+    auto model = LearningModel::Make(config_, *learning, {.optimizer = optimizer});
+    EXPECT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ((*model)->tensors().size(), fixture_["tensors"].size());
+    for (const json& tensor : fixture_["tensors"]) Fill(**model, tensor[0], tensor[2]);
+    return *std::move(model);
   }
 
   void Fill(LearningModel& model, const std::string& name, const json& exponent) const {

@@ -127,6 +127,19 @@ LearningModel::LearningModel(const ModelConfig& config, const std::vector<Tensor
 
 LearningModel::~LearningModel() = default;
 
+absl::StatusOr<std::unique_ptr<LearningModel>> LearningModel::Make(
+    const ModelConfig& config, const std::vector<TensorLearning>& learning,
+    const Options& options) {
+  std::unique_ptr<LearningModel> model;
+  const absl::Status status =
+      Guarded([&] { model.reset(new LearningModel(config, learning, options)); });
+  if (!status.ok()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for the model and what its optimiser keeps: ", status.message()));
+  }
+  return model;
+}
+
 void LearningModel::SetThreads(int threads) { at::set_num_threads(threads); }
 
 absl::Span<float> LearningModel::Values(const std::string& tensor) {

@@ -55,9 +55,11 @@ class LearningModel {
     OptimizerSection optimizer = {};
     ComputeType compute = ComputeType::kF32;
   };
-  // `learning`: of every tensor of the plan, in its order.
-  LearningModel(const ModelConfig& config, const std::vector<TensorLearning>& learning,
-                const Options& options);
+  // `learning`: of every tensor of the plan, in its order. RESOURCE_EXHAUSTED: there is no memory
+  // for the model.
+  static absl::StatusOr<std::unique_ptr<LearningModel>> Make(
+      const ModelConfig& config, const std::vector<TensorLearning>& learning,
+      const Options& options);
   ~LearningModel();
 
   // Of the whole process.
@@ -98,6 +100,9 @@ class LearningModel {
 
  private:
   struct Torch;
+
+  LearningModel(const ModelConfig& config, const std::vector<TensorLearning>& learning,
+                const Options& options);
 
   std::vector<nn::PlannedTensor> tensors_;
   std::vector<ExpertLayer> expert_layers_;

@@ -84,9 +84,9 @@ absl::Status TrainingRun::BuildModel() {
   const std::vector<nn::PlannedTensor> tensors = nn::PlanModel(source_.config).Tensors();
   ASSIGN_OR_RETURN(const std::vector<TensorLearning> learning,
                    SelectTensors(tensors, config_.model, config_.optimizer));
-  model_ = std::make_unique<LearningModel>(
-      source_.config, learning,
-      LearningModel::Options{.optimizer = config_.optimizer, .compute = config_.run.compute});
+  const LearningModel::Options options{.optimizer = config_.optimizer,
+                                       .compute = config_.run.compute};
+  ASSIGN_OR_RETURN(model_, LearningModel::Make(source_.config, learning, options));
   if (source_.checkpoint != nullptr) {
     ASSIGN_OR_RETURN(source_fingerprint_, source_.checkpoint->Fingerprint());
   }
