@@ -150,7 +150,7 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config, Log&
                                                 std::function<void()> on_lost) {
   ASSIGN_OR_RETURN(const nn::DeviceChoice choice, ChooseDevice(config));
   if (!choice.reason.empty()) {
-    log.Write(LogLevel::kInfo,
+    log.Write(choice.passes_over ? LogLevel::kWarn : LogLevel::kInfo,
               absl::StrCat("--device auto takes ", choice.device, ": ", choice.reason));
   }
   std::unique_ptr<App> app(new App(config, log, std::move(on_lost)));

@@ -69,11 +69,29 @@ absl::StatusOr<const Device*> DeviceOf(const LoadOptions& options) {
 DeviceChoice ChooseDevice() {
 #ifdef PEERAGE_CUDA
   const absl::StatusOr<int> devices = cuda::CountDevices();
-  if (!devices.ok()) return {"cpu", std::string(devices.status().message())};
-  return {"cuda:0", *devices == 1 ? "the only CUDA device"
-                                  : absl::StrCat("the first of ", *devices, " CUDA devices")};
+  if (!devices.ok()) {
+    return {.device = "cpu",
+            .reason = std::string(devices.status().message()),
+            .passes_over = !absl::IsNotFound(devices.status())};
+  }
+  std::string unfit;
+  for (int i = 0; i < *devices; ++i) {
+    const std::string device = absl::StrCat("cuda:", i);
+    const absl::Status status = cuda::CheckDevice(device);
+    if (!status.ok()) {
+      absl::StrAppend(&unfit, "; ", status.message());
+    } else if (*devices == 1) {
+      return {.device = device, .reason = "the only CUDA device"};
+    } else {
+      return {.device = device,
+              .reason = absl::StrCat("the first of ", *devices, " CUDA devices",
+                                     unfit.empty() ? "" : " that serves", unfit),
+              .passes_over = !unfit.empty()};
+    }
+  }
+  return {.device = "cpu", .reason = unfit.substr(2), .passes_over = true};
 #else
-  return {"cpu", ""};
+  return {.device = "cpu", .reason = ""};
 #endif
 }
 

@@ -18,8 +18,9 @@ namespace peerage::nn {
 // The device that this process would take by itself ("cuda:0", "cpu"), and why; without a reason
 // where the build has nothing but the CPU.
 struct DeviceChoice {
-  std::string device;
-  std::string reason;
+  std::string device = {};
+  std::string reason = {};
+  bool passes_over = false;  // a GPU that is there but does not serve, or may be
 };
 DeviceChoice ChooseDevice();
 

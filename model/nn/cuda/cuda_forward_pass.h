@@ -30,7 +30,8 @@ absl::StatusOr<std::unique_ptr<ForwardPass>> LoadForwardPass(const ModelPlan& pl
                                                              const Checkpoint& checkpoint,
                                                              const LoadOptions& options);
 
-// How many devices there are. UNAVAILABLE, with the reason, where there is none or no driver.
+// How many devices there are. NOT_FOUND where there is none, or no driver; UNAVAILABLE, with the
+// reason, where there may be one that this process cannot use.
 absl::StatusOr<int> CountDevices();
 
 // Whether there is a device of that name: as CountDevices, and INVALID_ARGUMENT where there are

@@ -18,6 +18,11 @@ using kernels::cuda::kBlockTokens;
 
 constexpr int kMostStepTokens = 65535;  // rows of a grid
 
+// 12040 is 12.4.
+std::string VersionInWords(int version) {
+  return absl::StrCat(version / 1000, ".", version % 1000 / 10);
+}
+
 // The kernels are for sm_80 and newer.
 absl::Status CheckArchitecture(int ordinal) {
   int major = 0, minor = 0;
@@ -53,12 +58,19 @@ absl::Status CheckLimits(const ModelPlan& plan, const LoadOptions& options) {
 absl::StatusOr<int> CountDevices() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess || count == 0) {
-    cudaGetLastError();  // reported here: nobody shall find it later
-    return absl::UnavailableError(error == cudaSuccess ? "there is no CUDA device"
-                                                       : cudaGetErrorString(error));
+  if (error == cudaSuccess && count > 0) return count;
+  cudaGetLastError();  // reported here: nobody shall find it later
+  if (error == cudaSuccess || error == cudaErrorNoDevice) {
+    return absl::NotFoundError("there is no CUDA device");
   }
-  return count;
+  int driver = 0;
+  if (error != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess) {
+    return absl::UnavailableError(cudaGetErrorString(error));
+  }
+  if (driver == 0) return absl::NotFoundError("there is no driver for CUDA devices");
+  return absl::UnavailableError(absl::StrCat(
+      "the driver serves CUDA ", VersionInWords(driver), ", and this program is of CUDA ",
+      VersionInWords(CUDART_VERSION), ", which needs driver 580 or newer"));
 }
 
 absl::Status CheckDevice(absl::string_view device) {

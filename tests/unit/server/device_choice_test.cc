@@ -14,9 +14,7 @@ using ::testing::HasSubstr;
 // A machine with one CUDA device, or with none and a build that has CUDA.
 KnownDevices OneCudaDevice() {
   return {.choose =
-              [] {
-                return nn::DeviceChoice{"cuda:0", "the only CUDA device"};
-              },
+              [] { return nn::DeviceChoice{.device = "cuda:0", .reason = "the only CUDA device"}; },
           .check =
               [](absl::string_view device) {
                 return device == "cpu" || device == "cuda:0"
@@ -26,10 +24,7 @@ KnownDevices OneCudaDevice() {
 }
 
 KnownDevices NoCudaDevice() {
-  return {.choose =
-              [] {
-                return nn::DeviceChoice{"cpu", "no driver"};
-              },
+  return {.choose = [] { return nn::DeviceChoice{.device = "cpu", .reason = "no driver"}; },
           .check =
               [](absl::string_view device) {
                 return device == "cpu" ? absl::OkStatus() : absl::UnavailableError("no driver");
