@@ -7,7 +7,7 @@ namespace peerage::nn::cuda {
 namespace {
 
 constexpr int kBlocksThatFillADevice = 1024;
-constexpr size_t kMostSplitFloats = size_t{16} << 20;
+constexpr size_t kMostSplitFloats = size_t{64} << 20;
 
 int SplitsOf(int context) {
   return (context + kernels::cuda::kSplitTokens - 1) / kernels::cuda::kSplitTokens;
@@ -45,24 +45,39 @@ void Attention::Forward(StepContext& step, const Activations& u, const kernels::
   AddToResidual(output_, step, step.Rows(buffers.attended, query_width()));
 }
 
+// Sequences that decode have their splits side by side also beside a prompt whose rows alone fill
+// the device: else the step would wait for the longest of them.
 void Attention::Attend(StepContext& step, const kernels::cuda::KvView& kv,
                        const float* head_gates) const {
-  step.Launch(kernels::cuda::Attention,
-              {.shape = shape_,
-               .q = step.workspace.qkv,
-               .q_stride = static_cast<size_t>(qkv_.outputs()),
-               .cache = kv,
-               .block_table = step.arrays.block_table,
-               .max_blocks = step.shape.max_blocks,
-               .items = step.arrays.items,
-               .num_items = step.shape.items,
-               .head_gates = head_gates,
-               .out = step.workspace.attended,
-               .out_type = step.activations,
-               .splits = SplitsFor(shape_, step.tokens(),
-                                   step.shape.max_blocks * kernels::cuda::kBlockTokens),
-               .count = step.tokens(),
-               .partials = reinterpret_cast<float*>(step.Scratch())});
+  const StepShape& shape = step.shape;
+  const bool apart = shape.decodes > 0 && SplitsOfRows(step, shape.decodes) > 0 &&
+                     SplitsOfRows(step, shape.tokens) == 0;
+  const int decodes = apart ? shape.decodes : 0;
+  if (apart) Attend(step, kv, head_gates, {.first = 0, .count = decodes, .rows = decodes});
+  Attend(step, kv, head_gates,
+         {.first = decodes, .count = shape.items - decodes, .rows = shape.tokens});
+}
+
+void Attention::Attend(StepContext& step, const kernels::cuda::KvView& kv, const float* head_gates,
+                       const Items& items) const {
+  step.Launch(kernels::cuda::Attention, {.shape = shape_,
+                                         .q = step.workspace.qkv,
+                                         .q_stride = static_cast<size_t>(qkv_.outputs()),
+                                         .cache = kv,
+                                         .block_table = step.arrays.block_table,
+                                         .max_blocks = step.shape.max_blocks,
+                                         .items = step.arrays.items + items.first,
+                                         .num_items = items.count,
+                                         .head_gates = head_gates,
+                                         .out = step.workspace.attended,
+                                         .out_type = step.activations,
+                                         .splits = SplitsOfRows(step, items.rows),
+                                         .count = items.rows,
+                                         .partials = reinterpret_cast<float*>(step.Scratch())});
+}
+
+int Attention::SplitsOfRows(const StepContext& step, int rows) const {
+  return SplitsFor(shape_, rows, step.shape.max_blocks * kernels::cuda::kBlockTokens);
 }
 
 void Attention::RaiseNeeds(LayerNeeds& needs) const {

@@ -22,6 +22,13 @@ class Attention {
 
  private:
   void Attend(StepContext& step, const kernels::cuda::KvView& kv, const float* head_gates) const;
+  // `count` items from `first` on, all of whose tokens are among the first `rows` of the step.
+  struct Items {
+    int first, count, rows;
+  };
+  void Attend(StepContext& step, const kernels::cuda::KvView& kv, const float* head_gates,
+              const Items& items) const;
+  int SplitsOfRows(const StepContext& step, int rows) const;
   int query_width() const { return shape_.heads * shape_.head_dim; }
 
   LinearLayer qkv_;

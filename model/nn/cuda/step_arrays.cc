@@ -14,6 +14,7 @@ StepShape ShapeOf(const StepBatch& batch, OutputRows& rows) {
                   .sequences = static_cast<int>(batch.chunks().size())};
   for (const Chunk& chunk : batch.chunks()) {
     const int tokens = static_cast<int>(chunk.tokens.size());
+    if (tokens == 1 && shape.decodes == shape.items) ++shape.decodes;
     shape.items += (tokens + kAttentionItemTokens - 1) / kAttentionItemTokens;
     shape.max_blocks = std::max(shape.max_blocks, static_cast<int>(chunk.blocks.size()));
   }
@@ -28,11 +29,11 @@ void StepArrays::Lay(const StepShape& shape, Arena& arena) {
   tokens = arena.TakeArray<int32_t>(shape.tokens);
   positions = arena.TakeArray<int32_t>(shape.tokens);
   blocks = arena.TakeArray<int32_t>(shape.tokens);
-  block_table = arena.TakeArray<int32_t>(size_t(shape.sequences) * shape.max_blocks);
   items = arena.TakeArray<AttentionItem>(shape.items);
   row_tokens = arena.TakeArray<int32_t>(shape.rows);
   requests = arena.TakeArray<RowRequest>(shape.rows);
   targets = arena.TakeArray<uint32_t>(shape.scores);
+  block_table = arena.TakeArray<int32_t>(size_t(shape.sequences) * shape.max_blocks);
 }
 
 void StepArrays::Fill(const StepShape& shape, const StepBatch& batch, absl::Span<Slot> slots,
@@ -74,10 +75,8 @@ void StepArrays::FillTokens(const StepShape& shape, const StepBatch& batch) cons
   int32_t* row = block_table;
   for (const Chunk& chunk : batch.chunks()) {
     std::copy(chunk.blocks.begin(), chunk.blocks.end(), row);
-    std::fill(row + chunk.blocks.size(), row + shape.max_blocks, 0);
     row += shape.max_blocks;
   }
-  std::fill(row, block_table + size_t(shape.sequences) * shape.max_blocks, 0);
 }
 
 void StepArrays::FillItems(const StepShape& shape, const StepBatch& batch) const {

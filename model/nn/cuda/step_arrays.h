@@ -25,7 +25,8 @@ struct StepShape {
   int alternatives = 0;
   int sequences = 0;  // rows of the block table
   int max_blocks = 0;
-  int items = 0;  // of attention
+  int items = 0;    // of attention
+  int decodes = 0;  // of them, those of one token that come first, with the first tokens
 
   friend bool operator==(const StepShape&, const StepShape&) = default;
 };
@@ -35,11 +36,12 @@ struct StepArrays {
   int32_t* tokens = nullptr;                      // [tokens], -1: padding
   int32_t* positions = nullptr;                   // likewise
   int32_t* blocks = nullptr;                      // [tokens]: the block that holds the position
-  int32_t* block_table = nullptr;                 // [sequences][max_blocks]
   kernels::cuda::AttentionItem* items = nullptr;  // [items]
   int32_t* row_tokens = nullptr;                  // [rows], -1: padding
   kernels::cuda::RowRequest* requests = nullptr;  // [rows]
   uint32_t* targets = nullptr;                    // [scores]
+  // [sequences][max_blocks]. Only what the batch has is filled in, and nothing lies behind it.
+  int32_t* block_table = nullptr;
 
   void Lay(const StepShape& shape, Arena& arena);
   // Fills in what lies on the host. `lists` takes what has no fixed number.

@@ -37,7 +37,8 @@ StepGraphs::StepGraphs(int max_sequences, int max_blocks, int vocab_size) {
                          .alternatives = sequences * alternatives,
                          .sequences = sequences,
                          .max_blocks = blocks,
-                         .items = sequences});
+                         .items = sequences,
+                         .decodes = sequences});
     }
   }
 }

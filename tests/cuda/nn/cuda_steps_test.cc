@@ -118,6 +118,39 @@ TEST(CudaStepsTest, AStepThatDecodesIsOneLaunchAndOneWait) {
   }
 }
 
+// A prompt of many rows has its splits one after the other; what decodes beside it has them side by
+// side all the same, merged by a launch a layer, and the bits that it has alone.
+TEST(CudaStepsTest, WhatDecodesBesideALongPromptHasItsSplitsSideBySide) {
+  ModelConfig config = OddConfig();
+  config.num_heads = config.num_kv_heads = 16;  // 64 rows fill the device
+  nn::LoadOptions options = Options("cuda:0");
+  options.max_step_tokens = 160;
+  std::vector<TokenId> tokens;
+  for (int i = 0; i < 160; ++i) tokens.push_back((7 * i + 1) % kVocabulary);
+  const auto all = absl::MakeConstSpan(tokens);
+  const std::vector<BlockId> blocks = {0, 1, 2, 3, 4}, others = {5, 6, 7, 8};
+  std::vector<float> logprobs;
+  for (const bool alone : {true, false}) {
+    const auto model = nn::LoadModel(MemoryCheckpoint(config, 3), options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    for (SlotId slot = 0; slot < 2; ++slot) (*model)->Open(slot, {.sampling = {.temperature = 0}});
+    const Chunk prompt{.slot = 0, .tokens = all.first(150), .blocks = blocks};
+    ASSERT_TRUE((*model)->Step({.chunks = {prompt}}).ok());
+    standin::ResetCounters();
+    std::vector<Chunk> chunks = {
+        {.slot = 0, .tokens = all.subspan(150, 1), .first_position = 150, .blocks = blocks}};
+    if (!alone) chunks.push_back({.slot = 1, .tokens = all.first(100), .blocks = others});
+    const std::vector<OutputRow> rows = {{.chunk = 0, .row = 0, .sample = true, .alternatives = 0}};
+    const auto output = (*model)->Step({.chunks = chunks, .rows = rows});
+    ASSERT_TRUE(output.ok()) << output.status();
+    logprobs.push_back(output->rows[0].tokens[0].logprob);
+    if (standin::IsPresent()) {
+      EXPECT_EQ(standin::Counters("MergeSplitsKernel").launches, config.layers.size());
+    }
+  }
+  EXPECT_EQ(logprobs[1], logprobs[0]);
+}
+
 // What attention and feed-forward parts leave in parts is added up by the next norm, over the
 // border between layers, too. A launch of its own adds what another part of the same layer follows:
 // in parallel blocks attention's output, in the last layer the dense part's.
