@@ -33,6 +33,7 @@ if(PEERAGE_CUDA)
   # Programs do not start without CUDA's runtime and cuBLASLt, but from where is the machine's choice:
   # only NVIDIA's archive has packages of them, and the image has the files alone.
   set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "cuda-cudart-13-0, libcublas-13-0")
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CUDAToolkit_LIBRARY_DIR})  # looked at, not depended on
 endif()
 set(peerage_scripts ${CMAKE_SOURCE_DIR}/deploy/debian)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
