@@ -22,6 +22,7 @@ from tables import ROOT, load  # noqa: E402
 
 IMAGES = ROOT / "docs/images"
 SMOOTHED = 5  # points of a curve whose mean is drawn
+LEFT_OUT = 0.25  # of a curve: the steep beginning, beside which nothing differs
 
 
 def groups_of(results):
@@ -38,8 +39,9 @@ def curve(rows):
     losses = np.mean([np.interp(shares, [step / row["steps"] for step, _ in row["curve"]],
                                 [loss for _, loss in row["curve"]]) for row in rows], axis=0)
     tokens = statistics.mean(row["tokens"] for row in rows)
-    return ([share * tokens / 1e6 for share in shares][SMOOTHED - 1:],
-            np.convolve(losses, np.ones(SMOOTHED) / SMOOTHED, mode="valid"))
+    first = max(SMOOTHED - 1, round(LEFT_OUT * len(shares)))
+    smooth = np.convolve(losses, np.ones(SMOOTHED) / SMOOTHED, mode="valid")
+    return [share * tokens / 1e6 for share in shares][first:], smooth[first - SMOOTHED + 1:]
 
 
 def draw_losses(results):
