@@ -113,8 +113,9 @@ class RotaryCudaTest : public CudaTest {
 
 TEST_F(RotaryCudaTest, TurnsAndStoresAsTheReferenceDoes) {
   for (const bool interleaved : {false, true}) {
-    for (Case c : {Case{1, 1, 2}, Case{3, 1, 6}, Case{5, 5, 34}, Case{9, 3, 64}, Case{6, 2, 80},
-                   Case{4, 1, 96}, Case{2, 1, 128}, Case{3, 3, 256}, Case{2, 2, 258 - 4}}) {
+    for (Case c : {Case{1, 1, 2}, Case{3, 1, 6}, Case{2, 1, 12}, Case{5, 5, 34}, Case{3, 1, 36},
+                   Case{9, 3, 64}, Case{6, 2, 80}, Case{4, 1, 96}, Case{2, 1, 128}, Case{3, 3, 256},
+                   Case{2, 2, 258 - 4}}) {
       c.interleaved = interleaved;
       for (const DeviceFloat type : {DeviceFloat::kF32, DeviceFloat::kBF16}) {
         c.type = type;
@@ -136,6 +137,9 @@ TEST_F(RotaryCudaTest, LoadsWholeSectorsAndLittleElse) {
   const uint64_t values = 5 * (12 + 10) * 128 * 4 / 32;
   EXPECT_GE(counters.load_sectors, values);
   EXPECT_LE(counters.load_sectors, values + 150);
+  // Of a warp: both halves of its head and of the angles, four by four, a position and a block; of
+  // padding, a position.
+  EXPECT_EQ(counters.load_requests, 5u * (12 * 4 + 10 * 2) + 12);
   EXPECT_EQ(counters.store_sectors, 5 * (8 * 128 * 4 + 4 * 128 * 2) / 32);
 }
 
