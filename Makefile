@@ -6,6 +6,7 @@ ARGS ?=
 FUZZ_SECONDS ?= 60
 LONG_SECONDS ?= 1500
 SOAK_MINUTES ?= 120
+PLANTED ?= engine
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -77,8 +78,8 @@ check-long: ## Builds and tests the image, reads, simulates and fuzzes for LONG_
 	@JOBS=$(JOBS) tools/check_long.sh $(LONG_SECONDS)
 
 .PHONY: planted
-planted: setup ## Plants mistakes in the engine, one by one, and has the simulation find them
-	@JOBS=$(JOBS) tests/planted/run
+planted: setup ## Plants mistakes, one by one, and has tests find them: PLANTED names some, or engine or cuda (nvcc)
+	@JOBS=$(JOBS) tests/planted/run $(PLANTED)
 
 .PHONY: demo
 demo: programs ## Serves a real model, a PEER model and a mixture: chat, scores, expert use

@@ -12,6 +12,7 @@ readonly storms_seconds=900  # on two cores
 readonly image_seconds=900  # from nothing, on two cores
 readonly tidy_seconds=420  # of the CUDA device, on two cores
 readonly planted_seconds=1200  # from nothing, on two cores: each mistake is compiled and run by itself
+readonly planted_cuda_seconds=1200  # likewise
 readonly fuzz_targets=10
 readonly fuzz_build_seconds=180  # from nothing, on two cores
 
@@ -56,7 +57,16 @@ echo "== mistakes planted in the engine, for the simulation to find"
 if (($(left) < planted_seconds)); then
   skip "planted mistakes"
 else
-  JOBS=$jobs tests/planted/run
+  JOBS=$jobs tests/planted/run engine
+fi
+
+echo "== mistakes planted in the CUDA device, for its tests to find"
+if ! tools/find_nvcc.sh >/dev/null; then
+  echo "check-long: they need nvcc"
+elif (($(left) < planted_cuda_seconds)); then
+  skip "mistakes planted in the CUDA device"
+else
+  JOBS=$jobs tests/planted/run cuda
 fi
 
 echo "== more needles in crowds"
