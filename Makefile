@@ -7,6 +7,8 @@ FUZZ_SECONDS ?= 60
 LONG_SECONDS ?= 1500
 SOAK_MINUTES ?= 120
 PLANTED ?= engine
+GPU_ARCHITECTURES ?= 90
+space := $(subst ,, )
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -35,14 +37,20 @@ cuda: ## Builds what ships with the CUDA device too, in build/cuda/bin, where nv
 	@cmake --preset cuda >build/cuda.configure.log || { cat build/cuda.configure.log; exit 1; }
 	@ninja -C build/cuda -j $(JOBS) peerage-server peerage peerage-model
 
+# Programs for one card alone, without lines of the sources: what travels to a machine has to be small.
 .PHONY: gpu-pack
-gpu-pack: cuda ## Copies together, in build/gpu-pack, what gpu-check needs on a machine that has only a GPU
-	@ninja -C build/cuda -j $(JOBS) tests/cuda/all model_bench cuda_kernels_bench
-	@rm -rf build/gpu-pack && tools/gpu_check.py --pack build/gpu-pack
+gpu-pack: ## Packs what gpu-check needs on a machine that has only a GPU of GPU_ARCHITECTURES (90)
+	@tools/find_nvcc.sh >/dev/null
+	@tools/setup.sh
+	@cmake --preset cuda -B build/gpu-pack-build -DPEERAGE_CUDA_LINE_INFO=OFF \
+	  "-DPEERAGE_CUDA_ARCHITECTURES=$(subst $(space),;,$(foreach n,$(GPU_ARCHITECTURES),$(n)-real $(n)-virtual))" \
+	  >build/gpu-pack.configure.log || { cat build/gpu-pack.configure.log; exit 1; }
+	@ninja -C build/gpu-pack-build -j $(JOBS) peerage-server peerage model_bench cuda_kernels_bench cuda_device_tests
+	@tools/gpu_check.py --build build/gpu-pack-build --pack build/gpu-pack.tar.xz
 
 .PHONY: gpu-check
 gpu-check: ## Tests and measures on this machine's GPU what gpu-pack built, into build/gpu-check
-	@tools/gpu_check.py --build $(or $(wildcard build/gpu-pack),build/cuda)
+	@tools/gpu_check.py --build $(or $(wildcard build/gpu-pack.tar.xz),build/cuda)
 
 .PHONY: package
 package: programs ## Makes a Debian package of the programs, in build/package

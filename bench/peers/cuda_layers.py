@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Layers in PyTorch on a GPU, at the shapes of bench/kernels/cuda_kernels_bench.cc: microseconds by CUDA
-events, as JSON on stdout. What a user of PyTorch would run today:
+events. A line of JSON on stdout for the card, then one for each layer as soon as it is measured, those
+that have to be compiled last. What a user of PyTorch would run today:
 
   peer-pytorch        PEER of PEER-pytorch, eager, f32, where it is installed
   peer, gather        the same layer as plain ATen gather + einsum in bf16 (peer_pytorch.py)
   mixture, grouped    a gated mixture, 8 experts, top 2, bf16: torch's grouped matrix products
-  mixture, compiled   the same as a loop over experts, compiled
   attention, decode   scaled_dot_product_attention, one token behind the context, bf16
   attention, prefill  the same, causal, the whole context
+  mixture, compiled   the mixture as a loop over experts, compiled
 
 Usage: cuda_layers.py [--device cuda] [--tiny]
 """
@@ -15,7 +16,6 @@ Usage: cuda_layers.py [--device cuda] [--tiny]
 import argparse
 import json
 import statistics
-import sys
 import time
 
 import torch
@@ -112,13 +112,22 @@ def attention(shape, rows, queries):
     return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=queries > 1, enable_gqa=True)
 
 
-LAYERS = {
-    "peer-pytorch": peer("peer-pytorch"),
-    "peer, gather": peer("aten_bf16"),
-    "mixture, grouped": mixture("grouped"),
-    "attention, decode": lambda shape, rows: attention(shape, rows, 1),
-    "mixture, compiled": mixture("compiled"),
-}
+def contestants(shape):
+    """Name, maker and rows of each."""
+    eager = {"peer-pytorch": peer("peer-pytorch"),
+             "peer, gather": peer("aten_bf16"),
+             "mixture, grouped": mixture("grouped"),
+             "attention, decode": lambda shape, rows: attention(shape, rows, 1)}
+    for name, make in eager.items():
+        for rows in ROWS:
+            yield name, make, rows
+    yield "attention, prefill", lambda shape, rows: attention(shape, 1, rows), shape["context"]
+    for rows in ROWS:
+        yield "mixture, compiled", mixture("compiled"), rows
+
+
+def show(line):
+    print(json.dumps(line), flush=True)
 
 
 def measure(name, make, shape, rows, device):
@@ -141,14 +150,10 @@ def main():
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
     torch.set_default_device(options.device)
-    layers = [measure(name, make, shape, rows, options.device)
-              for name, make in LAYERS.items() for rows in ROWS]
-    layers.append(measure("attention, prefill", lambda s, rows: attention(s, 1, s["context"]), shape,
-                          shape["context"], options.device))
     card = torch.cuda.get_device_name() if options.device == "cuda" else "none"
-    json.dump({"torch": torch.__version__, "gpu": card, "shape": shape, "layers": layers}, sys.stdout,
-              indent=1)
-    print()
+    show({"torch": torch.__version__, "gpu": card, "shape": shape})
+    for name, make, rows in contestants(shape):
+        show(measure(name, make, shape, rows, options.device))
 
 
 if __name__ == "__main__":

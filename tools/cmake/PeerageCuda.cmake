@@ -4,6 +4,7 @@
 set(PEERAGE_CUDA_ARCHITECTURES
     "80-real;86-real;89-real;90-real;100-real;120-real;80-virtual;90-virtual" CACHE STRING
     "CUDA architectures: N-real is machine code, N-virtual is PTX")
+option(PEERAGE_CUDA_LINE_INFO "Lines of the sources in kernels, for profilers and sanitizers" ON)
 set(CMAKE_CUDA_ARCHITECTURES OFF)
 set(peerage_cuda_code)
 foreach(architecture ${PEERAGE_CUDA_ARCHITECTURES})
@@ -40,17 +41,24 @@ function(peerage_cuda_library name)
   peerage_library(${name} ${ARGN})
   set_target_properties(${name} PROPERTIES CUDA_RUNTIME_LIBRARY Shared
                         UNITY_BUILD OFF)
-  set(device_options ${peerage_cuda_code} -O3 -lineinfo --compress-mode=none
+  set(line_info)
+  if(PEERAGE_CUDA_LINE_INFO)
+    set(line_info -lineinfo)
+  endif()
+  set(device_options ${peerage_cuda_code} -O3 ${line_info} --compress-mode=none
       "SHELL:-Xptxas --warn-on-spills,--warn-on-local-memory-usage,--warn-on-double-precision-use,-Werror")
   target_compile_options(${name} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${device_options}>")
   target_link_libraries(${name} PUBLIC CUDA::cudart)
 endfunction()
 
+add_custom_target(cuda_device_tests)
+
 # peerage_cuda_test(NAME [TIMEOUT seconds] [SOURCES ...] [LINK ...] [OPTIONS of on_standin.sh ...]):
 # linked with the real libraries. Label cuda: NAME runs on tests/cuda/standin, from PTX for sm_90, and
 # again as NAME_smXX from that of each further target in PEERAGE_CUDA_TEST_TARGETS. Label gpu:
-# NAME_gpu and NAME_gpu_ptx run on a GPU, and are not run where there is none. STANDIN_ONLY: NAME alone,
-# which is a test of the stand-in.
+# NAME_gpu runs on a GPU, and so does NAME_gpu_ptx of tests of kernels (not of models: the driver would
+# compile all of cuBLASLt, too); they are not run where there is none. STANDIN_ONLY: NAME alone, which is
+# a test of the stand-in. The target cuda_device_tests builds all that a GPU can run.
 function(peerage_cuda_test name)
   cmake_parse_arguments(arg "STANDIN_ONLY" "TIMEOUT" "SOURCES;LINK;OPTIONS" ${ARGN})
   if(NOT arg_TIMEOUT)
@@ -72,10 +80,15 @@ function(peerage_cuda_test name)
     peerage_add_cuda_test(${name}_sm${target} cuda "${standin};CUDA_STANDIN=target=${target}"
                           ${on_standin})
   endforeach()
+  add_dependencies(cuda_device_tests ${name})
   set(on_gpu ${CMAKE_SOURCE_DIR}/tests/cuda/on_gpu.sh $<TARGET_FILE:${name}>)
+  set(of_gpu ${name}_gpu)
   peerage_add_cuda_test(${name}_gpu gpu "" ${on_gpu})
-  peerage_add_cuda_test(${name}_gpu_ptx gpu CUDA_FORCE_PTX_JIT=1 ${on_gpu})
-  set_tests_properties(${name}_gpu ${name}_gpu_ptx PROPERTIES SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+  if("peerage_cuda_kernels" IN_LIST arg_LINK)
+    list(APPEND of_gpu ${name}_gpu_ptx)
+    peerage_add_cuda_test(${name}_gpu_ptx gpu CUDA_FORCE_PTX_JIT=1 ${on_gpu})
+  endif()
+  set_tests_properties(${of_gpu} PROPERTIES SKIP_RETURN_CODE 77 RUN_SERIAL ON)
 endfunction()
 
 # What runs a test is a command line; its timeout is the caller's.

@@ -4,23 +4,33 @@ that is left."""
 import os
 import pathlib
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import time
 
 CUBLASLT = "libcublasLt.so.13"
-# glibc's own, which every machine has, and the driver's.
-NEVER_PACKED = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|cuda))\.so.*")
-PROGRAMS = ("peerage-server", "peerage", "model_bench", "cuda_kernels_bench")
+LEAST_SECONDS = 2  # nothing begins with less
 
 
 class NotRun(Exception):
     """Why something could not be run here."""
 
 
+class OutOfTime(NotRun):
+    """A program was ended before its end; `output` is what it had printed."""
+
+    def __init__(self, seconds, output):
+        super().__init__(f"more than {seconds:.0f} s")
+        self.output = output
+
+
 class Failed(Exception):
-    """What went wrong."""
+    """What went wrong. `found`: what a step found all the same; `output`: what the program printed."""
+
+    def __init__(self, why, found=None, output=""):
+        super().__init__(why)
+        self.found, self.output = found or {}, output
 
 
 def why_no_gpu():
@@ -38,11 +48,12 @@ def library_folders(build):
 
 
 class Machine:
+    """`scratch` is a folder of this run: the driver keeps there what it compiles, and no other run's."""
 
-    def __init__(self, build, rehearse, seconds):
-        self.build, self.rehearse = build, rehearse
-        self.begin, self.seconds = time.monotonic(), seconds
-        self.folders = library_folders(build)
+    def __init__(self, build, rehearse, seconds, scratch):
+        self.build, self.rehearse, self.scratch = build, rehearse, scratch
+        self.begin, self.seconds, self.until = time.monotonic(), seconds, seconds
+        self.folders = [] if rehearse else library_folders(build)
 
     def elapsed(self):
         return time.monotonic() - self.begin
@@ -50,12 +61,12 @@ class Machine:
     def well(self):
         return "rehearsed" if self.rehearse else "passed"
 
-    def limit(self, seconds):
-        """A step's time; what is left when that is less."""
-        left = self.seconds - self.elapsed()
-        if left < 5:
+    def left(self):
+        """Seconds of the present step."""
+        left = self.until - self.elapsed()
+        if left < LEAST_SECONDS:
             raise NotRun("no time was left")
-        return min(seconds, left)
+        return left
 
     def facts(self):
         if self.rehearse:
@@ -70,12 +81,19 @@ class Machine:
         return dict(zip(("gpu", "driver", "memory", "sm_clock", "memory_clock"), values))
 
     def environment(self, **more):
-        """Of programs that use CUDA."""
+        """Of programs of the build: their libraries come before the caller's."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        folders = [*map(str, self.folders), os.environ.get("LD_LIBRARY_PATH", "")]
+        kept |= {"LD_LIBRARY_PATH": ":".join(filter(None, folders)),
+                 "CUDA_CACHE_PATH": str(self.scratch / "compiled")}
         if self.rehearse:
             standin = self.build / "standin"
-            libraries = [standin / "libcudart.so.13", standin / CUBLASLT]
-            return {"LD_PRELOAD": ":".join(map(str, libraries)), **more}
-        return {"LD_LIBRARY_PATH": ":".join(map(str, self.folders)), **more}
+            kept["LD_PRELOAD"] = f"{standin / 'libcudart.so.13'}:{standin / CUBLASLT}"
+        return {**kept, **more}
+
+    def callers_environment(self):
+        """Of programs that are not the build's: packed libraries are not for them."""
+        return {**os.environ, "CUDA_CACHE_PATH": str(self.scratch / "compiled")}
 
     def program(self, name):
         path = next((p for p in (self.build / "bin" / name, self.build / "tests" / name)
@@ -95,53 +113,45 @@ class Machine:
             raise NotRun(f"no test program {names} is in {self.build}/tests")
         return found
 
-    def run(self, command, seconds, **environment):
-        """Standard output of a command that must succeed."""
-        limit = self.limit(seconds)
+    def run(self, command, hangs_after=None, at_most=None, environment=None):
+        """Standard output of a command that must succeed. It has what time is left to its step: it fails
+        after `hangs_after` seconds, and runs out of time after `at_most`."""
+        limit = min(seconds for seconds in (self.left(), hangs_after, at_most) if seconds is not None)
+        environment = self.environment() if environment is None else environment
         try:
-            done = subprocess.run(command, env=self.environment(PATH=os.environ["PATH"], **environment),
-                                  capture_output=True, text=True, timeout=limit, check=False,
-                                  errors="replace")
-        except subprocess.TimeoutExpired as error:
-            if limit < seconds:
-                raise NotRun(f"only {limit:.0f} s were left") from error
-            raise Failed(f"{command[0]} took more than {limit:.0f} s") from error
-        if done.returncode != 0:
-            raise Failed(f"{' '.join(command)}: exit code {done.returncode}: "
-                         + (done.stdout + done.stderr)[-2000:])
-        return done.stdout
+            status, output, errors = execute(command, environment, limit)
+        except OutOfTime as ended:
+            if limit == hangs_after:
+                raise Failed(f"{command[0]} took more than {limit:.0f} s", output=ended.output) from ended
+            raise
+        if status != 0:
+            raise Failed(f"{' '.join(command)}: exit code {status}: {(output + errors)[-2000:]}",
+                         output=output)
+        return output
 
-    def guarded(self, step):
-        """What a step found, with a status."""
-        start = time.monotonic()
+    def guarded(self, step, until):
+        """What a step found that ends by then, with a status."""
+        start, self.until = time.monotonic(), min(until, self.seconds)
         try:
             found = {"status": self.well(), **step()}
         except NotRun as why:
             found = {"status": "not run", "why": str(why)}
         except Failed as why:
-            found = {"status": "failed", "why": str(why)}
+            found = {"status": "failed", "why": str(why), **why.found}
         return {**found, "seconds": round(time.monotonic() - start, 1)}
 
 
-def libraries_of(program):
-    """Paths of the shared libraries that a program loads, but for what every machine has."""
-    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
-    for name, path in re.findall(r"^\s*(\S+) => (/\S+)", listed, re.MULTILINE):
-        if not NEVER_PACKED.fullmatch(name) and name != CUBLASLT:
-            yield name, path
-
-
-def pack(build, folder):
-    """Programs, tests and their libraries. cuBLASLt, half a gigabyte, is the other machine's to have."""
-    programs = [build / "bin" / name for name in PROGRAMS]
-    tests = [*(build / "tests").glob("*_cuda_test"), *(build / "tests").glob("cuda_*_test")]
-    for path, part in [(p, "bin") for p in programs] + [(t, "tests") for t in tests]:
-        target = folder / part / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["strip", "-o", str(target), str(path)], check=True)
-        for name, library in libraries_of(path):
-            (folder / "lib").mkdir(exist_ok=True)
-            if not (folder / "lib" / name).exists():
-                shutil.copy(library, folder / "lib" / name)
-    print(f"{folder}: take it along with tools/, bench/peers and tests/ to a machine with a GPU, and run "
-          f"there tools/gpu_check.py --build {folder}")
+def execute(command, environment, seconds):
+    """Exit code, standard output and standard error of a command. One that needs longer is ended with
+    everything that it started."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, errors="replace", start_new_session=True) as process:
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise OutOfTime(seconds, output) from error
+            raise
+    return process.returncode, output, errors

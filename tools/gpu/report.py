@@ -26,7 +26,9 @@ def step_table(steps):
         if "cases" in step:
             detail = [f"{sum(case['passed'] for case in step['cases'].values())} cases of "
                       f"{len(step['cases'])} programs"]
-        rows.append((name, step["status"], f"{step['seconds']:.0f} s", *(detail or [""])))
+        if step.get("not_run"):
+            detail = [*detail, f"not run: {', '.join(step['not_run'])}"]
+        rows.append((name, step["status"], f"{step['seconds']:.0f} s", "; ".join(detail)))
     return table(("step", "status", "time", ""), rows)
 
 
@@ -59,10 +61,11 @@ def layer_table(layers):
                    if "microseconds" in layer else f"not run: {layer['why']}") for layer in layers])
 
 
-SECTIONS = (("kernels", "Kernels", kernel_table),
-            ("models", "Tokens a second", lambda step: model_table(step["models"])),
-            ("answers", "Answers", lambda step: answer_table(step["answers"])),
-            ("PyTorch", "PyTorch on the same card", lambda step: layer_table(step["layers"])))
+# Step, what of it a table shows, title, table. What a step found is shown, failed or not.
+SECTIONS = (("kernels", "kernels", "Kernels", kernel_table),
+            ("models", "models", "Tokens a second", lambda step: model_table(step["models"])),
+            ("answers", "answers", "Answers", lambda step: answer_table(step["answers"])),
+            ("PyTorch", "layers", "PyTorch on the same card", lambda step: layer_table(step["layers"])))
 
 
 def tables(result):
@@ -73,8 +76,8 @@ def tables(result):
     if result["rehearsal"]:
         text = "**A rehearsal on the stand-in with tiny shapes: it says nothing about a GPU.**\n\n" + text
     text += step_table(result["steps"])
-    for name, title, section in SECTIONS:
-        step = result["steps"].get(name)
-        if step and step["status"] not in ("failed", "not run"):
+    for name, found, title, section in SECTIONS:
+        step = result["steps"].get(name, {})
+        if step.get(found):
             text += f"\n### {title}\n\n{section(step)}"
     return text

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 
-from machine import Failed, NotRun
+from machine import Failed, NotRun, OutOfTime
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
@@ -32,15 +32,49 @@ REAL_MODEL = ("--prefill 2048 --decode 32 --streams 1 --repetitions 2 --kv-cache
 
 
 def all_steps(host):
-    """Name and function of each, the most telling first: later ones may find no time left."""
-    yield "tests from machine code", lambda: tests(host, {})
-    yield "kernels", lambda: kernels(host)
-    yield "models", lambda: models(host)
-    yield "answers", lambda: answers(host)
-    yield "tests from PTX", lambda: tests(host, {"CUDA_FORCE_PTX_JIT": "1"})
-    yield "PyTorch", lambda: pytorch(host)
+    """Name, share of the time, and function of each, the most telling first. What one leaves of its share
+    those behind it have, too; none takes theirs."""
+    yield "answers", 0.12, lambda: answers(host)
+    yield "tests from machine code", 0.22, lambda: tests(host, TESTS, {})
+    yield "kernels", 0.08, lambda: kernels(host)
+    yield "models", 0.22, lambda: models(host)
+    yield "PyTorch", 0.12, lambda: pytorch(host)
+    # Of kernels alone: the driver would compile all of cuBLASLt, too, which programs with models use.
+    yield "tests from PTX", 0.10, lambda: tests(host, KERNEL_TESTS, {"CUDA_FORCE_PTX_JIT": "1"})
     for tool in SANITIZERS:
-        yield f"compute-sanitizer {tool}", lambda tool=tool: sanitizer(host, tool)
+        yield f"compute-sanitizer {tool}", 0.035, lambda tool=tool: sanitizer(host, tool)
+
+
+def run_all(host, steps):
+    """Name and outcome of each step. `steps` as all_steps gives them."""
+    end = 0
+    for name, share, step in steps:
+        end += share * host.seconds
+        print(f"== {name} (at {host.elapsed():.0f} s)", flush=True)
+        yield name, host.guarded(step, end)
+
+
+def parts(key, names, work):
+    """What `work` finds of each, one by one: what cannot be run, or fails, loses nothing of the others."""
+    found, not_run, failures = {}, {}, []
+    for name in names:
+        try:
+            found[name] = work(name)
+        except NotRun as why:
+            not_run[name] = str(why)
+        except Failed as why:
+            failures.append(f"{name}: {why}")
+    result = {key: found, "not_run": not_run}
+    if failures:
+        raise Failed("\n".join(failures), result)
+    if not found:
+        raise NotRun("; ".join(sorted(set(not_run.values()))))
+    return result
+
+
+def fair(host, names):
+    """By name, what tells a turn's seconds: those behind it have as much."""
+    return {name: lambda behind=len(names) - i: host.left() / behind for i, name in enumerate(names)}
 
 
 def count_cases(output):
@@ -50,50 +84,36 @@ def count_cases(output):
     return {"passed": int(passed[1]) if passed else 0, "skipped": int(skipped[1]) if skipped else 0}
 
 
-def tests(host, environment):
+def tests(host, names, environment):
     # One is enough to rehearse: CTest runs all of them on the stand-in.
-    names = "gated_activation_cuda_test" if host.rehearse else TESTS
-    found = host.tests(names)
-    programs, left_out = [], {}
-    for name in found:
-        try:
-            programs.append(host.program(name))
-        except NotRun as why:
-            left_out[name] = str(why)
+    names = host.tests("gated_activation_cuda_test" if host.rehearse else names)
+
+    def run(name):
+        return host.run([host.program(name), "--gtest_brief=0"], hangs_after=90,
+                        environment=host.environment(**environment))
     # References in double, on the CPU, take longer than the GPU: several programs at a time.
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        runs = [pool.submit(host.run, [program, "--gtest_brief=0"], 240, **environment)
-                for program in programs]
-    cases, failures = {}, []
-    for program, run in zip(programs, runs):
-        name = pathlib.Path(program).name
-        try:
-            cases[name] = count_cases(run.result())
-        except NotRun as why:
-            left_out[name] = str(why)
-        except Failed as why:
-            failures.append(f"{name}: {why}")
-    if failures:
-        raise Failed("\n".join(failures))
-    if not any(case["passed"] for case in cases.values()):
-        raise NotRun("; ".join(sorted(set(left_out.values()))) or "no case ran")
-    return {"cases": cases, "not_run": left_out}
+    with concurrent.futures.ThreadPoolExecutor(max(4, os.cpu_count() // 2)) as pool:
+        runs = {name: pool.submit(run, name) for name in names}
+    result = parts("cases", names, lambda name: count_cases(runs[name].result()))
+    if not any(case["passed"] for case in result["cases"].values()):
+        raise NotRun("no case ran")
+    return result
 
 
 def kernels(host):
     options = TINY_KERNELS if host.rehearse else []
-    program = host.program("cuda_kernels_bench")
-    return json.loads(host.run([program, *options], 90))
+    return json.loads(host.run([host.program("cuda_kernels_bench"), *options]))
 
 
 def models(host):
     program = host.program("model_bench")
-    found = {}
-    for kind in KINDS:
-        options = TINY_MODEL if host.rehearse else REAL_MODEL
-        found[kind] = json.loads(host.run([program, "--random", kind, "--device", "cuda:0", *options],
-                                          120))
-    return {"models": found}
+    options = TINY_MODEL if host.rehearse else REAL_MODEL
+    seconds = fair(host, KINDS)
+
+    def measure(kind):
+        command = [program, "--random", kind, "--device", "cuda:0", *options]
+        return json.loads(host.run(command, at_most=seconds[kind]()))
+    return parts("models", KINDS, measure)
 
 
 def prompts(host):
@@ -109,7 +129,7 @@ def answer(host, model, *options):
         with Server(*options, model=ROOT / "tests/golden/models" / model, bin=bin_folder,
                     environment=host.environment()) as server:
             return [host.run([peerage, *server.command("generate", "--temperature", "0", "--seed", "1",
-                                                       "--max-tokens", "24", prompt)[1:]], 60)
+                                                       "--max-tokens", "24", prompt)[1:]], hangs_after=60)
                     for prompt in prompts(host)]
     except AssertionError as error:
         raise Failed(str(error)) from error
@@ -119,29 +139,44 @@ def answers(host):
     """With f32 activations every answer is the CPU's. With bf16, as it ships, a greedy choice between
     near equals may turn out differently: how many are the CPU's is a figure."""
     host.program("peerage-server")
-    found, failures = {}, []
-    for kind, model in MODELS.items():
+
+    def compare(kind):
+        model = MODELS[kind]
         expected = answer(host, model, "--device", "cpu")
         exact = answer(host, model, "--device", "cuda:0", "--activation-dtype", "f32", "--kv-dtype", "f32")
         shipped = answer(host, model, "--device", "cuda:0")
         if not all(text.strip() for text in expected):
-            failures.append(f"{kind}: an answer is empty")
+            raise Failed("an answer is empty")
         if exact != expected:
-            failures.append(f"{kind}: the CPU says {expected}, cuda:0 in f32 {exact}")
-        found[kind] = {"model": model, "prompts": len(expected),
-                       "equal_f32": sum(a == b for a, b in zip(exact, expected)),
-                       "equal_bf16": sum(a == b for a, b in zip(shipped, expected))}
-    if failures:
-        raise Failed("\n".join(failures))
-    return {"answers": found}
+            raise Failed(f"the CPU says {expected}, cuda:0 in f32 {exact}")
+        return {"model": model, "prompts": len(expected), "equal_f32": len(exact),
+                "equal_bf16": sum(a == b for a, b in zip(shipped, expected))}
+    return parts("answers", MODELS, compare)
+
+
+def rows_of(output):
+    """The lines of JSON that are whole: the last one may have been cut off."""
+    return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def pytorch(host):
+    """Each layer's line as soon as it is there: what is measured is kept however the program ends."""
     if importlib.util.find_spec("torch") is None:
         raise NotRun("no PyTorch is here")
-    script = str(ROOT / "bench/peers/cuda_layers.py")
     options = ["--device", "cpu", "--tiny"] if host.rehearse else []
-    return json.loads(host.run([sys.executable, script, *options], 150, HOME=os.environ.get("HOME", "/tmp")))
+    command = [sys.executable, str(ROOT / "bench/peers/cuda_layers.py"), *options]
+    not_run = {}
+    try:
+        output = host.run(command, environment=host.callers_environment())
+    except OutOfTime as why:
+        output, not_run = why.output, {"the rest": str(why)}
+    except Failed as why:
+        why.found = {"layers": rows_of(why.output)[1:]}
+        raise
+    about, *layers = rows_of(output) or [{}]
+    if not layers:
+        raise NotRun("; ".join(not_run.values()) or "no layer was measured")
+    return {**about, "layers": layers, "not_run": not_run}
 
 
 def sanitizer(host, tool):
@@ -151,14 +186,17 @@ def sanitizer(host, tool):
         "compute-sanitizer", path="/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer")
     if program is None:
         raise NotRun("no compute-sanitizer is here")
-    checked, left_out = [], {}
-    for name in host.tests(KERNEL_TESTS):
+    names = host.tests(KERNEL_TESTS)
+    seconds = fair(host, names)
+
+    def check(name):
+        command = [program, "--tool", tool, "--error-exitcode", "9", host.program(name)]
         try:
-            host.run([program, "--tool", tool, "--error-exitcode", "9",
-                      host.program(name)], 60)
-            checked.append(name)
-        except NotRun as why:
-            left_out[name] = str(why)
-    if not checked:
-        raise NotRun("; ".join(sorted(set(left_out.values()))))
-    return {"checked": checked, "not_run": left_out}
+            return count_cases(host.run(command, at_most=seconds[name]()))
+        except Failed as why:
+            if "Device not supported" in str(why):
+                raise NotRun("compute-sanitizer does not know this device") from why
+            raise
+        except OutOfTime as why:
+            raise NotRun(f"left out: {why}") from why
+    return parts("cases", names, check)
