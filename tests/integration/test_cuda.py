@@ -39,6 +39,10 @@ def failing(function, error, after):
     return {"CUDA_STANDIN": f"fail={function}:{error}:{after}"}
 
 
+# The first product of cuBLASLt fails.
+NO_CUBLASLT = failing("cublasLtMatmul", "1", 0)
+
+
 def cuda_server(*options, model=PEER, standin=(), environment=None):
     return Server("--device", "cuda:0", *options, model=model, wrapper=on_standin(*standin),
                   environment=environment)
@@ -88,15 +92,23 @@ class AnswersTest(CudaTest):
                     self.assert_same(expected, answers(server))
                     self.assert_ends_well(server)
 
-    def test_bits_do_not_depend_on_the_batch(self):
-        for model in (PEER, MIXTURE):
-            with self.subTest(model=model.name), \
-                    cuda_server("--cuda-batch-invariant", "--max-batch-tokens", "48", model=model) as server:
+    def test_bits_do_not_depend_on_the_batch_on_any_schedule(self):
+        """In steps of more rows than cuBLASLt is for without the option: here it may not be called."""
+        for model, schedule in ((PEER, "eager"), (PEER, "lazy"), (PEER, "random"), (MIXTURE, "random")):
+            with self.subTest(model=model.name, schedule=schedule), \
+                    cuda_server("--cuda-batch-invariant", "--max-batch-tokens", "128", model=model,
+                                standin=["--schedule", schedule, "--seed", "9"], environment=NO_CUBLASLT) as server:
                 alone = answers(server)
                 with Client(server) as client, concurrent.futures.ThreadPoolExecutor(12) as pool:
                     together = list(pool.map(client.generate, PROMPTS * 3))
                 self.assertEqual(together, alone * 3)
                 self.assert_ends_well(server)
+
+    def test_without_the_option_such_steps_are_cublaslts(self):
+        refused = refused_start("--model", str(PEER), "--device", "cuda:0", "--max-batch-tokens", "128",
+                                environment=NO_CUBLASLT)
+        self.assertEqual(refused.returncode, 2, refused.stderr)
+        self.assertIn("cublasLtMatmul: cuBLASLt status 1", refused.stderr)
 
     def test_says_what_it_runs_on(self):
         with cuda_server() as server:
@@ -114,29 +126,60 @@ class AnswersTest(CudaTest):
 
 class ConversationOnCudaTest(test_conversation.ConversationTest):
     DEVICE = "cuda:0"
+    SCHEDULE = "eager"
     test_chat_is_answered = None  # the model has no template
 
-    @staticmethod
-    def start_server():
-        return cuda_server("--cuda-batch-invariant")  # which that conversation takes for granted
+    @classmethod
+    def start_server(cls):
+        # Batch invariance is what that conversation takes for granted.
+        return cuda_server("--cuda-batch-invariant", standin=["--schedule", cls.SCHEDULE, "--seed", "2"])
+
+
+class LazyConversationOnCudaTest(ConversationOnCudaTest):
+    SCHEDULE = "lazy"
+
+
+class RandomConversationOnCudaTest(ConversationOnCudaTest):
+    SCHEDULE = "random"
 
 
 class ExpertUsageOnCudaTest(test_expert_usage.ExpertUsageTest):
     REQUESTS = 8
+    SCHEDULE = "random"
+    MODEL = PEER
 
-    @staticmethod
-    def start_server():
-        return cuda_server("--expert-trace", "full", standin=["--schedule", "random", "--seed", "7"])
+    @classmethod
+    def start_server(cls):
+        return cuda_server("--expert-trace", "full", model=cls.MODEL,
+                           standin=["--schedule", cls.SCHEDULE, "--seed", "7"])
 
 
-class MixtureUsageOnCudaTest(test_expert_usage.ExpertUsageTest):
+class EagerExpertUsageOnCudaTest(ExpertUsageOnCudaTest):
+    SCHEDULE = "eager"
+    REQUESTS = 4
+
+
+class LazyExpertUsageOnCudaTest(ExpertUsageOnCudaTest):
+    SCHEDULE = "lazy"
+    REQUESTS = 4
+
+
+class MixtureUsageOnCudaTest(ExpertUsageOnCudaTest):
+    MODEL = MIXTURE
+    SCHEDULE = "lazy"
     REQUESTS = 16
     PROMPT_CHARACTERS = 60  # of a context of 256 bytes
     EXPERT_LAYERS = 4  # attention and feed-forward of two blocks
 
-    @staticmethod
-    def start_server():
-        return cuda_server("--expert-trace", "full", model=MIXTURE, standin=["--schedule", "lazy"])
+
+class EagerMixtureUsageOnCudaTest(MixtureUsageOnCudaTest):
+    SCHEDULE = "eager"
+    REQUESTS = 6
+
+
+class RandomMixtureUsageOnCudaTest(MixtureUsageOnCudaTest):
+    SCHEDULE = "random"
+    REQUESTS = 6
 
 
 class ExpertControlOnCudaTest(test_expert_control.ExpertControlTest):
