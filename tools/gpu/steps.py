@@ -23,8 +23,8 @@ KINDS = ("peer", "mixture", "dense")
 BATCHES = (1, 16, 64, 256)
 
 TINY_KERNELS = ("--width 64 --log2-experts 8 --heads 2 --top-k 4 --key-dim 32 --attention-heads 4 "
-                "--kv-heads 2 --head-dim 32 --context 64 --vocabulary 512 --rows 1,3 --repetitions 1 "
-                "--cold-mib 1").split()
+                "--kv-heads 2 --head-dim 32 --context 64 --vocabulary 512 --mixture 3 --rows 1,3 "
+                "--repetitions 1 --cold-mib 1").split()
 TINY_MODEL = ("--width 64 --layers 2 --log2-experts 6 --vocabulary 256 --prefill 20 --decode 1 "
               "--streams 1 --repetitions 1 --kv-cache-mib 1 --batches 1,2 --batch-context 4").split()
 REAL_MODEL = ("--prefill 2048 --decode 32 --streams 1 --repetitions 2 --kv-cache-mib 8192 "
