@@ -5,9 +5,9 @@ Usage: kernel_limits.py [--update] REPORTS TABLE. REPORTS is the folder that too
 
 The table has a line for each kernel (all its instantiations together): the most registers that a
 thread takes on any target, and the fewest blocks that fit an SM of sm_90 by registers, threads and
-static shared memory (dynamic shared memory is the launcher's, and not counted). A kernel fails that
-takes over SLACK registers more than its line, or of which fewer blocks fit; so do lines and kernels
-without the other. --update writes the table instead.
+static shared memory (what launches ask for beside it is counted in instruction_budget.txt). A kernel
+fails that takes over SLACK registers more than its line, or of which fewer blocks fit; so do lines and
+kernels without the other. --update writes the table instead.
 """
 
 import dataclasses

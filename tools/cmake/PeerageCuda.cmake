@@ -71,13 +71,18 @@ function(peerage_cuda_test name)
                         CUDA_RUNTIME_LIBRARY Shared)
   add_dependencies(${name} cuda_standin)
   set(on_standin ${CMAKE_SOURCE_DIR}/tests/cuda/on_standin.sh ${arg_OPTIONS} $<TARGET_FILE:${name}>)
+  # What was launched, for tests/cuda/kernels/launched_kernels_test.py.
+  set(launched ${CMAKE_BINARY_DIR}/launched)
+  file(MAKE_DIRECTORY ${launched})
   set(standin CUDA_STANDIN_DIR=${CMAKE_BINARY_DIR}/standin)
-  peerage_add_cuda_test(${name} cuda "${standin}" ${on_standin})
+  peerage_add_cuda_test(${name} cuda "${standin};CUDA_STANDIN=launched=${launched}/${name}.txt"
+                        ${on_standin})
   if(arg_STANDIN_ONLY)
     return()
   endif()
   foreach(target ${PEERAGE_CUDA_TEST_TARGETS})
-    peerage_add_cuda_test(${name}_sm${target} cuda "${standin};CUDA_STANDIN=target=${target}"
+    set(settings target=${target},launched=${launched}/${name}_sm${target}.txt)
+    peerage_add_cuda_test(${name}_sm${target} cuda "${standin};CUDA_STANDIN=${settings}"
                           ${on_standin})
   endforeach()
   add_dependencies(cuda_device_tests ${name})

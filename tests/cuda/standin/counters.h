@@ -16,6 +16,7 @@ struct Counters {
   u64 store_requests = 0, store_sectors = 0;
   u64 shared_requests = 0, shared_wavefronts = 0, bank_conflicts = 0;  // wavefronts above the least
   u64 barriers = 0, divergent_branches = 0, mma = 0;
+  u64 block_threads = 0, block_shared_bytes = 0;  // most of a launch; these are not summed
   void Add(const Counters& o);
 };
 

@@ -1,4 +1,5 @@
 // Runs the blocks of a launch.
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 #include <random>
@@ -9,9 +10,13 @@
 namespace ptx {
 
 void Counters::Add(const Counters& o) {
+  const u64 threads = std::max(block_threads, o.block_threads);
+  const u64 shared_bytes = std::max(block_shared_bytes, o.block_shared_bytes);
   const auto* from = reinterpret_cast<const u64*>(&o);
   auto* to = reinterpret_cast<u64*>(this);
   for (size_t i = 0; i < sizeof(Counters) / sizeof(u64); ++i) to[i] += from[i];
+  block_threads = threads;
+  block_shared_bytes = shared_bytes;
 }
 
 void Profile::Add(const Profile& o) {
@@ -95,6 +100,8 @@ Profile Execute(const Launch& launch, const Memory& memory, const Options& optio
   for (std::thread& t : team) t.join();
   if (!failure.empty()) throw Error(failure);
   ++total.total.launches;
+  total.total.block_threads = launch.block.count();
+  total.total.block_shared_bytes = launch.kernel->static_shared + launch.dynamic_shared;
   return total;
 }
 

@@ -39,6 +39,7 @@ struct KernelCounters {
   uint64_t store_requests = 0, store_sectors = 0;
   uint64_t shared_requests = 0, shared_wavefronts = 0, bank_conflicts = 0;
   uint64_t barriers = 0, divergent_branches = 0, mma = 0;
+  uint64_t block_threads = 0, block_shared_bytes = 0;  // most of a launch
 };
 KernelCounters Counters(const std::string& kernel);
 void ResetCounters();

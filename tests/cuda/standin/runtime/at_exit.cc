@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 
 #include "errors.h"
 #include "runtime.h"
@@ -29,6 +30,12 @@ void PrintLeaks(const Runtime& r) {
                allocations, bytes, pinned, streams, events, graphs);
 }
 
+bool WriteLaunched(const Runtime& r) {
+  std::ofstream file(r.settings.launched_file);
+  for (const std::string& kernel : r.launched) file << kernel << "\n";
+  return static_cast<bool>(file.flush());
+}
+
 // The exit code of a process that wants to end with `status`.
 int Judge(int status) {
   if (ExistingRuntime() == nullptr) return status;
@@ -36,6 +43,10 @@ int Judge(int status) {
   if (r.settings.print_leaks) PrintLeaks(r);
   bool failed = !r.reports.empty();
   if (failed) r.reports.Print();
+  if (!r.settings.launched_file.empty() && !WriteLaunched(r)) {
+    std::fprintf(stderr, "cuda stand-in: cannot write %s\n", r.settings.launched_file.c_str());
+    failed = true;
+  }
   for (const auto& device : r.devices) {
     if (device->told) continue;
     std::fprintf(stderr, "cuda stand-in: device %d ended with an error that nobody saw: %s\n",

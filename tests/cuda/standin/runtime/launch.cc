@@ -50,6 +50,7 @@ cudaError_t Run(Device& device, ptx::Launch& launch) {
   launch.number = ++r.launches;
   r.calls.Count("kernels");
   const std::string name = ShortName(launch.kernel->name);
+  r.launched.insert(name);
   const double start = CpuSeconds();
   std::set<std::string> reports;
   try {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,7 @@ struct Runtime {
   std::vector<std::shared_ptr<Capture>> captures;  // that have not ended
   std::mt19937_64 random;
   std::map<std::string, ptx::Profile> profiles;  // by kernel, without namespaces and arguments
+  std::set<std::string> launched;                // likewise; never forgotten
   uint64_t launches = 0;
 };
 Runtime& runtime();
