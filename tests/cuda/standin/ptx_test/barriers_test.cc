@@ -109,6 +109,28 @@ TEST(BarriersTest, DivergentBarriersAreReported) {
   EXPECT_TRUE(RunOnce(m, {{}, {64}, 0}, {}, "bar.sync 0;\nbar.sync 0;").reports.empty());
 }
 
+// Kernels run one after the other, so that the second one waits for nothing.
+TEST(BarriersTest, AKernelSeesWhatTheOneBeforeItWrote) {
+  Machine m;
+  const u64 out = m.Allocate(64 * 4);
+  const Machine::Shape shape{{}, {64}, 0};
+  const Outcome first =
+      RunOnce(m, shape, {out},
+              "griddepcontrol.launch_dependents;\nadd.u32 %r1, %t, 7;\n" + std::string(kStore));
+  ASSERT_EQ(first.error, "");
+  m.Load(KernelText(1, R"(
+    griddepcontrol.wait;
+    mad.wide.u32 %x1, %t, 4, %p0;
+    ld.global.u32 %r1, [%x1];
+    shl.b32 %r1, %r1, 1;
+    st.global.u32 [%x1], %r1;)"));
+  const Outcome second = m.Run("test", shape, {out});
+  ASSERT_EQ(second.error, "");
+  EXPECT_TRUE(second.reports.empty());
+  const auto values = m.Read<u32>(out, 64);
+  for (u32 t = 0; t < 64; ++t) EXPECT_EQ(values[t], 2 * (t + 7));
+}
+
 TEST(BarriersTest, AWarpThatSpinsLetsOthersWrite) {
   Machine m;
   const u64 out = m.Allocate(64 * 4);

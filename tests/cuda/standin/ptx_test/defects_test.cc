@@ -135,6 +135,12 @@ const Defect kDefects[] = {
      "st.global.u32 [%x3], %block;\nmembar.gl;\natom.global.inc.u32 %r5, [%p0], 99;\n"
      "setp.eq.u32 %q1, %r5, 3;\n@%q1 ld.global.u32 %r6, [%p1];",
      "", 4, 1},
+    {"partial results behind a fence of the block alone", "a block reads what another writes",
+     "st.global.u32 [%x3], %block;\nfence.acq_rel.cta;\natom.global.inc.u32 %r5, [%p0], 99;\n"
+     "setp.eq.u32 %q1, %r5, 3;\n@%q1 ld.global.u32 %r6, [%p1];",
+     "st.global.u32 [%x3], %block;\nfence.acq_rel.gpu;\natom.global.inc.u32 %r5, [%p0], 99;\n"
+     "setp.eq.u32 %q1, %r5, 3;\n@%q1 ld.global.u32 %r6, [%p1];",
+     "", 4, 1},
     {"two blocks write halves that overlap", "two blocks write one word",
      "mov.b16 %h1, 1;\nst.global.u16 [%p1+2], %h1;",
      "mov.b16 %h1, 1;\nmad.wide.u32 %x4, %block, 2, %p1;\nst.global.u16 [%x4], %h1;", "", 4, 1},

@@ -183,6 +183,24 @@ TEST(MemoryOpcodesTest, CopiesAreFilledWithZeros) {
   }
 }
 
+TEST(MemoryOpcodesTest, PrefetchesChangeNothingAndReadNothing) {
+  Machine m;
+  const u64 in = m.Upload(std::vector<u32>{1, 2}), unset = m.Allocate(4), out = m.Allocate(8);
+  const Outcome o = RunOnce(m, {{}, {32}, 0}, {in, unset, out}, R"(
+    prefetch.global.L1 [%p0];
+    prefetch.global.L2 [%p0+4];
+    prefetch.L2 [%p1];
+    prefetch.global.L2::evict_last [%p1];
+    prefetch.global.L2::evict_normal [%p0+1048576];
+    ld.global.v2.u32 {%r10, %r11}, [%p0];
+    st.global.v2.u32 [%p2], {%r11, %r10};)");
+  ASSERT_EQ(o.error, "");
+  EXPECT_THAT(o.reports, testing::IsEmpty()) << "nobody reads what is prefetched";
+  EXPECT_EQ(o.profile.total.load_requests, 1u);
+  EXPECT_THAT(m.Read<u32>(in, 2), ElementsAre(1, 2));
+  EXPECT_THAT(m.Read<u32>(out, 2), ElementsAre(2, 1));
+}
+
 TEST(MemoryOpcodesTest, DynamicSharedMemoryLiesBehindTheStatic) {
   Machine m;
   const u64 out = m.Allocate(64 * 4);

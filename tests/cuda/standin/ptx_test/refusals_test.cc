@@ -37,7 +37,10 @@ TEST(RefusalsTest, WhatIsNotKnownIsRefusedWithItsLine) {
       "{%r5,%r6,%r7,%r8}, {%r9,%r10}, {%r11,%r12,%r13,%r14};",
       "bar.sync;", "bar.arrive 1;", "barrier.cluster.arrive;", "membar;", "fence.proxy.async;",
       "setp.lo.s32 %q1, %r1, %r2;", "setp.ltu.u32 %q1, %r1, %r2;", "setp.lt.b32 %q1, %r1, %r2;",
-      "call %x1, ();", "prefetch.global [%x1];", "createpolicy.range.b64 %x1, [%x2], 1, 2;",
+      "call %x1, ();", "prefetch.global [%x1];", "prefetch.global.L3 [%x1];",
+      "prefetch.global.L2 %x1;", "griddepcontrol;", "griddepcontrol.frob;",
+      "griddepcontrol.wait %r1;", "fence.acq_rel.cluster;",
+      "createpolicy.range.b64 %x1, [%x2], 1, 2;",
       // types and operands
       "add.b32 %r1, %r2, %r3;", "and.u32 %r1, %r2, %r3;", "and.f32 %f1, %f2, %f3;",
       "add.u8 %h1, %h2, %h3;", "shl.u32 %r1, %r2, %r3;", "rem.f32 %f1, %f2, %f3;",
