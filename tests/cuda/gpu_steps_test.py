@@ -52,6 +52,9 @@ class GpuStepsTest(unittest.TestCase):
         path = self.build / folder / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
+        (self.build / "tests").mkdir(exist_ok=True)
+        with open(self.build / "tests/device_tests.txt", "a", encoding="utf-8") as listed:
+            listed.write(f"{name}\n")
         self.programs[name] = (seconds, output, status)
 
     def execute(self, command, environment, limit):
@@ -201,15 +204,17 @@ class ProgramsTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
             build = pathlib.Path(folder, "build")
             names = [*(f"bin/{name}" for name in packing.PROGRAMS), "tests/norm_cuda_test", "tests/cuda_x_test"]
-            for name in [*names, "tests/base_test"]:
+            for name in [*names, "tests/cuda_standin_test"]:
                 (build / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(true, build / name)
+            (build / "tests/device_tests.txt").write_text("norm_cuda_test\ncuda_x_test\ncuda_not_built_test\n")
             archive = pathlib.Path(folder, "pack.tar.xz")
             packing.pack(build, archive)
             unpacked = packing.unpack(archive, pathlib.Path(folder, "unpacked"))
             found = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
             self.assertLessEqual(set(names), found)
-            self.assertFalse({name for name in found if "libc.so" in name or "base_test" in name})
+            self.assertFalse({name for name in found if "libc.so" in name or "standin" in name})
+            self.assertEqual([path.name for path in machine.device_tests(unpacked)], ["norm_cuda_test", "cuda_x_test"])
             self.assertEqual(machine.execute([str(unpacked / names[0])], {}, 60)[0], 0)
         self.assertIn("6 programs", said.getvalue())
 

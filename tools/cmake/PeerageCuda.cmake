@@ -51,6 +51,8 @@ function(peerage_cuda_library name)
   target_link_libraries(${name} PUBLIC CUDA::cudart)
 endfunction()
 
+set(PEERAGE_DEVICE_TESTS ${CMAKE_BINARY_DIR}/tests/device_tests.txt)
+file(WRITE ${PEERAGE_DEVICE_TESTS} "")
 add_custom_target(cuda_device_tests)
 
 # peerage_cuda_test(NAME [TIMEOUT seconds] [SOURCES ...] [LINK ...] [OPTIONS of on_standin.sh ...]):
@@ -58,7 +60,8 @@ add_custom_target(cuda_device_tests)
 # again as NAME_smXX from that of each further target in PEERAGE_CUDA_TEST_TARGETS. Label gpu:
 # NAME_gpu runs on a GPU, and so does NAME_gpu_ptx of tests of kernels (not of models: the driver would
 # compile all of cuBLASLt, too); they are not run where there is none. STANDIN_ONLY: NAME alone, which is
-# a test of the stand-in. The target cuda_device_tests builds all that a GPU can run.
+# a test of the stand-in. The target cuda_device_tests builds all that a GPU can run, and
+# tests/device_tests.txt of the build has their names.
 function(peerage_cuda_test name)
   cmake_parse_arguments(arg "STANDIN_ONLY" "TIMEOUT" "SOURCES;LINK;OPTIONS" ${ARGN})
   if(NOT arg_TIMEOUT)
@@ -86,6 +89,7 @@ function(peerage_cuda_test name)
                           ${on_standin})
   endforeach()
   add_dependencies(cuda_device_tests ${name})
+  file(APPEND ${PEERAGE_DEVICE_TESTS} "${name}\n")
   set(on_gpu ${CMAKE_SOURCE_DIR}/tests/cuda/on_gpu.sh $<TARGET_FILE:${name}>)
   set(of_gpu ${name}_gpu)
   peerage_add_cuda_test(${name}_gpu gpu "" ${on_gpu})

@@ -39,6 +39,13 @@ def why_no_gpu():
     return None
 
 
+def device_tests(build):
+    """Programs of the build that are for a GPU; others are tests of the stand-in."""
+    listed = build / "tests/device_tests.txt"
+    names = listed.read_text(encoding="utf-8").split() if listed.exists() else []
+    return [path for path in (build / "tests" / name for name in names) if path.exists()]
+
+
 def library_folders(build):
     """Where CUDA's libraries may lie, the likeliest first: packed, a toolkit's, wheels'."""
     folders = [build / "lib", pathlib.Path("/usr/local/cuda/lib64")]
@@ -106,9 +113,8 @@ class Machine:
         return str(path)
 
     def tests(self, names):
-        """The test programs that there are whose names match."""
-        found = sorted(path.name for path in (self.build / "tests").glob("*_test")
-                       if re.fullmatch(names, path.name))
+        """The programs whose names match, of those that are for a GPU."""
+        found = sorted(path.name for path in device_tests(self.build) if re.fullmatch(names, path.name))
         if not found:
             raise NotRun(f"no test program {names} is in {self.build}/tests")
         return found

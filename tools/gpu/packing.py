@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 import tempfile
 
-from machine import CUBLASLT
+from machine import CUBLASLT, device_tests
 
 # glibc's own, which every machine has, and the driver's.
 NEVER_PACKED = re.compile(r"(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|cuda))\.so.*")
@@ -27,8 +27,7 @@ def libraries_of(program):
 def pack(build, archive):
     """Programs, tests and their libraries, without symbols. cuBLASLt, half a gigabyte, is the other
     machine's to have."""
-    tests = {*(build / "tests").glob("*_cuda_test"), *(build / "tests").glob("cuda_*_test")}
-    programs = [build / "bin" / name for name in PROGRAMS] + sorted(tests)
+    programs = [build / "bin" / name for name in PROGRAMS] + device_tests(build)
     libraries = {f"lib/{name}": path for program in programs for name, path in libraries_of(program)}
     archive.parent.mkdir(parents=True, exist_ok=True)
     with lzma.open(archive, "wb", filters=FILTERS) as compressed, \
@@ -38,6 +37,7 @@ def pack(build, archive):
             tar.add(bare.name, f"{program.parent.name}/{program.name}", filter=executable)
         for name, path in sorted(libraries.items()):
             tar.add(path, name)
+        tar.add(build / "tests/device_tests.txt", "tests/device_tests.txt")
     print(f"{archive}: {archive.stat().st_size / 2**20:.1f} MiB, {len(programs)} programs. Take it along with "
           f"the sources to a machine with a GPU, and run there tools/gpu_check.py --build {archive}")
 

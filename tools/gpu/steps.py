@@ -14,7 +14,7 @@ from machine import Failed, NotRun, OutOfTime
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/integration"))
 
-TESTS = r"\w+_cuda_test|cuda_\w+_test"
+TESTS = r"\w+"
 KERNEL_TESTS = r"(?!golden_models)\w+_cuda_test"
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 MODELS = {"PEER": "peer_small", "mixture": "mixture_bam_layers", "dense": "llama_untied"}
