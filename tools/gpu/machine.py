@@ -89,7 +89,8 @@ class Machine:
 
     def environment(self, **more):
         """Of programs of the build: their libraries come before the caller's."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "CUDA_VISIBLE_DEVICES")
+                if name in os.environ}
         folders = [*map(str, self.folders), os.environ.get("LD_LIBRARY_PATH", "")]
         kept |= {"LD_LIBRARY_PATH": ":".join(filter(None, folders)),
                  "CUDA_CACHE_PATH": str(self.scratch / "compiled")}
