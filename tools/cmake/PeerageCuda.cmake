@@ -78,15 +78,15 @@ function(peerage_cuda_test name)
   set(launched ${CMAKE_BINARY_DIR}/launched)
   file(MAKE_DIRECTORY ${launched})
   set(standin CUDA_STANDIN_DIR=${CMAKE_BINARY_DIR}/standin)
-  peerage_add_cuda_test(${name} cuda "${standin};CUDA_STANDIN=launched=${launched}/${name}.txt"
+  peerage_add_cuda_test(${name} cuda "${standin};CUDA_STANDIN_LAUNCHED=${launched}/${name}.txt"
                         ${on_standin})
   if(arg_STANDIN_ONLY)
     return()
   endif()
   foreach(target ${PEERAGE_CUDA_TEST_TARGETS})
-    set(settings target=${target},launched=${launched}/${name}_sm${target}.txt)
-    peerage_add_cuda_test(${name}_sm${target} cuda "${standin};CUDA_STANDIN=${settings}"
-                          ${on_standin})
+    set(settings CUDA_STANDIN=target=${target}
+                 CUDA_STANDIN_LAUNCHED=${launched}/${name}_sm${target}.txt)
+    peerage_add_cuda_test(${name}_sm${target} cuda "${standin};${settings}" ${on_standin})
   endforeach()
   add_dependencies(cuda_device_tests ${name})
   file(APPEND ${PEERAGE_DEVICE_TESTS} "${name}\n")

@@ -1,7 +1,7 @@
 """Every kernel runs in the kernels' own tests, from each PTX that ships: what the stand-in says was
 launched, against the table of all kernels.
 
-Usage: launched_kernels_test.py FILE... as the setting `launched` of the stand-in wrote them. NAME_smXX.txt
+Usage: launched_kernels_test.py FILE... as the stand-in wrote them (CUDA_STANDIN_LAUNCHED). NAME_smXX.txt
 is of the PTX for that target, any other of that for sm_90.
 """
 

@@ -22,6 +22,7 @@ Settings FromEnvironment() {
     std::fprintf(stderr, "cuda stand-in: CUDA_STANDIN: %s\n", error.what());
     _exit(2);
   }
+  if (const char* file = std::getenv("CUDA_STANDIN_LAUNCHED")) settings.launched_file = file;
   return settings;
 }
 

@@ -72,7 +72,6 @@ const std::map<std::string, Setter>& Setters() {
        [](auto& v, auto& s) {
          s.print_leaks = OneOf<bool>(v, {{"print", true}, {"ignore", false}});
        }},
-      {"launched", [](auto& v, auto& s) { s.launched_file = v; }},
       {"fail", [](auto& v, auto& s) { s.failures.push_back(ParseFailure(v)); }},
   };
   return setters;

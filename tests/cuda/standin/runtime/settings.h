@@ -26,7 +26,6 @@ struct Failure {
 //   memory=BYTES  devices=N  schedule=eager|lazy|random  seed=N  threads=N  target=80|90
 //   check=0|1     trace=0|1  reports=fail|print          leaks=print|ignore
 //   fail=FUNCTION:ERROR:AFTER, ERROR a number or a name such as cudaErrorMemoryAllocation
-//   launched=FILE: at the end of the process the names of kernels that ran, a line each
 struct Settings {
   uint64_t memory_bytes = uint64_t{1} << 30;  // of each device; pages nobody touches cost nothing
   int devices = 1;
@@ -37,7 +36,10 @@ struct Settings {
   bool fail_on_reports = false;  // a process that ends well although there are reports fails
   bool print_leaks = false;      // what was not freed, at the process's end
   std::vector<Failure> failures;
-  std::string launched_file;  // empty: none
+  // What the environment variable CUDA_STANDIN_LAUNCHED says: where the names of kernels that ran
+  // are written at the end of the process, a line each. By itself, since who runs a test may set
+  // the others.
+  std::string launched_file;  // empty: nowhere
 };
 
 // Throws std::invalid_argument with the item that it does not understand.
