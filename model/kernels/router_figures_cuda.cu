@@ -29,8 +29,7 @@ struct Half {
 };
 
 __device__ float BlockMax(float x, float* scratch) {
-#pragma unroll
-  for (int m = 16; m > 0; m >>= 1) x = fmaxf(x, __shfl_xor_sync(kWarp, x, m));
+  x = WarpMax(x);
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
   __syncthreads();
   x = scratch[0];
